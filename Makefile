@@ -1,0 +1,55 @@
+# `make render` and `make test` do all set-up themselves; see README.md.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup render test lint types unit integration e2e bench lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Virtual environment, pinned dependencies, POV-Ray, ffmpeg
+	@scripts/require_povray
+	@scripts/require_ffmpeg $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt scripts/make_venv
+	@scripts/make_venv $(VENV)
+	@touch $@
+
+render: setup ## Render examples/orbit to examples/orbit/out/orbit.mp4
+	$(BIN)/python examples/orbit/render.py
+
+test: setup ## Lint, types and all tests
+	@scripts/require_povray examples
+	$(MAKE) --no-print-directory lint types
+	$(BIN)/pytest -n auto
+
+lint: setup ## ruff, lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+unit: setup ## Unit tests only
+	$(BIN)/pytest -n auto tests/unit
+
+integration: setup ## Integration tests only
+	$(BIN)/pytest -n auto tests/integration
+
+e2e: setup ## End-to-end tests only
+	$(BIN)/pytest -n auto tests/e2e
+
+bench: setup ## The benchmarks, side by side (minutes)
+	$(BIN)/python benchmarks/local_throughput.py
+	$(BIN)/python benchmarks/orchestration.py
+
+lock: setup ## Write constraints.txt anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --all-extras --python-version 3.11 pyproject.toml -o constraints.txt
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,1 @@
+"""Prefect flows: what a deployment, the client or a schedule runs."""

@@ -1,0 +1,112 @@
+"""The render-job flow: stage the shared resources, render the frames, stitch, collect statistics.
+
+Deployments call render_job; the client runs this module as a child process for a local job:
+``python -P -m flows.render_job JOB_URI``, which stops when its standard input is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextvars import ContextVar
+
+from povstorm_client.frame_ranges import frame_ranges
+from prefect import flow
+from prefect.client.schemas.objects import State, StateType
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.run_until import run_until
+from povstorm_client.errors import PovstormError
+from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
+from povstorm_client.job_state import Phase
+from povstorm_client.storage import Storage
+from tasks.collect_statistics import collect_statistics
+from tasks.frame_map import map_frames
+from tasks.job_progress import JobProgress
+from tasks.renderers.choose import choose_renderer, choose_result_storage
+from tasks.stage import stage_shared_resources
+from tasks.stitch_video import stitch_video
+
+# Set by whoever wants the running flow to stop; the default never is.
+stop_requested: ContextVar[asyncio.Event] = ContextVar("stop_requested")
+
+
+_PHASES: dict[StateType, Phase] = {
+    StateType.COMPLETED: "completed",
+    StateType.FAILED: "failed",
+    StateType.CANCELLED: "cancelled",
+}
+
+
+def _job_id(**_: object) -> str:
+    from prefect.runtime import flow_run
+
+    return open_job(flow_run.parameters["job_uri"])[1]
+
+
+@flow(name="render-job", flow_run_name=_job_id, persist_result=False)
+async def render_job(job_uri: str) -> State[None]:
+    """Render a stored job: images, video and statistics end up below its prefix.
+
+    job_uri: ``STORAGE/jobs/JOB_ID``, as the client prints it. Ends Completed, Failed (naming the
+    frames) or Cancelled; running a job again renders only what is missing.
+    """
+    storage, job_id = open_job(job_uri)
+    manifest = read_manifest(storage, job_id)
+    async with JobProgress(storage, job_id, len(manifest.frames)) as progress:
+        try:
+            state = await run_until(
+                stop_requested.get(None), _pipeline(storage, manifest, progress)
+            )
+        except PovstormError as error:
+            state = Failed(message=str(error))
+        if state is None:
+            state = Cancelled(message="stopped; what is rendered stays, run the job again to go on")
+        progress.enter(_PHASES[state.type], state.message or "")
+        await progress.publish_artifact()
+    return state
+
+
+async def _pipeline(storage: Storage, manifest: JobManifest, progress: JobProgress) -> State[None]:
+    units = read_work_units(storage, manifest.job_id)
+    await stage_shared_resources(storage, manifest)
+    progress.enter("rendering")
+    started = time.time()
+    async with choose_renderer(storage, manifest) as renderer:
+        results = await map_frames(
+            units,
+            renderer=renderer,
+            storage=storage,
+            result_storage=choose_result_storage(storage),
+            retries=manifest.retries,
+            progress=progress,
+        )
+    ended = time.time()
+    rendered = {result.frame for result in results if result.state == "rendered"}
+    missing = [frame for frame in manifest.frames if frame not in rendered]
+    complete = rendered and (not missing or manifest.allow_missing_frames)
+    video = None
+    if complete and manifest.video_ending:
+        progress.enter("stitching")
+        video = await stitch_video(storage, manifest, results, progress.encoded)
+    await collect_statistics(storage, manifest, results, video=video, started=started, ended=ended)
+    if complete:
+        return Completed(message=f"{len(rendered)} of {len(manifest.frames)} frames")
+    first = next((result for result in results if result.state == "failed"), None)
+    return Failed(
+        message=f"{len(missing)} of {len(manifest.frames)} frames were not rendered: "
+        f"{frame_ranges(missing)}" + (f"; frame {first.frame}: {first.error}" if first else "")
+    )
+
+
+async def _run_until_stdin_closes(job_uri: str) -> int:
+    stop = asyncio.Event()
+    stop_requested.set(stop)
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
+    state = await render_job(job_uri, return_state=True)
+    return 0 if state.is_completed() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_run_until_stdin_closes(sys.argv[1])))

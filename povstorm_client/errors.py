@@ -1,0 +1,49 @@
+"""Every error that povstorm raises on purpose; each message names the thing and the remedy.
+
+All rooms raise these; the CLI prints them without a traceback.
+"""
+
+
+class PovstormError(Exception):
+    """Base of the hierarchy: catch this to catch everything povstorm raises on purpose."""
+
+
+class InputError(PovstormError):
+    """What the user gave is wrong: a scene, an option, a path, a manifest."""
+
+
+class ToolError(PovstormError):
+    """A program that povstorm runs (POV-Ray, ffmpeg, ffprobe) is missing, too old or broken."""
+
+
+class StorageError(PovstormError):
+    """The storage does not hold, or would not take, what it should."""
+
+
+class RenderError(PovstormError):
+    """One frame could not be rendered.
+
+    ``retryable`` says whether another attempt can succeed (a lost process, a full disk) or not
+    (a parse error). ``log_tail`` holds the last lines that POV-Ray wrote.
+    """
+
+    def __init__(self, message: str, *, retryable: bool, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.log_tail = log_tail
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}\n{self.log_tail}" if self.log_tail else message
+
+
+class VideoError(PovstormError):
+    """The video was not made, or is not what was meant."""
+
+
+class JobError(PovstormError):
+    """A job ended without all of its frames; ``failed_frames`` lists their numbers."""
+
+    def __init__(self, message: str, failed_frames: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.failed_frames = failed_frames

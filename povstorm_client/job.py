@@ -1,0 +1,336 @@
+"""Job: a collection of WorkUnits and the shared resources they see in ``./shared``.
+
+Client programs fill one, run it, and take images, video and statistics from it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import secrets
+import time
+from fractions import Fraction
+from pathlib import Path
+
+from povstorm_client import layout, shared_resources
+from povstorm_client.cluster import Cluster
+from povstorm_client.errors import InputError, JobError
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.job_manifest import (
+    JobManifest,
+    check_job_id,
+    read_manifest,
+    read_work_units,
+    write_manifest,
+)
+from povstorm_client.job_state import JobState, read_state
+from povstorm_client.job_statistics import JobStatistics
+from povstorm_client.paths import check_workspace_path
+from povstorm_client.version import povstorm_version
+from povstorm_client.work_unit import WorkUnit
+
+VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
+_POLL_SECONDS = 0.25
+_MOST_RETRIES = 10
+
+
+class Job:
+    """Frames to be rendered together, and, once it ran, what came of them.
+
+    name: becomes part of the job id. fps: frames a second, as a number or a fraction such as
+    ``"24000/1001"``. video: the video's format by its ending, None for no video.
+    allow_missing_frames: make the video although frames failed. retries: further attempts for a
+    frame whose failure can pass. frame_timeout: seconds for one frame, None for no limit.
+
+    Raises InputError for values that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        *,
+        fps: float | str | Fraction = 24,
+        video: str | None = "mp4",
+        allow_missing_frames: bool = False,
+        retries: int = 3,
+        frame_timeout: float | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.job_id = _generate_job_id(name)
+        self._fps = _fps(fps)
+        if video is not None and video not in VIDEO_ENDINGS:
+            raise InputError(f"video format {video!r} is not known: {', '.join(VIDEO_ENDINGS)}")
+        self.video = video
+        if not 0 <= retries <= _MOST_RETRIES:
+            raise InputError(f"retries is {retries}: 0 to {_MOST_RETRIES}")
+        if frame_timeout is not None and frame_timeout <= 0:
+            raise InputError(f"frame_timeout is {frame_timeout}: give seconds above 0, or None")
+        self._allow_missing_frames = allow_missing_frames
+        self._retries = retries
+        self._frame_timeout = frame_timeout
+        self._shared: dict[str, Path] = {}
+        self._units: list[WorkUnit] = []
+        self._manifest: JobManifest | None = None
+
+    @classmethod
+    def open(cls, cluster: Cluster, job_id: str) -> Job:
+        """A stored job: to look at it, fetch from it, or run it again for what is missing.
+
+        Raises InputError if the cluster has no such job.
+        """
+        manifest = read_manifest(cluster.storage, job_id)
+        job = cls(
+            cluster,
+            manifest.name,
+            fps=manifest.fps,
+            video=manifest.video_ending or None,
+            allow_missing_frames=manifest.allow_missing_frames,
+            retries=manifest.retries,
+            frame_timeout=manifest.frame_timeout,
+        )
+        job.job_id = job_id
+        job._manifest = manifest
+        job._units = read_work_units(cluster.storage, job_id)
+        return job
+
+    def add_shared_resources(self, path: str | Path, target: str = "") -> None:
+        """Add a file, or a folder's content, below ``./shared/`` (below its folder ``target``).
+
+        Raises InputError for what does not exist, leaves its folder, or is there already.
+        """
+        for name, local in shared_resources.files_below(Path(path), target).items():
+            self._add_shared(name, local)
+
+    def add_shared_files(self, files: dict[str, Path]) -> None:
+        """Add files by name: path below ``./shared/`` → local file."""
+        for name, local in files.items():
+            check_workspace_path(name, "shared resource")
+            if not local.is_file():
+                raise InputError(f"shared resource {local} is no file: check the path")
+            self._add_shared(name, local)
+
+    def _add_shared(self, name: str, local: Path) -> None:
+        self._refuse_if_submitted()
+        other = self._shared.setdefault(name, local)
+        if other.resolve() != local.resolve():
+            raise InputError(f"shared/{name} would be both {other} and {local}: rename one")
+
+    def add_work_unit(self, unit: WorkUnit) -> None:
+        """Add a frame; frames are added in ascending order, each once.
+
+        Raises InputError for a frame out of order or doubled, a second unit that would write the
+        same image, and a scene that is in neither the shared nor the inline resources.
+        """
+        self._refuse_if_submitted()
+        if self._units:
+            last = self._units[-1].frame
+            if unit.frame == last:
+                raise InputError(
+                    f"frame {unit.frame} was added twice: two work units would write the same "
+                    f"output/{unit.image_name}"
+                )
+            if unit.frame < last:
+                raise InputError(
+                    f"frame {unit.frame} was added after frame {last}: "
+                    "add frames in ascending order"
+                )
+        self._units.append(unit)
+
+    def submit(self) -> None:
+        """Check and store the job: what is missing of its files, its work units, its manifest.
+
+        Raises InputError for what cannot be rendered, StorageError if the storage fails.
+        Submitting again changes nothing.
+        """
+        if self._manifest is not None:
+            return
+        self._check()
+        storage = self.cluster.storage
+        digests = shared_resources.upload_missing(storage, self._shared)
+        tree = shared_resources.tree_digest(digests)
+        self._units = [
+            unit.assigned(
+                job_id=self.job_id,
+                shared_prefix=layout.shared(tree),
+                offload_prefix=layout.output(self.job_id),
+            )
+            for unit in self._units
+        ]
+        manifest = JobManifest(
+            job_id=self.job_id,
+            name=self.name,
+            frames=tuple(unit.frame for unit in self._units),
+            shared_tree=tree,
+            shared_files=digests,
+            fps=self._fps,
+            video_ending=self.video or "",
+            allow_missing_frames=self._allow_missing_frames,
+            retries=self._retries,
+            frame_timeout=self._frame_timeout,
+            created=time.time(),
+            created_by=_user(),
+            version=povstorm_version(),
+        )
+        write_manifest(storage, manifest, self._units)
+        self._manifest = manifest
+
+    def run(self, *, show_progress: bool = True) -> None:
+        """Submit the job, start its flow, and poll until it ends, showing a progress bar.
+
+        Ctrl-C stops it; what is rendered stays, and run() goes on from there.
+
+        Raises InputError or ToolError before any work is done, JobError if the job ended without
+        all of its frames or its video.
+        """
+        from povstorm_client.progress_bar import progress_bar
+
+        self.cluster.require_tools(video=self.video is not None)
+        self.submit()
+        before = self.state()
+        flow = self.cluster.start(self.job_id)
+        try:
+            with progress_bar(self.name, len(self._units), visible=show_progress) as show:
+                while True:
+                    returncode = flow.returncode
+                    state = self.state()
+                    if state is not None and (before is None or state.run != before.run):
+                        show(state)
+                    if returncode is not None:
+                        break
+                    time.sleep(_POLL_SECONDS)
+        except BaseException:
+            flow.stop()
+            raise
+        self._raise_unless_completed(before, returncode, flow.log)
+
+    def _raise_unless_completed(
+        self, before: JobState | None, returncode: int, flow_log: Path
+    ) -> None:
+        state = self.state()
+        if state is None or not state.ended or (before is not None and state.run == before.run):
+            raise JobError(
+                f"the flow of job {self.job_id} ended with exit code {returncode} before the job "
+                f"did; its output is in {flow_log}"
+            )
+        if state.phase != "completed":
+            failed = tuple(result.frame for result in self.results() if result.state == "failed")
+            raise JobError(f"job {self.job_id} {state.phase}: {state.message}", failed)
+
+    def state(self) -> JobState | None:
+        """What the flow is doing with the job; None before it started."""
+        return read_state(self.cluster.storage, self.job_id)
+
+    def results(self) -> list[FrameResult]:
+        """What is stored of each frame that was tried, ascending by frame."""
+        storage = self.cluster.storage
+        stored = [
+            FrameResult.from_json(json.loads(storage.read(entry.key)))
+            for entry in storage.list(layout.results(self.job_id))
+        ]
+        return sorted(stored, key=lambda result: result.frame)
+
+    def images(self) -> dict[int, bytes]:
+        """The rendered images: frame → bytes of its PNG."""
+        storage = self.cluster.storage
+        prefix = layout.output(self.job_id)
+        return {
+            result.frame: storage.read(f"{prefix}/{result.image}")
+            for result in self.results()
+            if result.state == "rendered"
+        }
+
+    def save_images(self, folder: str | Path) -> list[Path]:
+        """Save the rendered images, and what else the frames wrote, into a folder.
+
+        Returns the images' paths, ascending by frame.
+        """
+        storage = self.cluster.storage
+        prefix = layout.output(self.job_id)
+        target = Path(folder)
+        saved: list[Path] = []
+        for result in self.results():
+            if result.state != "rendered":
+                continue
+            for name in [result.image, *result.extra_outputs]:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                storage.download(f"{prefix}/{name}", target / name)
+            saved.append(target / result.image)
+        return saved
+
+    def save_video(self, path: str | Path) -> Path:
+        """Save the video; InputError if the job has none, or one of another format."""
+        target = Path(path)
+        if self.video is None:
+            raise InputError(f"job {self.job_id} makes no video: give the Job a video format")
+        if target.suffix != f".{self.video}":
+            raise InputError(
+                f"the video of job {self.job_id} is {self.video}, not {target.suffix or 'bare'}: "
+                f"save {target.stem}.{self.video}, or give the Job another video format"
+            )
+        key = layout.video(self.job_id, self.video)
+        if self.cluster.storage.stat(key) is None:
+            raise InputError(f"job {self.job_id} has no video yet: run it, or look why it failed")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.cluster.storage.download(key, target)
+        return target
+
+    def statistics(self) -> JobStatistics:
+        """The job's statistics; InputError before it ran. Printing them shows a table."""
+        key = layout.statistics(self.job_id)
+        if self.cluster.storage.stat(key) is None:
+            raise InputError(f"job {self.job_id} has no statistics yet: run it first")
+        return JobStatistics.from_json(json.loads(self.cluster.storage.read(key)))
+
+    def _check(self) -> None:
+        if not self._units:
+            raise InputError(f"job {self.name!r} has no frames: add a WorkUnit for each")
+        images: dict[str, int] = {}
+        for unit in self._units:
+            other = images.setdefault(unit.image_name, unit.frame)
+            if other != unit.frame:
+                raise InputError(
+                    f"frames {other} and {unit.frame} would both write output/{unit.image_name}: "
+                    "give them the same RenderSettings"
+                )
+            scene = unit.settings.scene
+            if scene.removeprefix("shared/") not in self._shared and (
+                scene not in unit.inline_resource
+            ):
+                raise InputError(
+                    f"frame {unit.frame} renders {scene}, which is neither among the shared "
+                    "resources nor inline: add it with add_shared_resources"
+                )
+
+    def _refuse_if_submitted(self) -> None:
+        if self._manifest is not None:
+            raise InputError(
+                f"job {self.job_id} is submitted and cannot be changed: make a new Job"
+            )
+
+
+def _generate_job_id(name: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:60] or "job"
+    job_id = f"{words}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    check_job_id(job_id)
+    return job_id
+
+
+def _fps(fps: float | str | Fraction) -> str:
+    try:
+        # The exact decimal that was written, not the binary fraction nearest to it.
+        exact = Fraction(str(fps))
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"fps {fps!r} is no number: give 24, 23.976 or '24000/1001'") from error
+    if not 0 < exact <= 1000:
+        raise InputError(f"fps is {fps}: frames a second are above 0 and at most 1000")
+    return str(exact)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,103 @@
+"""The job manifest: what the client writes and the flow reads (``job.json``, ``work_units.jsonl``).
+
+job.json is written last, so a job exists with all of its work units or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+from povstorm_client import layout
+from povstorm_client.errors import InputError, StorageError
+from povstorm_client.storage import Storage, open_storage
+from povstorm_client.work_unit import WorkUnit
+
+_JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
+
+
+@dataclass(frozen=True)
+class JobManifest:
+    """What a job is.
+
+    frames: ascending frame numbers, one WorkUnit each. shared_tree: digest of the shared
+    resources; shared_files: path below ``./shared`` → SHA-256 of its content, in ``blobs/``.
+    fps: frames a second as a fraction such as ``"24000/1001"``. video_ending: e.g. ``"mp4"``.
+    retries: further attempts for a frame that fails in a way that can pass.
+    frame_timeout: seconds after which a frame's POV-Ray process is stopped; None for no limit.
+    created: Unix seconds. version: povstorm's.
+    """
+
+    job_id: str
+    name: str
+    frames: tuple[int, ...]
+    shared_tree: str
+    shared_files: dict[str, str]
+    fps: str
+    video_ending: str
+    allow_missing_frames: bool
+    retries: int
+    frame_timeout: float | None
+    created: float
+    created_by: str
+    version: str
+
+    @property
+    def frames_per_second(self) -> Fraction:
+        """The fps as an exact number."""
+        return Fraction(self.fps)
+
+
+def check_job_id(job_id: str) -> None:
+    """Raise InputError unless job_id is safe in keys, file names and labels."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise InputError(
+            f"job id {job_id!r} is not usable: lower-case letters, digits and '-', at most 100"
+        )
+
+
+def write_manifest(storage: Storage, manifest: JobManifest, units: list[WorkUnit]) -> None:
+    """Store a job's work units, then its manifest."""
+    lines = "".join(json.dumps(unit.to_json()) + "\n" for unit in units)
+    storage.write(layout.work_units(manifest.job_id), lines.encode())
+    text = json.dumps(asdict(manifest), indent=2)
+    storage.write(layout.job_manifest(manifest.job_id), text.encode())
+
+
+def read_manifest(storage: Storage, job_id: str) -> JobManifest:
+    """The stored manifest; InputError if there is no such job, StorageError if unreadable."""
+    check_job_id(job_id)
+    key = layout.job_manifest(job_id)
+    if storage.stat(key) is None:
+        raise InputError(f"there is no job {job_id!r} in {storage.uri}: look with `povstorm jobs`")
+    try:
+        data: dict[str, Any] = json.loads(storage.read(key))
+        return JobManifest(**{**data, "frames": tuple(data["frames"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise StorageError(f"{key} in {storage.uri} is not readable: {error!r}") from error
+
+
+def read_work_units(storage: Storage, job_id: str) -> list[WorkUnit]:
+    """The job's work units, ascending by frame; cmd and id are rebuilt, not believed."""
+    lines = storage.read(layout.work_units(job_id)).decode().splitlines()
+    try:
+        return [WorkUnit.from_json(json.loads(line)) for line in lines]
+    except ValueError as error:
+        raise StorageError(f"the work units of job {job_id} are not readable: {error}") from error
+
+
+def job_uri(storage: Storage, job_id: str) -> str:
+    """A job's address: the storage's uri and the job's prefix."""
+    return f"{storage.uri}/{layout.job(job_id)}"
+
+
+def open_job(uri: str) -> tuple[Storage, str]:
+    """The storage and job id that a job uri names; raises InputError if it names none."""
+    root, separator, job_id = uri.rstrip("/").rpartition(f"/{layout.JOBS}/")
+    if not separator:
+        raise InputError(f"{uri!r} is no job uri: expected STORAGE/{layout.JOBS}/JOB_ID")
+    check_job_id(job_id)
+    return open_storage(root), job_id

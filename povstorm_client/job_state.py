@@ -1,0 +1,63 @@
+"""JobState: what the flow is doing with a job, stored for whoever polls (``state.json``).
+
+The flow writes it about once a second; Job.run, ``povstorm status`` and the progress bar read it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from povstorm_client import layout
+from povstorm_client.errors import StorageError
+from povstorm_client.storage import Storage
+
+Phase = Literal[
+    "submitted", "staging", "rendering", "stitching", "completed", "failed", "cancelled"
+]
+_ENDED: frozenset[Phase] = frozenset({"completed", "failed", "cancelled"})
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job's phase and its frame counts.
+
+    done: frames with a verified image, of which cached come from an earlier job;
+    failed: frames that failed for good; running: frames in work; video_frames: frames encoded.
+    message: one line for people; the reason once the phase is "failed".
+    run: what wrote it, so that a new run isn't taken for an old one. updated: Unix seconds.
+    """
+
+    phase: Phase
+    total: int
+    done: int = 0
+    failed: int = 0
+    cached: int = 0
+    running: int = 0
+    retrying: int = 0
+    video_frames: int = 0
+    message: str = ""
+    run: str = ""
+    updated: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing works on the job any more."""
+        return self.phase in _ENDED
+
+
+def write_state(storage: Storage, job_id: str, state: JobState) -> None:
+    """Store a job's state."""
+    storage.write(layout.job_state(job_id), json.dumps(asdict(state)).encode())
+
+
+def read_state(storage: Storage, job_id: str) -> JobState | None:
+    """A job's state, None before there is one."""
+    key = layout.job_state(job_id)
+    if storage.stat(key) is None:
+        return None
+    try:
+        return JobState(**json.loads(storage.read(key)))
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"{key} in {storage.uri} is not readable: {error}") from error

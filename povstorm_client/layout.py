@@ -1,0 +1,75 @@
+"""The storage layout: which key holds what. All rooms take their keys from here.
+
+``blobs/``, ``shared/``, ``jobs/`` and ``results/`` (Prefect's persisted task results) are the same
+under a folder and in a bucket.
+"""
+
+from __future__ import annotations
+
+RESULT_CACHE = "results"
+JOBS = "jobs"
+
+
+def blob(sha256: str) -> str:
+    """An uploaded file's content, named by its SHA-256 (hex)."""
+    return f"blobs/sha256/{sha256}"
+
+
+def shared(tree_digest: str) -> str:
+    """The prefix of a staged, immutable set of shared resources."""
+    return f"shared/{tree_digest}"
+
+
+def job(job_id: str) -> str:
+    """The prefix of all that belongs to one job."""
+    return f"{JOBS}/{job_id}"
+
+
+def job_manifest(job_id: str) -> str:
+    """Settings, frame list, shared tree, who, when, version."""
+    return f"{job(job_id)}/job.json"
+
+
+def work_units(job_id: str) -> str:
+    """One WorkUnit a line."""
+    return f"{job(job_id)}/work_units.jsonl"
+
+
+def job_state(job_id: str) -> str:
+    """What the flow is doing now, for whoever polls."""
+    return f"{job(job_id)}/state.json"
+
+
+def output(job_id: str) -> str:
+    """The offload prefix: what the frames wrote to ``./output``."""
+    return f"{job(job_id)}/output"
+
+
+def results(job_id: str) -> str:
+    """The prefix of the FrameResults."""
+    return f"{job(job_id)}/results"
+
+
+def result(job_id: str, work_unit_id: str) -> str:
+    """The FrameResult of a unit's last attempt; written last, so it is the commit point."""
+    return f"{results(job_id)}/{work_unit_id}.json"
+
+
+def log(job_id: str, work_unit_id: str) -> str:
+    """POV-Ray's whole output for a unit's last attempt."""
+    return f"{job(job_id)}/logs/{work_unit_id}.txt"
+
+
+def flow_log(job_id: str) -> str:
+    """What a flow that runs as a local process printed."""
+    return f"{job(job_id)}/logs/flow.txt"
+
+
+def video(job_id: str, ending: str) -> str:
+    """The finished video; ending is the container's, e.g. ``mp4``."""
+    return f"{job(job_id)}/video.{ending}"
+
+
+def statistics(job_id: str) -> str:
+    """The job's statistics.json."""
+    return f"{job(job_id)}/statistics.json"

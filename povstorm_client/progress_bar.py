@@ -1,0 +1,97 @@
+"""The progress of a running job in the terminal: frames done and failed, ETA, current phase.
+
+Job.run shows it; where the output is no terminal it prints a line for each change of phase.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from povstorm_client.job_state import JobState
+
+Show = Callable[[JobState], None]
+
+
+@contextmanager
+def progress_bar(name: str, total: int, *, visible: bool = True) -> Iterator[Show]:
+    """A function that shows a JobState, for as long as the block runs; output goes to stderr."""
+    if not visible:
+        yield lambda state: None
+    elif sys.stderr.isatty():
+        with _bar(name, total) as show:
+            yield show
+    else:
+        yield _lines(name)
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Show]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.fields[phase]}", style="cyan"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[counts]}"),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with bar:
+        row = bar.add_task(name, total=total, phase="starting Prefect", counts="")
+
+        def show(state: JobState) -> None:
+            bar.update(
+                row,
+                completed=state.video_frames
+                if state.phase == "stitching"
+                else state.done + state.failed,
+                phase=state.phase,
+                counts=_counts(state, colour=True),
+            )
+
+        yield show
+
+
+def _lines(name: str) -> Show:
+    seen = ""
+
+    def show(state: JobState) -> None:
+        nonlocal seen
+        if state.phase != seen:
+            seen = state.phase
+            counts = _counts(state, colour=False)
+            print(
+                f"{name}: {state.phase}, {state.done} of {state.total} frames"
+                + (f" ({counts})" if counts else ""),
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return show
+
+
+def _counts(state: JobState, *, colour: bool) -> str:
+    parts = []
+    if state.cached:
+        parts.append(f"{state.cached} from cache")
+    if state.running:
+        parts.append(f"{state.running} running")
+    if state.failed:
+        failed = f"{state.failed} failed"
+        parts.append(f"[red]{failed}[/]" if colour else failed)
+    return ", ".join(parts)

@@ -1,0 +1,202 @@
+"""RenderSettings: how POV-Ray is to render an animation's frames, and the options that say so.
+
+Client programs make one per animation; a WorkUnit turns it into its POV-Ray command.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from povstorm_client.errors import InputError
+from povstorm_client.paths import check_workspace_path
+
+# POV-Ray 3.7 keeps image dimensions in 32 bits; PNG encoders and memory give up long before.
+MAX_PIXELS_PER_SIDE = 65_535
+
+# Options that change the picture and nothing else: no files, no streams, no programs
+# (POV-Ray 3.7 reference, section 3.2 "Command-Line and INI-File Options").
+_ALLOWED_OPTIONS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\+A[MR]?\d*\.?\d+|\+A|-A",
+        r"[+-]J\d*\.?\d*",
+        r"\+R\d+",
+        r"\+AG\d*\.?\d+",
+        r"[+-]MB\d*",
+        r"[+-]BS[BC]?|\+BS\d+|\+BM[12]",
+        r"[+-]UR|[+-]UL|[+-]UV|[+-]U[AO]?|[+-]UA",
+        r"[+-]SU",
+        r"\+MV\d+(\.\d+)?",
+        r"\+FN(8|16)|\+FN",
+        r"\+WT\d+",
+        r"\+RP\d*|\+BP\d+",
+        r"\+HR|-HR|\+RVP|-RVP",
+        r"\+U[FO]|-U[FO]|\+UF|\+UO",
+        r"Bounding_Method=[12]|Bounding_Threshold=\d+|Bounding=(on|off)",
+        r"(Light_Buffer|Vista_Buffer|Remove_Bounds|Split_Unions|High_Reproducibility)=(on|off)",
+        r"Output_Alpha=(on|off)|Dither=(on|off)|Dither_Method=[A-Za-z0-9]+",
+        r"Display_Gamma=[\d.a-zA-Z]+|File_Gamma=[\d.a-zA-Z]+",
+        r"BSP_(MaxDepth|IsectCost|BaseCost|ChildCost|MissChance)=\d*\.?\d+",
+        r"Declare=[A-Za-z_][A-Za-z0-9_]*=[-+]?\d*\.?\d+([eE][-+]?\d+)?",
+    )
+)
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """What all frames of an animation have in common.
+
+    scene: the scene file's path in the workspace, e.g. ``"shared/orbit.pov"``.
+    width, height: image size in pixels.
+    antialias: POV-Ray's threshold (``+A``), or None for none.
+    antialias_method (``+AM``: 1 fixed grid, 2 adaptive), antialias_depth (``+R``),
+    antialias_gamma (``+AG``), jitter (``+J`` amount, 0 is off, None is POV-Ray's default).
+    quality: 0 (flat) to 11 (everything), POV-Ray's ``+Q``.
+    initial_frame .. final_frame, initial_clock .. final_clock, cyclic: POV-Ray's animation loop;
+    a scene sees exactly the clock variables that the loop gives it.
+    clock: for a still (one frame, no loop), its clock value.
+    library_paths: workspace paths that POV-Ray searches for included files, in this order.
+    options: further POV-Ray options, from a list of those that only change the picture.
+    threads: POV-Ray's render threads; with 1 the same frame always gets the same pixels.
+
+    Raises InputError for values that POV-Ray would refuse or misread.
+    """
+
+    scene: str
+    width: int = 800
+    height: int = 600
+    antialias: float | None = None
+    antialias_method: int | None = None
+    antialias_depth: int | None = None
+    antialias_gamma: float | None = None
+    jitter: float | None = None
+    quality: int = 9
+    initial_frame: int = 1
+    final_frame: int = 1
+    initial_clock: float = 0.0
+    final_clock: float = 1.0
+    cyclic: bool = False
+    clock: float | None = None
+    library_paths: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_workspace_path(self.scene, "the scene")
+        for path in self.library_paths:
+            check_workspace_path(path, "a library path")
+        for name in ("width", "height"):
+            value = getattr(self, name)
+            if not 1 <= value <= MAX_PIXELS_PER_SIDE:
+                raise InputError(
+                    f"{name} is {value}: an image is 1 to {MAX_PIXELS_PER_SIDE} pixels a side"
+                )
+        if not 0 <= self.quality <= 11:
+            raise InputError(f"quality is {self.quality}: POV-Ray knows 0 to 11")
+        if self.initial_frame < 0:
+            raise InputError(f"initial frame is {self.initial_frame}: frames are counted from 0 up")
+        if self.final_frame < self.initial_frame:
+            raise InputError(
+                f"final frame {self.final_frame} is before initial frame {self.initial_frame}: "
+                "the animation has no frames; swap them"
+            )
+        if self.threads < 1:
+            raise InputError(f"threads is {self.threads}: POV-Ray needs at least 1")
+        for name in ("initial_clock", "final_clock", "clock", "antialias", "jitter"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise InputError(f"{name} is {number}: it has to be a finite number")
+        for option in self.options:
+            if not any(pattern.fullmatch(option) for pattern in _ALLOWED_OPTIONS):
+                raise InputError(
+                    f"POV-Ray option {option!r} is not among those a frame may have "
+                    "(only what changes the picture); remove it"
+                )
+
+    @property
+    def is_animation(self) -> bool:
+        """Whether POV-Ray runs its animation loop (it does not for frame 1 of 1, or 0 of 0)."""
+        return (self.initial_frame, self.final_frame) not in ((1, 1), (0, 0))
+
+    def image_name(self, frame: int) -> str:
+        """The image's file name: POV-Ray pads the frame number to the width of the final one."""
+        if not self.is_animation:
+            return "frame_1.png"
+        return f"frame_{frame:0{len(str(self.final_frame))}d}.png"
+
+    def command(self, frame: int) -> list[str]:
+        """POV-Ray's argument list for one frame, without a shell's quoting.
+
+        The frame is run as a subset of the whole loop, which gives the scene the loop's own
+        ``clock``, ``clock_delta``, ``initial_clock``… (POV-Ray 3.7 reference, 3.2.1.1).
+        """
+        arguments = [
+            "povray",
+            f"+I{self.scene}",
+            f"+Ooutput/{'frame_.png' if self.is_animation else self.image_name(frame)}",
+            f"+W{self.width}",
+            f"+H{self.height}",
+            f"+Q{self.quality}",
+        ]
+        if self.antialias is None:
+            arguments.append("-A")
+        else:
+            arguments.append(f"+A{_number(self.antialias)}")
+            if self.antialias_method is not None:
+                arguments.append(f"+AM{self.antialias_method}")
+            if self.antialias_depth is not None:
+                arguments.append(f"+R{self.antialias_depth}")
+            if self.antialias_gamma is not None:
+                arguments.append(f"+AG{_number(self.antialias_gamma)}")
+            if self.jitter is not None:
+                arguments.append(f"+J{_number(self.jitter)}" if self.jitter > 0 else "-J")
+        if self.is_animation:
+            arguments += [
+                f"+KFI{self.initial_frame}",
+                f"+KFF{self.final_frame}",
+                f"+KI{_number(self.initial_clock)}",
+                f"+KF{_number(self.final_clock)}",
+                "+KC" if self.cyclic else "-KC",
+                f"+SF{frame}",
+                f"+EF{frame}",
+            ]
+        elif self.clock is not None:
+            arguments.append(f"+K{_number(self.clock)}")
+        arguments += [f"+L{path}" for path in self.library_paths]
+        # Settings that decide what files are written, after the user's own so that they win.
+        arguments += [*self.options, "+FN" if not self._has_file_type else "", f"+WT{self.threads}"]
+        arguments += ["-D", "-P", "+GA"]
+        return [argument for argument in arguments if argument]
+
+    @property
+    def _has_file_type(self) -> bool:
+        return any(option.startswith("+FN") for option in self.options)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for the manifest."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self.__dict__.items()
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RenderSettings:
+        """The inverse of to_json; raises InputError for what is not such data."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"the render settings are not readable: {error}") from error
+
+
+def _number(value: float) -> str:
+    """The shortest decimal that POV-Ray reads back as the same double, without an exponent."""
+    text = repr(float(value))
+    if "e" in text:
+        text = f"{value:.25f}".rstrip("0")
+    return text.removesuffix(".0")

@@ -1,0 +1,89 @@
+"""Shared resources: the files that all frames of a job see in ``./shared``.
+
+Job uploads them as content-addressed blobs; the flow stages them into an immutable tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from povstorm_client import layout
+from povstorm_client.errors import InputError
+from povstorm_client.paths import check_workspace_path
+from povstorm_client.storage import Storage
+
+_CHUNK_BYTES = 1 << 20
+
+
+def files_below(path: Path, target: str = "") -> dict[str, Path]:
+    """What adding ``path`` means: path below ./shared → local file.
+
+    A folder's content lands in ``target`` (the root if empty), a file lands there under its own
+    name. Symlinks are followed to files inside the folder and refused when they point outside.
+
+    Raises InputError for what is missing, unreadable, empty, or leaves its folder.
+    """
+    if target:
+        check_workspace_path(target, "shared resource folder")
+    if path.is_file():
+        return {_join(target, path.name): path}
+    if not path.is_dir():
+        raise InputError(f"shared resource {path} does not exist: check the path")
+    root = path.resolve()
+    found: dict[str, Path] = {}
+    for entry in sorted(path.rglob("*")):
+        if not entry.resolve().is_relative_to(root):
+            raise InputError(
+                f"shared resource {entry} is a link that leaves {path}: copy the file there"
+            )
+        if entry.is_file():
+            found[_join(target, entry.relative_to(path).as_posix())] = entry
+    if not found:
+        raise InputError(f"shared resource {path} is a folder without files: check the path")
+    return found
+
+
+def _join(folder: str, name: str) -> str:
+    path = f"{folder}/{name}" if folder else name
+    check_workspace_path(path, "shared resource")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 (hex); raises InputError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"shared resource {path} cannot be read: {error.strerror}") from error
+
+
+def tree_digest(files: dict[str, str]) -> str:
+    """The digest (hex) of a set of files, path → SHA-256; equal sets have equal digests."""
+    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
+
+
+def upload_missing(storage: Storage, files: dict[str, Path]) -> dict[str, str]:
+    """Upload the contents that the storage lacks; returns path → SHA-256."""
+    digests = {path: sha256(local) for path, local in files.items()}
+    for path, local in files.items():
+        key = layout.blob(digests[path])
+        stored = storage.stat(key)
+        if stored is None or stored.size != local.stat().st_size:
+            storage.upload(key, local)
+    return digests
+
+
+def stage(storage: Storage, files: dict[str, str]) -> str:
+    """Lay the blobs out as ``shared/<tree digest>/``; returns that prefix.
+
+    Staging an existing tree again only adds what is missing, so it can be repeated.
+    """
+    prefix = layout.shared(tree_digest(files))
+    present = {stored.key for stored in storage.list(prefix)}
+    for path, digest in files.items():
+        if f"{prefix}/{path}" not in present:
+            storage.copy(layout.blob(digest), f"{prefix}/{path}")
+    return prefix

@@ -1,0 +1,211 @@
+"""Storage: where jobs, shared resources and results live, as a folder or (by uri) elsewhere.
+
+Every room reads and writes through this protocol; only the choice in open_storage knows which.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import google_crc32c
+
+from povstorm_client.errors import InputError, StorageError
+from povstorm_client.paths import check_workspace_path
+
+_CHUNK_BYTES = 1 << 20
+# A folder of this prefix holds an object that is being written.
+_PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What a storage knows of an object: its key, size in bytes, time of change (Unix seconds)."""
+
+    key: str
+    size: int
+    changed: float
+
+
+class Storage(Protocol):
+    """Objects under ``/``-separated keys. A write is complete or absent; StorageError otherwise."""
+
+    @property
+    def uri(self) -> str:
+        """The storage's own address; open_storage takes it."""
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Create or replace an object."""
+
+    def upload(self, key: str, path: Path) -> str:
+        """Create or replace an object from a file; returns its crc32c (base64, as GCS gives it)."""
+
+    def download(self, key: str, path: Path) -> None:
+        """Copy an object into a local file."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object inside the storage."""
+
+    def stat(self, key: str) -> StoredObject | None:
+        """What is known of the object, None where there is none."""
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects whose key starts with ``prefix/``, in no particular order."""
+
+    def delete(self, prefix: str) -> None:
+        """Delete the object, or all objects under the prefix; nothing is an answer too."""
+
+    def mount(self, prefix: str, link: Path) -> None:
+        """Make the objects under the prefix readable as files below ``link``."""
+
+
+class FolderStorage:
+    """Storage in a folder of this machine's file system."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"the storage folder {self.root} cannot be made ({error.strerror}): "
+                "choose another with POVSTORM_HOME or Cluster.local(folder)"
+            ) from error
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise StorageError(
+                f"the storage folder {self.root} is not writable: choose another with "
+                "POVSTORM_HOME or Cluster.local(folder)"
+            )
+
+    @property
+    def uri(self) -> str:
+        return self.root.as_uri()
+
+    def path(self, key: str) -> Path:
+        """The file that holds the object; keys that leave the folder raise InputError."""
+        check_workspace_path(key, "storage key")
+        return self.root / key
+
+    def read(self, key: str) -> bytes:
+        try:
+            return self.path(key).read_bytes()
+        except OSError as error:
+            raise _storage_error("read", key, self.uri, error) from error
+
+    def write(self, key: str, data: bytes) -> None:
+        with self._complete_or_absent(key) as partial:
+            partial.write_bytes(data)
+
+    def upload(self, key: str, path: Path) -> str:
+        with self._complete_or_absent(key) as partial:
+            shutil.copyfile(path, partial)
+            return crc32c(partial)
+
+    def download(self, key: str, path: Path) -> None:
+        try:
+            shutil.copyfile(self.path(key), path)
+        except OSError as error:
+            raise _storage_error("read", key, self.uri, error) from error
+
+    def copy(self, source: str, target: str) -> None:
+        # Objects are replaced, never changed in place, so two keys may share one inode.
+        with self._complete_or_absent(target) as partial:
+            try:
+                os.link(self.path(source), partial)
+            except FileNotFoundError:
+                raise
+            except OSError:  # another file system, or one without hard links
+                shutil.copyfile(self.path(source), partial)
+
+    def stat(self, key: str) -> StoredObject | None:
+        try:
+            status = self.path(key).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _storage_error("look at", key, self.uri, error) from error
+        return StoredObject(key, status.st_size, status.st_mtime)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        folders = [self.path(prefix)]
+        while folders:
+            try:
+                entries = os.scandir(folders.pop())
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            with entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if not entry.name.startswith(_PARTIAL):
+                            folders.append(Path(entry.path))
+                    else:
+                        try:
+                            status = entry.stat()
+                        except FileNotFoundError:  # replaced or deleted since it was listed
+                            continue
+                        key = Path(entry.path).relative_to(self.root).as_posix()
+                        yield StoredObject(key, status.st_size, status.st_mtime)
+
+    def delete(self, prefix: str) -> None:
+        path = self.path(prefix)
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _storage_error("delete", prefix, self.uri, error) from error
+
+    def mount(self, prefix: str, link: Path) -> None:
+        folder = self.path(prefix)
+        folder.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder, target_is_directory=True)
+
+    @contextmanager
+    def _complete_or_absent(self, key: str) -> Iterator[Path]:
+        """A new file that becomes the object if the block ends well, and is removed if not."""
+        target = self.path(key)
+        partial: Path | None = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=target.parent))
+            try:
+                partial = folder / "object"
+                yield partial
+                partial.replace(target)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            raise _storage_error("write", key, self.uri, error) from error
+
+
+def open_storage(uri: str) -> Storage:
+    """The storage at a ``file:///folder`` uri; raises InputError for other schemes."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and not parts.netloc:
+        return FolderStorage(Path(unquote(parts.path)))
+    raise InputError(f"no storage is known for {uri!r}: give file:///FOLDER")
+
+
+def crc32c(path: Path) -> str:
+    """A file's crc32c as Google Cloud Storage writes it: base64 of the big-endian 32 bits."""
+    checksum = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            checksum.update(chunk)
+    return base64.b64encode(checksum.digest()).decode("ascii")
+
+
+def _storage_error(verb: str, key: str, uri: str, error: OSError) -> StorageError:
+    return StorageError(f"cannot {verb} {key} in {uri}: {error.strerror or error}")

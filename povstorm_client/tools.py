@@ -1,0 +1,63 @@
+"""The programs that povstorm runs: found on PATH, with a version that will do.
+
+Checked by Job.run before any work starts, and used by the rooms that start them.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from povstorm_client.errors import ToolError
+
+# 3.7 is the first with +WT, +GA and the statistics that render_image parses.
+_OLDEST_POVRAY = (3, 7)
+
+
+@dataclass(frozen=True)
+class PovRay:
+    """An installed POV-Ray: its program and its version, e.g. ``"3.7.0.10.unofficial"``."""
+
+    path: Path
+    version: str
+
+
+def require_povray() -> PovRay:
+    """POV-Ray from PATH; raises ToolError if it is missing, broken or older than 3.7."""
+    path = shutil.which("povray")
+    if path is None:
+        raise ToolError(
+            "povray is not on PATH: install it (Debian: apt install povray povray-includes)"
+        )
+    return _povray_at(path)
+
+
+@functools.cache
+def _povray_at(path: str) -> PovRay:
+    try:
+        finished = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolError(f"{path} cannot be run ({error}): reinstall POV-Ray") from error
+    match = re.search(r"POV-Ray (\d+)\.(\d+)(\S*)", finished.stdout + finished.stderr)
+    if match is None:
+        raise ToolError(f"{path} does not tell its version: install POV-Ray 3.7 or newer")
+    if (int(match[1]), int(match[2])) < _OLDEST_POVRAY:
+        raise ToolError(
+            f"{path} is POV-Ray {match[1]}.{match[2]}{match[3]}: povstorm needs 3.7 or newer"
+        )
+    return PovRay(Path(path), f"{match[1]}.{match[2]}{match[3]}")
+
+
+def require_ffmpeg() -> tuple[str, str]:
+    """The paths of ffmpeg and ffprobe from PATH; raises ToolError naming what is missing."""
+    found = {name: shutil.which(name) for name in ("ffmpeg", "ffprobe")}
+    for name, path in found.items():
+        if path is None:
+            raise ToolError(f"{name} is not on PATH: install ffmpeg (Debian: apt install ffmpeg)")
+    return str(found["ffmpeg"]), str(found["ffprobe"])

@@ -1,0 +1,1 @@
+"""What runs beside POV-Ray: workspace, process, statistics, image check. No Prefect in here."""

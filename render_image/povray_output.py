@@ -1,0 +1,70 @@
+"""Read POV-Ray 3.7's console output: times, ray counts, and the line that says what went wrong.
+
+render_unit calls it on the log of each attempt.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = re.compile(r"^\s*(Parse|Bounding|Photon|Radiosity|Trace) Time:.*\(([\d.]+) seconds\)")
+_COUNTS = re.compile(r"^(Pixels|Rays):\s+(\d+)")
+_SAMPLES = re.compile(r"\bSamples:\s+(\d+)")
+_FAILURES = (
+    re.compile(r"^(?!.*Possible Parse Error).*Parse Error:"),
+    re.compile(r"Possible Parse Error:|^Problem with |cannot open|Cannot open|Failed to "),
+    re.compile(r"[Ff]atal error|Render failed|[Ee]rror"),
+)
+_PROGRESS = re.compile(r"^Rendered \d+ of \d+ pixels")
+
+
+def phase_seconds(log: str) -> dict[str, float]:
+    """Wall seconds of parse, bounding, photon, radiosity and trace; 0 for a phase that did not run.
+
+    Phases that POV-Ray reports twice (photons, radiosity pretrace) are added up.
+    """
+    seconds = dict.fromkeys(("parse", "bounding", "photon", "radiosity", "trace"), 0.0)
+    for line in log.splitlines():
+        if match := _SECONDS.match(line):
+            seconds[match[1].lower()] += float(match[2])
+    return seconds
+
+
+def ray_counts(log: str) -> dict[str, int | None]:
+    """``pixels``, ``rays`` and ``samples`` as POV-Ray counted them; None for what it left out."""
+    counts: dict[str, int | None] = {"pixels": None, "rays": None, "samples": None}
+    for line in log.splitlines():
+        if match := _COUNTS.match(line):
+            counts[match[1].lower()] = int(match[2])
+        if match := _SAMPLES.search(line):
+            counts["samples"] = int(match[1])
+    return counts
+
+
+def failure_line(log: str) -> str:
+    """POV-Ray's own words for what went wrong, in one line; "" if it gave none.
+
+    POV-Ray wraps its messages; lines that go on with a message begin with a space.
+    """
+    lines = _joined(log)
+    for pattern in _FAILURES:
+        for line in lines:
+            if pattern.search(line) and "user configuration file" not in line:
+                return line
+    return ""
+
+
+def tail(log: str, lines: int = 20) -> str:
+    """The last lines of the output, without progress counters and empty lines."""
+    kept = [line for line in log.replace("\r", "\n").splitlines() if line.strip()]
+    return "\n".join([line for line in kept if not _PROGRESS.match(line)][-lines:])
+
+
+def _joined(log: str) -> list[str]:
+    joined: list[str] = []
+    for line in log.replace("\r", "\n").splitlines():
+        if line.startswith(" ") and joined:
+            joined[-1] += " " + line.strip()
+        else:
+            joined.append(line.strip())
+    return joined

@@ -1,0 +1,1 @@
+"""Prefect tasks, one file each, and the renderers that they drive."""

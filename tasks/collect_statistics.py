@@ -1,0 +1,77 @@
+"""The collect_statistics task: a job's frame results into statistics.json and a table artifact."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from povstorm_client.job_statistics import JobStatistics, summarize
+from prefect import get_run_logger, task
+from prefect.artifacts import acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from povstorm_client import layout
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.job_manifest import JobManifest
+from povstorm_client.storage import Storage
+
+# The UI renders the table in the browser; failed and slow frames come first in longer jobs.
+_TABLE_ROWS = 500
+
+
+@task(name="collect_statistics", cache_policy=NO_CACHE, persist_result=False)
+async def collect_statistics(
+    storage: Storage,
+    manifest: JobManifest,
+    results: list[FrameResult],
+    *,
+    video: dict[str, Any] | None,
+    started: float,
+    ended: float,
+) -> JobStatistics:
+    """Compute and store the job's statistics, and publish its frames as a table artifact.
+
+    started, ended: Unix seconds of the rendering.
+    """
+    statistics = summarize(
+        results,
+        job_id=manifest.job_id,
+        name=manifest.name,
+        expected_frames=manifest.frames,
+        started=started,
+        ended=ended,
+        video=video,
+    )
+    text = json.dumps(statistics.to_json(), indent=2)
+    await asyncio.to_thread(storage.write, layout.statistics(manifest.job_id), text.encode())
+    await acreate_table_artifact(
+        _rows(results), key="frames", description=f"Frames of {manifest.job_id}"
+    )
+    get_run_logger().info("\n%s", statistics)
+    return statistics
+
+
+def _rows(results: list[FrameResult]) -> list[dict[str, Any]]:
+    if len(results) > _TABLE_ROWS:
+        by_interest = sorted(
+            results, key=lambda result: (result.state == "rendered", result.started - result.ended)
+        )
+        results = sorted(by_interest[:_TABLE_ROWS], key=lambda result: result.frame)
+    return [_row(result) for result in results]
+
+
+def _row(result: FrameResult) -> dict[str, Any]:
+    statistics = result.statistics
+    return {
+        "frame": result.frame,
+        "state": "from cache" if result.cache_hit else result.state,
+        "attempt": result.attempt,
+        "parse s": statistics.parse_seconds if statistics else None,
+        "trace s": statistics.trace_seconds if statistics else None,
+        "CPU s": round(statistics.cpu_seconds, 2) if statistics else None,
+        "wall s": round(statistics.wall_seconds, 2) if statistics else None,
+        "peak MiB": round(statistics.peak_memory_bytes / 2**20) if statistics else None,
+        "image": result.image,
+        "error": result.error,
+    }

@@ -1,0 +1,96 @@
+"""Map render_frame over a job's work units in one event loop; called by the render_job flow.
+
+A thread pool would hold a thread for each of 10,000 waiting frames; here a task run starts only
+when the renderer admits its frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from povstorm_client import layout
+from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.storage import Storage
+from povstorm_client.work_unit import WorkUnit
+from tasks.job_progress import JobProgress
+from tasks.render_frame import render_frame
+from tasks.renderers.renderer import Renderer
+from tasks.stored_results import adopt
+
+# As many frames failing alike, with none rendered, say that the scene is wrong, not a frame.
+_SAME_FAILURES = 5
+
+
+async def map_frames(
+    units: list[WorkUnit],
+    *,
+    renderer: Renderer,
+    storage: Storage,
+    result_storage: Path,
+    retries: int,
+    progress: JobProgress,
+) -> list[FrameResult]:
+    """Render all units; returns a FrameResult for each that was tried, ascending by frame.
+
+    A frame that fails for good leaves the others alone, unless the first ones all fail with the
+    same error: then the rest is not tried. result_storage: where Prefect keeps its cache.
+    """
+    run = render_frame.with_options(retries=retries, result_storage=result_storage)
+    results: list[FrameResult] = []
+    failures: Counter[str] = Counter()
+
+    async def render_one(unit: WorkUnit, admitted: AbstractAsyncContextManager[None]) -> None:
+        try:
+            with progress.working_on(unit):
+                result = FrameResult.from_json(await run(unit, renderer, storage, retries))
+                adopted = await asyncio.to_thread(adopt, storage, unit, result)
+                if adopted is None:
+                    again = run.with_options(refresh_cache=True)
+                    data = await again(unit, renderer, storage, retries)
+                    adopted = FrameResult.from_json(data)
+            results.append(adopted)
+            progress.rendered(cached=adopted.cache_hit)
+        except (RenderError, StorageError) as error:
+            failed = await asyncio.to_thread(_failed_result, storage, unit, error)
+            results.append(failed)
+            failures[failed.error] += 1
+            progress.failed()
+        finally:
+            await admitted.__aexit__(None, None, None)
+
+    async with asyncio.TaskGroup() as group:
+        for unit in units:
+            admitted = renderer.admission()
+            await admitted.__aenter__()
+            alike = failures.most_common(1)
+            if alike and alike[0][1] == len(results) >= _SAME_FAILURES:
+                await admitted.__aexit__(None, None, None)
+                break
+            group.create_task(render_one(unit, admitted))
+    return sorted(results, key=lambda result: result.frame)
+
+
+def _failed_result(storage: Storage, unit: WorkUnit, error: Exception) -> FrameResult:
+    """What the last attempt stored, or, where it could store nothing, what is known of it."""
+    key = layout.result(unit.job_id, unit.work_unit_id)
+    try:
+        stored = FrameResult.from_json(json.loads(storage.read(key)))
+        return replace(stored, state="failed")
+    except (StorageError, ValueError):
+        return FrameResult(
+            work_unit_id=unit.work_unit_id,
+            job_id=unit.job_id,
+            frame=unit.frame,
+            state="failed",
+            attempt=1,
+            host="",
+            started=0.0,
+            ended=0.0,
+            error=str(error),
+        )

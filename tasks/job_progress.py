@@ -1,0 +1,101 @@
+"""JobProgress: counts of a running job, published about once a second.
+
+The flow and map_frames feed it; it writes ``state.json`` for the client and a progress artifact
+for the Prefect UI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+from povstorm_client.job_state import JobState, Phase, write_state
+from povstorm_client.storage import Storage
+from povstorm_client.work_unit import WorkUnit
+
+_PUBLISH_SECONDS = 0.5
+# Each update of the artifact is an API call, and Prefect Cloud's plans limit those a minute.
+_ARTIFACT_SECONDS = 5.0
+
+
+class JobProgress:
+    """The state of one run of a job; ``async with`` keeps it published."""
+
+    def __init__(self, storage: Storage, job_id: str, total: int) -> None:
+        self._storage = storage
+        self._job_id = job_id
+        self.state = JobState("staging", total, run=str(uuid.uuid4()))
+        self._published: JobState | None = None
+        self._publishing: asyncio.Task[None] | None = None
+        self._artifact: uuid.UUID | None = None
+        self._artifact_percent = -1.0
+        self._artifact_due = 0.0
+
+    async def __aenter__(self) -> JobProgress:
+        await self._publish()
+        self._publishing = asyncio.create_task(self._keep_publishing())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._publishing is not None:
+            self._publishing.cancel()
+            await asyncio.wait({self._publishing})
+        await self._publish()
+
+    def enter(self, phase: Phase, message: str = "") -> None:
+        """Go on to another phase."""
+        self.state = replace(self.state, phase=phase, message=message)
+
+    @contextmanager
+    def working_on(self, unit: WorkUnit) -> Iterator[None]:
+        """Count a frame as running while the block runs."""
+        self.state = replace(self.state, running=self.state.running + 1)
+        try:
+            yield
+        finally:
+            self.state = replace(self.state, running=self.state.running - 1)
+
+    def rendered(self, *, cached: bool) -> None:
+        """Count a frame as done."""
+        self.state = replace(
+            self.state, done=self.state.done + 1, cached=self.state.cached + int(cached)
+        )
+
+    def failed(self) -> None:
+        """Count a frame as failed for good."""
+        self.state = replace(self.state, failed=self.state.failed + 1)
+
+    def encoded(self, frames: int) -> None:
+        """Set the number of frames that the video has so far."""
+        self.state = replace(self.state, video_frames=frames)
+
+    async def publish_artifact(self) -> None:
+        """Bring the progress artifact of the flow run up to date."""
+        state = self.state
+        percent = 100.0 * (state.done + state.failed) / max(1, state.total)
+        text = f"{state.done} of {state.total} frames, {state.failed} failed"
+        if self._artifact is None:
+            self._artifact = await acreate_progress_artifact(percent, description=text)
+        elif percent != self._artifact_percent:
+            await aupdate_progress_artifact(self._artifact, percent, description=text)
+        self._artifact_percent = percent
+
+    async def _keep_publishing(self) -> None:
+        while True:
+            await asyncio.sleep(_PUBLISH_SECONDS)
+            await self._publish()
+            if time.monotonic() >= self._artifact_due:
+                await self.publish_artifact()
+                self._artifact_due = time.monotonic() + _ARTIFACT_SECONDS
+
+    async def _publish(self) -> None:
+        if self.state != self._published:
+            self._published = self.state
+            stamped = replace(self.state, updated=time.time())
+            await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)

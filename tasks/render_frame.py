@@ -1,0 +1,89 @@
+"""The render_frame task: one Prefect task run for each frame, cached on the frame's content.
+
+render_job maps it over a job's work units; retries, caching and history are Prefect's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.tasks import Task, exponential_backoff
+
+from povstorm_client import layout
+from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.storage import Storage
+from povstorm_client.work_unit import WorkUnit
+from tasks.renderers.renderer import Renderer
+from tasks.stored_results import find_stored_result
+
+# What one log record may carry; POV-Ray's usual output is 5 kB, scenes can print more.
+_LOG_CHARACTERS = 50_000
+
+
+def frame_cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """All that decides the picture: inline bytes, shared tree, cmd, POV-Ray's version."""
+    unit: WorkUnit = parameters["unit"]
+    renderer: Renderer = parameters["renderer"]
+    return f"frame-{unit.content_digest()}-povray-{renderer.version}"
+
+
+async def _can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry what another attempt can mend; a parse error stays what it is."""
+    try:
+        await state.aresult()
+    except RenderError as error:
+        return error.retryable
+    except StorageError:
+        return True
+    except Exception:
+        # A bug of ours: another attempt would only repeat it, and the state carries it anyway.
+        return False
+    return False
+
+
+@task(
+    name="render_frame",
+    task_run_name="{unit.name}",
+    cache_policy=CacheKeyFnPolicy(cache_key_fn=frame_cache_key),
+    persist_result=True,
+    result_serializer="json",
+    retry_delay_seconds=exponential_backoff(backoff_factor=1),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_can_pass,
+)
+async def render_frame(
+    unit: WorkUnit, renderer: Renderer, storage: Storage, retries: int
+) -> dict[str, Any]:
+    """Render one frame, or take what an earlier run of this job has stored.
+
+    Returns the FrameResult as plain data. Raises RenderError, its message with the tail of
+    POV-Ray's output.
+    """
+    stored = await asyncio.to_thread(find_stored_result, storage, unit)
+    if stored is not None:
+        return stored.to_json()
+    attempt = _attempt()
+    try:
+        result = await renderer.render(unit, attempt=attempt, final_attempt=attempt > retries)
+    finally:
+        text = await asyncio.to_thread(_povray_output, storage, unit)
+        if text:
+            get_run_logger().info("POV-Ray's output:\n%s", text)
+    return result.to_json()
+
+
+def _attempt() -> int:
+    context = TaskRunContext.get()
+    return max(1, context.task_run.run_count) if context else 1
+
+
+def _povray_output(storage: Storage, unit: WorkUnit) -> str:
+    key = layout.log(unit.job_id, unit.work_unit_id)
+    if storage.stat(key) is None:
+        return ""
+    return storage.read(key).decode(errors="replace")[-_LOG_CHARACTERS:]

@@ -1,0 +1,1 @@
+"""Renderers: what turns a WorkUnit into a FrameResult, on this machine or elsewhere."""

@@ -1,0 +1,66 @@
+"""ProcessLimit: how many POV-Ray processes may run at once, from CPU use and free memory.
+
+Pure arithmetic, without clocks or processes, so that it can be tested; LocalRenderer feeds it.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Measured on POV-Ray 3.7: heavy frames are fastest at 2 processes a core, light ones at 4 to 6.
+_FEWEST_PER_CORE = 2
+_MOST_PER_CORE = 8
+# Above this share of busy time more processes only wait for each other.
+_BUSY_ENOUGH = 0.95
+# How far one step goes towards what the measurement asks for.
+_STEP = 0.5
+# What is left to everything else on the machine.
+_RESERVED_BYTES = 512 * 1024 * 1024
+# What a process is expected to need before any has been seen: a light scene's with its libraries.
+_FIRST_GUESS_BYTES = 64 * 1024 * 1024
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ProcessLimit:
+    """The current limit; starts at the fewest processes that keep heavy frames going."""
+
+    def __init__(self, core_count: int) -> None:
+        self._fewest = core_count * _FEWEST_PER_CORE
+        self._most = core_count * _MOST_PER_CORE
+        self._wanted = float(self._fewest)
+        self._peak_bytes = _FIRST_GUESS_BYTES
+
+    @property
+    def processes(self) -> int:
+        """How many processes may run at once as far as CPU time goes."""
+        return round(self._wanted)
+
+    def adapt(self, running: int, busy: float) -> None:
+        """Take a measurement: ``running`` processes kept the share ``busy`` (0 to 1) of the CPU.
+
+        Processes that sleep most of the time leave the CPU idle, so as many are wanted as would
+        fill it at that rate. A busy machine lowers the limit, down to the fewest.
+        """
+        asked = running * _BUSY_ENOUGH / max(busy, 0.05)
+        if busy >= _BUSY_ENOUGH:
+            asked = min(asked, self._wanted - 1)
+        elif running < self.processes:
+            # The limit was not used up (frames were starting or ending), so it proves nothing.
+            asked = max(asked, self._wanted)
+        self._wanted += (asked - self._wanted) * _STEP
+        self._wanted = min(max(self._wanted, self._fewest), self._most)
+
+    def saw_process(self, peak_bytes: int) -> None:
+        """Take note of the peak memory of a process that ended."""
+        self._peak_bytes = max(self._peak_bytes, peak_bytes)
+
+    def allows(self, running: int, available_bytes: int) -> bool:
+        """Whether one more process may start; one always may, or nothing would ever end."""
+        if running == 0:
+            return True
+        fits = available_bytes - _RESERVED_BYTES >= self._peak_bytes
+        return running < self.processes and fits

@@ -1,0 +1,27 @@
+"""Renderer: the protocol between the render_frame task and what renders, here or elsewhere."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.work_unit import WorkUnit
+
+
+class Renderer(Protocol):
+    """Renders frames; entered once for a job (``async with``), left when the job ends."""
+
+    @property
+    def version(self) -> str:
+        """POV-Ray's version: part of the cache key."""
+
+    async def __aenter__(self) -> Renderer: ...
+
+    async def __aexit__(self, *exception: object) -> None: ...
+
+    def admission(self) -> AbstractAsyncContextManager[None]:
+        """Wait here until one more frame can be worked on: bounds the task runs in flight."""
+
+    async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
+        """Render and store one frame; RenderError if it fails."""

@@ -1,0 +1,24 @@
+"""The stage_shared_resources task: lay a job's shared files out for its frames."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from povstorm_client import shared_resources
+from povstorm_client.job_manifest import JobManifest
+from povstorm_client.storage import Storage
+
+
+@task(
+    name="stage_shared_resources",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=[1, 4, 16],
+)
+async def stage_shared_resources(storage: Storage, manifest: JobManifest) -> str:
+    """Copy the uploaded blobs to ``shared/<tree digest>/``; returns that prefix."""
+    return await asyncio.to_thread(shared_resources.stage, storage, manifest.shared_files)

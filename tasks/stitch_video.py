@@ -1,0 +1,79 @@
+"""The stitch_video task: the job's verified images, in order, into its video."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from povstorm_client import layout
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.job_manifest import JobManifest
+from povstorm_client.storage import Storage
+from tasks.video import encode_video
+
+
+@task(name="stitch_video", cache_policy=NO_CACHE, persist_result=False)
+async def stitch_video(
+    storage: Storage,
+    manifest: JobManifest,
+    results: list[FrameResult],
+    on_progress: Callable[[int], None],
+) -> dict[str, Any]:
+    """Encode and store the video; returns its facts (frames, size, seconds, codec).
+
+    on_progress is told the number of frames encoded so far. Raises VideoError, naming the frames,
+    when images are missing and the job does not allow that.
+    """
+    stopped = threading.Event()
+    try:
+        facts = await asyncio.to_thread(_encode, storage, manifest, results, on_progress, stopped)
+    except asyncio.CancelledError:
+        stopped.set()
+        raise
+    get_run_logger().info("video: %s", facts)
+    return facts
+
+
+def _encode(
+    storage: Storage,
+    manifest: JobManifest,
+    results: list[FrameResult],
+    on_progress: Callable[[int], None],
+    stopped: threading.Event,
+) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="povstorm-video-") as name:
+        folder = Path(name)
+        storage.mount(layout.output(manifest.job_id), folder / "output")
+        video = folder / f"video.{manifest.video_ending}"
+        info = encode_video(
+            [
+                (result.frame, folder / "output" / result.image)
+                for result in results
+                if result.state == "rendered"
+            ],
+            video,
+            fps=manifest.frames_per_second,
+            expected_frames=manifest.frames,
+            allow_missing_frames=manifest.allow_missing_frames,
+            on_progress=lambda done, _total: on_progress(done),
+            cancelled=stopped,
+        )
+        key = layout.video(manifest.job_id, manifest.video_ending)
+        storage.upload(key, video)
+    return {
+        "key": key,
+        "frames": info.frames,
+        "width": info.width,
+        "height": info.height,
+        "fps": manifest.fps,
+        "codec": info.codec,
+        "seconds": info.seconds,
+        "bytes": info.bytes,
+    }

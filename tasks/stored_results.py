@@ -1,0 +1,67 @@
+"""Results that storage holds already: of an earlier run of this job, or of an earlier job.
+
+render_frame asks for the first, the flow adopts the second after a cache hit.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from povstorm_client import layout
+from povstorm_client.errors import StorageError
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.storage import Storage
+from povstorm_client.work_unit import WorkUnit
+from render_image.render_unit import store_result
+
+
+def image_key(result: FrameResult) -> str:
+    """Where the result's image lies."""
+    return f"{layout.output(result.job_id)}/{result.image}"
+
+
+def find_stored_result(storage: Storage, unit: WorkUnit) -> FrameResult | None:
+    """The unit's result if its frame is rendered and its image is there in full, else None."""
+    key = layout.result(unit.job_id, unit.work_unit_id)
+    if storage.stat(key) is None:
+        return None
+    try:
+        result = FrameResult.from_json(json.loads(storage.read(key)))
+    except (ValueError, StorageError):
+        # Whatever wrote it, it commits nothing: the frame is rendered again.
+        return None
+    return result if result.state == "rendered" and has_image(storage, result) else None
+
+
+def has_image(storage: Storage, result: FrameResult) -> bool:
+    """Whether the result's image is still stored, in its full size."""
+    stored = storage.stat(image_key(result))
+    return stored is not None and stored.size == result.image_bytes
+
+
+def adopt(storage: Storage, unit: WorkUnit, result: FrameResult) -> FrameResult | None:
+    """Take an earlier job's frame into this job: image, log and result under its own prefix.
+
+    Returns None if that job's image is gone; the frame has to be rendered then.
+    """
+    if result.job_id == unit.job_id:
+        return result if has_image(storage, result) else None
+    if not has_image(storage, result):
+        return None
+    adopted = replace(
+        result,
+        job_id=unit.job_id,
+        work_unit_id=unit.work_unit_id,
+        cache_hit=True,
+        queue_seconds=0.0,
+    )
+    for name in [result.image, *result.extra_outputs]:
+        storage.copy(
+            f"{layout.output(result.job_id)}/{name}", f"{layout.output(unit.job_id)}/{name}"
+        )
+    log = layout.log(result.job_id, result.work_unit_id)
+    if storage.stat(log) is not None:
+        storage.copy(log, layout.log(unit.job_id, unit.work_unit_id))
+    store_result(storage, adopted)
+    return adopted
