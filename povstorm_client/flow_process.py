@@ -5,10 +5,14 @@ A child keeps Prefect, and our modules named ``tasks`` and ``flows``, out of the
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+# Prefect's embedded server would call home, and log an error where it cannot.
+_ENVIRONMENT_DEFAULTS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 # What the flow needs to stop POV-Ray and to tell Prefect; after that it is killed.
 _STOP_SECONDS = 30
 
@@ -27,13 +31,17 @@ class FlowProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=_ENVIRONMENT_DEFAULTS | os.environ,
             )
         self.log = log
 
     @property
     def returncode(self) -> int | None:
         """The exit code, None while it runs."""
-        return self._process.poll()
+        returncode = self._process.poll()
+        if returncode is not None:
+            self._kill_group()
+        return returncode
 
     def stop(self) -> None:
         """Ask the flow to stop, wait for it, and kill it if it does not."""
@@ -42,5 +50,13 @@ class FlowProcess:
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._kill_group()
             self._process.wait()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        """Kill the flow and what a flow that was killed itself left behind: Prefect's server."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # all of it has ended

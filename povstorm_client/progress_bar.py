@@ -1,15 +1,18 @@
 """The progress of a running job in the terminal: frames done and failed, ETA, current phase.
 
-Job.run shows it; where the output is no terminal it prints a line for each change of phase.
+Job.run shows it; where the output is no terminal it prints a line for each change of phase and every ten seconds.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from povstorm_client.job_state import JobState
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 Show = Callable[[JobState], None]
 
@@ -68,19 +71,20 @@ def _bar(name: str, total: int) -> Iterator[Show]:
 
 
 def _lines(name: str) -> Show:
-    seen = ""
+    seen, next_line = "", 0.0
 
     def show(state: JobState) -> None:
-        nonlocal seen
-        if state.phase != seen:
-            seen = state.phase
-            counts = _counts(state, colour=False)
-            print(
-                f"{name}: {state.phase}, {state.done} of {state.total} frames"
-                + (f" ({counts})" if counts else ""),
-                file=sys.stderr,
-                flush=True,
-            )
+        nonlocal seen, next_line
+        if state.phase == seen and time.monotonic() < next_line:
+            return
+        seen, next_line = state.phase, time.monotonic() + _SECONDS_BETWEEN_LINES
+        counts = _counts(state, colour=False)
+        print(
+            f"{name}: {state.phase}, {state.done} of {state.total} frames"
+            + (f" ({counts})" if counts else ""),
+            file=sys.stderr,
+            flush=True,
+        )
 
     return show
 

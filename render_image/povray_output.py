@@ -55,8 +55,9 @@ def failure_line(log: str) -> str:
 
 
 def tail(log: str, lines: int = 20) -> str:
-    """The last lines of the output, without progress counters and empty lines."""
-    kept = [line for line in log.replace("\r", "\n").splitlines() if line.strip()]
+    """The last lines of the output, without banner, progress counters and empty lines."""
+    words = log[log.rfind("==== [Parsing...]") :] if "==== [Parsing...]" in log else log
+    kept = [line for line in words.replace("\r", "\n").splitlines() if line.strip()]
     return "\n".join([line for line in kept if not _PROGRESS.match(line)][-lines:])
 
 

@@ -1,0 +1,55 @@
+"""What the tests share: a storage in a scratch folder, small scenes, and Prefect's own database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import Cluster, RenderSettings, WorkUnit
+from povstorm_client.storage import FolderStorage
+
+SPHERE = """#version 3.7;
+global_settings { assumed_gamma 1 }
+camera { location -4*z look_at 0 }
+light_source { <5, 8, -9> rgb 1 }
+sphere { <sin(clock * 2 * pi), 0, 0>, 1 pigment { rgb <1, 0.4, 0.1> } finish { phong 1 } }
+"""
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FolderStorage:
+    return FolderStorage(tmp_path / "storage")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster.local(tmp_path / "storage")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_home(tmp_path_factory: pytest.TempPathFactory):
+    """Each test process has Prefect's database, profiles and server state to itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        patch.delenv("PREFECT_API_URL", raising=False)
+        patch.delenv("POVSTORM_HOME", raising=False)
+        yield
+
+
+@pytest.fixture
+def small_settings() -> RenderSettings:
+    return RenderSettings(scene="sphere.pov", width=32, height=24, final_frame=4)
+
+
+@pytest.fixture
+def sphere_unit(small_settings: RenderSettings):
+    """A function that makes a work unit with the sphere scene as an inline resource."""
+
+    def make(frame: int = 1, scene: str = SPHERE) -> WorkUnit:
+        unit = WorkUnit(small_settings, frame=frame)
+        unit.add_inline_resource("sphere.pov", scene)
+        return unit
+
+    return make

@@ -1,0 +1,97 @@
+"""However a run is stopped, no process stays behind, and the next run goes on from there."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from povstorm_client import Cluster, Job
+
+# Each frame computes for about half a second, so that a run is caught in the middle.
+PROGRAM = """
+import sys
+from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+
+SCENE = '''#version 3.7;
+#for (I, 1, 400000) #declare X = sqrt(I); #end
+camera { location -4*z look_at 0 } sphere { 0, 1 pigment { rgb clock } finish { emission 1 } }
+'''
+job = Job(Cluster.local(sys.argv[1]), "slow", video=None)
+settings = RenderSettings(scene="a.pov", width=32, height=24, final_frame=60)
+for frame in range(1, 61):
+    unit = WorkUnit(settings, frame=frame)
+    unit.add_inline_resource("a.pov", SCENE)
+    job.add_work_unit(unit)
+job.submit()
+print(job.job_id, flush=True)
+job.run(show_progress=False)
+"""
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[str], Job]:
+    """Start the client program, and wait until it has rendered a few frames."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    job = Job.open(Cluster.local(folder), program.stdout.readline().strip())
+    wait_for(lambda: len(job.images()) >= 3, seconds=120)
+    return program, job
+
+
+def wait_for(condition, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def povray_children(process: psutil.Process) -> list[psutil.Process]:
+    return [child for child in process.children(recursive=True) if child.name() == "povray"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopping_the_client_stops_all_and_keeps_finished_frames(
+    how: signal.Signals, tmp_path: Path, on_server: str
+):
+    program, job = start(tmp_path)
+    client = psutil.Process(program.pid)
+    family = client.children(recursive=True)
+    assert povray_children(client)
+    program.send_signal(how)
+    program.wait(30)
+    wait_for(lambda: not any(child.is_running() for child in family), seconds=30)
+    assert job.state().phase == "cancelled"
+    kept = {result.frame: result.ended for result in job.results() if result.state == "rendered"}
+    assert 3 <= len(kept) < 60
+
+    job.run(show_progress=False)
+    assert len(job.images()) == 60
+    ended = {result.frame: result.ended for result in job.results()}
+    assert {frame: ended[frame] for frame in kept} == kept, "finished frames are not rendered again"
+
+
+def test_a_killed_flow_takes_its_povray_processes_along_and_can_be_run_again(
+    tmp_path: Path, on_server: str
+):
+    program, job = start(tmp_path)
+    flow = psutil.Process(program.pid).children()[0]
+    family = flow.children(recursive=True)
+    assert povray_children(flow)
+    flow.kill()
+    assert program.wait(30) != 0
+    wait_for(lambda: not any(child.is_running() for child in family), seconds=10)
+    kept = {result.frame: result.ended for result in job.results() if result.state == "rendered"}
+
+    job.run(show_progress=False)
+    assert len(job.images()) == 60
+    ended = {result.frame: result.ended for result in job.results()}
+    assert {frame: ended[frame] for frame in kept} == kept
