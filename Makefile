@@ -44,8 +44,8 @@ e2e: setup ## End-to-end tests only
 	$(BIN)/pytest -n auto tests/e2e
 
 bench: setup ## The benchmarks, side by side (minutes)
-	$(BIN)/python benchmarks/local_throughput.py
-	$(BIN)/python benchmarks/orchestration.py
+	$(BIN)/python -m benchmarks.local_throughput
+	$(BIN)/python -m benchmarks.orchestration
 
 lock: setup ## Write constraints.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --no-emit-index-url \

@@ -170,7 +170,9 @@ def _require_writable(folder: Path) -> None:
             "with --output"
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"the output folder {folder} is not writable: choose another with --output")
+        raise InputError(
+            f"the output folder {folder} is not writable: choose another with --output"
+        )
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The progress of a running job in the terminal: frames done and failed, ETA, current phase.
 
-Job.run shows it; where the output is no terminal it prints a line for each change of phase and every ten seconds.
+Job.run shows it. Where the output is no terminal, a line is printed for each change of phase and
+every ten seconds.
 """
 
 from __future__ import annotations

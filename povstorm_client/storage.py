@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from povstorm_client.errors import InputError, StorageError
 from povstorm_client.paths import check_workspace_path
 
 _CHUNK_BYTES = 1 << 20
-# A folder of this prefix holds an object that is being written.
+# A file of this prefix is an object that is being written.
 _PARTIAL = ".partial-"
 
 
@@ -147,9 +147,8 @@ class FolderStorage:
             with entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        if not entry.name.startswith(_PARTIAL):
-                            folders.append(Path(entry.path))
-                    else:
+                        folders.append(Path(entry.path))
+                    elif not entry.name.startswith(_PARTIAL):
                         try:
                             status = entry.stat()
                         except FileNotFoundError:  # replaced or deleted since it was listed
@@ -176,16 +175,15 @@ class FolderStorage:
     def _complete_or_absent(self, key: str) -> Iterator[Path]:
         """A new file that becomes the object if the block ends well, and is removed if not."""
         target = self.path(key)
-        partial: Path | None = None
+        partial = target.with_name(f"{_PARTIAL}{secrets.token_hex(8)}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=target.parent))
             try:
-                partial = folder / "object"
                 yield partial
                 partial.replace(target)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
         except OSError as error:
             raise _storage_error("write", key, self.uri, error) from error
 

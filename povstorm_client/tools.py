@@ -61,3 +61,13 @@ def require_ffmpeg() -> tuple[str, str]:
         if path is None:
             raise ToolError(f"{name} is not on PATH: install ffmpeg (Debian: apt install ffmpeg)")
     return str(found["ffmpeg"]), str(found["ffprobe"])
+
+
+@functools.cache
+def die_with_parent() -> list[str]:
+    """What to put before a command so that the kernel kills it when its parent dies.
+
+    util-linux's wrapper around prctl(2); [] where it is not installed.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

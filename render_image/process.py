@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +14,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from povstorm_client.tools import die_with_parent
 
 # One waiting thread per running process; renderers run far fewer processes than this at once.
 _WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="wait4")
@@ -51,7 +52,7 @@ async def run_process(
     started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*_die_with_parent(), *arguments],
+            [*die_with_parent(), *arguments],
             cwd=cwd,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -81,12 +82,6 @@ async def run_process(
         peak_memory_bytes=usage.ru_maxrss * 1024,  # Linux counts in KiB: getrusage(2)
         timed_out=timed_out,
     )
-
-
-def _die_with_parent() -> list[str]:
-    """util-linux's wrapper that has the kernel kill the program when we die; [] without it."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
 def _kill_group(pid: int) -> None:

@@ -12,6 +12,11 @@ from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.tasks import Task
+from prefect.utilities.annotations import quote
 
 from povstorm_client import layout
 from povstorm_client.errors import RenderError, StorageError
@@ -21,7 +26,9 @@ from povstorm_client.work_unit import WorkUnit
 from tasks.job_progress import JobProgress
 from tasks.render_frame import render_frame
 from tasks.renderers.renderer import Renderer
-from tasks.stored_results import adopt
+from tasks.stored_results import adopt, find_stored_results
+
+RenderFrame = Task[..., Any]
 
 # As many frames failing alike, with none rendered, say that the scene is wrong, not a frame.
 _SAME_FAILURES = 5
@@ -41,21 +48,36 @@ async def map_frames(
     A frame that fails for good leaves the others alone, unless the first ones all fail with the
     same error: then the rest is not tried. result_storage: where Prefect keeps its cache.
     """
-    run = render_frame.with_options(retries=retries, result_storage=result_storage)
+    task = render_frame.with_options(retries=retries, result_storage=result_storage)
+    stored = await asyncio.to_thread(find_stored_results, storage, units)
     results: list[FrameResult] = []
     failures: Counter[str] = Counter()
+
+    async def run(task: RenderFrame, unit: WorkUnit) -> State[dict[str, Any]]:
+        # Quoted: Prefect would look through all of a unit's fields for futures to wait for.
+        state: State[dict[str, Any]] = await task(
+            quote(unit),
+            quote(renderer),
+            quote(storage),
+            retries=retries,
+            stored=quote(stored.get(unit.work_unit_id)),
+            return_state=True,
+        )
+        return state
 
     async def render_one(unit: WorkUnit, admitted: AbstractAsyncContextManager[None]) -> None:
         try:
             with progress.working_on(unit):
-                result = FrameResult.from_json(await run(unit, renderer, storage, retries))
-                adopted = await asyncio.to_thread(adopt, storage, unit, result)
-                if adopted is None:
-                    again = run.with_options(refresh_cache=True)
-                    data = await again(unit, renderer, storage, retries)
-                    adopted = FrameResult.from_json(data)
-            results.append(adopted)
-            progress.rendered(cached=adopted.cache_hit)
+                state = await run(task, unit)
+                result = FrameResult.from_json(await state.aresult())
+                if state.name == "Cached":
+                    adopted = await asyncio.to_thread(adopt, storage, unit, result)
+                    if adopted is None:
+                        again = await run(task.with_options(refresh_cache=True), unit)
+                        adopted = FrameResult.from_json(await again.aresult())
+                    result = adopted
+            results.append(result)
+            progress.rendered(cached=result.cache_hit)
         except (RenderError, StorageError) as error:
             failed = await asyncio.to_thread(_failed_result, storage, unit, error)
             results.append(failed)

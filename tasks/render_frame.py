@@ -16,10 +16,10 @@ from prefect.tasks import Task, exponential_backoff
 
 from povstorm_client import layout
 from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 from tasks.renderers.renderer import Renderer
-from tasks.stored_results import find_stored_result
 
 # What one log record may carry; POV-Ray's usual output is 5 kB, scenes can print more.
 _LOG_CHARACTERS = 50_000
@@ -57,14 +57,18 @@ async def _can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bo
     retry_condition_fn=_can_pass,
 )
 async def render_frame(
-    unit: WorkUnit, renderer: Renderer, storage: Storage, retries: int
+    unit: WorkUnit,
+    renderer: Renderer,
+    storage: Storage,
+    *,
+    retries: int,
+    stored: FrameResult | None = None,
 ) -> dict[str, Any]:
-    """Render one frame, or take what an earlier run of this job has stored.
+    """Render one frame, unless an earlier run of the job has left its result (``stored``).
 
     Returns the FrameResult as plain data. Raises RenderError, its message with the tail of
     POV-Ray's output.
     """
-    stored = await asyncio.to_thread(find_stored_result, storage, unit)
     if stored is not None:
         return stored.to_json()
     attempt = _attempt()

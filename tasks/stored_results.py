@@ -1,6 +1,6 @@
 """Results that storage holds already: of an earlier run of this job, or of an earlier job.
 
-render_frame asks for the first, the flow adopts the second after a cache hit.
+map_frames asks for the first at its start, and adopts the second after a cache hit.
 """
 
 from __future__ import annotations
@@ -21,17 +21,29 @@ def image_key(result: FrameResult) -> str:
     return f"{layout.output(result.job_id)}/{result.image}"
 
 
-def find_stored_result(storage: Storage, unit: WorkUnit) -> FrameResult | None:
-    """The unit's result if its frame is rendered and its image is there in full, else None."""
-    key = layout.result(unit.job_id, unit.work_unit_id)
-    if storage.stat(key) is None:
-        return None
+def find_stored_results(storage: Storage, units: list[WorkUnit]) -> dict[str, FrameResult]:
+    """The units that need no rendering: work unit id → result with its image there in full."""
+    if not units:
+        return {}
+    wanted = {layout.result(unit.job_id, unit.work_unit_id) for unit in units}
+    found = [
+        _read_result(storage, entry.key)
+        for entry in storage.list(layout.results(units[0].job_id))
+        if entry.key in wanted
+    ]
+    return {
+        result.work_unit_id: result
+        for result in found
+        if result is not None and result.state == "rendered" and has_image(storage, result)
+    }
+
+
+def _read_result(storage: Storage, key: str) -> FrameResult | None:
     try:
-        result = FrameResult.from_json(json.loads(storage.read(key)))
+        return FrameResult.from_json(json.loads(storage.read(key)))
     except (ValueError, StorageError):
-        # Whatever wrote it, it commits nothing: the frame is rendered again.
+        # Whatever it is, it commits nothing: the frame is rendered again.
         return None
-    return result if result.state == "rendered" and has_image(storage, result) else None
 
 
 def has_image(storage: Storage, result: FrameResult) -> bool:

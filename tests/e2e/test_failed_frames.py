@@ -1,4 +1,4 @@
-"""A frame that fails costs itself only, is told of in words, and is all that a second run renders."""
+"""A frame that fails costs itself only, and is all that a second run renders."""
 
 from __future__ import annotations
 

@@ -1,0 +1,209 @@
+"""What orchestrating a frame costs: povstorm with a renderer that does nothing, and bare Prefect.
+
+"map" is Prefect's own map of no-op tasks over its thread pool, "gather" the same tasks awaited in
+one event loop; neither persists results, so neither has a cache. All in one run against the same server, each in a process of
+its own:
+``python -m benchmarks.orchestration [--frames 100 1000 10000]``. Aim: at most 1.25 times the bare
+map's seconds a frame, under 600 MB, no thread for each frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from prefect import flow, task
+
+from benchmarks.measure import measure
+from povstorm_client import RenderSettings, WorkUnit, layout
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.storage import FolderStorage
+from render_image.render_unit import store_result
+from tasks.frame_map import map_frames
+from tasks.job_progress import JobProgress
+
+AT_ONCE = 16
+IMAGE = b"nothing"
+
+
+class NothingRenderer:
+    """Stores what a renderer stores, without rendering anything."""
+
+    version = "nothing"
+
+    def __init__(self, storage: FolderStorage) -> None:
+        self._storage = storage
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.most_threads = 0
+
+    async def __aenter__(self) -> NothingRenderer:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        return None
+
+    @contextlib.asynccontextmanager
+    async def admission(self) -> AsyncIterator[None]:
+        async with self._slots:
+            yield
+
+    async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
+        self.most_threads = max(self.most_threads, threading.active_count())
+        now = time.time()
+        result = FrameResult(
+            work_unit_id=unit.work_unit_id,
+            job_id=unit.job_id,
+            frame=unit.frame,
+            state="rendered",
+            attempt=attempt,
+            host="",
+            started=now,
+            ended=now,
+            image=unit.image_name,
+            image_bytes=len(IMAGE),
+        )
+        self._storage.write(f"{unit.offload_gcs_prefix}/{unit.image_name}", IMAGE)
+        store_result(self._storage, result)
+        return result
+
+
+@flow(name="bench-povstorm")
+async def povstorm(frames: int, folder: str) -> int:
+    storage = FolderStorage(Path(folder))
+    settings = RenderSettings(scene="scene.pov", final_frame=frames)
+    units = [
+        WorkUnit(settings, frame=frame, inline_resource={"scene.pov": ""}).assigned(
+            job_id="bench", shared_prefix="", offload_prefix=layout.output("bench")
+        )
+        for frame in range(1, frames + 1)
+    ]
+    renderer = NothingRenderer(storage)
+    async with JobProgress(storage, "bench", frames) as progress:
+        results = await map_frames(
+            units,
+            renderer=renderer,
+            storage=storage,
+            result_storage=Path(folder) / "results",
+            retries=3,
+            progress=progress,
+        )
+    if len(results) != frames or any(result.state != "rendered" for result in results):
+        raise RuntimeError("not all frames came through")
+    return renderer.most_threads
+
+
+@task(name="nothing", persist_result=False)
+async def nothing(number: int) -> int:
+    return number
+
+
+@flow(name="bench-gather")
+async def bare_gather(frames: int, folder: str) -> int:
+    results = await asyncio.gather(*(nothing(number) for number in range(frames)))
+    if len(results) != frames:
+        raise RuntimeError("not all tasks came through")
+    return threading.active_count()
+
+
+@flow(name="bench-map")
+async def bare_map(frames: int, folder: str) -> int:
+    futures = nothing.map(range(frames))
+    threads = threading.active_count()
+    if len(futures.result()) != frames:
+        raise RuntimeError("not all tasks came through")
+    return threads
+
+
+def measure_one(kind: str, frames: int) -> None:
+    """Print, as JSON, what one flow of that kind took; runs in a process of its own."""
+    run = {"povstorm": povstorm, "map": bare_map, "gather": bare_gather}[kind]
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(1, f"{folder}/warm"))
+        before = time.monotonic()
+        cpu_before = time.process_time()
+        threads = asyncio.run(run(frames, f"{folder}/measured"))
+        seconds = time.monotonic() - before
+        cpu = time.process_time() - cpu_before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "peak": peak, "threads": threads}))
+
+
+@contextlib.contextmanager
+def prefect_server() -> Iterator[str]:
+    """A server with a database of its own."""
+    with socket.socket() as probe, tempfile.TemporaryDirectory() as home:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+            env={**os.environ, "PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        url = f"http://127.0.0.1:{port}/api"
+        try:
+            for _ in range(300):
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health"):
+                    break
+                time.sleep(0.2)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def main() -> None:
+    """Measure both kinds at each size, and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--measure", nargs=2, metavar=("KIND", "FRAMES"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure_one(arguments.measure[0], int(arguments.measure[1]))
+        return
+    row = "{:>7} {:9} {:>9} {:>12} {:>12} {:>9} {:>8} {:>7}"
+    print(
+        row.format("frames", "", "seconds", "ms a frame", "CPU ms", "peak MB", "threads", "ratio")
+    )
+    for frames in arguments.frames:
+        taken: dict[str, float] = {}
+        for kind in ("map", "gather", "povstorm"):
+            with prefect_server() as url:
+                command = [sys.executable, "-m", "benchmarks.orchestration"]
+                output = measure(
+                    [*command, "--measure", kind, str(frames)],
+                    environment={"PREFECT_API_URL": url, "PREFECT_LOGGING_LEVEL": "WARNING"},
+                ).output
+            found = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
+            taken[kind] = found["seconds"]
+            print(
+                row.format(
+                    frames,
+                    kind,
+                    f"{found['seconds']:.1f}",
+                    f"{1000 * found['seconds'] / frames:.2f}",
+                    f"{1000 * found['cpu'] / frames:.2f}",
+                    f"{found['peak'] / 1e6:.0f}",
+                    found["threads"],
+                    f"{taken[kind] / taken['map']:.2f}",
+                ),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""JobStatistics: what a job took, frame by frame and in all (``statistics.json``).
+
+collect_statistics computes and stores it; Job.statistics reads it; printing it shows a table.
+docs/statistics.md describes each field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from povstorm_client.errors import StorageError
+from povstorm_client.frame_result import FrameResult
+
+SCHEMA = 1
+_SLOWEST = 5
+
+
+@dataclass(frozen=True)
+class FrameLine:
+    """One frame; seconds and bytes as in FrameStatistics, None where nothing was rendered."""
+
+    frame: int
+    state: str
+    attempts: int
+    cache_hit: bool
+    queue_seconds: float
+    wall_seconds: float | None
+    cpu_seconds: float | None
+    parse_seconds: float | None
+    bounding_seconds: float | None
+    photon_seconds: float | None
+    radiosity_seconds: float | None
+    trace_seconds: float | None
+    peak_memory_bytes: int | None
+    pixels: int | None
+    rays: int | None
+    samples: int | None
+    image: str
+    image_bytes: int
+    host: str
+    started: float
+    ended: float
+    error: str
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Nearest-rank percentiles: the smallest value that at least that share does not exceed."""
+
+    p50: float
+    p90: float
+    p99: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class JobStatistics:
+    """A job's statistics; docs/statistics.md has the meaning and unit of each field."""
+
+    schema: int
+    job_id: str
+    name: str
+    frames_expected: int
+    frames_rendered: int
+    frames_from_cache: int
+    frames_failed: int
+    frames_missing: list[int]
+    attempts: int
+    started: float
+    ended: float
+    elapsed_seconds: float
+    wall_seconds: float
+    cpu_seconds: float
+    speed_up: float | None
+    peak_memory_bytes: int
+    pixels: int
+    rays: int
+    image_bytes: int
+    wall_percentiles: Percentiles | None
+    cpu_percentiles: Percentiles | None
+    slowest_frames: list[int]
+    video: dict[str, Any] | None
+    frames: list[FrameLine]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> JobStatistics:
+        """The inverse of to_json; raises StorageError for what is no such data."""
+        try:
+            values = {
+                **data,
+                "frames": [FrameLine(**line) for line in data["frames"]],
+                "wall_percentiles": _percentiles_from(data["wall_percentiles"]),
+                "cpu_percentiles": _percentiles_from(data["cpu_percentiles"]),
+            }
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise StorageError(f"the statistics are not readable: {error!r}") from error
+
+    def __str__(self) -> str:
+        from povstorm_client.statistics_table import statistics_table
+
+        return statistics_table(self)
+
+
+def summarize(
+    results: Iterable[FrameResult],
+    *,
+    job_id: str,
+    name: str,
+    expected_frames: Sequence[int],
+    started: float,
+    ended: float,
+    video: dict[str, Any] | None,
+) -> JobStatistics:
+    """Statistics of a job from its frames' results.
+
+    started, ended: Unix seconds of the rendering. speed_up: seconds that the frames rendered now
+    took one by one, over the seconds that all took together; None if none was rendered now.
+    """
+    lines = [_line(result) for result in sorted(results, key=lambda result: result.frame)]
+    rendered = [line for line in lines if line.state == "rendered"]
+    now = [line for line in rendered if not line.cache_hit and line.started >= started]
+    walls = [line.wall_seconds or 0.0 for line in now]
+    cpus = [line.cpu_seconds or 0.0 for line in now]
+    elapsed = max(0.0, ended - started)
+    slowest = sorted(now, key=lambda line: -(line.wall_seconds or 0.0))[:_SLOWEST]
+    done = {line.frame for line in rendered}
+    return JobStatistics(
+        schema=SCHEMA,
+        job_id=job_id,
+        name=name,
+        frames_expected=len(expected_frames),
+        frames_rendered=len(rendered),
+        frames_from_cache=sum(line.cache_hit for line in rendered),
+        frames_failed=sum(line.state == "failed" for line in lines),
+        frames_missing=[frame for frame in expected_frames if frame not in done],
+        attempts=sum(line.attempts for line in lines if not line.cache_hit),
+        started=started,
+        ended=ended,
+        elapsed_seconds=elapsed,
+        wall_seconds=math.fsum(walls),
+        cpu_seconds=math.fsum(cpus),
+        speed_up=math.fsum(walls) / elapsed if walls and elapsed > 0 else None,
+        peak_memory_bytes=max((line.peak_memory_bytes or 0 for line in lines), default=0),
+        pixels=sum(line.pixels or 0 for line in rendered),
+        rays=sum(line.rays or 0 for line in rendered),
+        image_bytes=sum(line.image_bytes for line in rendered),
+        wall_percentiles=_percentiles(walls),
+        cpu_percentiles=_percentiles(cpus),
+        slowest_frames=[line.frame for line in slowest],
+        video=video,
+        frames=lines,
+    )
+
+
+def _line(result: FrameResult) -> FrameLine:
+    taken = result.statistics
+    return FrameLine(
+        frame=result.frame,
+        state=result.state,
+        attempts=result.attempt,
+        cache_hit=result.cache_hit,
+        queue_seconds=result.queue_seconds,
+        wall_seconds=taken.wall_seconds if taken else None,
+        cpu_seconds=taken.cpu_seconds if taken else None,
+        parse_seconds=taken.parse_seconds if taken else None,
+        bounding_seconds=taken.bounding_seconds if taken else None,
+        photon_seconds=taken.photon_seconds if taken else None,
+        radiosity_seconds=taken.radiosity_seconds if taken else None,
+        trace_seconds=taken.trace_seconds if taken else None,
+        peak_memory_bytes=taken.peak_memory_bytes if taken else None,
+        pixels=taken.pixels if taken else None,
+        rays=taken.rays if taken else None,
+        samples=taken.samples if taken else None,
+        image=result.image,
+        image_bytes=result.image_bytes,
+        host=result.host,
+        started=result.started,
+        ended=result.ended,
+        error=result.error,
+    )
+
+
+def _percentiles(values: list[float]) -> Percentiles | None:
+    if not values:
+        return None
+    ascending = sorted(values)
+
+    def nearest_rank(share: float) -> float:
+        return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
+
+    return Percentiles(nearest_rank(0.50), nearest_rank(0.90), nearest_rank(0.99), ascending[-1])
+
+
+def _percentiles_from(data: dict[str, float] | None) -> Percentiles | None:
+    return Percentiles(**data) if data else None
+
+
+def field_names() -> dict[str, list[str]]:
+    """The fields of statistics.json, of its frames and of its percentiles, in their order."""
+    return {
+        kind.__name__: [field.name for field in fields(kind)]
+        for kind in (JobStatistics, FrameLine, Percentiles)
+    }
