@@ -31,7 +31,7 @@ def _povstorm() -> None:
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def render(
-    scene: Annotated[str, typer.Argument(help="FILE.ini, FILE.ini[section] or FILE.pov")],
+    scene: Annotated[str, typer.Argument(help="FILE.ini, FILE.ini\\[section] or FILE.pov")],
     switches: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads it at run time
         typer.Argument(
@@ -58,12 +58,14 @@ def render(
         Optional[list[Path]],  # noqa: UP045
         typer.Option(metavar="PATH", help="A file or folder the scene needs under a computed name"),
     ] = None,
-    preview: Annotated[bool, typer.Option(help="Small and fast, to see the motion")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Small and fast, to see the motion")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option(help="Print the frames, files and command, render nothing")
+        bool, typer.Option("--dry-run", help="Print the frames, files and command, render nothing")
     ] = False,
     allow_missing_frames: Annotated[
-        bool, typer.Option(help="Make the video even if frames failed")
+        bool, typer.Option("--allow-missing-frames", help="Make the video even if frames failed")
     ] = False,
     retries: Annotated[int, typer.Option(help="Further attempts for a frame that was lost")] = 3,
     frame_timeout: Annotated[
@@ -72,6 +74,9 @@ def render(
     ] = None,
 ) -> None:
     """Render a scene: an ini file's animation, or a .pov file, without any change to it."""
+    for word in switches or ():
+        if word.startswith("--"):
+            raise InputError(f"there is no option {word}: `povstorm render --help` lists them")
     loaded = load_scene(
         scene,
         switches=tuple(switches or ()),

@@ -85,9 +85,16 @@ class RenderSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        check_workspace_path(self.scene, "the scene")
-        for path in self.library_paths:
-            check_workspace_path(path, "a library path")
+        for path, what in [
+            (self.scene, "the scene"),
+            *((path, "a library path") for path in self.library_paths),
+        ]:
+            check_workspace_path(path, what)
+            if not path.isascii() or '"' in path:
+                raise InputError(
+                    f"{what} {path!r} has a character that POV-Ray 3.7 takes in no option "
+                    "(non-ASCII, or a double quote): rename it"
+                )
         for name in ("width", "height"):
             value = getattr(self, name)
             if not 1 <= value <= MAX_PIXELS_PER_SIDE:
@@ -135,7 +142,7 @@ class RenderSettings:
         """
         arguments = [
             "povray",
-            f"+I{self.scene}",
+            f"+I{_quoted(self.scene)}",
             f"+Ooutput/{'frame_.png' if self.is_animation else self.image_name(frame)}",
             f"+W{self.width}",
             f"+H{self.height}",
@@ -165,7 +172,7 @@ class RenderSettings:
             ]
         elif self.clock is not None:
             arguments.append(f"+K{_number(self.clock)}")
-        arguments += [f"+L{path}" for path in self.library_paths]
+        arguments += [f"+L{_quoted(path)}" for path in self.library_paths]
         # Settings that decide what files are written, after the user's own so that they win.
         arguments += [*self.options, "+FN" if not self._has_file_type else "", f"+WT{self.threads}"]
         arguments += ["-D", "-P", "+GA"]
@@ -192,6 +199,11 @@ class RenderSettings:
             return cls(**values)
         except TypeError as error:
             raise InputError(f"the render settings are not readable: {error}") from error
+
+
+def _quoted(path: str) -> str:
+    """POV-Ray splits and interprets unquoted arguments itself (tried with 3.7.0.10)."""
+    return path if re.fullmatch(r"[\w./-]+", path) else f'"{path}"'
 
 
 def _number(value: float) -> str:

@@ -26,6 +26,7 @@ def statistics_table(statistics: JobStatistics) -> str:
     if statistics.wall_percentiles and statistics.cpu_percentiles:
         console.print(_totals(statistics))
         console.print(_times(statistics))
+        console.print(f"slowest frames: {_slowest(statistics)}")
     failed = [line for line in statistics.frames if line.state == "failed"]
     for line in failed[:_FAILURES_SHOWN]:
         console.print(f"frame {line.frame} failed: {line.error}", markup=False, soft_wrap=True)
@@ -59,7 +60,7 @@ def _times(statistics: JobStatistics) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("seconds a frame")
     for heading in ("median", "90 %", "99 %", "slowest"):
         table.add_column(heading, justify="right")
@@ -68,12 +69,12 @@ def _times(statistics: JobStatistics) -> Table:
         ("CPU", statistics.cpu_percentiles),
     ):
         table.add_row(name, *_percentile_cells(values))
-    slowest = {line.frame: line.wall_seconds for line in statistics.frames}
-    table.caption = "slowest frames: " + ", ".join(
-        f"{frame} ({slowest[frame]:.2f} s)" for frame in statistics.slowest_frames
-    )
-    table.caption_justify = "left"
     return table
+
+
+def _slowest(statistics: JobStatistics) -> str:
+    seconds = {line.frame: line.wall_seconds or 0.0 for line in statistics.frames}
+    return ", ".join(f"{frame} ({seconds[frame]:.2f} s)" for frame in statistics.slowest_frames)
 
 
 def _percentile_cells(values: Percentiles | None) -> list[str]:

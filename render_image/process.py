@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from povstorm_client.tools import die_with_parent
+from render_image.peak_memory import PeakMemory
 
 # One waiting thread per running process; renderers run far fewer processes than this at once.
 _WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="wait4")
@@ -61,6 +62,8 @@ async def run_process(
             start_new_session=True,
         )
     ended = asyncio.get_running_loop().run_in_executor(_WAITERS, os.wait4, process.pid, 0)
+    memory = PeakMemory(process.pid)
+    sampling = asyncio.create_task(memory.sample())
     timed_out = False
     try:
         _, status, usage = await asyncio.wait_for(asyncio.shield(ended), timeout)
@@ -73,13 +76,15 @@ async def run_process(
         await ended
         process.returncode = -signal.SIGKILL
         raise
+    finally:
+        sampling.cancel()
     # wait4 has reaped the process: tell Popen, which would otherwise look for it.
     process.returncode = os.waitstatus_to_exitcode(status)
     return ProcessExit(
         returncode=process.returncode,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         wall_seconds=time.monotonic() - started,
-        peak_memory_bytes=usage.ru_maxrss * 1024,  # Linux counts in KiB: getrusage(2)
+        peak_memory_bytes=memory.peak_bytes(usage.ru_maxrss),
         timed_out=timed_out,
     )
 

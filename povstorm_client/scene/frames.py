@@ -1,0 +1,59 @@
+"""Which frames to render: ``--frames 1-100x10``, and POV-Ray's Subset_Start/End_Frame."""
+
+from __future__ import annotations
+
+import re
+
+from povstorm_client.errors import InputError
+
+_PART = re.compile(r"(\d+)(?:-(\d+)(?:x(\d+))?)?")
+
+
+def parse_frames(text: str, first: int, last: int) -> tuple[int, ...]:
+    """Frame numbers, ascending, from ``1-120``, ``1-100x10`` (every tenth), ``7``, ``1,5,9-12``.
+
+    Raises InputError for what is not of that form, is empty, is reversed, names a frame twice or
+    one outside of the animation's ``first`` to ``last``.
+    """
+    chosen: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        match = _PART.fullmatch(part)
+        if match is None:
+            raise InputError(
+                f"frames {text!r} are not understood: write 1-120, 1-100x10 or 1,5,9-12"
+            )
+        start = int(match[1])
+        end = int(match[2] or start)
+        step = int(match[3] or 1)
+        if end < start or step == 0:
+            raise InputError(f"frames {part!r} are none: write first-last, first-lastxSTEP")
+        # Before range() makes billions of numbers of a slip of the finger.
+        if start < first or end > last:
+            raise InputError(
+                f"frames {part!r} are outside of the animation, which has {first} to {last}: "
+                "extend it with +KFF, or choose others"
+            )
+        chosen += range(start, end + 1, step)
+    if len(set(chosen)) != len(chosen):
+        raise InputError(f"frames {text!r} name a frame twice")
+    return tuple(sorted(chosen))
+
+
+def subset(first: int, last: int, start: float | None, end: float | None) -> tuple[int, ...]:
+    """The frames that Subset_Start_Frame and Subset_End_Frame leave of an animation.
+
+    Values below 1 (and above 0) are shares of the animation, as tried with POV-Ray 3.7.0.10.
+    Raises InputError if nothing, or something outside of the animation, is left.
+    """
+    begin = first if start is None else _subset_frame(first, last, start)
+    finish = last if end is None else _subset_frame(first, last, end)
+    if begin < first or finish > last or finish < begin:
+        raise InputError(
+            f"the subset {begin} to {finish} is not within the animation's frames "
+            f"{first} to {last}: correct Subset_Start_Frame and Subset_End_Frame"
+        )
+    return tuple(range(begin, finish + 1))
+
+
+def _subset_frame(first: int, last: int, value: float) -> int:
+    return first + int((last - first) * value) if 0 < value < 1 else int(value)

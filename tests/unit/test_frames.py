@@ -1,0 +1,63 @@
+"""Frame choices are exact, ascending and within the animation."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from povstorm_client import InputError
+from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.scene.frames import parse_frames, subset
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"),
+    [
+        ("7", (7,)),
+        ("1-4", (1, 2, 3, 4)),
+        ("1-20x10", (1, 11)),
+        ("1, 5, 9-11", (1, 5, 9, 10, 11)),
+        ("9-10,1", (1, 9, 10)),
+    ],
+)
+def test_the_ways_to_write_frames(text: str, frames: tuple[int, ...]):
+    assert parse_frames(text, 1, 20) == frames
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not understood"),
+        ("a-b", "not understood"),
+        ("1-", "not understood"),
+        ("-3", "not understood"),
+        ("5-1", "are none"),
+        ("1-5x0", "are none"),
+        ("1-99", "outside of the animation, which has 1 to 20"),
+        ("0", "outside"),
+        ("1-5,3", "twice"),
+    ],
+)
+def test_what_is_no_choice_of_frames_is_refused(text: str, words: str):
+    with pytest.raises(InputError, match=words):
+        parse_frames(text, 1, 20)
+
+
+@given(st.sets(st.integers(0, 500), min_size=1, max_size=15))
+def test_frames_written_as_ranges_are_read_back(frames: set[int]):
+    assert parse_frames(frame_ranges(frames), 0, 500) == tuple(sorted(frames))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "frames"),
+    [(None, None, (1, 8)), (5, 6, (5, 6)), (0.5, 0.75, (4, 6)), (None, 3, (1, 3))],
+)
+def test_subsets_are_povrays(start: float | None, end: float | None, frames: tuple[int, int]):
+    assert subset(1, 8, start, end) == tuple(range(frames[0], frames[1] + 1))
+
+
+@pytest.mark.parametrize(("start", "end"), [(6, 5), (0, 3), (3, 9)])
+def test_an_impossible_subset_is_refused(start: float, end: float):
+    with pytest.raises(InputError, match="Subset_Start_Frame"):
+        subset(1, 8, start, end)

@@ -1,0 +1,169 @@
+"""Ini files and switches are read as POV-Ray reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from povstorm_client import InputError
+from povstorm_client.scene.ini import PovraySettings, read_ini, read_switches
+
+
+def ini(folder: Path, text: str, *sections: str) -> PovraySettings:
+    file = folder / "anim.ini"
+    file.write_text(text)
+    settings = PovraySettings()
+    read_ini(settings, file, sections)
+    return settings
+
+
+def switches(*words: str) -> PovraySettings:
+    settings = PovraySettings()
+    read_switches(settings, words)
+    return settings
+
+
+SECTIONS = """Quality=3
+[320x240, AA 0.3]
+Width=320
+Height=240
++A0.3
+[Large]
+Width=1600
+[LARGE]
+Height=1200
+"""
+
+
+def test_what_precedes_the_first_section_always_applies(tmp_path: Path):
+    assert ini(tmp_path, SECTIONS).numbers == {"quality": 3}
+
+
+@pytest.mark.parametrize("name", ["320x240, AA 0.3", "320X240,  aa 0.3"])
+def test_a_section_is_chosen_without_regard_to_case_and_blanks(tmp_path: Path, name: str):
+    settings = ini(tmp_path, SECTIONS, name)
+    assert settings.numbers == {
+        "quality": 3,
+        "width": 320,
+        "height": 240,
+        "antialias_threshold": 0.3,
+    }
+    assert settings.switched == {"antialias": True}
+
+
+def test_sections_of_one_name_all_count(tmp_path: Path):
+    assert ini(tmp_path, SECTIONS, "large").numbers == {
+        "quality": 3,
+        "width": 1600,
+        "height": 1200,
+    }
+
+
+def test_an_unknown_section_names_the_known_ones(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no section \[huge\].*\[large\]"):
+        ini(tmp_path, SECTIONS, "huge")
+
+
+def test_comments_quotes_blanks_switches_and_line_ends(tmp_path: Path):
+    settings = ini(
+        tmp_path,
+        "; a comment\r\n"
+        '  Width = "640" ; wide\r\n'
+        "Input_File_Name='my; scene.pov'\r\n"
+        '+H480 -J +Q5 +L"a folder"\r\n'
+        "# another comment\r\n"
+        "Cyclic_Animation=Yes\r\n",
+    )
+    assert settings.numbers == {"width": 640, "height": 480, "quality": 5}
+    assert settings.values == {"input_file_name": "my; scene.pov"}
+    assert settings.library_paths == ["a folder"]
+    assert settings.switched == {"jitter": False, "cyclic_animation": True}
+
+
+def test_nested_inis_are_read_relative_to_the_one_that_names_them(tmp_path: Path):
+    (tmp_path / "size.ini").write_text("Width=99\n")
+    (tmp_path / "clock.ini").write_text("Final_Frame=9\n")
+    settings = ini(tmp_path, "Include_Ini=size.ini\nclock.ini\n")
+    assert settings.numbers == {"width": 99, "final_frame": 9}
+
+
+def test_the_switches_for_the_animation_and_the_picture():
+    settings = switches(
+        "+Iscene.pov", "+W640", "+H480", "+KFI2", "+KFF60", "+KI0.5", "+KF2", "+KC", "+SF3", "+EF9",
+        "+A0.2", "+AM2", "+R4", "+J0.5", "+Q7", "+Llib", "+K0.25", "Declare=Speed=3", "+UA", "+FN16",
+    )  # fmt: skip
+    assert settings.values == {"input_file_name": "scene.pov"}
+    assert settings.numbers == {
+        "width": 640, "height": 480, "initial_frame": 2, "final_frame": 60, "initial_clock": 0.5,
+        "final_clock": 2, "subset_start_frame": 3, "subset_end_frame": 9, "antialias_threshold": 0.2,
+        "sampling_method": 2, "antialias_depth": 4, "jitter_amount": 0.5, "quality": 7,
+        "clock": 0.25,
+    }  # fmt: skip
+    assert settings.switched == {"cyclic_animation": True, "antialias": True, "jitter": True}
+    assert list(settings.options.values()) == ["Declare=Speed=3", "Output_Alpha=on", "+FN16"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["-D", "+D", "+P", "-P", "+V", "-V", "+X50", "+C", "-C", "+WT4", "+GA", "-GA", "+GFlog.txt",
+     "+Ofile.png", "+O", "+WL5", "+SP64", "+EP8", "-F", "Display=on", "Pause_When_Done=on",
+     "Test_Abort_Count=50", "Work_Threads=8", "Verbose=off", "Create_Ini=x.ini"],
+)  # fmt: skip
+def test_options_about_windows_consoles_and_files_are_accepted_and_ignored(word: str):
+    settings = switches(word)
+    assert settings == PovraySettings()
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("+Zork", "no option '\\+Zork'"),
+        ("Heigth=12", "no option 'Heigth=12'"),
+        ("Width=wide", "needs a number"),
+        ("Cyclic_Animation=maybe", "neither on nor off"),
+        ("Pre_Scene_Command=rm -r /", "would run a program"),
+        ("Post_Frame_Command=x", "would run a program"),
+        ("Fatal_Error_Command=x", "would run a program"),
+        ("+SR10", "whole frames"),
+        ("Field_Render=on", "whole frames"),
+    ],
+)
+def test_what_povray_would_refuse_and_what_runs_programs_is_refused(word: str, words: str):
+    with pytest.raises(InputError, match=words):
+        switches(word)
+
+
+def test_an_error_in_an_ini_has_file_and_line(tmp_path: Path):
+    with pytest.raises(InputError, match=r"anim\.ini:2: .*Heigth"):
+        ini(tmp_path, "Width=1\nHeigth=2\n")
+
+
+def test_another_file_type_is_answered_with_a_warning():
+    assert "PNG" in switches("+FT").warnings[0]
+    assert switches("+FN").warnings == []
+
+
+KEYS = {
+    "Width": st.integers(1, 9999),
+    "Height": st.integers(1, 9999),
+    "Initial_Frame": st.integers(0, 99),
+    "Final_Frame": st.integers(0, 99),
+    "Initial_Clock": st.floats(-10, 10),
+    "Final_Clock": st.floats(-10, 10),
+}
+
+
+@given(
+    st.lists(st.sampled_from(list(KEYS)).flatmap(lambda k: st.tuples(st.just(k), KEYS[k]))),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["{}={}", " {} = {} ", "{}={} ; comment", '{}="{}"', "{}={}\n\n;\n"]),
+)
+def test_the_last_value_of_each_key_counts_however_it_is_written(
+    tmp_path_factory: pytest.TempPathFactory, settings: list, end: str, form: str
+):
+    text = "".join(form.format(key.upper(), value) + end for key, value in settings)
+    read = ini(tmp_path_factory.mktemp("ini"), text)
+    assert read.numbers == {key.casefold(): value for key, value in settings}

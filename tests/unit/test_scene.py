@@ -1,0 +1,192 @@
+"""A scene's files are found as POV-Ray finds them, and keep their places to each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from povstorm_client import InputError
+from povstorm_client.scene.scene import Scene, load_scene
+from povstorm_client.scene.sdl import tokens
+
+
+@pytest.fixture(autouse=True)
+def no_povray_ini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The machine's own povray.ini stays out of it; its include folder is one of ours."""
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "colors.inc").write_text("")
+    (tmp_path / "system" / "cyrvetic.ttf").write_text("")
+    defaults = tmp_path / "povray.ini"
+    defaults.write_text(f'Width=320\nHeight=240\nLibrary_Path="{tmp_path}/system"\n')
+    monkeypatch.setenv("POVINI", str(defaults))
+
+
+def write(folder: Path, **files: str) -> None:
+    """Files by name, where __ stands for the dot and a leading path by a dict's key."""
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def scene_of(folder: Path, source: str, **options) -> Scene:
+    folder.mkdir(exist_ok=True)
+    (folder / "scene.pov").write_text(source)
+    return load_scene("scene.pov", cwd=folder, **options)
+
+
+def test_included_files_are_found_through_each_other_and_standard_ones_stay(tmp_path: Path):
+    work = tmp_path / "work"
+    (work / "parts").mkdir(parents=True)
+    write(work / "parts", a__inc='#include "parts/b.inc"')
+    write(work / "parts", b__inc='#declare T = "map.png"; // #include "nowhere.inc"')
+    write(work, map__png="", own__ttf="", ground__png="", cloud__df3="", data__txt="")
+    scene = scene_of(
+        work,
+        """
+        #include "colors.inc" /* #include "not.inc" /* nested */ */
+        #include "parts/a"
+        #declare Font = "own.ttf"
+        text { ttf Font "x" 1 0 } text { ttf "cyrvetic.ttf" "y" 1 0 }
+        pigment { image_map { png concat("ma", "p.png") once } }
+        pigment { image_map { png T } }
+        height_field { png "ground.png" smooth }
+        media { density { density_file df3 "cloud.df3" } }
+        #fopen F "data.txt" read  #fopen G "out.txt" write
+        #debug "#include \\"quoted.inc\\""
+        """,
+    )
+    assert set(scene.files) == {
+        "scene.pov", "parts/a.inc", "parts/b.inc", "map.png", "own.ttf", "ground.png", "cloud.df3",
+        "data.txt",
+    }  # fmt: skip
+    assert scene.settings.scene == "shared/scene.pov"
+    assert scene.settings.library_paths == ("shared",)
+    assert (scene.settings.width, scene.settings.height) == (320, 240)
+
+
+def test_a_file_of_the_users_wins_over_a_standard_one(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, colors__inc="")
+    assert "colors.inc" in scene_of(work, '#include "colors.inc"').files
+
+
+def test_library_paths_are_searched_in_order_and_keep_their_places(tmp_path: Path):
+    work = tmp_path / "work"
+    for name in ("work", "work/one", "two", "textures"):
+        (tmp_path / name).mkdir()
+    write(work / "one", a__inc='#include "b.inc"')
+    write(tmp_path / "two", a__inc="#error", b__inc="")
+    write(tmp_path / "textures", wood__png="")
+    scene = scene_of(
+        work,
+        '#include "a.inc" pigment { image_map { png "../textures/wood.png" } }',
+        switches=["+Lone", "+L../two"],
+    )
+    assert set(scene.files) == {
+        "work/scene.pov", "work/one/a.inc", "two/b.inc", "textures/wood.png",
+    }  # fmt: skip
+    assert scene.settings.library_paths == ("shared/work", "shared/work/one", "shared/two")
+
+
+def test_an_ini_is_rendered_from_anywhere(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, scene__pov='#include "a.inc"', a__inc="")
+    write(work, anim__ini="Input_File_Name=scene.pov\nFinal_Frame=20\nSubset_End_Frame=5\n")
+    scene = load_scene(work / "anim.ini", cwd=tmp_path)
+    assert set(scene.files) == {"scene.pov", "a.inc"}
+    assert scene.frames == (1, 2, 3, 4, 5)
+    assert load_scene(work / "anim.ini", cwd=tmp_path, frames="1-20x10").frames == (1, 11)
+
+
+def test_a_missing_include_names_its_line_and_where_it_was_looked_for(tmp_path: Path):
+    with pytest.raises(InputError, match=r"(?s)looked in .*work.*scene\.pov:2: nowhere\.inc"):
+        scene_of(tmp_path / "work", '\n#include "nowhere.inc"')
+
+
+def test_a_file_missing_inside_a_condition_is_a_warning(tmp_path: Path):
+    scene = scene_of(tmp_path / "work", '#ifdef (X) #include "maybe.inc" #end')
+    assert "maybe.inc" in scene.warnings[0]
+
+
+def test_of_several_declarations_one_file_is_enough(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, b__inc="")
+    source = '#declare F = "a.inc"\n#declare F = "b.inc"\n#include F'
+    assert "b.inc" in scene_of(work, source).files
+
+
+def test_a_computed_name_is_reported_with_its_line_until_it_is_added(tmp_path: Path):
+    work = tmp_path / "work"
+    (work / "maps").mkdir(parents=True)
+    write(work / "maps", tex1__png="", tex2__png="")
+    source = '\npigment { image_map { png concat("maps/tex", str(frame_number, 0, 0), ".png") } }'
+    with pytest.raises(InputError, match=r"--include(?s:.*)scene\.pov:2: concat"):
+        scene_of(work, source)
+    scene = scene_of(work, source, includes=[Path("maps")])
+    assert set(scene.files) == {"scene.pov", "maps/tex1.png", "maps/tex2.png"}
+
+
+def test_a_macros_argument_is_a_computed_name(tmp_path: Path):
+    source = "#macro M(F) pigment { image_map { png F } } #end"
+    with pytest.raises(InputError, match=r"computes names(?s:.*)scene\.pov:1: F"):
+        scene_of(tmp_path / "work", source)
+
+
+def test_an_absolute_name_is_refused_with_its_line(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, a__inc="")
+    with pytest.raises(InputError, match=r"(?s)absolute.*scene\.pov:1: .*/a\.inc"):
+        scene_of(work, f'#include "{work}/a.inc"')
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "words"),
+    [
+        ("nowhere.pov", {}, "nowhere.pov does not exist"),
+        ("scene.pov", {"size": (0, 10)}, "width is 0"),
+        ("scene.pov", {"includes": [Path("nix")]}, "--include nix does not exist"),
+        ("scene.pov", {"switches": ["Include_Header=x"]}, "Include_Header"),
+        ("scene.pov", {"switches": ["+KFI9", "+KFF3"]}, "before initial frame"),
+        ("bad.ini", {}, "no Input_File_Name"),
+        ("typo.ini", {}, "which has scene.pov"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused_before_any_work(
+    tmp_path: Path, path: str, options: dict, words: str
+):
+    write(tmp_path, scene__pov="", bad__ini="Width=3\n", typo__ini="Input_File_Name=scenee.pov\n")
+    with pytest.raises(InputError, match=words):
+        load_scene(path, cwd=tmp_path, **options)
+
+
+def test_a_preview_is_small_and_fast(tmp_path: Path):
+    settings = scene_of(
+        tmp_path / "work", "", size=(1920, 1080), switches=["+A0.1"], preview=True
+    ).settings
+    assert (settings.width, settings.height) == (480, 270)
+    assert settings.antialias is None
+    small = scene_of(tmp_path / "work", "", size=(200, 100), preview=True).settings
+    assert (small.width, small.height) == (160, 80)
+
+
+@given(st.text(st.characters(codec="latin-1"), max_size=200))
+def test_any_text_has_tokens_with_lines_within_it(source: str):
+    found = list(tokens(source))
+    assert all(1 <= token.line <= source.count("\n") + 1 for token in found)
+    assert [token.line for token in found] == sorted(token.line for token in found)
+
+
+def test_lines_are_counted_through_comments_and_strings():
+    source = '/* one\n/* two\n*/ */ a\n"b\nc" // d\n#  include e'
+    assert [(token.kind, token.text, token.line) for token in tokens(source)] == [
+        ("word", "a", 3),
+        ("string", "b\nc", 4),
+        ("directive", "#include", 6),
+        ("word", "e", 6),
+    ]
