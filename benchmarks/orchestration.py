@@ -1,10 +1,9 @@
 """What orchestrating a frame costs: povstorm with a renderer that does nothing, and bare Prefect.
 
 "map" is Prefect's own map of no-op tasks over its thread pool, "gather" the same tasks awaited in
-one event loop; neither persists results, so neither has a cache. All in one run against the same server, each in a process of
-its own:
-``python -m benchmarks.orchestration [--frames 100 1000 10000]``. Aim: at most 1.25 times the bare
-map's seconds a frame, under 600 MB, no thread for each frame.
+one event loop; neither persists results, so neither has a cache. Each runs in a process of its own
+against a fresh server: ``python -m benchmarks.orchestration [--frames 100 1000 10000]``. Aim: at
+most 1.25 times the bare map's seconds a frame, under 600 MB, no thread for each frame.
 """
 
 from __future__ import annotations
@@ -57,10 +56,12 @@ class NothingRenderer:
 
     @contextlib.asynccontextmanager
     async def admission(self) -> AsyncIterator[None]:
+        """Let as many frames in at once as a busy local renderer would."""
         async with self._slots:
             yield
 
     async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
+        """Store a few bytes and a result."""
         self.most_threads = max(self.most_threads, threading.active_count())
         now = time.time()
         result = FrameResult(
@@ -82,6 +83,7 @@ class NothingRenderer:
 
 @flow(name="bench-povstorm")
 async def povstorm(frames: int, folder: str) -> int:
+    """Map the frames as the render-job flow does; returns the most threads seen."""
     storage = FolderStorage(Path(folder))
     settings = RenderSettings(scene="scene.pov", final_frame=frames)
     units = [
@@ -107,11 +109,13 @@ async def povstorm(frames: int, folder: str) -> int:
 
 @task(name="nothing", persist_result=False)
 async def nothing(number: int) -> int:
+    """A task that does nothing."""
     return number
 
 
 @flow(name="bench-gather")
 async def bare_gather(frames: int, folder: str) -> int:
+    """As many no-op task runs in one event loop; returns the threads seen."""
     results = await asyncio.gather(*(nothing(number) for number in range(frames)))
     if len(results) != frames:
         raise RuntimeError("not all tasks came through")
@@ -120,6 +124,7 @@ async def bare_gather(frames: int, folder: str) -> int:
 
 @flow(name="bench-map")
 async def bare_map(frames: int, folder: str) -> int:
+    """As many no-op task runs by Prefect's map; returns the threads seen."""
     futures = nothing.map(range(frames))
     threads = threading.active_count()
     if len(futures.result()) != frames:
@@ -157,7 +162,7 @@ def prefect_server() -> Iterator[str]:
         url = f"http://127.0.0.1:{port}/api"
         try:
             for _ in range(300):
-                with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health"):
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health"):  # noqa: S310
                     break
                 time.sleep(0.2)
             yield url

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -169,15 +169,12 @@ def _size(text: str) -> tuple[int, int]:
 def _require_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(
-            f"the output folder {folder} cannot be made ({error.strerror}): choose another "
-            "with --output"
+            f"the output folder {folder} cannot be written to ({error.strerror}): "
+            "choose another with --output"
         ) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(
-            f"the output folder {folder} is not writable: choose another with --output"
-        )
 
 
 def main() -> None:

@@ -31,6 +31,9 @@ from povstorm_client.version import povstorm_version
 from povstorm_client.work_unit import WorkUnit
 
 VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
+# A GIF's delays are whole hundredths of a second (GIF89a, section 23), and browsers show a delay
+# of less than two of them as ten.
+GIF_MOST_FPS = 50
 _POLL_SECONDS = 0.25
 _MOST_RETRIES = 10
 
@@ -63,6 +66,11 @@ class Job:
         self._fps = _fps(fps)
         if video is not None and video not in VIDEO_ENDINGS:
             raise InputError(f"video format {video!r} is not known: {', '.join(VIDEO_ENDINGS)}")
+        if video == "gif" and Fraction(self._fps) > GIF_MOST_FPS:
+            raise InputError(
+                f"a gif has at most {GIF_MOST_FPS} frames a second, not {fps}: lower fps, or "
+                "choose another video format"
+            )
         self.video = video
         if not 0 <= retries <= _MOST_RETRIES:
             raise InputError(f"retries is {retries}: 0 to {_MOST_RETRIES}")

@@ -16,6 +16,9 @@ from povstorm_client.frame_result import FrameResult
 
 SCHEMA = 1
 _SLOWEST = 5
+# What a POV-Ray 3.7 process sleeps, whatever it renders (measured). A frame alone on the machine
+# takes this and its CPU time; beside others it waits for them too, which must not count.
+_SLEEP_SECONDS = 0.67
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,13 @@ class JobStatistics:
     frames_failed: int
     frames_missing: list[int]
     attempts: int
+    retries: int
     started: float
     ended: float
     elapsed_seconds: float
     wall_seconds: float
     cpu_seconds: float
+    one_by_one_seconds: float
     speed_up: float | None
     peak_memory_bytes: int
     pixels: int
@@ -92,6 +97,11 @@ class JobStatistics:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> JobStatistics:
         """The inverse of to_json; raises StorageError for what is no such data."""
+        if data.get("schema") != SCHEMA:
+            raise StorageError(
+                f"the statistics have schema {data.get('schema')}, this povstorm reads {SCHEMA}: "
+                "use the version that wrote them, or run the job again"
+            )
         try:
             values = {
                 **data,
@@ -121,14 +131,18 @@ def summarize(
 ) -> JobStatistics:
     """Statistics of a job from its frames' results.
 
-    started, ended: Unix seconds of the rendering. speed_up: seconds that the frames rendered now
-    took one by one, over the seconds that all took together; None if none was rendered now.
+    started, ended: Unix seconds of the rendering. speed_up: the seconds that the frames rendered
+    now would take one after another, over those they took; None if none was rendered now.
     """
     lines = [_line(result) for result in sorted(results, key=lambda result: result.frame)]
     rendered = [line for line in lines if line.state == "rendered"]
     now = [line for line in rendered if not line.cache_hit and line.started >= started]
+    tried = [line for line in lines if not line.cache_hit]
     walls = [line.wall_seconds or 0.0 for line in now]
     cpus = [line.cpu_seconds or 0.0 for line in now]
+    one_by_one = math.fsum(
+        min(wall, cpu + _SLEEP_SECONDS) for wall, cpu in zip(walls, cpus, strict=True)
+    )
     elapsed = max(0.0, ended - started)
     slowest = sorted(now, key=lambda line: -(line.wall_seconds or 0.0))[:_SLOWEST]
     done = {line.frame for line in rendered}
@@ -141,13 +155,15 @@ def summarize(
         frames_from_cache=sum(line.cache_hit for line in rendered),
         frames_failed=sum(line.state == "failed" for line in lines),
         frames_missing=[frame for frame in expected_frames if frame not in done],
-        attempts=sum(line.attempts for line in lines if not line.cache_hit),
+        attempts=sum(line.attempts for line in tried),
+        retries=sum(max(0, line.attempts - 1) for line in tried),
         started=started,
         ended=ended,
         elapsed_seconds=elapsed,
         wall_seconds=math.fsum(walls),
         cpu_seconds=math.fsum(cpus),
-        speed_up=math.fsum(walls) / elapsed if walls and elapsed > 0 else None,
+        one_by_one_seconds=one_by_one,
+        speed_up=one_by_one / elapsed if now and elapsed > 0 else None,
         peak_memory_bytes=max((line.peak_memory_bytes or 0 for line in lines), default=0),
         pixels=sum(line.pixels or 0 for line in rendered),
         rays=sum(line.rays or 0 for line in rendered),

@@ -3,89 +3,162 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from povstorm_client.frame_ranges import frame_ranges
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from povstorm_client.job_statistics import JobStatistics, Percentiles
 
 _WIDTH = 88
 _FAILURES_SHOWN = 5
+_PHASES = ("parse", "bounding", "photon", "radiosity", "trace")
 
 
-def statistics_table(statistics: JobStatistics) -> str:
-    """Plain text, at most 88 columns wide: totals, times, slowest frames, failures."""
+def statistics_table(statistics: JobStatistics, console_width: int = _WIDTH) -> str:
+    """Plain text (no colours), at most console_width columns wide.
+
+    A line with the outcome, the job's totals, percentiles of a frame's seconds, the slowest
+    frames, failures, and the frames without an image; each only if there is something to say.
+    """
     from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
 
     text = io.StringIO()
-    console = Console(file=text, width=_WIDTH, color_system=None, highlight=False)
-    console.print(f"\n{statistics.name}: {_frames(statistics)}")
-    if statistics.wall_percentiles and statistics.cpu_percentiles:
-        console.print(_totals(statistics))
-        console.print(_times(statistics))
-        console.print(f"slowest frames: {_slowest(statistics)}")
-    failed = [line for line in statistics.frames if line.state == "failed"]
-    for line in failed[:_FAILURES_SHOWN]:
-        console.print(f"frame {line.frame} failed: {line.error}", markup=False, soft_wrap=True)
-    if len(failed) > _FAILURES_SHOWN:
-        console.print(f"… and {len(failed) - _FAILURES_SHOWN} more failed frames")
-    if statistics.frames_missing:
-        console.print(f"not rendered: {frame_ranges(statistics.frames_missing)}")
-    return text.getvalue().rstrip()
+    # Names and errors are other people's text: no markup, no :emoji: in them.
+    console = Console(
+        file=text,
+        width=console_width,
+        color_system=None,
+        force_terminal=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    console.print(f"\n{statistics.name}: {_outcome(statistics)}")
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
+    for label, value in _rows(statistics):
+        rows.add_row(Text(label), Text(value) if isinstance(value, str) else value)
+    if rows.row_count:
+        console.print(Padding(rows, (0, 0, 0, 2)))
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    return "\n".join(lines).rstrip()
 
 
-def _frames(statistics: JobStatistics) -> str:
-    words = f"{statistics.frames_rendered} of {statistics.frames_expected} frames"
+def _outcome(statistics: JobStatistics) -> str:
+    noun = "frame" if statistics.frames_expected == 1 else "frames"
+    words = f"{statistics.frames_rendered} of {statistics.frames_expected} {noun}"
     if statistics.frames_from_cache:
         words += f", {statistics.frames_from_cache} from cache"
     if statistics.frames_failed:
         words += f", {statistics.frames_failed} failed"
-    return f"{words} in {_seconds(statistics.elapsed_seconds)}"
+    return f"{words}; {_duration(statistics.elapsed_seconds)}"
 
 
-def _totals(statistics: JobStatistics) -> str:
-    speed_up = f"{statistics.speed_up:.1f}x" if statistics.speed_up else "-"
+def _rows(statistics: JobStatistics) -> Iterator[tuple[str, RenderableType]]:
+    """Labels and what stands beside them."""
+    if statistics.speed_up is not None:
+        yield (
+            "speed",
+            f"{statistics.speed_up:.1f}x one frame after another "
+            f"({_duration(statistics.one_by_one_seconds)})",
+        )
+    if statistics.cpu_percentiles:
+        yield "CPU", _duration(statistics.cpu_seconds)
+    if phases := _phases(statistics):
+        yield "phases", phases
+    if statistics.frames_rendered:
+        yield "memory", f"{statistics.peak_memory_bytes / 2**20:,.0f} MiB at most in a frame"
+        yield (
+            "images",
+            f"{_size(statistics.image_bytes)}, {_count(statistics.pixels)} pixels, "
+            f"{_count(statistics.rays)} rays",
+        )
+    if statistics.video:
+        yield "video", _video(statistics)
+    if statistics.retries:
+        yield "retries", str(statistics.retries)
+    if statistics.wall_percentiles and statistics.cpu_percentiles:
+        yield "", ""
+        yield "seconds", _percentile_line("", ("median", "90 %", "99 %", "most"))
+        yield "", _percentile_line("wall", _cells(statistics.wall_percentiles))
+        yield "", _percentile_line("CPU", _cells(statistics.cpu_percentiles))
+        yield "slowest", _slowest(statistics)
+    failed = [line for line in statistics.frames if line.state == "failed"]
+    if failed or statistics.frames_missing:
+        yield "", ""
+    for line in failed[:_FAILURES_SHOWN]:
+        yield "failed", f"frame {line.frame}: {line.error or 'no reason is known'}"
+    if len(failed) > _FAILURES_SHOWN:
+        yield "", f"… and {len(failed) - _FAILURES_SHOWN} more failed frames"
+    if statistics.frames_missing:
+        yield "missing", frame_ranges(statistics.frames_missing)
+
+
+def _phases(statistics: JobStatistics) -> str:
+    """What part of POV-Ray's own time went where, e.g. ``"parse 3 %, trace 97 %"``."""
+    seconds = {
+        phase: sum(
+            getattr(line, f"{phase}_seconds") or 0.0
+            for line in statistics.frames
+            if not line.cache_hit
+        )
+        for phase in _PHASES
+    }
+    total = sum(seconds.values())
+    if total <= 0:
+        return ""
+    shares = {phase: round(100 * spent / total) for phase, spent in seconds.items()}
+    return ", ".join(f"{phase} {share} %" for phase, share in shares.items() if share)
+
+
+def _video(statistics: JobStatistics) -> str:
+    video = statistics.video or {}
     return (
-        f"{speed_up} as fast as one by one ({_seconds(statistics.wall_seconds)})\n"
-        f"{_seconds(statistics.cpu_seconds)} CPU, {statistics.rays:,} rays, "
-        f"{statistics.image_bytes / 1e6:.1f} MB of images, "
-        f"peak memory of a frame {statistics.peak_memory_bytes / 2**20:.0f} MiB"
+        f"{video.get('frames')} frames at {video.get('fps')} a second, "
+        f"{video.get('width')}x{video.get('height')} {video.get('codec')}, "
+        f"{_size(int(video.get('bytes', 0)))}"
     )
 
 
-def _times(statistics: JobStatistics) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("seconds a frame")
-    for heading in ("median", "90 %", "99 %", "slowest"):
-        table.add_column(heading, justify="right")
-    for name, values in (
-        ("wall", statistics.wall_percentiles),
-        ("CPU", statistics.cpu_percentiles),
-    ):
-        table.add_row(name, *_percentile_cells(values))
-    return table
-
-
 def _slowest(statistics: JobStatistics) -> str:
-    seconds = {line.frame: line.wall_seconds or 0.0 for line in statistics.frames}
-    return ", ".join(f"{frame} ({seconds[frame]:.2f} s)" for frame in statistics.slowest_frames)
+    wall = {line.frame: line.wall_seconds or 0.0 for line in statistics.frames}
+    return ", ".join(
+        f"{frame} ({wall.get(frame, 0.0):.2f} s)" for frame in statistics.slowest_frames
+    )
 
 
-def _percentile_cells(values: Percentiles | None) -> list[str]:
-    if values is None:
-        return ["-"] * 4
-    return [f"{value:.2f}" for value in (values.p50, values.p90, values.p99, values.maximum)]
+def _percentile_line(name: str, cells: tuple[str, ...]) -> str:
+    return f"{name:<4}" + "".join(f"{cell:>10}" for cell in cells)
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 60:
+def _cells(values: Percentiles) -> tuple[str, ...]:
+    return tuple(f"{value:.2f}" for value in (values.p50, values.p90, values.p99, values.maximum))
+
+
+def _duration(seconds: float) -> str:
+    # 59.96 would be written as 60.0 s.
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count} bytes"
+
+
+def _count(count: int) -> str:
+    return f"{count / 1e6:,.1f} million" if count >= 1_000_000 else f"{count:,}"

@@ -31,7 +31,7 @@ def require_povray() -> PovRay:
     path = shutil.which("povray")
     if path is None:
         raise ToolError(
-            "povray is not on PATH: install it (Debian: apt install povray povray-includes)"
+            "povray is not on PATH: install it (`make setup` does, or apt install povray)"
         )
     return _povray_at(path)
 
@@ -59,7 +59,9 @@ def require_ffmpeg() -> tuple[str, str]:
     found = {name: shutil.which(name) for name in ("ffmpeg", "ffprobe")}
     for name, path in found.items():
         if path is None:
-            raise ToolError(f"{name} is not on PATH: install ffmpeg (Debian: apt install ffmpeg)")
+            raise ToolError(
+                f"{name} is not on PATH: install ffmpeg (`make setup` does, or apt install ffmpeg)"
+            )
     return str(found["ffmpeg"]), str(found["ffprobe"])
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from povstorm_client.errors import VideoError
+from povstorm_client.errors import ToolError, VideoError
 from povstorm_client.tools import die_with_parent
 
 _STDERR_LINES = 8
@@ -36,16 +36,19 @@ def run(
     on_line is told each line of stdout. Whatever it, or reading ``contents``, raises ends the
     process and goes on to the caller.
 
-    Raises VideoError if ``cancelled`` is set before the end, and, with the last lines of stderr,
-    if the exit status is not 0.
+    Raises ToolError for a program that cannot be started, and VideoError if ``cancelled`` is set
+    before the end or, with the last lines of stderr, if the exit status is not 0.
     """
     with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(
-            [*die_with_parent(), *command],
-            stdin=subprocess.DEVNULL if contents is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-        )
+        try:
+            process = subprocess.Popen(
+                [*die_with_parent(), *command],
+                stdin=subprocess.DEVNULL if contents is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        except OSError as error:
+            raise ToolError(f"{command[0]} cannot be run ({error}): reinstall ffmpeg") from error
         try:
             _exchange(process, iter(contents or ()), on_line, cancelled)
             process.wait()

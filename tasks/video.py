@@ -20,6 +20,7 @@ from typing import Any
 from povstorm_client.errors import InputError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.tools import require_ffmpeg
+from render_image.image_check import inspect_png
 from tasks import ffmpeg_process
 from tasks.video_formats import check_format, encoding_commands
 
@@ -99,8 +100,7 @@ def encode_video(
         height=stream["height"],
         fps=rate,
         codec=stream["codec_name"],
-        # Of a GIF with one frame ffprobe knows no duration.
-        seconds=float(container.get("duration", frames / rate)),
+        seconds=float(container["duration"]),
         bytes=int(container["size"]),
     )
 
@@ -136,33 +136,28 @@ def _in_order(
 def _check_images(ordered: list[tuple[int, Path]], cancelled: threading.Event) -> bool:
     """Whether any frame has alpha; VideoError unless all are whole PNGs of the same size.
 
-    ffmpeg would take a truncated image, and scale one of another size. Checking a PNG's chunks
-    against their checksums finds every truncation and changed byte, also behind the pixels, and
-    costs a twentieth of decoding it.
+    ffmpeg would take a truncated image, and scale one of another size.
     """
-    from PIL import Image
-
     first: tuple[int, int] | None = None
-    has_alpha = False
+    some_have_alpha = False
     for frame, path in ordered:
         if cancelled.is_set():
             raise VideoError("encoding the video was cancelled")
         try:
-            with Image.open(path, formats=["PNG"]) as image:
-                size = image.size
-                has_alpha = has_alpha or image.has_transparency_data
-                image.verify()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            facts = inspect_png(path)
+        except ValueError as error:
             raise VideoError(
                 f"frame {frame} is not a whole image ({path.name}: {error}); render it again"
             ) from error
+        size = (facts.width, facts.height)
         first = first or size
         if size != first:
             raise VideoError(
                 f"frame {frame} is {size[0]}x{size[1]} pixels, the first {first[0]}x{first[1]}: "
                 "render all frames of a video in one size"
             )
-    return has_alpha
+        some_have_alpha = some_have_alpha or facts.has_alpha
+    return some_have_alpha
 
 
 def _contents(ordered: list[tuple[int, Path]]) -> Iterator[bytes]:
@@ -177,16 +172,24 @@ def _contents(ordered: list[tuple[int, Path]]) -> Iterator[bytes]:
 def _complete_or_absent(target: Path) -> Iterator[Path]:
     """A new file that becomes the target if the block ends well, and is removed if not."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".video-", dir=target.parent) as folder:
-            # Absolute and plain, so that ffmpeg takes no part of it for an option or a protocol.
-            partial = (Path(folder) / f"video{target.suffix.lower()}").absolute()
-            yield partial
-            partial.replace(target)
+        beside = tempfile.TemporaryDirectory(prefix=".video-", dir=target.parent)
     except OSError as error:
-        raise VideoError(
-            f"the video {target} cannot be written ({error.strerror or error}): "
-            "check that its folder exists, is writable and has space"
-        ) from error
+        raise _unwritable(target, error) from error
+    with beside as folder:
+        # Absolute and plain, so that ffmpeg takes no part of it for an option or a protocol.
+        partial = (Path(folder) / f"video{target.suffix.lower()}").absolute()
+        yield partial
+        try:
+            partial.replace(target)
+        except OSError as error:
+            raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: OSError) -> VideoError:
+    return VideoError(
+        f"the video {target} cannot be written ({error.strerror or error}): "
+        "check that its folder exists and is writable, and that no folder has its name"
+    )
 
 
 def _probe(
@@ -195,8 +198,10 @@ def _probe(
     """What ffprobe says of the video's stream, with its frames counted, and of its container."""
     lines: list[str] = []
     ffmpeg_process.run(
-        [program, "-v", "error", "-count_frames", "-select_streams", "v:0"]
-        + ["-show_streams", "-show_format", "-of", "json", str(video)],
+        [
+            *(program, "-v", "error", "-count_frames", "-select_streams", "v:0"),
+            *("-show_streams", "-show_format", "-of", "json", str(video)),
+        ],
         on_line=lines.append,
         cancelled=cancelled,
     )

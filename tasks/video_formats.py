@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import ffmpeg
+from ffmpeg.nodes import FilterableStream, OutputStream
 
 from povstorm_client.errors import InputError
-
-# A GIF's delays are whole hundredths of a second (GIF89a, section 23), and browsers show a delay
-# of less than two of them as ten.
-GIF_MOST_FPS = 50
+from povstorm_client.job import GIF_MOST_FPS
 
 # RGB is converted with the matrix that players take for HD video, and the file says so: left to
 # itself ffmpeg takes that of SD video and says nothing, which shifts the colours.
@@ -103,7 +101,9 @@ def encoding_commands(
     return [_compiled(output, program)]
 
 
-def _gif_commands(frames: Any, target: Path, has_alpha: bool, program: str) -> list[list[str]]:
+def _gif_commands(
+    frames: FilterableStream, target: Path, has_alpha: bool, program: str
+) -> list[list[str]]:
     """First the palette, then the frames: in one go ffmpeg would keep all frames in memory."""
     if has_alpha:
         frames = _on_black(frames)
@@ -115,7 +115,7 @@ def _gif_commands(frames: Any, target: Path, has_alpha: bool, program: str) -> l
     return [_compiled(find, program), _compiled(use, program)]
 
 
-def _on_black(frames: Any) -> Any:
+def _on_black(frames: FilterableStream) -> FilterableStream:
     """PNG's colours are not multiplied by alpha; leaving it out would make edges hard."""
     return (
         frames.filter("format", "gbrap16le")
@@ -124,7 +124,7 @@ def _on_black(frames: Any) -> Any:
     )
 
 
-def _compiled(output: Any, program: str) -> list[str]:
+def _compiled(output: OutputStream, program: str) -> list[str]:
     command: list[str] = (
         output.global_args("-hide_banner", "-nostats", "-loglevel", "error", "-xerror")
         .global_args("-progress", "pipe:1")

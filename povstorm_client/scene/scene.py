@@ -66,7 +66,7 @@ def load_scene(
     here = Path(os.path.normpath((cwd or Path.cwd()).absolute()))
     given, sections = _split_sections(str(path))
     file = Path(os.path.normpath(here / given))
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113 - unlike Path.is_file it takes no offence
         raise InputError(f"scene {given} does not exist: give an .ini or a .pov file")
     settings = PovraySettings()
     _read_default_ini(settings, here)

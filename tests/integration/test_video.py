@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
+import sys
 import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,9 +16,11 @@ import pytest
 from PIL import Image
 
 from povstorm_client import InputError, ToolError, VideoError
+from tasks import ffmpeg_process
 from tasks.video import encode_video
 
 FPS = Fraction(10)
+FORMATS = {"mp4": "h264", "mkv": "h264", "webm": "vp9", "mov": "prores", "gif": "gif"}
 
 
 def make_images(
@@ -40,16 +46,33 @@ def brightness(video: Path) -> list[int]:
     return list(out)
 
 
-@pytest.mark.parametrize(
-    ("ending", "codec"),
-    [
-        ("mp4", "h264"),
-        ("mkv", "h264"),
-        ("webm", "vp9"),
-        ("mov", "prores"),
-        ("gif", "gif"),
-    ],
-)
+def first_pixel(video: Path) -> tuple[int, ...]:
+    """Red, green, blue and alpha of a video's top left pixel, decoded as the file's tags say."""
+    out, _ = (
+        ffmpeg.input(str(video))
+        .output(
+            "pipe:", format="rawvideo", pix_fmt="rgba", vf="format=rgba,crop=1:1:0:0", vframes=1
+        )
+        .run(capture_stdout=True, quiet=True)
+    )
+    return tuple(out)
+
+
+def processes_about(folder: Path) -> list[str]:
+    """The running processes that have the folder's name in their arguments."""
+    found = subprocess.run(
+        ["pgrep", "-f", str(folder)], capture_output=True, text=True, check=False
+    )
+    return found.stdout.split()
+
+
+def many_images(folder: Path) -> list[tuple[int, Path]]:
+    """Frames that take seconds to encode, from a few files."""
+    images = make_images(folder, range(1, 13), size=(1280, 720))
+    return [(frame + 12 * turn, path) for turn in range(40) for frame, path in images]
+
+
+@pytest.mark.parametrize(("ending", "codec"), FORMATS.items())
 def test_each_format_has_every_frame_in_numeric_order(tmp_path: Path, ending: str, codec: str):
     images = make_images(tmp_path / "in", range(1, 13))
     progress: list[tuple[int, int]] = []
@@ -76,6 +99,48 @@ def test_odd_sizes_are_padded_and_pixels_are_yuv420p(tmp_path: Path):
     assert (info.width, info.height) == (34, 26)
     [stream] = ffmpeg.probe(str(info.path))["streams"]
     assert stream["pix_fmt"] == "yuv420p"
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("colour", [(200, 30, 30), (20, 180, 60), (40, 60, 220)])
+def test_colours_come_back_as_they_were(tmp_path: Path, ending: str, colour: tuple[int, int, int]):
+    Image.new("RGB", (32, 24), colour).save(tmp_path / "1.png")
+    target = tmp_path / f"out.{ending}"
+    encode_video([(1, tmp_path / "1.png")], target, fps=FPS, expected_frames=[1])
+    red, green, blue, _ = first_pixel(target)
+    assert (red, green, blue) == pytest.approx(colour, abs=4)
+    if ending != "gif":
+        [stream] = ffmpeg.probe(str(target))["streams"]
+        tags = {stream[f"color_{tag}"] for tag in ("space", "primaries", "transfer")}
+        assert tags == {"bt709"}
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_transparent_frames_lie_on_black_where_the_format_has_no_alpha(tmp_path: Path, ending: str):
+    Image.new("RGBA", (32, 24), (255, 255, 255, 64)).save(tmp_path / "1.png")
+    target = tmp_path / f"out.{ending}"
+    encode_video([(1, tmp_path / "1.png")], target, fps=FPS, expected_frames=[1])
+    expected = (255, 255, 255, 64) if ending == "mov" else (64, 64, 64, 255)
+    assert first_pixel(target) == pytest.approx(expected, abs=4)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_one_frame_and_equal_frames_are_videos_too(tmp_path: Path, ending: str):
+    [(_, path)] = make_images(tmp_path, range(5, 6))
+    target = tmp_path / f"out.{ending}"
+    assert encode_video([(5, path)], target, fps=FPS, expected_frames=[5]).frames == 1
+    equal = [(frame, path) for frame in range(1, 8)]
+    assert encode_video(equal, target, fps=FPS, expected_frames=range(1, 8)).frames == 7
+
+
+@pytest.mark.parametrize("fps", [Fraction(24), Fraction(30), Fraction(24000, 1001), Fraction(50)])
+def test_each_gif_frame_starts_at_the_hundredth_nearest_to_its_time(tmp_path: Path, fps: Fraction):
+    images = make_images(tmp_path, range(1, 13))
+    target = tmp_path / "out.gif"
+    encode_video(images, target, fps=fps, expected_frames=range(1, 13))
+    packets = ffmpeg.probe(str(target), show_packets=None)["packets"]
+    starts = [float(packet["pts_time"]) for packet in packets]
+    assert starts == pytest.approx([number / fps for number in range(12)], abs=0.0051)
 
 
 def test_an_mp4_starts_with_its_index(tmp_path: Path):
@@ -105,6 +170,20 @@ def test_alpha_grey_and_16_bit_images_are_taken(tmp_path: Path, mode: str):
     assert all(abs(shade - 20 * frame) <= 12 for frame, shade in enumerate(shades, start=1))
 
 
+def test_a_float_fps_is_the_decimal_that_was_written(tmp_path: Path):
+    images = make_images(tmp_path, range(1, 4))
+    info = encode_video(images, tmp_path / "OUT.MP4", fps=23.976, expected_frames=[1, 2, 3])
+    assert info.fps == Fraction(23976, 1000)
+    [stream] = ffmpeg.probe(str(info.path))["streams"]
+    assert Fraction(stream["avg_frame_rate"]) == info.fps
+
+
+@pytest.mark.parametrize("fps", [0, -24, float("nan"), float("inf")])
+def test_an_impossible_fps_is_an_input_error(tmp_path: Path, fps: float):
+    with pytest.raises(InputError, match="fps"):
+        encode_video([], tmp_path / "out.mp4", fps=fps, expected_frames=[])
+
+
 def test_odd_file_names_are_no_matter(tmp_path: Path):
     images = make_images(tmp_path / 'it\'s a "%03d" földer*', range(1, 4))
     info = encode_video(images, tmp_path / "o'ut %d.mp4", fps=FPS, expected_frames=[1, 2, 3])
@@ -129,6 +208,26 @@ def test_a_truncated_image_is_an_error_that_names_the_frame(tmp_path: Path):
     broken.write_bytes(broken.read_bytes()[:-40])
     with pytest.raises(VideoError, match="frame 3 is not a whole image"):
         encode_video(images, tmp_path / "out.mp4", fps=FPS, expected_frames=range(1, 6))
+
+
+def test_an_image_cut_or_changed_at_any_byte_is_found(tmp_path: Path):
+    [(_, path)] = make_images(tmp_path, range(1, 2), size=(4, 3))
+    whole = path.read_bytes()
+    damaged = [whole[:length] for length in range(len(whole))]
+    damaged += [
+        whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(len(whole))
+    ]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(VideoError, match="frame 1 is not a whole image"):
+            encode_video([(1, path)], tmp_path / "out.mp4", fps=FPS, expected_frames=[1])
+
+
+def test_an_image_that_is_gone_is_an_error_that_names_the_frame(tmp_path: Path):
+    images = make_images(tmp_path, range(1, 4))
+    images[1][1].unlink()
+    with pytest.raises(VideoError, match="frame 2 is not a whole image"):
+        encode_video(images, tmp_path / "out.mp4", fps=FPS, expected_frames=[1, 2, 3])
 
 
 def test_an_image_of_another_size_is_an_error_that_names_the_frame(tmp_path: Path):
@@ -164,13 +263,91 @@ def test_ffmpegs_own_words_are_in_the_error(tmp_path: Path):
     assert not (tmp_path / "out.mp4").exists()
 
 
+@pytest.mark.parametrize("target", ["nowhere/out.mp4", "1.png/out.mp4", "folder.mp4"])
+def test_a_target_that_cannot_be_written_is_named(tmp_path: Path, target: str):
+    (tmp_path / "folder.mp4").mkdir()
+    Image.new("RGB", (32, 24)).save(tmp_path / "1.png")
+    with pytest.raises(VideoError, match=r"video .*\.mp4 cannot be written \(.*check"):
+        encode_video([(1, tmp_path / "1.png")], tmp_path / target, fps=FPS, expected_frames=[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", "folder.mp4"]
+
+
+def test_a_failed_encode_leaves_the_video_that_was_there(tmp_path: Path):
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"yesterday's")
+    images = make_images(tmp_path, range(1, 2), size=(20_000, 2))
+    with pytest.raises(VideoError, match="ffmpeg failed"):
+        encode_video(images, target, fps=FPS, expected_frames=[1])
+    assert target.read_bytes() == b"yesterday's"
+
+
+def test_an_error_in_the_progress_callback_ends_ffmpeg_and_comes_through(tmp_path: Path):
+    def fail(done: int, total: int) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        encode_video(
+            many_images(tmp_path / "in"),
+            tmp_path / "out.mp4",
+            fps=FPS,
+            expected_frames=[],
+            on_progress=fail,
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert processes_about(tmp_path) == []
+
+
+def test_cancelling_works_while_the_program_says_nothing():
+    cancelled = threading.Event()
+    threading.Timer(0.2, cancelled.set).start()
+    with pytest.raises(VideoError, match="cancelled"):
+        ffmpeg_process.run(["sleep", "600"], on_line=lambda line: None, cancelled=cancelled)
+
+
+ENCODE_FOR_LONG = """
+import sys
+from pathlib import Path
+from tasks.video import encode_video
+from tests.integration.test_video import many_images
+
+folder = Path(sys.argv[1])
+encode_video(
+    many_images(folder / "in"), folder / "out.mp4", fps=10, expected_frames=[],
+    on_progress=lambda done, total: print("encoding", flush=True),
+)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_ffmpeg_ends_with_the_process_that_started_it(tmp_path: Path, how: signal.Signals):
+    if how == signal.SIGKILL and shutil.which("setpriv") is None:
+        pytest.skip("no setpriv (util-linux)")
+    program = subprocess.Popen(
+        [sys.executable, "-c", ENCODE_FOR_LONG, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert program.stdout.readline() == b"encoding\n"
+    assert len(processes_about(tmp_path)) >= 2
+    program.send_signal(how)
+    _, words = program.communicate()
+    # The kernel's signal to ffmpeg and its end are not the same moment.
+    for _ in range(100):
+        if not processes_about(tmp_path):
+            break
+        time.sleep(0.1)
+    assert processes_about(tmp_path) == []
+    if how == signal.SIGINT:
+        assert b"KeyboardInterrupt" in words
+        assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 def test_a_cancelled_encode_leaves_no_process_and_no_file(tmp_path: Path):
-    images = make_images(tmp_path / "in", range(1, 13), size=(1280, 720)) * 1
-    many = [(frame + 12 * turn, path) for turn in range(40) for frame, path in images]
     cancelled = threading.Event()
     with pytest.raises(VideoError, match="cancelled"):
         encode_video(
-            many,
+            many_images(tmp_path / "in"),
             tmp_path / "out.mp4",
             fps=FPS,
             expected_frames=[],
@@ -178,8 +355,7 @@ def test_a_cancelled_encode_leaves_no_process_and_no_file(tmp_path: Path):
             cancelled=cancelled,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
-    running = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
-    assert running.stdout == b""
+    assert processes_about(tmp_path) == []
 
 
 def test_missing_ffmpeg_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -93,13 +93,15 @@ def test_nested_inis_are_read_relative_to_the_one_that_names_them(tmp_path: Path
 def test_the_switches_for_the_animation_and_the_picture():
     settings = switches(
         "+Iscene.pov", "+W640", "+H480", "+KFI2", "+KFF60", "+KI0.5", "+KF2", "+KC", "+SF3", "+EF9",
-        "+A0.2", "+AM2", "+R4", "+J0.5", "+Q7", "+Llib", "+K0.25", "Declare=Speed=3", "+UA", "+FN16",
+        "+A0.2", "+AM2", "+R4", "+J0.5", "+Q7", "+Llib", "+K0.25", "Declare=Speed=3", "+UA",
+        "+FN16",
     )  # fmt: skip
     assert settings.values == {"input_file_name": "scene.pov"}
     assert settings.numbers == {
         "width": 640, "height": 480, "initial_frame": 2, "final_frame": 60, "initial_clock": 0.5,
-        "final_clock": 2, "subset_start_frame": 3, "subset_end_frame": 9, "antialias_threshold": 0.2,
-        "sampling_method": 2, "antialias_depth": 4, "jitter_amount": 0.5, "quality": 7,
+        "final_clock": 2, "subset_start_frame": 3, "subset_end_frame": 9,
+        
+        "antialias_threshold": 0.2, "sampling_method": 2, "antialias_depth": 4, "jitter_amount": 0.5, "quality": 7,
         "clock": 0.25,
     }  # fmt: skip
     assert settings.switched == {"cyclic_animation": True, "antialias": True, "jitter": True}

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import types
+import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from povstorm_client.errors import StorageError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.job_statistics import JobStatistics, field_names, summarize
+from povstorm_client.job_statistics import (
+    FrameLine,
+    JobStatistics,
+    Percentiles,
+    field_names,
+    summarize,
+)
 
 START = 1_000.0
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "statistics.md"
+SCHEMA = DOCUMENTATION.with_name("statistics.schema.json")
 
 
 def result(frame: int, *, wall: float = 1.0, state: str = "rendered", cached: bool = False):
@@ -90,7 +101,12 @@ def test_statistics_survive_storage(results: list[FrameResult]):
 
 
 def test_the_speed_up_compares_with_one_after_another():
-    assert statistics_of([result(1, wall=3), result(2, wall=5)], range(1, 3), 2.0).speed_up == 4.0
+    # Two frames of 9 and 18 CPU seconds, each with what a POV-Ray process sleeps.
+    found = statistics_of([result(1, wall=10), result(2, wall=20)], range(1, 3), 10.0)
+    assert found.one_by_one_seconds == pytest.approx(9 + 18 + 2 * 0.67)
+    assert found.speed_up == pytest.approx(found.one_by_one_seconds / 10)
+    # A frame never took longer than it took.
+    assert statistics_of([result(1, wall=0.5)], range(1, 2)).one_by_one_seconds == 0.5
 
 
 def test_frames_from_the_cache_count_as_rendered_but_not_as_work():
@@ -99,12 +115,18 @@ def test_frames_from_the_cache_count_as_rendered_but_not_as_work():
     assert found.wall_seconds == 1.0
 
 
-def test_the_table_names_failures_and_missing_frames():
-    text = str(statistics_of([result(1), result(2, state="failed")], range(1, 5)))
-    assert "1 of 4 frames, 1 failed" in text
-    assert "frame 2 failed: no such file" in text
-    assert "not rendered: 2-4" in text
-    assert max(map(len, text.splitlines())) <= 88
+def test_attempts_after_a_frames_first_are_retries():
+    found = statistics_of([result(1), result(2, state="failed"), result(3, cached=True)], range(4))
+    assert (found.attempts, found.retries) == (4, 2)
+
+
+def test_statistics_of_another_schema_are_refused_by_both_numbers():
+    data = statistics_of([result(1)], range(1, 2)).to_json()
+    with pytest.raises(StorageError, match="schema 99, this povstorm reads 1"):
+        JobStatistics.from_json({**data, "schema": 99})
+    del data["frames"]
+    with pytest.raises(StorageError, match="not readable: KeyError"):
+        JobStatistics.from_json(data)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +148,74 @@ def test_every_field_of_statistics_json_is_documented_and_nothing_else():
         if line.startswith("| `")
     ]
     assert documented == [name for names in field_names().values() for name in names]
+
+
+def in_json_schema(kind: Any) -> dict[str, Any]:
+    """How JSON Schema says a field's Python type."""
+    simple = {int: "integer", float: "number", str: "string", bool: "boolean"}
+    if kind in simple:
+        return {"type": simple[kind]}
+    if kind in (FrameLine, Percentiles):
+        return {"$ref": f"#/$defs/{kind.__name__}"}
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is list:
+        return {"type": "array", "items": in_json_schema(arguments[0])}
+    if origin is dict:
+        return {"type": "object"}
+    if origin is types.UnionType and type(None) in arguments:
+        [other] = set(arguments) - {type(None)}
+        return {"anyOf": [in_json_schema(other), {"type": "null"}]}
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize("kind", [JobStatistics, FrameLine, Percentiles])
+def test_the_json_schema_has_every_field_with_its_type_and_nothing_else(kind: type):
+    schema = json.loads(SCHEMA.read_text())
+    described = schema if kind is JobStatistics else schema["$defs"][kind.__name__]
+    hints = typing.get_type_hints(kind)
+    assert described["additionalProperties"] is False
+    assert described["required"] == list(hints)
+    without_texts = {
+        name: {key: value for key, value in field.items() if key not in ("description", "const")}
+        for name, field in described["properties"].items()
+    }
+    assert without_texts == {name: in_json_schema(hint) for name, hint in hints.items()}
+    assert all("description" in field for field in described["properties"].values())
+
+
+def fits(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    """Whether a value is what a schema describes, as far as statistics.schema.json goes."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    if "anyOf" in schema:
+        return any(fits(value, choice, root) for choice in schema["anyOf"])
+    if "const" in schema and value != schema["const"]:
+        return False
+    kind = schema["type"]
+    if kind == "array":
+        return isinstance(value, list) and all(fits(v, schema["items"], root) for v in value)
+    if kind == "object":
+        return isinstance(value, dict) and (
+            "properties" not in schema
+            or (
+                set(value) == set(schema["required"])
+                and all(fits(v, schema["properties"][name], root) for name, v in value.items())
+            )
+        )
+    kinds = {
+        "integer": int,
+        "number": (int, float),
+        "string": str,
+        "boolean": bool,
+        "null": type(None),
+    }
+    return isinstance(value, kinds[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+@given(results)
+def test_stored_statistics_fit_the_json_schema(results: list[FrameResult]):
+    schema = json.loads(SCHEMA.read_text())
+    stored = json.loads(json.dumps(statistics_of(results, range(1, len(results) + 2)).to_json()))
+    assert fits(stored, schema, schema)
+    assert not fits({**stored, "schema": 2}, schema, schema)
+    assert not fits({**stored, "rays": "many"}, schema, schema)

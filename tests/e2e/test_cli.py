@@ -1,0 +1,101 @@
+"""``povstorm render`` as people type it: results where they are asked for, one clear error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+POVSTORM = str(Path(sys.executable).with_name("povstorm"))
+SCENE = "#version 3.7; camera { location -4*z look_at 0 } background { rgb clock }\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "anim.ini").write_text(
+        "Input_File_Name=anim.pov\nFinal_Frame=20\nWidth=32\nHeight=24\n[tiny]\nWidth=16\n"
+    )
+    (work / "anim.pov").write_text(SCENE)
+    return work
+
+
+def povstorm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [POVSTORM, *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_an_ini_becomes_images_a_video_and_a_table(folder: Path, on_server: str):
+    done = povstorm(folder, "render", "anim.ini[tiny]", "--frames", "1-20x5", "--fps", "10")
+    assert done.returncode == 0, done.stderr
+    images = sorted(path.name for path in (folder / "anim_render" / "frames").iterdir())
+    assert images == ["frame_01.png", "frame_06.png", "frame_11.png", "frame_16.png"]
+    assert (folder / "anim_render" / "anim.mp4").stat().st_size > 0
+    assert "4 of 4 frames" in done.stdout
+
+
+def test_a_still_is_an_image_without_a_video(folder: Path, on_server: str):
+    done = povstorm(folder, "render", "anim.pov", "--size", "20x10", "--output", "still")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (folder / "still").rglob("*.*")] == ["frame_1.png"]
+
+
+def test_a_dry_run_prints_frames_files_and_command_and_renders_nothing(folder: Path):
+    done = povstorm(folder, "render", "anim.ini", "+W64", "--dry-run")
+    assert "frames   20: 1-20" in done.stdout
+    assert f"shared/anim.pov  <-  {folder}/anim.pov" in done.stdout
+    assert "povray +Ishared/anim.pov" in done.stdout
+    assert "+W64" in done.stdout
+    assert not (folder / "anim_render").exists()
+    assert not (folder.parent / "home").exists()
+
+
+def test_what_failed_is_told_kept_and_tried_again(folder: Path, on_server: str):
+    (folder / "anim.pov").write_text(SCENE + '#if (frame_number = 2) #include "late.inc" #end\n')
+    failed = povstorm(folder, "render", "anim.ini", "+KFF3")
+    assert failed.returncode == 1
+    assert "late.inc is not there" in failed.stderr
+    assert "frame 2: File 'shared/anim.pov' line 2: Parse Error" in failed.stderr
+    assert len(list((folder / "anim_render" / "frames").iterdir())) == 2
+    job_id = failed.stderr.rsplit("povstorm retry ", 1)[1].split()[0]
+    again = povstorm(folder, "retry", job_id)
+    assert again.returncode == 1, "the same scene fails the same way"
+    assert "Traceback" not in failed.stderr + again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.ini"], "scene nowhere.ini does not exist"),
+        (["anim.ini[huge]"], "no section [huge]"),
+        (["anim.ini", "--size", "0x10"], "width is 0"),
+        (["anim.ini", "--size", "big"], "is not WIDTHxHEIGHT"),
+        (["anim.ini", "--frames", "5-99"], "outside of the animation"),
+        (["anim.ini", "--fps", "0"], "fps is 0"),
+        (["anim.ini", "--video", "avi"], "video format 'avi'"),
+        (["anim.ini", "+KFF0"], "before initial frame"),
+        (["anim.ini", "+Zork"], "no option '+Zork'"),
+        (["anim.ini", "--zork"], "no option --zork"),
+        (["anim.ini", "--output", "anim.pov"], "output folder anim.pov cannot be written to"),
+        (["anim.ini", "--output", "/proc"], "output folder /proc cannot be written to"),
+        (["anim.ini", "--include", "nix"], "--include nix does not exist"),
+        (["missing.pov"], "missing.pov:1: nowhere.inc"),
+        (["computed.pov"], "computed.pov:2: concat"),
+        (["shell.ini"], "shell.ini:2: 'Pre_Scene_Command=ls' would run a program"),
+    ],
+)
+def test_bad_input_is_one_clear_error_before_any_work(folder: Path, words: list[str], message: str):
+    (folder / "missing.pov").write_text('#include "nowhere.inc"\n')
+    (folder / "computed.pov").write_text('\n#include concat("a", str(clock, 0, 0))\n')
+    (folder / "shell.ini").write_text("Input_File_Name=anim.pov\nPre_Scene_Command=ls\n")
+    done = povstorm(folder, "render", *words)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("povstorm: ")
+    assert "Traceback" not in done.stderr
+    assert not list((folder.parent / "home").glob("jobs/*"))

@@ -1,0 +1,150 @@
+"""The table of a job's statistics says what matters, in plain text that fits the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from povstorm_client.frame_result import FrameResult, FrameStatistics
+from povstorm_client.job_statistics import JobStatistics, summarize
+from povstorm_client.statistics_table import statistics_table
+
+VIDEO = {"frames": 3, "width": 64, "height": 48, "fps": "24", "codec": "h264", "bytes": 8_400_000}
+
+
+def rendered(frame: int, seconds: float = 1.0, **changes: Any) -> FrameResult:
+    taken = FrameStatistics(
+        parse_seconds=seconds / 4,
+        bounding_seconds=0.0,
+        photon_seconds=0.0,
+        radiosity_seconds=0.0,
+        trace_seconds=seconds * 3 / 4,
+        cpu_seconds=seconds,
+        wall_seconds=seconds,
+        peak_memory_bytes=50 * 2**20,
+        pixels=1_000_000,
+        rays=2_000_000,
+        samples=None,
+        image_bytes=1_500_000,
+    )
+    result = FrameResult(
+        work_unit_id=f"frame-{frame}",
+        job_id="job",
+        frame=frame,
+        state="rendered",
+        attempt=1,
+        host="host",
+        started=1.0,
+        ended=2.0,
+        image_bytes=1_500_000,
+        statistics=taken,
+    )
+    return replace(result, **changes)
+
+
+def failed(frame: int, error: str) -> FrameResult:
+    return rendered(frame, state="failed", image_bytes=0, statistics=None, error=error)
+
+
+def statistics_of(
+    results: list[FrameResult],
+    *,
+    frames: int,
+    name: str = "orbit",
+    seconds: float = 2.0,
+    video: dict[str, Any] | None = None,
+) -> JobStatistics:
+    return summarize(
+        results,
+        job_id="job",
+        name=name,
+        expected_frames=range(1, frames + 1),
+        started=0.0,
+        ended=seconds,
+        video=video,
+    )
+
+
+def test_a_finished_job_shows_totals_percentiles_and_slowest_frames():
+    results = [rendered(1, 4.0), rendered(2, 8.0), rendered(3, 12.0, attempt=3)]
+    text = str(statistics_of(results, frames=3, seconds=12.0, video=VIDEO))
+    assert text == (
+        "\n"
+        "orbit: 3 of 3 frames; 12.0 s\n"
+        "  speed    2.0x one frame after another (24.0 s)\n"
+        "  CPU      24.0 s\n"
+        "  phases   parse 25 %, trace 75 %\n"
+        "  memory   50 MiB at most in a frame\n"
+        "  images   4.5 MB, 3.0 million pixels, 6.0 million rays\n"
+        "  video    3 frames at 24 a second, 64x48 h264, 8.4 MB\n"
+        "  retries  2\n"
+        "\n"
+        "  seconds          median      90 %      99 %      most\n"
+        "           wall      8.00     12.00     12.00     12.00\n"
+        "           CPU       8.00     12.00     12.00     12.00\n"
+        "  slowest  3 (12.00 s), 2 (8.00 s), 1 (4.00 s)"
+    )
+
+
+def test_failures_are_named_with_their_reason_and_missing_frames_as_ranges():
+    text = str(statistics_of([rendered(1), failed(2, "no such file")], frames=6))
+    assert "orbit: 1 of 6 frames, 1 failed; 2.0 s" in text
+    assert "failed   frame 2: no such file" in text
+    assert "missing  2-6" in text
+
+
+def test_many_failures_are_counted_after_the_first_five():
+    text = str(statistics_of([failed(n, f"reason {n}.") for n in range(1, 9)], frames=8))
+    assert [f"reason {n}." in text for n in range(1, 9)] == [True] * 5 + [False] * 3
+    assert "… and 3 more failed frames" in text
+
+
+def test_a_job_all_from_the_cache_shows_no_times():
+    text = str(statistics_of([rendered(1, cache_hit=True)], frames=1, video=VIDEO))
+    assert "1 of 1 frame, 1 from cache" in text
+    assert "video" in text
+    assert "speed" not in text
+    assert "median" not in text
+    assert "phases" not in text
+
+
+def test_a_job_with_nothing_rendered_has_a_table_too():
+    assert str(statistics_of([], frames=2, seconds=0.0)) == (
+        "\norbit: 0 of 2 frames; 0.0 s\n\n  missing  1-2"
+    )
+
+
+def test_names_and_errors_are_shown_as_they_are():
+    text = str(
+        statistics_of([failed(1, "unknown [/b] :boom: [red]")], frames=1, name="a [/x] :smile: [b]")
+    )
+    assert "a [/x] :smile: [b]: 0 of 1 frame" in text
+    assert "unknown [/b] :boom: [red]" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (3599.6, "1 h 00 min"),
+        (7_260, "2 h 01 min"),
+    ],
+)
+def test_durations_read_well_at_every_length(seconds: float, words: str):
+    assert str(statistics_of([], frames=0, seconds=seconds)) == f"\norbit: 0 of 0 frames; {words}"
+
+
+@given(st.integers(40, 200), st.text(max_size=300), st.floats(1e-3, 1e6))
+def test_it_is_plain_and_never_wider_than_the_console(width: int, error: str, seconds: float):
+    statistics = statistics_of([rendered(1, seconds), failed(2, error)], frames=900, video=VIDEO)
+    text = statistics_table(statistics, console_width=width)
+    assert "\x1b[" not in text.replace(error, "")
+    if error.isascii():
+        # Others can be two columns wide, or none.
+        assert max(map(len, text.splitlines())) <= width
