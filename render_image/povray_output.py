@@ -54,11 +54,17 @@ def failure_line(log: str) -> str:
     return ""
 
 
+def readable(log: str) -> str:
+    """The output from POV-Ray's options on, without its credits and progress counters."""
+    start = max(0, log.find("Parser Options"))
+    lines = log[start:].replace("\r", "\n").splitlines()
+    return "\n".join(line for line in lines if line.strip() and not _PROGRESS.match(line))
+
+
 def tail(log: str, lines: int = 20) -> str:
     """The last lines of the output, without banner, progress counters and empty lines."""
     words = log[log.rfind("==== [Parsing...]") :] if "==== [Parsing...]" in log else log
-    kept = [line for line in words.replace("\r", "\n").splitlines() if line.strip()]
-    return "\n".join([line for line in kept if not _PROGRESS.match(line)][-lines:])
+    return "\n".join(readable(words).splitlines()[-lines:])
 
 
 def _joined(log: str) -> list[str]:

@@ -19,6 +19,7 @@ from povstorm_client.errors import RenderError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
+from render_image.povray_output import readable
 from tasks.renderers.renderer import Renderer
 
 # What one log record may carry; POV-Ray's usual output is 5 kB, scenes can print more.
@@ -90,4 +91,4 @@ def _povray_output(storage: Storage, unit: WorkUnit) -> str:
     key = layout.log(unit.job_id, unit.work_unit_id)
     if storage.stat(key) is None:
         return ""
-    return storage.read(key).decode(errors="replace")[-_LOG_CHARACTERS:]
+    return readable(storage.read(key).decode(errors="replace"))[-_LOG_CHARACTERS:]

@@ -100,8 +100,8 @@ def test_the_switches_for_the_animation_and_the_picture():
     assert settings.numbers == {
         "width": 640, "height": 480, "initial_frame": 2, "final_frame": 60, "initial_clock": 0.5,
         "final_clock": 2, "subset_start_frame": 3, "subset_end_frame": 9,
-        
-        "antialias_threshold": 0.2, "sampling_method": 2, "antialias_depth": 4, "jitter_amount": 0.5, "quality": 7,
+        "antialias_threshold": 0.2, "sampling_method": 2, "antialias_depth": 4,
+        "jitter_amount": 0.5, "quality": 7,
         "clock": 0.25,
     }  # fmt: skip
     assert settings.switched == {"cyclic_animation": True, "antialias": True, "jitter": True}

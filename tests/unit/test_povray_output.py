@@ -62,3 +62,11 @@ def test_the_tail_leaves_out_banner_and_progress():
     assert tail.startswith("==== [Parsing...]")
     assert tail.endswith("POV-Ray finished")
     assert "Rendered 1024" not in tail
+
+
+def test_what_people_read_has_neither_credits_nor_progress():
+    log = "Copyright 1991-2013\n\nParser Options\n  Input file: a.pov\n" + LOG
+    readable = povray_output.readable(log)
+    assert readable.startswith("Parser Options\n  Input file: a.pov")
+    assert "Trace Time" in readable
+    assert "Rendered 1024" not in readable
