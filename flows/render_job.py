@@ -72,8 +72,8 @@ async def _pipeline(storage: Storage, manifest: JobManifest, progress: JobProgre
     units = read_work_units(storage, manifest.job_id)
     await stage_shared_resources(storage, manifest)
     progress.enter("rendering")
-    started = time.time()
     async with choose_renderer(storage, manifest) as renderer:
+        started = time.time()
         results = await map_frames(
             units,
             renderer=renderer,

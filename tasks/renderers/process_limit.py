@@ -9,6 +9,7 @@ import os
 
 # Measured on POV-Ray 3.7: heavy frames are fastest at 2 processes a core, light ones at 4 to 6.
 _FEWEST_PER_CORE = 2
+_FIRST_PER_CORE = 4
 _MOST_PER_CORE = 8
 # Above this share of busy time more processes only wait for each other.
 _BUSY_ENOUGH = 0.95
@@ -26,12 +27,12 @@ def cores() -> int:
 
 
 class ProcessLimit:
-    """The current limit; starts at the fewest processes that keep heavy frames going."""
+    """The current limit; starts in the middle, until there are measurements."""
 
     def __init__(self, core_count: int) -> None:
         self._fewest = core_count * _FEWEST_PER_CORE
         self._most = core_count * _MOST_PER_CORE
-        self._wanted = float(self._fewest)
+        self._wanted = float(core_count * _FIRST_PER_CORE)
         self._peak_bytes = _FIRST_GUESS_BYTES
 
     @property
