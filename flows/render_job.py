@@ -11,13 +11,13 @@ import sys
 import time
 from contextvars import ContextVar
 
-from povstorm_client.frame_ranges import frame_ranges
 from prefect import flow
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.run_until import run_until
 from povstorm_client.errors import PovstormError
+from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.job_state import Phase
 from povstorm_client.storage import Storage

@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import Any
 
-from povstorm_client.job_statistics import JobStatistics, summarize
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -14,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from povstorm_client import layout
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import JobManifest
+from povstorm_client.job_statistics import JobStatistics, summarize
 from povstorm_client.storage import Storage
 
 # The UI renders the table in the browser; failed and slow frames come first in longer jobs.
