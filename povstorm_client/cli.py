@@ -104,7 +104,10 @@ def render(
     )
     job.add_shared_files(loaded.files)
     for frame in loaded.frames:
-        job.add_work_unit(WorkUnit(loaded.settings, frame=frame))
+        unit = WorkUnit(loaded.settings, frame=frame)
+        for name, local in loaded.inline.items():
+            unit.add_inline_resource(name, local.read_bytes())
+        job.add_work_unit(unit)
     _run_and_save(job, target)
 
 
@@ -156,6 +159,8 @@ def _print_plan(scene: Scene) -> None:
     print("files    in the workspace, from this machine")
     for name, path in sorted(scene.files.items()):
         print(f"         shared/{name}  <-  {path}")
+    for name, path in sorted(scene.inline.items()):
+        print(f"         {name}  <-  {path}  (instead of POV-Ray's own)")
     print(f"command  {' '.join(WorkUnit(settings, frame=first).cmd)}")
 
 

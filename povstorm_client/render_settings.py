@@ -30,7 +30,7 @@ _ALLOWED_OPTIONS = tuple(
         r"[+-]UR|[+-]UL|[+-]UV|[+-]U[AO]?|[+-]UA",
         r"[+-]SU",
         r"\+MV\d+(\.\d+)?",
-        r"\+FN(8|16)|\+FN",
+        r"\+FN([5-9]|1[0-6])?",
         r"\+WT\d+",
         r"\+RP\d*|\+BP\d+",
         r"\+HR|-HR|\+RVP|-RVP",
@@ -39,7 +39,10 @@ _ALLOWED_OPTIONS = tuple(
         r"(Light_Buffer|Vista_Buffer|Remove_Bounds|Split_Unions|High_Reproducibility)=(on|off)",
         r"Output_Alpha=(on|off)|Dither=(on|off)|Dither_Method=[A-Za-z0-9]+",
         r"Display_Gamma=[\d.a-zA-Z]+|File_Gamma=[\d.a-zA-Z]+",
-        r"BSP_(MaxDepth|IsectCost|BaseCost|ChildCost|MissChance)=\d*\.?\d+",
+        r"BSP_(MaxDepth|ISectCost|BaseAccessCost|ChildAccessCost|MissChance)=\d*\.?\d+",
+        r"Include_Header=(?!/|.*\.\.)[\w./-]+",
+        r"Render_(Block_Size|Block_Step|Pattern)=\d+",
+        r"(Field_Render|Odd_Field|Grayscale_Output|Radiosity_Vain_Pretrace)=(on|off)",
         r"Declare=[A-Za-z_][A-Za-z0-9_]*=[-+]?\d*\.?\d+([eE][-+]?\d+)?",
     )
 )
@@ -129,10 +132,13 @@ class RenderSettings:
         return (self.initial_frame, self.final_frame) not in ((1, 1), (0, 0))
 
     def image_name(self, frame: int) -> str:
-        """The image's file name: POV-Ray pads the frame number to the width of the final one."""
+        """The image's file name: POV-Ray pads the frame number to the width of the final one.
+
+        A cyclic animation's final frame counts as one more (POV-Ray 3.7.0.10, tried).
+        """
         if not self.is_animation:
             return "frame_1.png"
-        return f"frame_{frame:0{len(str(self.final_frame))}d}.png"
+        return f"frame_{frame:0{len(str(self.final_frame + self.cyclic))}d}.png"
 
     def command(self, frame: int) -> list[str]:
         """POV-Ray's argument list for one frame, without a shell's quoting.

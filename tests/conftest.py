@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from povstorm_client import Cluster, RenderSettings, WorkUnit
 from povstorm_client.storage import FolderStorage
+
+# Machines are shared: how long an example takes says nothing.
+hypothesis.settings.register_profile("povstorm", deadline=None)
+hypothesis.settings.load_profile("povstorm")
 
 SPHERE = """#version 3.7;
 global_settings { assumed_gamma 1 }

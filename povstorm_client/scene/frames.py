@@ -39,21 +39,31 @@ def parse_frames(text: str, first: int, last: int) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def subset(first: int, last: int, start: float | None, end: float | None) -> tuple[int, ...]:
-    """The frames that Subset_Start_Frame and Subset_End_Frame leave of an animation.
+def subset(
+    first: int,
+    last: int,
+    start: float | None,
+    end: float | None,
+    *,
+    cyclic: bool = False,
+    step: int = 1,
+) -> tuple[int, ...]:
+    """The frames that Subset_Start_Frame, Subset_End_Frame and Frame_Step leave of an animation.
 
-    Values below 1 (and above 0) are shares of the animation, as tried with POV-Ray 3.7.0.10.
+    Values below 1 (and above 0) are shares of the number of frames; POV-Ray 3.7.0.10 counts one
+    more in a cyclic animation, and counts them from frame 0 whatever the first is (tried).
     Raises InputError if nothing, or something outside of the animation, is left.
     """
-    begin = first if start is None else _subset_frame(first, last, start)
-    finish = last if end is None else _subset_frame(first, last, end)
-    if begin < first or finish > last or finish < begin:
+    total = last - first + 1 + cyclic
+    begin = first if start is None else max(first, _subset_frame(total, start))
+    finish = last if end is None else _subset_frame(total, end)
+    if finish > last or finish < begin:
         raise InputError(
             f"the subset {begin} to {finish} is not within the animation's frames "
             f"{first} to {last}: correct Subset_Start_Frame and Subset_End_Frame"
         )
-    return tuple(range(begin, finish + 1))
+    return tuple(range(begin, finish + 1, max(1, step)))
 
 
-def _subset_frame(first: int, last: int, value: float) -> int:
-    return first + int((last - first) * value) if 0 < value < 1 else int(value)
+def _subset_frame(total: int, value: float) -> int:
+    return int(total * value) if 0 < value < 1 else int(value)

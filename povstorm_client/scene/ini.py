@@ -6,94 +6,30 @@ INI-File Options"; what the reference leaves open was tried with POV-Ray 3.7.0.1
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from re import Match
 
 from povstorm_client.errors import InputError
+from povstorm_client.scene.ini_options import KEYS, SWITCHES, Key, Switch
+from povstorm_client.scene.ini_text import (
+    OPTION,
+    QUOTED,
+    SWITCH,
+    VALUE,
+    WORD,
+    lines,
+    section_name,
+    split_sections,
+    unquoted,
+)
 
 _TRUE = ("on", "true", "yes", "1")
 _FALSE = ("off", "false", "no", "0")
-
-_NUMBERS = {
-    "width", "height", "quality", "clock", "initial_frame", "final_frame", "initial_clock",
-    "final_clock", "subset_start_frame", "subset_end_frame", "antialias_threshold",
-    "antialias_depth", "antialias_gamma", "jitter_amount", "sampling_method", "bits_per_color",
-}  # fmt: skip
-_SWITCHED = {"antialias", "jitter", "cyclic_animation"}
-# Handed to POV-Ray as they are: they change the picture, and RenderSettings lets them through.
-_PASSED = {
-    name.casefold(): name
-    for name in (
-        "Bounding", "Bounding_Method", "Bounding_Threshold", "Light_Buffer", "Vista_Buffer",
-        "Remove_Bounds", "Split_Unions", "High_Reproducibility", "Output_Alpha", "Dither",
-        "Dither_Method", "Display_Gamma", "File_Gamma", "BSP_MaxDepth", "BSP_IsectCost",
-        "BSP_BaseCost", "BSP_ChildCost", "BSP_MissChance",
-    )
-}  # fmt: skip
-_PASSED_SWITCHES = {
-    "bounding", "light_buffer", "vista_buffer", "remove_bounds", "split_unions",
-    "high_reproducibility", "output_alpha", "dither",
-}  # fmt: skip
-# About windows, consoles, log files, threads and file naming: povstorm's own business.
-_IGNORED = {
-    "display", "video_mode", "palette", "pause_when_done", "verbose", "draw_vistas", "test_abort",
-    "test_abort_count", "preview_start_size", "preview_end_size", "continue_trace", "create_ini",
-    "output_to_file", "output_file_name", "buffer_output", "buffer_size", "all_console",
-    "debug_console", "fatal_console", "render_console", "statistic_console", "warning_console",
-    "all_file", "debug_file", "fatal_file", "render_file", "statistic_file", "warning_file",
-    "append_file", "warning_level", "work_threads", "render_block_size", "render_block_step",
-    "render_pattern", "create_histogram", "histogram_name", "histogram_type",
-    "histogram_grid_size", "compression", "radiosity", "max_image_buffer_memory",
-    "real_time_raytracing", "lightbuffer",
-}  # fmt: skip
-_SHELL = re.compile(r"(pre|post)_(scene|frame)_(command|return)|(user_abort|fatal_error)_\w+")
-_UNSUPPORTED = {
-    "start_row", "end_row", "start_column", "end_column", "field_render", "odd_field",
-}  # fmt: skip
-
-# The switches that are another way to write a key; longer ones first where one begins another.
-_SWITCHES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.DOTALL), key)
-    for pattern, key in (
-        (r"\+KFI(.+)", "initial_frame"),
-        (r"\+KFF(.+)", "final_frame"),
-        (r"\+KI(.+)", "initial_clock"),
-        (r"\+KF(.+)", "final_clock"),
-        (r"([+-])KC", "cyclic_animation"),
-        (r"\+K(.+)", "clock"),
-        (r"\+SF(.+)", "subset_start_frame"),
-        (r"\+EF(.+)", "subset_end_frame"),
-        (r"\+(?:SR|SC|ER|EC).+", "start_row"),
-        (r"[+-]UF|\+UO", "field_render"),
-        (r"\+SP.*|\+EP.*", "preview_start_size"),
-        (r"\+I(.+)", "input_file_name"),
-        (r"\+HI(.+)", "include_header"),
-        (r"[+-]H[TNSRG].*", "histogram_name"),
-        (r"\+L(.+)", "library_path"),
-        (r"\+W(\d.*)", "width"),
-        (r"\+WT.*", "work_threads"),
-        (r"\+WL.*", "warning_level"),
-        (r"\+H(\d.*)", "height"),
-        (r"\+AM(.+)", "sampling_method"),
-        (r"\+AG(.+)", "antialias_gamma"),
-        (r"\+R(\d+)", "antialias_depth"),
-        (r"\+Q(.+)", "quality"),
-        (r"\+MV(.+)", "version"),
-        (r"([+-])UA", "output_alpha"),
-        (r"([+-])UR", "remove_bounds"),
-        (r"([+-])SU", "split_unions"),
-        (r"([+-])UL", "light_buffer"),
-        (r"([+-])UV", "vista_buffer"),
-        (r"([+-])HR", "high_reproducibility"),
-        (r"\+BM(.+)", "bounding_method"),
-        (r"\+F(\w*)", "output_file_type"),
-        (r"[+-](?:D|P|V|X|C|O|B|BI|RP|RVP|G[ADFIRSW]|UD|THFS|MI)(?![A-Za-z]).*", "display"),
-        (r"[+-](?:D|G|GI|RP|BP|O).*", "display"),
-        (r"-F", "display"),
-    )
-)
+# An Include_Ini that names itself; POV-Ray would read until it runs out of files.
+_DEEPEST = 20
 
 
 @dataclass
@@ -116,181 +52,243 @@ class PovraySettings:
         return None if number is None else int(number)
 
 
-def read_ini(settings: PovraySettings, path: Path, sections: tuple[str, ...] = ()) -> None:
+@dataclass(frozen=True)
+class _Place:
+    """Where an option stands: for messages, and to find the ini files that it names."""
+
+    text: str
+    folders: tuple[Path, ...]
+    depth: int = 0
+
+
+def read_ini(
+    settings: PovraySettings,
+    path: Path,
+    sections: tuple[str, ...] = (),
+    *,
+    folder: Path | None = None,
+    _depth: int = 0,
+) -> None:
     """Add an ini file: what precedes its first section, and the sections that are asked for.
 
     Section names compare without regard to case and repeated blanks; several sections of one
-    name all count. Raises InputError, with file and line, for what POV-Ray would refuse, for
-    shell-out commands, and for a section that the file does not have.
+    name all count. Further ini files that it names are looked for in folder (POV-Ray's current
+    one), in the library paths given so far, and beside it. Raises InputError, with file and line,
+    for what POV-Ray would refuse or misread, for shell-out commands, and for a section that the
+    file does not have.
     """
-    wanted = {_section_name(section): section for section in sections}
+    if _depth > _DEEPEST:
+        raise InputError(f"{path} is included by itself: remove its Include_Ini")
+    folders = (*((folder,) if folder else ()), path.parent)
+    wanted = {section_name(section): section for section in sections}
     seen: set[str] = set()
     current: str | None = None
-    for number, line in enumerate(_lines(path), start=1):
-        text = _without_comment(line).strip()
-        if text.startswith("[") and text.endswith("]"):
-            current = _section_name(text[1:-1])
+    for number, line in enumerate(lines(path), start=1):
+        text = line.strip()
+        if text.startswith("["):
+            name, end, _ = text[1:].partition("]")
+            if not end:
+                raise InputError(f"{path}:{number}: section {text!r} has no closing bracket")
+            current = section_name(name)
             seen.add(current)
-        elif text and (current is None or current in wanted):
-            _read_line(settings, text, path, f"{path}:{number}")
+        elif current is None or current in wanted:
+            _read_line(settings, text, _Place(f"{path}:{number}", folders, _depth))
     for name, section in wanted.items():
         if name not in seen:
             known = ", ".join(f"[{name}]" for name in sorted(seen)) or "none"
             raise InputError(f"{path} has no section [{section}]; it has {known}")
 
 
-def read_switches(settings: PovraySettings, words: Iterable[str]) -> None:
-    """Add command-line words: switches such as ``+W640``, ``Key=value``, further ini files."""
-    for word in words:
-        _read_word(settings, word, Path(), "command line")
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise InputError(f"ini file {path} cannot be read: {error.strerror}") from error
-
-
-def _section_name(name: str) -> str:
-    return " ".join(name.casefold().split())
-
-
-def _without_comment(line: str) -> str:
-    quote = ""
-    for place, character in enumerate(line):
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "\"'":
-            quote = character
-        elif character == ";" or (character == "#" and not line[:place].strip()):
-            return line[:place]
-    return line
-
-
-def _read_line(settings: PovraySettings, text: str, path: Path, where: str) -> None:
-    if re.match(r"[A-Za-z_]+\s*=", text):
-        key, _, value = text.partition("=")
-        _set(settings, key.strip(), _unquoted(value.strip()), path, where)
-    else:
-        for word in _words(text):
-            _read_word(settings, word, path, where)
-
-
-def _words(text: str) -> Iterator[str]:
-    """Words that blanks separate; quotes keep blanks together and vanish."""
-    for match in re.finditer(r"(?:[^\s\"']+|\"[^\"]*\"|'[^']*')+", text):
-        yield re.sub(r"[\"']", "", match[0])
-
-
-def _unquoted(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value
-
-
-def _read_word(settings: PovraySettings, word: str, path: Path, where: str) -> None:
-    if re.match(r"[A-Za-z_]+=", word):
-        key, _, value = word.partition("=")
-        _set(settings, key, _unquoted(value), path, where)
-        return
-    if not word.startswith(("+", "-")):
-        if word.casefold().endswith(".ini"):
-            read_ini(settings, path.parent / word)
-        else:
-            settings.values["input_file_name"] = word
-        return
-    if match := re.fullmatch(r"\+A(\d*\.?\d*)|-A(\d*\.?\d*)", word, re.IGNORECASE):
-        settings.switched["antialias"] = word[0] == "+"
-        if match[1]:
-            settings.numbers["antialias_threshold"] = float(match[1])
-        return
-    if match := re.fullmatch(r"([+-])J(\d*\.?\d*)", word, re.IGNORECASE):
-        settings.switched["jitter"] = match[1] == "+"
-        if match[2]:
-            settings.numbers["jitter_amount"] = float(match[2])
-        return
-    if match := re.fullmatch(r"([+-])MB(\d*)", word, re.IGNORECASE):
-        settings.options["bounding"] = word
-        return
-    for pattern, key in _SWITCHES:
-        if match := pattern.fullmatch(word):
-            value = match[1] if match.groups() else ""
-            value = {"+": "on", "-": "off"}.get(value, value)
-            _set(settings, key, value, path, where, as_written=word)
-            return
-    raise InputError(f"{where}: POV-Ray has no option {word!r}: check its spelling")
-
-
-def _set(
-    settings: PovraySettings,
-    key: str,
-    value: str,
-    path: Path,
-    where: str,
-    *,
-    as_written: str | None = None,
+def read_switches(
+    settings: PovraySettings, words: Iterable[str], *, folder: Path | None = None
 ) -> None:
+    """Add command-line words: switches such as ``+W640``, ``Key=value``, further ini files."""
+    place = _Place("command line", (folder or Path(),))
+    for word in words:
+        if (match := OPTION.match(word)) and match[1].casefold() in KEYS:
+            _set(settings, match[1], unquoted(word[match.end() :]), word, place)
+        elif word[:1] in ("+", "-"):
+            letters, quote, _ = word.partition('"')
+            value = unquoted(word[len(letters) :]) if quote else None
+            _read_switch(settings, letters, value, word, place)
+        else:
+            _read_word(settings, unquoted(word), place)
+
+
+def _read_line(settings: PovraySettings, text: str, place: _Place) -> None:
+    """Switches and file names, as many as there are, and at most one ``Key=value`` at the end."""
+    position = 0
+    while position < len(text) and text[position] not in ";#":
+        if match := OPTION.match(text, position):
+            position = _read_option(settings, match, text, place)
+        elif match := SWITCH.match(text, position):
+            value = QUOTED.match(text, match.end())
+            position = (value or match).end()
+            quoted = unquoted(value[0]) if value else None
+            _read_switch(settings, match[0], quoted, text[match.start() : position], place)
+        elif match := QUOTED.match(text, position) or WORD.match(text, position):
+            position = match.end()
+            _read_word(settings, unquoted(match[0]), place)
+        else:
+            raise InputError(f"{place.text}: {text[position:]!r} is not understood: correct it")
+        position += len(text[position:]) - len(text[position:].lstrip())
+
+
+def _read_option(settings: PovraySettings, match: Match[str], text: str, place: _Place) -> int:
+    """``Key=value, value…``; what else the line holds POV-Ray skips, so a warning tells."""
+    key, position = match[1], match.end()
+    while True:
+        value = QUOTED.match(text, position) or VALUE.match(text, position)
+        assert value is not None  # noqa: S101 - VALUE matches an empty text, too
+        _set(settings, key, unquoted(value[0]), f"{key}={value[0]}", place)
+        rest = text[value.end() :].lstrip()
+        if not rest.startswith(","):
+            break
+        position = len(text) - len(rest[1:].lstrip())
+    if rest and rest[0] not in ";#":
+        settings.warnings.append(
+            f"{place.text}: POV-Ray ignores {rest!r}: an option ends its line; use a line for each"
+        )
+    return len(text)
+
+
+def _read_switch(
+    settings: PovraySettings, word: str, quoted: str | None, written: str, place: _Place
+) -> None:
+    for switch in SWITCHES:
+        if not word[1:].upper().startswith(switch.letters):
+            continue
+        value = word[1 + len(switch.letters) :]
+        if quoted is not None:
+            if value:
+                break
+            value = quoted
+        if switch.value_key if value else switch.sign_key:
+            _apply(settings, switch, word[0] == "+", value, written, place)
+            return
+    raise InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
+
+
+def _apply(
+    settings: PovraySettings, switch: Switch, is_on: bool, value: str, written: str, place: _Place
+) -> None:
+    if switch.sign_key:
+        _set(settings, switch.sign_key, "on" if is_on else "off", written, place)
+    if switch.value_key == "+F" and value:
+        _set_file_type(settings, value, written, place)
+    elif value:
+        _set(settings, switch.value_key, value, written, place)
+
+
+def _read_word(settings: PovraySettings, word: str, place: _Place) -> None:
+    """A scene, a library path, or else an ini file, by how the name ends."""
+    if "=" in word:
+        raise InputError(f"{place.text}: POV-Ray has no option {word!r}: check its spelling")
+    if word.casefold().endswith(".pov"):
+        settings.values["input_file_name"] = word
+    elif word.endswith("/"):
+        settings.library_paths.append(word)
+    else:
+        _include(settings, word, place)
+
+
+def _include(settings: PovraySettings, name: str, place: _Place) -> None:
+    file, sections = split_sections(name)
+    current, *beside = place.folders
+    for folder in (current, *(current / path for path in settings.library_paths), *beside):
+        for path in (folder / file, folder / f"{file}.ini"):
+            if path.is_file():
+                read_ini(settings, path, sections, folder=current, _depth=place.depth + 1)
+                return
+    raise InputError(f"{place.text}: {name!r} is neither an option nor an ini file that exists")
+
+
+def _set(settings: PovraySettings, key: str, value: str, written: str, place: _Place) -> None:
+    known = KEYS.get(key.casefold())
+    if known is None:
+        raise InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
     name = key.casefold()
-    written = as_written or f"{key}={value}"
-    if name in _NUMBERS:
-        settings.numbers[name] = _number(value, written, where)
-        # As in POV-Ray, giving a detail of antialiasing does not turn it on.
-    elif name in _SWITCHED:
-        settings.switched[name] = _switch(value, written, where)
-    elif name == "library_path":
-        settings.library_paths.append(value)
-    elif name in ("input_file_name", "include_header"):
-        settings.values[name] = value
-    elif name == "include_ini":
-        read_ini(settings, path.parent / value)
-    elif name == "declare":
-        settings.options[f"declare {value.partition('=')[0]}"] = f"Declare={value}"
-    elif name == "version":
-        settings.options["version"] = f"+MV{value}"
-    elif name == "output_file_type":
-        _set_file_type(settings, value, where)
-    elif name in _PASSED:
-        if name in _PASSED_SWITCHES:
-            value = "on" if _switch(value, written, where) else "off"
-        settings.options[name] = f"{_PASSED[name]}={value}"
-    elif name not in _IGNORED:
-        _refuse(name, value, written, where)
+    match known.kind:
+        case "integer" | "number":
+            settings.numbers[name] = _number(value, written, place)
+        case "on/off":
+            settings.switched[name] = _switch(value, written, place)
+        case "text":
+            settings.values[name] = value
+        case "library":
+            settings.library_paths.append(value)
+        case "ini":
+            _include(settings, value, place)
+        case "declare":
+            _declare(settings, value, written, place)
+        case "file type":
+            # Only its first letter counts in an ini (tried): N16 is 8 bits there, +FN16 is not.
+            _set_file_type(settings, value[:1], written, place)
+        case "bits" | "passed" | "passed on/off":
+            _hand_on(settings, known, value, written, place)
+        case "program" | "refused":
+            _refuse(known, value, written, place)
+        case "ignored":
+            pass
 
 
-def _refuse(name: str, value: str, written: str, where: str) -> None:
-    if _SHELL.fullmatch(name):
+def _declare(settings: PovraySettings, value: str, written: str, place: _Place) -> None:
+    name, equals, number = value.partition("=")
+    if not equals:
+        raise InputError(f"{place.text}: {written!r} has no value: write Declare=NAME=NUMBER")
+    _number(number, written, place)
+    settings.options[f"declare {name}"] = f"Declare={name}={number.strip()}"
+
+
+def _hand_on(settings: PovraySettings, key: Key, value: str, written: str, place: _Place) -> None:
+    if key.kind == "bits":
+        option = f"+FN{value}"
+    elif key.kind == "passed on/off":
+        option = f"{key.name}={'on' if _switch(value, written, place) else 'off'}"
+    elif key.name == "Version":
+        option = f"+MV{value}"
+    else:
+        option = f"{key.name}={value}"
+    settings.options[key.name.casefold()] = option
+
+
+def _refuse(key: Key, value: str, written: str, place: _Place) -> None:
+    if key.kind == "program" and value:
         raise InputError(
-            f"{where}: {written!r} would run a program: povstorm runs none beside POV-Ray; "
+            f"{place.text}: {written!r} would run a program: povstorm runs none beside POV-Ray; "
             "remove the line and run the program yourself"
         )
-    if name not in _UNSUPPORTED:
-        raise InputError(f"{where}: POV-Ray has no option {written!r}: check its spelling")
-    if value.casefold() not in _FALSE:
+    if key.kind == "refused" and value.casefold() not in _FALSE:
         raise InputError(
-            f"{where}: {written!r} is not supported: povstorm renders whole frames; remove it"
+            f"{place.text}: {written!r} is not supported: povstorm renders whole frames, each one "
+            "by itself; remove it"
         )
 
 
-def _set_file_type(settings: PovraySettings, value: str, where: str) -> None:
-    kind = value[:1].upper()
-    if kind == "N":
-        if value[1:] in ("8", "16"):
-            settings.options["output_file_type"] = f"+FN{value[1:]}"
-    elif kind:
-        settings.warnings.append(f"{where}: povstorm writes PNG images, not file type {value!r}")
+def _set_file_type(settings: PovraySettings, value: str, written: str, place: _Place) -> None:
+    """``+FN16``: the letter of a format, then bits per colour or g for grey."""
+    kind, detail = value[:1].upper(), value[1:].casefold()
+    if detail == "g":
+        settings.options["grayscale_output"] = "Grayscale_Output=on"
+    elif detail:
+        _set(settings, "Bits_Per_Color", detail, written, place)
+    if kind not in ("N", "S", ""):
+        settings.warnings.append(f"{place.text}: povstorm writes PNG images, not file type {kind}")
 
 
-def _number(value: str, written: str, where: str) -> float:
+def _number(value: str, written: str, place: _Place) -> float:
     try:
-        return float(value)
+        number = float(value)
     except ValueError as error:
-        raise InputError(f"{where}: {written!r} needs a number") from error
+        raise InputError(f"{place.text}: {written!r} needs a number") from error
+    if not math.isfinite(number):
+        raise InputError(f"{place.text}: {written!r} needs a finite number")
+    return number
 
 
-def _switch(value: str, written: str, where: str) -> bool:
+def _switch(value: str, written: str, place: _Place) -> bool:
     if value.casefold() in _TRUE:
         return True
     if value.casefold() in _FALSE:
         return False
-    raise InputError(f"{where}: {written!r} is neither on nor off")
+    raise InputError(f"{place.text}: {written!r} is neither on nor off")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 _TOKEN = re.compile(
     r"""
@@ -16,7 +15,7 @@ _TOKEN = re.compile(
     | (?P<string>"(?:[^"\\]|\\.)*")
     | (?P<directive>\#\s*[A-Za-z]+)
     | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<number>\d*\.?\d+(?:[eE][-+]?\d+)?)
+    | (?P<number><[-+.,\d\seE]*>,?|\d*\.?\d+(?:[eE][-+]?\d+)?|[-+<>*.;])
     | (?P<sign>\S)
     """,
     re.VERBOSE | re.DOTALL,
@@ -24,42 +23,41 @@ _TOKEN = re.compile(
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
-Kind = Literal["string", "directive", "word", "number", "sign"]
+Kind = Literal["string", "directive", "word", "sign"]
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """kind and text; a string's text is without quotes and escapes, a directive's without blanks.
 
-    line counts from 1.
+    line counts from 1; start and end are offsets in the source.
     """
 
     kind: Kind
     text: str
     line: int
+    start: int
+    end: int
 
 
 def tokens(source: str) -> Iterator[Token]:
-    """The tokens of a scene file, without comments (which nest)."""
+    """The tokens of a scene file, without comments (which nest), numbers and operators."""
     place, line = 0, 1
     while match := _TOKEN.search(source, place):
         line += source.count("\n", place, match.start())
-        place = match.end()
-        kind = match.lastgroup
+        start, place = match.span()
         text = match[0]
-        if kind == "comment":
-            if text == "/*":
-                place = _comment_end(source, place)
-        elif kind == "string":
-            yield Token("string", _ESCAPE.sub(r"\1", text[1:-1]), line)
-        elif kind == "directive":
-            yield Token("directive", "".join(text.split()).casefold(), line)
-        elif kind in ("word", "number", "sign"):
-            yield Token(_KINDS[kind], text, line)
-        line += source.count("\n", match.start(), place)
-
-
-_KINDS: dict[str, Kind] = {"word": "word", "number": "number", "sign": "sign"}
+        match match.lastgroup:
+            case "comment":
+                if text == "/*":
+                    place = _comment_end(source, place)
+            case "string":
+                unescaped = _ESCAPE.sub(r"\1", text[1:-1])
+                yield Token("string", unescaped, line, start, place)
+            case "directive":
+                yield Token("directive", "".join(text.split()).casefold(), line, start, place)
+            case "word" | "sign" as kind:
+                yield Token(kind, text, line, start, place)
+        line += source.count("\n", start, place)
 
 
 def _comment_end(source: str, place: int) -> int:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from povstorm_client import WorkUnit, layout, shared_resources
+from povstorm_client.scene.ini import PovraySettings, read_ini
 from povstorm_client.scene.scene import Scene, load_scene
 from povstorm_client.storage import FolderStorage
 from povstorm_client.tools import require_povray
@@ -47,6 +48,10 @@ def by_povstorm(scene: Scene, storage: FolderStorage) -> dict[str, Path]:
         )
         for frame in scene.frames
     ]
+
+    for unit in units:
+        for name, local in scene.inline.items():
+            unit.add_inline_resource(name, local.read_bytes())
 
     async def render_all() -> None:
         povray = require_povray()
@@ -122,3 +127,81 @@ def test_a_still_has_povrays_pixels_and_its_clock(tmp_path: Path, storage: Folde
     by_povray(tmp_path, "still.pov", *words)
     ours = by_povstorm(load_scene(scene, switches=words), storage)
     assert pixels(ours["frame_1.png"]) == pixels(tmp_path / "out" / "frame_.png")
+
+
+def test_an_own_file_of_a_standard_ones_name_wins_in_every_frame(
+    tmp_path: Path, storage: FolderStorage
+):
+    (tmp_path / "colors.inc").write_text("#declare White = rgb <1, 0.2, 0.1>;\n")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "math.inc").write_text("#error POV-Ray looks here after its own folders")
+    scene = tmp_path / "own.pov"
+    scene.write_text(
+        "#version 3.7; global_settings { assumed_gamma 1 }\n"
+        '#include "colors.inc"\n#include "math.inc"\n'
+        "background { White * (1 + frame_number) / 4 }\n"
+    )
+    words = (*SIZE, "+KFF2", "+Llib")
+    by_povray(tmp_path, "own.pov", *words)
+    ours = by_povstorm(load_scene("own.pov", switches=words, cwd=tmp_path), storage)
+    for image, path in ours.items():
+        assert pixels(path) == pixels(tmp_path / "out" / image), image
+
+
+def test_sixteen_bits_grey_levels_and_a_header_are_kept(tmp_path: Path, storage: FolderStorage):
+    (tmp_path / "head.inc").write_text("#declare Level = 0.3;\n")
+    scene = tmp_path / "grey.pov"
+    scene.write_text("#version 3.7; global_settings { assumed_gamma 1 } background { rgb Level }\n")
+    words = (*SIZE, "+KFF2", "+FN16", "Grayscale_Output=on", "+HIhead")
+    by_povray(tmp_path, "grey.pov", *words)
+    ours = by_povstorm(load_scene("grey.pov", switches=words, cwd=tmp_path), storage)
+    for image, path in ours.items():
+        assert pixels(path) == pixels(tmp_path / "out" / image), image
+
+
+@pytest.mark.parametrize(
+    "words", [("+KFI5", "+KFF14", "+SF0.5", "+EF0.6"), ("+KFF5", "+STP2"), ("+KFF9", "+KC", "+SF8")]
+)
+def test_the_frames_are_those_that_povray_would_render(tmp_path: Path, words: tuple[str, ...]):
+    (tmp_path / "empty.pov").write_text("#version 3.7; global_settings { assumed_gamma 1 }\n")
+    by_povray(tmp_path, "empty.pov", "+W8", "+H8", *words)
+    scene = load_scene("empty.pov", switches=("+W8", "+H8", *words), cwd=tmp_path)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        WorkUnit(scene.settings, frame=frame).image_name for frame in scene.frames
+    ]
+
+
+OPTIONS = """+kf2.5 +KI-1 +kff20 -KC -W64 Height=48
+Antialias=yes # a comment
+Jitter_Amount = 0.5 ; another
++SF3 -Q7 +R2 +AM2 Declare=Speed=2
+Initial_Frame=2.9
+"scene.pov" +UA -MB7
+Subset_End_Frame = '4'
+[Big One]
+Width=99
+[  x ]
+Height=7
+"""
+
+
+def test_an_ini_means_what_povray_says_that_it_means(tmp_path: Path):
+    """POV-Ray writes all that it has read with Create_Ini."""
+    (tmp_path / "scene.pov").write_text("#version 3.7;\nglobal_settings { assumed_gamma 1 }\n")
+    (tmp_path / "anim.ini").write_text(OPTIONS)
+    told = subprocess.run(
+        ["povray", "anim.ini", "-D", "-F", "+GItold.ini"],
+        cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert told.returncode == 0
+    ours, theirs = PovraySettings(), PovraySettings()
+    read_ini(ours, tmp_path / "anim.ini")
+    read_ini(theirs, tmp_path / "told.ini")
+    assert {key: ours.integer(key) for key in ("initial_frame", "final_frame")} == {
+        key: theirs.integer(key) for key in ("initial_frame", "final_frame")
+    }
+    assert ours.numbers | {"initial_frame": 2} == theirs.numbers
+    assert ours.switched == theirs.switched
+    assert ours.values == theirs.values
+    assert ours.options == {key: theirs.options[key] for key in ours.options}

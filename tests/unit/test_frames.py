@@ -51,13 +51,23 @@ def test_frames_written_as_ranges_are_read_back(frames: set[int]):
 
 @pytest.mark.parametrize(
     ("start", "end", "frames"),
-    [(None, None, (1, 8)), (5, 6, (5, 6)), (0.5, 0.75, (4, 6)), (None, 3, (1, 3))],
+    [(None, None, (1, 8)), (5, 6, (5, 6)), (0.5, 0.75, (4, 6)), (None, 3, (1, 3)), (0, 3, (1, 3))],
 )
 def test_subsets_are_povrays(start: float | None, end: float | None, frames: tuple[int, int]):
     assert subset(1, 8, start, end) == tuple(range(frames[0], frames[1] + 1))
 
 
-@pytest.mark.parametrize(("start", "end"), [(6, 5), (0, 3), (3, 9)])
+@pytest.mark.parametrize(("start", "end"), [(6, 5), (3, 9), (9, None)])
 def test_an_impossible_subset_is_refused(start: float, end: float):
     with pytest.raises(InputError, match="Subset_Start_Frame"):
         subset(1, 8, start, end)
+
+
+def test_shares_are_counted_from_frame_0_and_one_more_in_a_cycle():
+    assert subset(5, 14, 0.5, 0.8) == (5, 6, 7, 8)
+    assert subset(1, 19, 0.5, None, cyclic=True)[0] == 10
+    assert subset(1, 19, 0.5, None)[0] == 9
+
+
+def test_a_frame_step_leaves_out_frames():
+    assert subset(1, 8, None, None, step=3) == (1, 4, 7)

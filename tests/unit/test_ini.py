@@ -93,8 +93,8 @@ def test_nested_inis_are_read_relative_to_the_one_that_names_them(tmp_path: Path
 def test_the_switches_for_the_animation_and_the_picture():
     settings = switches(
         "+Iscene.pov", "+W640", "+H480", "+KFI2", "+KFF60", "+KI0.5", "+KF2", "+KC", "+SF3", "+EF9",
-        "+A0.2", "+AM2", "+R4", "+J0.5", "+Q7", "+Llib", "+K0.25", "Declare=Speed=3", "+UA",
-        "+FN16",
+        "+A0.2", "+AM2", "+R4", "+J0.5", "+Q7", "+Llib", "+K0.25",
+        "Declare=Speed=3", "+UA", "+FN16",
     )  # fmt: skip
     assert settings.values == {"input_file_name": "scene.pov"}
     assert settings.numbers == {
@@ -111,8 +111,9 @@ def test_the_switches_for_the_animation_and_the_picture():
 @pytest.mark.parametrize(
     "word",
     ["-D", "+D", "+P", "-P", "+V", "-V", "+X50", "+C", "-C", "+WT4", "+GA", "-GA", "+GFlog.txt",
-     "+Ofile.png", "+O", "+WL5", "+SP64", "+EP8", "-F", "Display=on", "Pause_When_Done=on",
-     "Test_Abort_Count=50", "Work_Threads=8", "Verbose=off", "Create_Ini=x.ini"],
+     "+Ofile.png", "+WL5", "+SP64", "+EP8", "-F", "+F", "+DG", "-D0", "Display=on",
+     "Pause_When_Done=on", "Test_Abort_Count=50", "Work_Threads=8", "Verbose=off",
+     "Create_Ini=x.ini", "Pre_Frame_Command=", "Fatal_Error_Return=Q"],
 )  # fmt: skip
 def test_options_about_windows_consoles_and_files_are_accepted_and_ignored(word: str):
     settings = switches(word)
@@ -130,7 +131,13 @@ def test_options_about_windows_consoles_and_files_are_accepted_and_ignored(word:
         ("Post_Frame_Command=x", "would run a program"),
         ("Fatal_Error_Command=x", "would run a program"),
         ("+SR10", "whole frames"),
-        ("Field_Render=on", "whole frames"),
+        ("Radiosity_To_File=on", "each one by itself"),
+        ("+O", "no option"),
+        ("+W", "no option"),
+        ("-KCx", "needs a number"),
+        ("Clock=inf", "finite"),
+        ("Declare=Speed", "NAME=NUMBER"),
+        ("nowhere.ini", "neither an option nor an ini file"),
     ],
 )
 def test_what_povray_would_refuse_and_what_runs_programs_is_refused(word: str, words: str):
@@ -141,6 +148,57 @@ def test_what_povray_would_refuse_and_what_runs_programs_is_refused(word: str, w
 def test_an_error_in_an_ini_has_file_and_line(tmp_path: Path):
     with pytest.raises(InputError, match=r"anim\.ini:2: .*Heigth"):
         ini(tmp_path, "Width=1\nHeigth=2\n")
+
+
+def test_the_sign_of_a_switch_that_has_a_value_alone_means_nothing():
+    settings = switches("-W640", "-Q3", "-KFF9", "-A0.25")
+    assert settings.numbers == {
+        "width": 640, "quality": 3, "final_frame": 9, "antialias_threshold": 0.25,
+    }  # fmt: skip
+    assert settings.switched == {"antialias": False}
+
+
+def test_switches_share_a_line_and_one_option_ends_it(tmp_path: Path):
+    settings = ini(tmp_path, "+kf0.5 +kff20 +kc declare=fp=0 # comment\nWidth=8 +H9\n")
+    assert settings.numbers == {"final_clock": 0.5, "final_frame": 20, "width": 8}
+    assert list(settings.options.values()) == ["Declare=fp=0"]
+    assert "anim.ini:2: POV-Ray ignores '+H9'" in settings.warnings[0]
+
+
+def test_commas_separate_several_values_of_one_option(tmp_path: Path):
+    settings = ini(tmp_path, 'Library_Path=one, "two, too" ,three\nDeclare=a=1, b=2\n')
+    assert settings.library_paths == ["one", "two, too", "three"]
+    assert list(settings.options.values()) == ["Declare=a=1", "Declare=b=2"]
+
+
+def test_an_unquoted_path_may_have_blanks(tmp_path: Path):
+    assert ini(tmp_path, "Library_Path=my old scenes ; here\n").library_paths == ["my old scenes"]
+
+
+def test_names_on_their_own_are_scenes_folders_and_inis(tmp_path: Path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "size.ini").write_text("[big]\nWidth=99\n")
+    settings = ini(tmp_path, '"a scene.pov"\nlib/\nsize[big]\n')
+    assert settings.values == {"input_file_name": "a scene.pov"}
+    assert settings.library_paths == ["lib/"]
+    assert settings.numbers == {"width": 99}
+
+
+def test_an_ini_that_includes_itself_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="included by itself"):
+        ini(tmp_path, "Include_Ini=anim.ini\n")
+
+
+def test_an_unclosed_section_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"anim\.ini:1: section .* no closing bracket"):
+        ini(tmp_path, "[320x240\nWidth=320\n")
+
+
+def test_sixteen_bits_are_asked_for_as_povray_wants_it():
+    assert list(switches("+FN16").options.values()) == ["+FN16"]
+    assert list(switches("Bits_Per_Color=16").options.values()) == ["+FN16"]
+    assert switches("Output_File_Type=N16").options == {}
+    assert list(switches("+FNg").options.values()) == ["Grayscale_Output=on"]
 
 
 def test_another_file_type_is_answered_with_a_warning():

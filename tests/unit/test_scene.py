@@ -8,19 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from povstorm_client import InputError
+from povstorm_client import InputError, RenderSettings
 from povstorm_client.scene.scene import Scene, load_scene
 from povstorm_client.scene.sdl import tokens
+from povstorm_client.scene.search import installed_folders
 
 
 @pytest.fixture(autouse=True)
-def no_povray_ini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The machine's own povray.ini stays out of it; its include folder is one of ours."""
-    (tmp_path / "system").mkdir()
-    (tmp_path / "system" / "colors.inc").write_text("")
-    (tmp_path / "system" / "cyrvetic.ttf").write_text("")
+def own_povray_ini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A size, and POV-Ray's own folders, whatever povray.ini the machine has."""
+    folders = "".join(f"Library_Path={folder}\n" for folder in sorted(installed_folders()))
     defaults = tmp_path / "povray.ini"
-    defaults.write_text(f'Width=320\nHeight=240\nLibrary_Path="{tmp_path}/system"\n')
+    defaults.write_text(f"Width=320\nHeight=240\n{folders}")
     monkeypatch.setenv("POVINI", str(defaults))
 
 
@@ -66,11 +65,35 @@ def test_included_files_are_found_through_each_other_and_standard_ones_stay(tmp_
     assert (scene.settings.width, scene.settings.height) == (320, 240)
 
 
-def test_a_file_of_the_users_wins_over_a_standard_one(tmp_path: Path):
+def test_a_file_that_shadows_a_standard_one_goes_where_povray_looks_first(tmp_path: Path):
     work = tmp_path / "work"
     work.mkdir()
-    write(work, colors__inc="")
-    assert "colors.inc" in scene_of(work, '#include "colors.inc"').files
+    write(work, colors__inc="", own__inc="")
+    scene = scene_of(work, '#include "colors" #include "own.inc"')
+    assert scene.inline == {"colors.inc": work / "colors.inc"}
+    assert "own.inc" in scene.files
+
+
+def test_povrays_own_files_come_before_the_users_library_paths(tmp_path: Path):
+    work = tmp_path / "work"
+    (work / "lib").mkdir(parents=True)
+    write(work / "lib", colors__inc="", own__inc="")
+    scene = scene_of(work, '#include "colors.inc" #include "own.inc"', switches=["+Llib"])
+    assert set(scene.files) == {"scene.pov", "lib/own.inc"}
+    assert scene.inline == {}
+
+
+def test_what_the_users_own_povray_ini_points_to_is_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "mine").mkdir()
+    write(tmp_path / "mine", own__inc="")
+    write(tmp_path, my__ini=f"Library_Path={tmp_path}/mine\nWidth=99\n")
+    monkeypatch.setenv("POVINI", str(tmp_path / "my.ini"))
+    scene = scene_of(tmp_path / "work", '#include "own.inc"')
+    assert set(scene.files) == {"work/scene.pov", "mine/own.inc"}
+    assert scene.settings.library_paths == ("shared/work", "shared/mine")
+    assert scene.settings.width == 99
 
 
 def test_library_paths_are_searched_in_order_and_keep_their_places(tmp_path: Path):
@@ -131,12 +154,6 @@ def test_a_computed_name_is_reported_with_its_line_until_it_is_added(tmp_path: P
     assert set(scene.files) == {"scene.pov", "maps/tex1.png", "maps/tex2.png"}
 
 
-def test_a_macros_argument_is_a_computed_name(tmp_path: Path):
-    source = "#macro M(F) pigment { image_map { png F } } #end"
-    with pytest.raises(InputError, match=r"computes names(?s:.*)scene\.pov:1: F"):
-        scene_of(tmp_path / "work", source)
-
-
 def test_an_absolute_name_is_refused_with_its_line(tmp_path: Path):
     work = tmp_path / "work"
     work.mkdir()
@@ -151,7 +168,9 @@ def test_an_absolute_name_is_refused_with_its_line(tmp_path: Path):
         ("nowhere.pov", {}, "nowhere.pov does not exist"),
         ("scene.pov", {"size": (0, 10)}, "width is 0"),
         ("scene.pov", {"includes": [Path("nix")]}, "--include nix does not exist"),
-        ("scene.pov", {"switches": ["Include_Header=x"]}, "Include_Header"),
+        ("scene.pov", {"switches": ["Include_Header=x"]}, "scene.pov:0: x"),
+        ("scene.pov[large]", {}, "no ini file"),
+        ("bad.ini", {"sections": ["large"]}, r"no section \[large\]"),
         ("scene.pov", {"switches": ["+KFI9", "+KFF3"]}, "before initial frame"),
         ("bad.ini", {}, "no Input_File_Name"),
         ("typo.ini", {}, "which has scene.pov"),
@@ -163,6 +182,42 @@ def test_what_cannot_be_rendered_is_refused_before_any_work(
     write(tmp_path, scene__pov="", bad__ini="Width=3\n", typo__ini="Input_File_Name=scenee.pov\n")
     with pytest.raises(InputError, match=words):
         load_scene(path, cwd=tmp_path, **options)
+
+
+def test_an_include_header_is_found_and_kept(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, head__inc='#declare F = "own.ttf"', own__ttf="")
+    scene = scene_of(work, 'text { ttf F "x" 1 0 }', switches=["+HIhead.inc"])
+    assert set(scene.files) == {"scene.pov", "head.inc", "own.ttf"}
+    assert "Include_Header=head.inc" in scene.settings.options
+
+
+def test_a_folder_added_from_elsewhere_becomes_a_library_path(tmp_path: Path):
+    (tmp_path / "maps" / "more").mkdir(parents=True)
+    write(tmp_path / "maps" / "more", a1__png="")
+    scene = scene_of(
+        tmp_path / "work",
+        '#include concat("more/a", str(clock, 0, 0))',
+        includes=[tmp_path / "maps"],
+    )
+    assert scene.settings.library_paths == ("shared/work", "shared/maps")
+    assert [place.line for place in scene.unresolved] == [1]
+
+
+def test_the_ini_and_the_switches_make_the_settings(tmp_path: Path):
+    write(
+        tmp_path,
+        scene__pov="",
+        anim__ini="scene.pov\n+A0.2 +AM2 +R4 -J +KC +KFF9 +KI1 +KF3\nBits_Per_Color=16\n"
+        "[Large]\nWidth=1600\nHeight=1200\n",
+    )
+    settings = load_scene("anim.ini[large]", cwd=tmp_path, switches=["+H900", "Quality=8"]).settings
+    assert settings == RenderSettings(
+        scene="shared/scene.pov", width=1600, height=900, antialias=0.2, antialias_method=2,
+        antialias_depth=4, jitter=0.0, quality=8, final_frame=9, initial_clock=1, final_clock=3,
+        cyclic=True, library_paths=("shared",), options=("+FN16",),
+    )  # fmt: skip
 
 
 def test_a_preview_is_small_and_fast(tmp_path: Path):
