@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.run_until import run_until
-from povstorm_client.errors import PovstormError
+from povstorm_client.errors import PovstormError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.job_state import Phase
@@ -86,11 +86,16 @@ async def _pipeline(storage: Storage, manifest: JobManifest, progress: JobProgre
     rendered = {result.frame for result in results if result.state == "rendered"}
     missing = [frame for frame in manifest.frames if frame not in rendered]
     complete = rendered and (not missing or manifest.allow_missing_frames)
-    video = None
+    video, video_error = None, None
     if complete and manifest.video_ending:
         progress.enter("stitching")
-        video = await stitch_video(storage, manifest, results, progress.encoded)
+        try:
+            video = await stitch_video(storage, manifest, results, progress.encoded)
+        except VideoError as error:
+            video_error = error  # the statistics of the frames are wanted all the same
     await collect_statistics(storage, manifest, results, video=video, started=started, ended=ended)
+    if video_error is not None:
+        return Failed(message=str(video_error))
     if complete:
         return Completed(message=f"{len(rendered)} of {len(manifest.frames)} frames")
     first = next((result for result in results if result.state == "failed"), None)

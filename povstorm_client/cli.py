@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -13,6 +15,7 @@ from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, JobError, PovstormError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job import VIDEO_ENDINGS, Job
+from povstorm_client.render_settings import RenderSettings
 from povstorm_client.scene.scene import Scene, load_scene
 from povstorm_client.work_unit import WorkUnit
 
@@ -72,6 +75,10 @@ def render(
         Optional[float],  # noqa: UP045
         typer.Option(metavar="SECONDS", help="Stop a frame that takes longer"),
     ] = None,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="POV-Ray's threads a frame; 1 for an animation, all cores for a still"),
+    ] = None,
 ) -> None:
     """Render a scene: an ini file's animation, or a .pov file, without any change to it."""
     for word in switches or ():
@@ -87,6 +94,7 @@ def render(
     )
     for warning in loaded.warnings:
         print(f"povstorm: warning: {warning}", file=sys.stderr)
+    loaded = replace(loaded, settings=_with_threads(loaded, threads))
     if dry_run:
         _print_plan(loaded)
         return
@@ -162,6 +170,19 @@ def _print_plan(scene: Scene) -> None:
     for name, path in sorted(scene.inline.items()):
         print(f"         {name}  <-  {path}  (instead of POV-Ray's own)")
     print(f"command  {' '.join(WorkUnit(settings, frame=first).cmd)}")
+
+
+def _with_threads(scene: Scene, threads: int | None) -> RenderSettings:
+    """One thread gives the same pixels on every run; a still would leave other cores idle."""
+    if threads is None:
+        threads = 1 if scene.settings.is_animation else os.cpu_count() or 1
+        if threads > 1:
+            print(
+                f"povstorm: a still: rendering with {threads} threads. With radiosity or jittered "
+                "lights its pixels can differ between runs; --threads 1 makes them repeatable.",
+                file=sys.stderr,
+            )
+    return replace(scene.settings, threads=threads)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # A high-water mark never falls, so only a peak within the last interval can be missed; POV-Ray
 # sleeps longer than that before it exits.
-_SAMPLE_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.2
 _VM_HWM = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_a_still_is_an_image_without_a_video(folder: Path, on_server: str):
     assert [path.name for path in (folder / "still").rglob("*.*")] == ["frame_1.png"]
 
 
+def test_a_still_uses_all_cores_and_says_what_that_costs(folder: Path):
+    still = povstorm(folder, "render", "anim.pov", "--dry-run")
+    assert f"+WT{os.cpu_count()}" in still.stdout
+    assert os.cpu_count() == 1 or "--threads 1 makes them repeatable" in still.stderr
+    assert "+WT1 " in povstorm(folder, "render", "anim.pov", "--dry-run", "--threads", "1").stdout
+    animation = povstorm(folder, "render", "anim.ini", "--dry-run")
+    assert "+WT1 " in animation.stdout
+    assert animation.stderr == ""
+
+
 def test_a_dry_run_prints_frames_files_and_command_and_renders_nothing(folder: Path):
     done = povstorm(folder, "render", "anim.ini", "+W64", "--dry-run")
     assert "frames   20: 1-20" in done.stdout
@@ -74,6 +85,7 @@ def test_what_failed_is_told_kept_and_tried_again(folder: Path, on_server: str):
         (["nowhere.ini"], "scene nowhere.ini does not exist"),
         (["anim.ini[huge]"], "no section [huge]"),
         (["anim.ini", "--size", "0x10"], "width is 0"),
+        (["anim.ini", "--threads", "0"], "threads is 0"),
         (["anim.ini", "--size", "big"], "is not WIDTHxHEIGHT"),
         (["anim.ini", "--frames", "5-99"], "outside of the animation"),
         (["anim.ini", "--fps", "0"], "fps is 0"),
