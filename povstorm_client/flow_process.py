@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 _ENVIRONMENT_DEFAULTS = {
@@ -26,6 +27,10 @@ class FlowProcess:
     """A started flow. It stops by itself when this process ends, however that happens."""
 
     def __init__(self, job_uri: str, log: Path) -> None:
+        # The flow's temporary files are removed from here, so that they go even if it is killed.
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix="povstorm-", ignore_cleanup_errors=True
+        )
         # -P keeps the current folder, and with it a user's own tasks.py, off sys.path.
         # The pipe is never written to: the flow takes its closing as the request to stop.
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +41,7 @@ class FlowProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=_ENVIRONMENT_DEFAULTS | os.environ,
+                env={**_ENVIRONMENT_DEFAULTS, **os.environ, "TMPDIR": self._temporary.name},
             )
         self.log = log
 
@@ -45,7 +50,7 @@ class FlowProcess:
         """The exit code, None while it runs."""
         returncode = self._process.poll()
         if returncode is not None:
-            self._kill_group()
+            self._clear_up()
         return returncode
 
     def stop(self) -> None:
@@ -57,7 +62,11 @@ class FlowProcess:
         except subprocess.TimeoutExpired:
             self._kill_group()
             self._process.wait()
+        self._clear_up()
+
+    def _clear_up(self) -> None:
         self._kill_group()
+        self._temporary.cleanup()
 
     def _kill_group(self) -> None:
         """Kill the flow and what a flow that was killed itself left behind: Prefect's server."""

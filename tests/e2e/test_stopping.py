@@ -80,14 +80,18 @@ def test_stopping_the_client_stops_all_and_keeps_finished_frames(
 
 
 def test_a_killed_flow_takes_its_povray_processes_along_and_can_be_run_again(
-    tmp_path: Path, on_server: str
+    tmp_path: Path, on_server: str, monkeypatch: pytest.MonkeyPatch
 ):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     program, job = start(tmp_path)
     flow = psutil.Process(program.pid).children()[0]
     family = flow.children(recursive=True)
     assert povray_children(flow)
     flow.kill()
     assert program.wait(30) != 0
+    assert list(temporary.iterdir()) == []
     wait_for(lambda: not any(child.is_running() for child in family), seconds=10)
     kept = {result.frame: result.ended for result in job.results() if result.state == "rendered"}
 
