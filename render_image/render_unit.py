@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from povstorm_client.tools import PovRay
 from povstorm_client.work_unit import WorkUnit
 from render_image import povray_output
 from render_image.image_check import check_image
+from render_image.machine import host_name
 from render_image.process import ProcessExit, run_process
 from render_image.workspace import Workspace, make_workspace
 
@@ -57,7 +57,7 @@ async def render_unit(
         frame=unit.frame,
         state="rendered",
         attempt=attempt,
-        host=socket.gethostname(),
+        host=host_name(),
         started=started,
         ended=started,
         queue_seconds=max(0.0, started - queued_since) if queued_since is not None else 0.0,
