@@ -40,6 +40,11 @@ def job_state(job_id: str) -> str:
     return f"{job(job_id)}/state.json"
 
 
+def cancel_request(job_id: str) -> str:
+    """There while somebody wants the job's flow to stop."""
+    return f"{job(job_id)}/cancel.json"
+
+
 def output(job_id: str) -> str:
     """The offload prefix: what the frames wrote to ``./output``."""
     return f"{job(job_id)}/output"
