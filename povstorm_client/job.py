@@ -14,7 +14,6 @@ from fractions import Fraction
 from pathlib import Path
 
 from povstorm_client import layout, shared_resources
-from povstorm_client.cloud_run.fleet import Lean
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, JobError
 from povstorm_client.frame_result import FrameResult
@@ -65,7 +64,7 @@ class Job:
         allow_missing_frames: bool = False,
         retries: int = 3,
         frame_timeout: float | None = None,
-        lean: Lean = "balanced",
+        lean: str = "balanced",
         max_usd: float | None = None,
         seconds_per_frame: float | None = None,
     ) -> None:
@@ -157,6 +156,11 @@ class Job:
                     "add frames in ascending order"
                 )
         self._units.append(unit)
+
+    @property
+    def work_units(self) -> tuple[WorkUnit, ...]:
+        """The frames, ascending."""
+        return tuple(self._units)
 
     def submit(self) -> None:
         """Check and store the job: what is missing of its files, its work units, its manifest.
