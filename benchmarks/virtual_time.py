@@ -37,7 +37,10 @@ class _VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def run_in_executor(  # type: ignore[override]
-        self, executor: object, func: Callable[..., T], *args: Any
+        self,
+        executor: object,
+        func: Callable[..., T],
+        *args: Any,  # noqa: ANN401 - as in asyncio
     ) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self.create_future()
         try:

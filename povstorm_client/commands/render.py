@@ -36,6 +36,7 @@ from povstorm_client.job import Job
 
 
 def render(
+    context: typer.Context,
     scene: SceneArgument,
     switches: Switches = None,
     frames: Frames = None,
@@ -65,7 +66,7 @@ def render(
         threads=threads,
     )
     job = scene_job(
-        chosen_cluster(),
+        chosen_cluster(context),
         loaded,
         fps=fps,
         video=video,
@@ -85,11 +86,12 @@ def render(
 
 
 def retry(
+    context: typer.Context,
     job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
     output: Output = None,
 ) -> None:
     """Run a stored job again: renders only the frames that are not there yet."""
-    job = Job.open(chosen_cluster(), job_id)
+    job = Job.open(chosen_cluster(context), job_id)
     target = output or Path(f"{job.name}_render")
     require_writable(target)
     _run_and_save(job, target)
