@@ -9,7 +9,7 @@ import base64
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,14 @@ class Storage(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Create or replace an object."""
 
-    def upload(self, key: str, path: Path) -> str:
-        """Create or replace an object from a file; returns its crc32c (base64, as GCS gives it)."""
+    def create(self, key: str, data: bytes) -> bool:
+        """Create an object; False, and nothing is changed, if there is one already."""
+
+    def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
+        """Create or replace an object from a file; returns its crc32c (base64, as GCS gives it).
+
+        on_progress is told the bytes that were taken so far, of a large file several times.
+        """
 
     def download(self, key: str, path: Path) -> None:
         """Copy an object into a local file."""
@@ -73,8 +79,11 @@ class Storage(Protocol):
     def delete(self, prefix: str) -> None:
         """Delete the object, or all objects under the prefix; nothing is an answer too."""
 
-    def mount(self, prefix: str, link: Path) -> None:
-        """Make the objects under the prefix readable as files below ``link``."""
+    def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
+        """Make the objects under the prefix readable as files below ``link``.
+
+        keep: they never change, so what was fetched once serves further mounts too.
+        """
 
 
 class FolderStorage:
@@ -118,9 +127,27 @@ class FolderStorage:
         with self._complete_or_absent(key) as partial:
             partial.write_bytes(data)
 
-    def upload(self, key: str, path: Path) -> str:
+    def create(self, key: str, data: bytes) -> bool:
+        target = self.path(key)
+        partial = target.with_name(f"{_PARTIAL}{secrets.token_hex(8)}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(data)
+            try:
+                os.link(partial, target)
+            finally:
+                partial.unlink()
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _storage_error("write", key, self.uri, error) from error
+        return True
+
+    def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
         with self._complete_or_absent(key) as partial:
             shutil.copyfile(path, partial)
+            if on_progress is not None:
+                on_progress(partial.stat().st_size)
             return crc32c(partial)
 
     def download(self, key: str, path: Path) -> None:
@@ -134,8 +161,8 @@ class FolderStorage:
         with self._complete_or_absent(target) as partial:
             try:
                 os.link(self.path(source), partial)
-            except FileNotFoundError:
-                raise
+            except FileNotFoundError as error:
+                raise _storage_error("copy", source, self.uri, error) from error
             except OSError:  # another file system, or one without hard links
                 shutil.copyfile(self.path(source), partial)
 
@@ -177,7 +204,7 @@ class FolderStorage:
         except OSError as error:
             raise _storage_error("delete", prefix, self.uri, error) from error
 
-    def mount(self, prefix: str, link: Path) -> None:
+    def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
         folder = self.path(prefix)
         folder.mkdir(parents=True, exist_ok=True)
         link.symlink_to(folder, target_is_directory=True)
@@ -200,11 +227,18 @@ class FolderStorage:
 
 
 def open_storage(uri: str, credentials: Credentials | None = None) -> Storage:
-    """The storage at a ``file:///folder`` uri; raises InputError for other schemes."""
+    """The storage at a uri: ``file:///FOLDER`` or ``gs://BUCKET``; InputError for others.
+
+    credentials: for a bucket; None for the application default.
+    """
     parts = urlsplit(uri)
     if parts.scheme == "file" and not parts.netloc:
         return FolderStorage(Path(unquote(parts.path)))
-    raise InputError(f"no storage is known for {uri!r}: give file:///FOLDER")
+    if parts.scheme == "gs" and parts.netloc and not parts.path.strip("/"):
+        from povstorm_client.gcs_storage import GcsStorage
+
+        return GcsStorage(parts.netloc, credentials=credentials)
+    raise InputError(f"no storage is known for {uri!r}: give file:///FOLDER or gs://BUCKET")
 
 
 def crc32c(path: Path) -> str:
