@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from povstorm_client import layout
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import InputError, StorageError
-from povstorm_client.storage import Storage, open_storage
+from povstorm_client.open_storage import open_storage
+from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
 if TYPE_CHECKING:

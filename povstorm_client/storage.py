@@ -1,6 +1,6 @@
 """Storage: where jobs, shared resources and results live, as a folder or (by uri) elsewhere.
 
-Every room reads and writes through this protocol; only the choice in open_storage knows which.
+Every room reads and writes through this protocol; only the choice in open_storage.py knows which.
 """
 
 from __future__ import annotations
@@ -13,16 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import Protocol
 
 import google_crc32c
 
-from povstorm_client.errors import InputError, StorageError
+from povstorm_client.errors import StorageError
 from povstorm_client.paths import check_workspace_path
-
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
 
 _CHUNK_BYTES = 1 << 20
 # A file of this prefix is an object that is being written.
@@ -224,21 +220,6 @@ class FolderStorage:
                 raise
         except OSError as error:
             raise _storage_error("write", key, self.uri, error) from error
-
-
-def open_storage(uri: str, credentials: Credentials | None = None) -> Storage:
-    """The storage at a uri: ``file:///FOLDER`` or ``gs://BUCKET``; InputError for others.
-
-    credentials: for a bucket; None for the application default.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme == "file" and not parts.netloc:
-        return FolderStorage(Path(unquote(parts.path)))
-    if parts.scheme == "gs" and parts.netloc and not parts.path.strip("/"):
-        from povstorm_client.gcs_storage import GcsStorage
-
-        return GcsStorage(parts.netloc, credentials=credentials)
-    raise InputError(f"no storage is known for {uri!r}: give file:///FOLDER or gs://BUCKET")
 
 
 def crc32c(path: Path) -> str:

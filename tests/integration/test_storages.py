@@ -11,7 +11,8 @@ import pytest
 from povstorm_client import shared_resources
 from povstorm_client.errors import InputError, StorageError
 from povstorm_client.gcs_storage import GcsStorage
-from povstorm_client.storage import FolderStorage, Storage, crc32c, open_storage
+from povstorm_client.open_storage import open_storage
+from povstorm_client.storage import FolderStorage, Storage, crc32c
 
 
 @pytest.fixture(params=["folder", "bucket"])
