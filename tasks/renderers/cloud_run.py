@@ -41,13 +41,14 @@ Logger = logging.Logger | logging.LoggerAdapter[Any]
 class Pace:
     """How the dispatcher paces itself, in seconds.
 
-    A wave starts when no frame has come for gather_quiet, or the first has waited gather_most.
+    A wave starts when every admitted frame is here, and none has come for gather_quiet, or when
+    the first has waited gather_most.
     poll: between looks at results and executions. sample: how long the first frames, from which
     the time of the others is guessed, are waited for. park_first, park_most: before asking again
     when a quota is used up. finish: how long containers that have nothing left to do may take.
     """
 
-    gather_quiet: float = 1.0
+    gather_quiet: float = 0.5
     gather_most: float = 15.0
     poll: float = 2.0
     sample: float = 90.0
@@ -87,6 +88,8 @@ class CloudRunRenderer:
         self._version = ""
         # What one wave can take: more frames would only read Running long before their turn.
         self._admitted = asyncio.Semaphore(limits.MOST_TASKS_PER_EXECUTION)
+        # Admitted, and neither here yet nor found in the cache: a wave can still take them along.
+        self._expected: set[str] = set()
         self._pending: dict[str, WaitingFrame] = {}
         self._last_arrival = 0.0
         self._waves: list[Wave] = []
@@ -138,10 +141,14 @@ class CloudRunRenderer:
         await self._write_record()
 
     @asynccontextmanager
-    async def admission(self) -> AsyncIterator[None]:
+    async def admission(self, unit: WorkUnit) -> AsyncIterator[None]:
         """Wait until one more frame fits into what a wave can take."""
         async with self._admitted:
-            yield
+            self._expected.add(unit.work_unit_id)
+            try:
+                yield
+            finally:
+                self._expected.discard(unit.work_unit_id)
 
     async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
         """Have one frame rendered; RenderError if it fails, CloudError if none can be."""
@@ -149,6 +156,7 @@ class CloudRunRenderer:
             raise self._fatal
         loop = asyncio.get_running_loop()
         unit_id = unit.work_unit_id
+        self._expected.discard(unit_id)
         frame = WaitingFrame(
             unit, attempt, final_attempt, loop.time(), time.time(), loop.create_future()
         )
@@ -222,8 +230,8 @@ class CloudRunRenderer:
     def _has_gathered(self) -> bool:
         now = asyncio.get_running_loop().time()
         first = min(frame.since for frame in self._pending.values())
-        quiet = now - self._last_arrival >= self._pace.gather_quiet
-        return quiet or now - first >= self._pace.gather_most
+        all_here = not self._expected and now - self._last_arrival >= self._pace.gather_quiet
+        return all_here or now - first >= self._pace.gather_most
 
     def _sample_is_in(self, sample: Wave) -> bool:
         """Whether half of the sample has a result, or it has been waited for long enough."""
@@ -356,8 +364,12 @@ class CloudRunRenderer:
             *(asyncio.to_thread(read_result, self._storage, key) for key in new)
         )
         for key, result in zip(new, results, strict=True):
-            if result is not None:
-                self._resolve(*waiting[key], result)
+            wave, frame = waiting[key]
+            # A failure of an earlier attempt, such as _lose stores, says nothing about this one.
+            if result is not None and (
+                result.state == "rendered" or result.attempt == frame.attempt
+            ):
+                self._resolve(wave, frame, result)
 
     async def _stored_results(self) -> list[StoredObject]:
         prefix = layout.results(self._job_id)
@@ -470,5 +482,6 @@ def _what_happened(task: TaskState | None, memory_mib: int) -> str:
         return "was cancelled"
     if task.out_of_memory:
         return f"ran out of its {memory_mib} MiB of memory"
+    how = f"signal {task.term_signal}" if task.term_signal else f"exit code {task.exit_code}"
     words = f": {task.message}" if task.message else ""
-    return f"was lost with exit code {task.exit_code}{words}"
+    return f"was lost with {how}{words}"

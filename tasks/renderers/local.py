@@ -44,7 +44,7 @@ class LocalRenderer:
     async def __aexit__(self, *exception: object) -> None:
         await self._gate.__aexit__(*exception)
 
-    def admission(self) -> AbstractAsyncContextManager[None]:
+    def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[None]:
         """Wait until the limit, and the free memory, allow one more process."""
         return self._gate.admission()
 
