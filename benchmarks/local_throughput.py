@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -20,10 +21,11 @@ from pathlib import Path
 from benchmarks.measure import measure
 from povstorm_client import Cluster, Job, WorkUnit
 from povstorm_client.scene.scene import load_scene
-from tasks.renderers.process_limit import cores
+from render_image.machine import cores
 
 EXAMPLES = Path("/usr/share/doc/povray/examples/animations")
 ANIMATIONS = {"light": "camera2", "heavy": "fractalzoom"}
+CORES = math.ceil(cores())
 ROW = "{:6} {:24} {:>8} {:>8} {:>10} {:>9} {:>9}"
 
 
@@ -45,7 +47,7 @@ def picture(size: str, frames: int) -> list[str]:
 
 def own_loop(folder: Path, name: str, options: list[str]) -> tuple[float, float]:
     """Wall and CPU seconds of POV-Ray's animation loop with all threads."""
-    command = ["povray", f"{name}.ini", *options, f"+WT{cores()}", "-D", "+Oout/frame.png"]
+    command = ["povray", f"{name}.ini", *options, f"+WT{CORES}", "-D", "+Oout/frame.png"]
     taken = measure(command, cwd=folder)
     return taken.wall, taken.cpu
 
@@ -54,7 +56,7 @@ def xargs(folder: Path, name: str, options: list[str], frames: int) -> tuple[flo
     """Wall and CPU seconds of one process a frame, as many at once as there are cores."""
     (folder / "frames").write_text("".join(f"{frame}\n" for frame in range(1, frames + 1)))
     povray = ["povray", f"{name}.ini", *options, "+WT1", "-D", "+Oout/frame.png"]
-    command = ["xargs", "-a", "frames", "-P", str(cores()), "-I", "{}", *povray, "+SF{}", "+EF{}"]
+    command = ["xargs", "-a", "frames", "-P", str(CORES), "-I", "{}", *povray, "+SF{}", "+EF{}"]
     taken = measure(command, cwd=folder)
     return taken.wall, taken.cpu
 
@@ -90,7 +92,7 @@ def main() -> None:
     if arguments.render:
         render_with_povstorm(arguments.render[0], [*arguments.render[1:], *rest])
         return
-    print(ROW.format("", f"{cores()} cores", "wall s", "CPU s", "CPU/cores", "to limit", "to loop"))
+    print(ROW.format("", f"{CORES} cores", "wall s", "CPU s", "CPU/cores", "to limit", "to loop"))
     for weight, name in ANIMATIONS.items():
         options = picture(arguments.size, arguments.frames)
         with copied_scene(name) as folder:
@@ -98,10 +100,10 @@ def main() -> None:
             xargs_wall, xargs_cpu = xargs(folder, name, options, arguments.frames)
             wall, rendering, cpu, povray_cpu = povstorm(folder, name, options)
         for way, seconds, used, limit in (
-            ("POV-Ray's own loop", loop_wall, loop_cpu, loop_cpu / cores()),
-            ("xargs -P cores", xargs_wall, xargs_cpu, xargs_cpu / cores()),
-            ("povstorm, rendering", rendering, povray_cpu, povray_cpu / cores()),
-            ("povstorm with its start", wall, cpu, cpu / cores()),
+            ("POV-Ray's own loop", loop_wall, loop_cpu, loop_cpu / CORES),
+            ("xargs -P cores", xargs_wall, xargs_cpu, xargs_cpu / CORES),
+            ("povstorm, rendering", rendering, povray_cpu, povray_cpu / CORES),
+            ("povstorm with its start", wall, cpu, cpu / CORES),
         ):
             print(
                 ROW.format(

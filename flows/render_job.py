@@ -1,7 +1,8 @@
 """The render-job flow: stage the shared resources, render the frames, stitch, collect statistics.
 
 Deployments call render_job; the client runs this module as a child process for a local job:
-``python -P -m flows.render_job JOB_URI``, which stops when its standard input is closed.
+``python -P -m flows.render_job JOB_URI [GCP_CREDENTIALS]``, which stops when its standard input
+is closed.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import sys
 import time
 from contextvars import ContextVar
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.run_until import run_until
+from flows.stop_request import stop_request
 from povstorm_client.errors import PovstormError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.job_state import Phase
 from povstorm_client.storage import Storage
 from tasks.collect_statistics import collect_statistics
+from tasks.estimate import remember_estimate
 from tasks.frame_map import map_frames
 from tasks.job_progress import JobProgress
 from tasks.renderers.choose import choose_renderer, choose_result_storage
@@ -46,18 +50,30 @@ def _job_id(**_: object) -> str:
 
 
 @flow(name="render-job", flow_run_name=_job_id, persist_result=False)
-async def render_job(job_uri: str) -> State[None]:
+async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     """Render a stored job: images, video and statistics end up below its prefix.
 
-    job_uri: ``STORAGE/jobs/JOB_ID``, as the client prints it. Ends Completed, Failed (naming the
-    frames) or Cancelled; running a job again renders only what is missing.
+    Ends Completed, Failed (naming the frames) or Cancelled; running a job again renders only what
+    is missing.
+
+    Args:
+        job_uri: The job's address, STORAGE/jobs/JOB_ID, as `povstorm submit` prints it; for
+            example gs://my-bucket/jobs/orbit-20260102-030405-ab12.
+        gcp_credentials: The name of a GcpCredentials block for Google Cloud; leave it empty to
+            use the application default credentials of where the flow runs.
     """
-    storage, job_id = open_job(job_uri)
-    manifest = read_manifest(storage, job_id)
-    async with JobProgress(storage, job_id, len(manifest.frames)) as progress:
+    credentials = await asyncio.to_thread(google_credentials, gcp_credentials)
+    storage, job_id = open_job(job_uri, credentials)
+    manifest = await asyncio.to_thread(read_manifest, storage, job_id)
+    asked = stop_requested.get(None) or asyncio.Event()
+    async with (
+        JobProgress(storage, job_id, len(manifest.frames)) as progress,
+        stop_request(storage, job_id, asked) as stop,
+    ):
         try:
             state = await run_until(
-                stop_requested.get(None), _pipeline(storage, manifest, progress)
+                stop,
+                _pipeline(storage, manifest, progress, gcp_credentials),
             )
         except PovstormError as error:
             state = Failed(message=str(error))
@@ -68,21 +84,32 @@ async def render_job(job_uri: str) -> State[None]:
     return state
 
 
-async def _pipeline(storage: Storage, manifest: JobManifest, progress: JobProgress) -> State[None]:
-    units = read_work_units(storage, manifest.job_id)
+async def _pipeline(
+    storage: Storage, manifest: JobManifest, progress: JobProgress, gcp_credentials: str
+) -> State[None]:
+    units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
     await stage_shared_resources(storage, manifest)
     progress.enter("rendering")
-    async with choose_renderer(storage, manifest) as renderer:
+    chosen = await asyncio.to_thread(
+        choose_renderer,
+        storage,
+        manifest,
+        units,
+        gcp_credentials=gcp_credentials,
+        logger=get_run_logger(),
+    )
+    async with chosen as renderer:
         started = time.time()
         results = await map_frames(
             units,
             renderer=renderer,
             storage=storage,
-            result_storage=choose_result_storage(storage),
+            result_storage=await choose_result_storage(storage, gcp_credentials),
             retries=manifest.retries,
             progress=progress,
         )
     ended = time.time()
+    await asyncio.to_thread(remember_estimate, storage, manifest, units, results)
     rendered = {result.frame for result in results if result.state == "rendered"}
     missing = [frame for frame in manifest.frames if frame not in rendered]
     complete = rendered and (not missing or manifest.allow_missing_frames)
@@ -105,13 +132,13 @@ async def _pipeline(storage: Storage, manifest: JobManifest, progress: JobProgre
     )
 
 
-async def _run_until_stdin_closes(job_uri: str) -> int:
+async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str = "") -> int:
     stop = asyncio.Event()
     stop_requested.set(stop)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
-    state = await render_job(job_uri, return_state=True)
+    state = await render_job(job_uri, gcp_credentials, return_state=True)
     return 0 if state.is_completed() else 1
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_run_until_stdin_closes(sys.argv[1])))
+    sys.exit(asyncio.run(_run_until_stdin_closes(*sys.argv[1:])))

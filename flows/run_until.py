@@ -9,11 +9,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def run_until(stop: asyncio.Event | None, work: Coroutine[Any, Any, T]) -> T | None:
+async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
     """The work's result, or None if ``stop`` was set first; the work has ended by then."""
     running = asyncio.create_task(work)
-    if stop is None:
-        return await running
     asked = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from povstorm_client import layout
+from povstorm_client import checks, layout
+from povstorm_client.checks import Check
+from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, GoogleCloudRun
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.deployed_flow import DeployedFlow
 from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
-from povstorm_client.job_manifest import job_uri
+from povstorm_client.gcp_credentials import google_credentials
+from povstorm_client.job_manifest import job_uri, read_work_units
+from povstorm_client.running_flow import RunningFlow
 from povstorm_client.storage import FolderStorage, Storage, open_storage
+from povstorm_client.terraform_outputs import TerraformOutputs, read_terraform_outputs
 from povstorm_client.tools import require_ffmpeg, require_povray
+
+DEFAULT_DEPLOYMENT = "render-job/cloud"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The storage that jobs of this cluster live in, by its uri."""
+    """The storage that jobs of this cluster live in, and what renders them.
+
+    storage_uri: ``file:///FOLDER`` or ``gs://BUCKET``. outputs: the terraform-managed resources,
+    None for a cluster that is this machine. deployment: the Prefect deployment that runs the
+    flow, None to run it here (the frames are rendered where outputs says all the same).
+    gcp_credentials: name of a prefect-gcp GcpCredentials block, "" for the application default
+    credentials.
+    """
 
     storage_uri: str
+    outputs: TerraformOutputs | None = None
+    deployment: str | None = None
+    gcp_credentials: str = ""
 
     @classmethod
     def local(cls, folder: str | Path | None = None) -> Cluster:
@@ -27,23 +46,149 @@ class Cluster:
         The folder also holds the cache: frames rendered once are found there again. Raises
         StorageError if it cannot be made or written to.
         """
-        chosen = folder or os.environ.get("POVSTORM_HOME") or Path.home() / ".povstorm"
-        return cls(open_storage(Path(chosen).expanduser().absolute().as_uri()).uri)
+        chosen = Path(folder).expanduser() if folder else _home()
+        return cls(open_storage(chosen.absolute().as_uri()).uri)
+
+    @classmethod
+    def from_terraform_outputs(
+        cls, path: str | Path, *, deployment: str | None = None, gcp_credentials: str = ""
+    ) -> Cluster:
+        """Use Google Cloud, as ``terraform output -json > outputs.json`` describes it.
+
+        deployment: e.g. ``"render-job/cloud"``: the flow runs on that deployment's work pool,
+        and goes on when this program ends. Raises InputError for a file that is not such output,
+        naming what is missing in it.
+        """
+        outputs = read_terraform_outputs(Path(path))
+        return cls(f"gs://{outputs.bucket}", outputs, deployment, gcp_credentials)
 
     @property
     def storage(self) -> Storage:
         """The storage, opened."""
-        return open_storage(self.storage_uri)
+        return open_storage(self.storage_uri, google_credentials(self.gcp_credentials))
+
+    @property
+    def renderer(self) -> CloudRunApi | None:
+        """The Cloud Run Admin API with this cluster's credentials; None for this machine."""
+        if self.outputs is None:
+            return None
+        return GoogleCloudRun(google_credentials(self.gcp_credentials))
+
+    def fleet(
+        self,
+        lean: str = "balanced",
+        max_usd: float | None = None,
+        seconds_per_frame: float | None = None,
+    ) -> CloudRunFleet | None:
+        """The Cloud Run jobs that frames may use; None where they are rendered on this machine."""
+        if self.outputs is None:
+            return None
+        return CloudRunFleet(
+            self.outputs.project_id,
+            self.outputs.region,
+            tuple(self.outputs.render_jobs),
+            lean,
+            max_usd,
+            seconds_per_frame,
+        )
 
     def require_tools(self, *, video: bool) -> None:
-        """Raise ToolError unless this cluster has what rendering (and a video) needs."""
-        require_povray()
-        if video:
+        """Raise ToolError unless this machine has what its part of the work needs."""
+        if self.outputs is None:
+            require_povray()
+        if video and self.deployment is None:
             require_ffmpeg()
 
-    def start(self, job_id: str) -> FlowProcess:
-        """Start the flow for a stored job."""
+    def start(self, job_id: str) -> RunningFlow:
+        """Start the flow for a stored job: on the deployment, or as a process of this machine."""
         storage = self.storage
-        if not isinstance(storage, FolderStorage):
-            raise InputError(f"jobs in {storage.uri} cannot be run here: use Cluster.local")
-        return FlowProcess(job_uri(storage, job_id), storage.path(layout.flow_log(job_id)))
+        storage.delete(layout.cancel_request(job_id))
+        uri = job_uri(storage, job_id)
+        if self.deployment is not None:
+            return DeployedFlow.start(self.deployment, uri, self.gcp_credentials)
+        if isinstance(storage, FolderStorage):
+            log = storage.path(layout.flow_log(job_id))
+        else:
+            log = _home() / layout.flow_log(job_id)
+        return FlowProcess(uri, self.gcp_credentials, log)
+
+    def require_deployment(self) -> None:
+        """Raise InputError unless flows of this cluster outlive this program."""
+        if self.deployment is None:
+            raise InputError(
+                "this cluster runs its flows in this program, which must stay: choose one on "
+                "Google Cloud (--cluster OUTPUTS.JSON) with a deployment (--deployment "
+                f"{DEFAULT_DEPLOYMENT}) to submit and leave"
+            )
+
+    def submit(self, job_id: str) -> DeployedFlow:
+        """Start the flow for a stored job on a deployment, and leave it to itself.
+
+        Raises InputError for a cluster without one.
+        """
+        self.require_deployment()
+        started = self.start(job_id)
+        assert isinstance(started, DeployedFlow)  # noqa: S101 - for the type checker
+        return started
+
+    def executions(self, job_id: str) -> list[ExecutionState]:
+        """The Cloud Run executions that rendered frames of a job, the newest first."""
+        api, fleet = self.renderer, self.fleet()
+        if api is None or fleet is None:
+            return []
+        waves = f"{self.storage_uri}/{layout.wave(job_id, '')}"
+        found = [
+            execution
+            for job in fleet.jobs
+            for execution in api.executions(fleet.job_path(job))
+            if execution.wave_uri.startswith(waves)
+        ]
+        return sorted(found, key=lambda execution: execution.created, reverse=True)
+
+    def frame_log(self, job_id: str, frame: int) -> str:
+        """POV-Ray's output for a frame; raises InputError if the job has no such frame or log."""
+        storage = self.storage
+        units = {unit.frame: unit for unit in read_work_units(storage, job_id)}
+        if frame not in units:
+            raise InputError(f"job {job_id} has no frame {frame}")
+        key = layout.log(job_id, units[frame].work_unit_id)
+        if storage.stat(key) is None:
+            raise InputError(f"frame {frame} of job {job_id} has no log yet: it was not tried")
+        return storage.read(key).decode(errors="replace")
+
+    def cancel(self, job_id: str) -> list[ExecutionState]:
+        """Have the job's flow stop, wherever it runs, and stop the executions that are at work.
+
+        Finished frames stay. Returns the executions that were stopped.
+        """
+        # The flow looks for this, and would only start lost frames again without it.
+        self.storage.write(layout.cancel_request(job_id), b"{}")
+        running = [each for each in self.executions(job_id) if each.completed is None]
+        api = self.renderer
+        for execution in running:
+            if api is not None:
+                api.cancel(execution.name)
+        return running
+
+    def check(self) -> list[Check]:
+        """Whether all is there that a render needs: `povstorm doctor` prints it."""
+        found: list[Check] = []
+        if self.outputs is None:
+            found.append(checks.check_povray())
+        if self.deployment is None:
+            found.append(checks.check_ffmpeg())
+        found.append(checks.check_storage(lambda: self.storage))
+        api, fleet = self.renderer, self.fleet()
+        if self.outputs is not None and api is not None and fleet is not None:
+            found += checks.check_render_jobs(api, fleet, self.outputs.render_image)
+        if self.deployment is not None:
+            found += checks.check_deployment(self.deployment)
+        return found
+
+    def with_deployment(self, deployment: str | None) -> Cluster:
+        """The same cluster with its flows run by that deployment; None: by this program."""
+        return replace(self, deployment=deployment)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("POVSTORM_HOME") or Path.home() / ".povstorm").expanduser()

@@ -3,6 +3,8 @@
 All rooms raise these; the CLI prints them without a traceback.
 """
 
+from typing import Literal
+
 
 class PovstormError(Exception):
     """Base of the hierarchy: catch this to catch everything povstorm raises on purpose."""
@@ -47,3 +49,15 @@ class JobError(PovstormError):
     def __init__(self, message: str, failed_frames: tuple[int, ...] = ()) -> None:
         super().__init__(message)
         self.failed_frames = failed_frames
+
+
+class CloudError(PovstormError):
+    """Google Cloud did not do what was asked.
+
+    ``kind``: "quota" (come back later), "unclear" (no answer: it may have been done or not), or
+    "refused" (asking again gives the same answer).
+    """
+
+    def __init__(self, message: str, kind: Literal["quota", "unclear", "refused"]) -> None:
+        super().__init__(message)
+        self.kind = kind

@@ -26,7 +26,7 @@ _STOP_SECONDS = 30
 class FlowProcess:
     """A started flow. It stops by itself when this process ends, however that happens."""
 
-    def __init__(self, job_uri: str, log: Path) -> None:
+    def __init__(self, job_uri: str, gcp_credentials: str, log: Path) -> None:
         # The flow's temporary files are removed from here, so that they go even if it is killed.
         self._temporary = tempfile.TemporaryDirectory(
             prefix="povstorm-", ignore_cleanup_errors=True
@@ -36,14 +36,19 @@ class FlowProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "flows.render_job", job_uri],
+                [sys.executable, "-P", "-m", "flows.render_job", job_uri, gcp_credentials],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env={**_ENVIRONMENT_DEFAULTS, **os.environ, "TMPDIR": self._temporary.name},
             )
-        self.log = log
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        """The file with its output."""
+        return str(self._log)
 
     @property
     def returncode(self) -> int | None:

@@ -46,6 +46,11 @@ class Job:
     allow_missing_frames: make the video although frames failed. retries: further attempts for a
     frame whose failure can pass. frame_timeout: seconds for one frame, None for no limit.
 
+    On Google Cloud, lean is what the plan prefers ("fastest", "balanced", "cheapest"), max_usd
+    refuses to spend more, and seconds_per_frame is what a frame is expected to take of a CPU;
+    None to go by the scene's last run, or to measure it on a few frames. Elsewhere they say
+    nothing.
+
     Raises InputError for values that cannot be meant.
     """
 
@@ -59,6 +64,9 @@ class Job:
         allow_missing_frames: bool = False,
         retries: int = 3,
         frame_timeout: float | None = None,
+        lean: str = "balanced",
+        max_usd: float | None = None,
+        seconds_per_frame: float | None = None,
     ) -> None:
         self.cluster = cluster
         self.name = name
@@ -79,6 +87,7 @@ class Job:
         self._allow_missing_frames = allow_missing_frames
         self._retries = retries
         self._frame_timeout = frame_timeout
+        self.fleet = cluster.fleet(lean, max_usd, seconds_per_frame)
         self._shared: dict[str, Path] = {}
         self._units: list[WorkUnit] = []
         self._manifest: JobManifest | None = None
@@ -101,6 +110,7 @@ class Job:
         )
         job.job_id = job_id
         job._manifest = manifest
+        job.fleet = manifest.cloud_run
         job._units = read_work_units(cluster.storage, job_id)
         return job
 
@@ -147,6 +157,11 @@ class Job:
                 )
         self._units.append(unit)
 
+    @property
+    def work_units(self) -> tuple[WorkUnit, ...]:
+        """The frames, ascending."""
+        return tuple(self._units)
+
     def submit(self) -> None:
         """Check and store the job: what is missing of its files, its work units, its manifest.
 
@@ -181,6 +196,7 @@ class Job:
             created=time.time(),
             created_by=_user(),
             version=povstorm_version(),
+            cloud_run=self.fleet,
         )
         write_manifest(storage, manifest, self._units)
         self._manifest = manifest
@@ -215,7 +231,7 @@ class Job:
         self._raise_unless_completed(before, returncode, flow.log)
 
     def _raise_unless_completed(
-        self, before: JobState | None, returncode: int, flow_log: Path
+        self, before: JobState | None, returncode: int, flow_log: str
     ) -> None:
         state = self.state()
         if state is None or not state.ended or (before is not None and state.run == before.run):

@@ -9,12 +9,16 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from povstorm_client import layout
+from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import InputError, StorageError
 from povstorm_client.storage import Storage, open_storage
 from povstorm_client.work_unit import WorkUnit
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
 
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
@@ -28,7 +32,8 @@ class JobManifest:
     fps: frames a second as a fraction such as ``"24000/1001"``. video_ending: e.g. ``"mp4"``.
     retries: further attempts for a frame that fails in a way that can pass.
     frame_timeout: seconds after which a frame's POV-Ray process is stopped; None for no limit.
-    created: Unix seconds. version: povstorm's.
+    created: Unix seconds. version: povstorm's. cloud_run: where the frames are rendered on Cloud
+    Run; None renders them where the flow runs.
     """
 
     job_id: str
@@ -44,6 +49,7 @@ class JobManifest:
     created: float
     created_by: str
     version: str
+    cloud_run: CloudRunFleet | None = None
 
     @property
     def frames_per_second(self) -> Fraction:
@@ -75,7 +81,14 @@ def read_manifest(storage: Storage, job_id: str) -> JobManifest:
         raise InputError(f"there is no job {job_id!r} in {storage.uri}: look with `povstorm jobs`")
     try:
         data: dict[str, Any] = json.loads(storage.read(key))
-        return JobManifest(**{**data, "frames": tuple(data["frames"])})
+        fleet = data.get("cloud_run")
+        return JobManifest(
+            **{
+                **data,
+                "frames": tuple(data["frames"]),
+                "cloud_run": CloudRunFleet.from_json(fleet) if fleet else None,
+            }
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise StorageError(f"{key} in {storage.uri} is not readable: {error!r}") from error
 
@@ -94,10 +107,13 @@ def job_uri(storage: Storage, job_id: str) -> str:
     return f"{storage.uri}/{layout.job(job_id)}"
 
 
-def open_job(uri: str) -> tuple[Storage, str]:
-    """The storage and job id that a job uri names; raises InputError if it names none."""
+def open_job(uri: str, credentials: Credentials | None = None) -> tuple[Storage, str]:
+    """The storage and job id that a job uri names; raises InputError if it names none.
+
+    credentials: for Google Cloud; None for the application default.
+    """
     root, separator, job_id = uri.rstrip("/").rpartition(f"/{layout.JOBS}/")
     if not separator:
         raise InputError(f"{uri!r} is no job uri: expected STORAGE/{layout.JOBS}/JOB_ID")
     check_job_id(job_id)
-    return open_storage(root), job_id
+    return open_storage(root, credentials), job_id

@@ -1,7 +1,7 @@
 """The storage layout: which key holds what. All rooms take their keys from here.
 
-``blobs/``, ``shared/``, ``jobs/`` and ``results/`` (Prefect's persisted task results) are the same
-under a folder and in a bucket.
+``blobs/``, ``shared/``, ``jobs/``, ``estimates/`` and ``results/`` (Prefect's persisted task
+results) are the same under a folder and in a bucket.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ def job_state(job_id: str) -> str:
     return f"{job(job_id)}/state.json"
 
 
+def cancel_request(job_id: str) -> str:
+    """There while somebody wants the job's flow to stop."""
+    return f"{job(job_id)}/cancel.json"
+
+
 def output(job_id: str) -> str:
     """The offload prefix: what the frames wrote to ``./output``."""
     return f"{job(job_id)}/output"
@@ -63,6 +68,31 @@ def log(job_id: str, work_unit_id: str) -> str:
 def flow_log(job_id: str) -> str:
     """What a flow that runs as a local process printed."""
     return f"{job(job_id)}/logs/flow.txt"
+
+
+def wave(job_id: str, wave_id: str) -> str:
+    """The prefix of a wave: the frames of one Cloud Run execution."""
+    return f"{job(job_id)}/waves/{wave_id}"
+
+
+def wave_share(wave: str, task_index: int) -> str:
+    """What one array task of the wave has to render."""
+    return f"{wave}/{task_index:05d}.json"
+
+
+def wave_index(wave: str) -> str:
+    """Which task has which units: for whoever takes over the wave."""
+    return f"{wave}/index.json"
+
+
+def plan(job_id: str) -> str:
+    """How the frames were shared out on Cloud Run: predicted and actual time and cost."""
+    return f"{job(job_id)}/plan.json"
+
+
+def estimate(scene_digest: str) -> str:
+    """What frames of a scene took in its last run, for the plan of the next."""
+    return f"estimates/{scene_digest}.json"
 
 
 def video(job_id: str, ending: str) -> str:

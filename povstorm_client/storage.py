@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 import google_crc32c
 
 from povstorm_client.errors import InputError, StorageError
 from povstorm_client.paths import check_workspace_path
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
 
 _CHUNK_BYTES = 1 << 20
 # A file of this prefix is an object that is being written.
@@ -188,7 +191,7 @@ class FolderStorage:
             raise _storage_error("write", key, self.uri, error) from error
 
 
-def open_storage(uri: str) -> Storage:
+def open_storage(uri: str, credentials: Credentials | None = None) -> Storage:
     """The storage at a ``file:///folder`` uri; raises InputError for other schemes."""
     parts = urlsplit(uri)
     if parts.scheme == "file" and not parts.netloc:

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import time
 from dataclasses import replace
 from functools import partial
@@ -27,6 +26,7 @@ from povstorm_client.work_unit import WorkUnit
 from render_image import povray_output
 from render_image.image_check import check_image
 from render_image.limits import Limits
+from render_image.machine import host_name
 from render_image.povray_conf import write_povray_conf
 from render_image.povray_failure import raise_for_exit
 from render_image.process import ProcessExit, run_process
@@ -69,7 +69,7 @@ async def render_unit(
         frame=unit.frame,
         state="rendered",
         attempt=attempt,
-        host=socket.gethostname(),
+        host=host_name(),
         started=started,
         ended=started,
         queue_seconds=max(0.0, started - queued_since) if queued_since is not None else 0.0,

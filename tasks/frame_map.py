@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -19,12 +18,13 @@ from prefect.tasks import Task
 from prefect.utilities.annotations import quote
 
 from povstorm_client import layout
-from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.errors import CloudError, RenderError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 from tasks.job_progress import JobProgress
 from tasks.render_frame import render_frame
+from tasks.renderers.choose import ResultStorage
 from tasks.renderers.renderer import Renderer
 from tasks.stored_results import adopt, find_stored_results
 
@@ -39,14 +39,16 @@ async def map_frames(
     *,
     renderer: Renderer,
     storage: Storage,
-    result_storage: Path,
+    result_storage: ResultStorage,
     retries: int,
     progress: JobProgress,
 ) -> list[FrameResult]:
     """Render all units; returns a FrameResult for each that was tried, ascending by frame.
 
     A frame that fails for good leaves the others alone, unless the first ones all fail with the
-    same error: then the rest is not tried. result_storage: where Prefect keeps its cache.
+    same error: then the rest is given up. result_storage: where Prefect keeps its cache.
+
+    Raises CloudError if the renderer cannot render anything.
     """
     task = render_frame.with_options(retries=retries, result_storage=result_storage)
     stored = await asyncio.to_thread(find_stored_results, storage, units)
@@ -83,19 +85,29 @@ async def map_frames(
             results.append(failed)
             failures[failed.error] += 1
             progress.failed()
+            if failures[failed.error] == len(results) == _SAME_FAILURES:
+                raise _AllFailAlike from error
         finally:
             await admitted.__aexit__(None, None, None)
 
-    async with asyncio.TaskGroup() as group:
-        for unit in units:
-            admitted = renderer.admission()
-            await admitted.__aenter__()
-            alike = failures.most_common(1)
-            if alike and alike[0][1] == len(results) >= _SAME_FAILURES:
-                await admitted.__aexit__(None, None, None)
-                break
-            group.create_task(render_one(unit, admitted))
+    refused: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            for unit in units:
+                admitted = renderer.admission()
+                await admitted.__aenter__()
+                group.create_task(render_one(unit, admitted))
+    except* _AllFailAlike:
+        pass  # the results say it all
+    except* CloudError as errors:
+        refused = errors.exceptions[0]
+    if refused is not None:
+        raise refused
     return sorted(results, key=lambda result: result.frame)
+
+
+class _AllFailAlike(Exception):  # noqa: N818 - a signal
+    """The scene is wrong, not a frame: the other frames are cancelled."""
 
 
 def _failed_result(storage: Storage, unit: WorkUnit, error: Exception) -> FrameResult:

@@ -27,7 +27,7 @@ def find_stored_results(storage: Storage, units: list[WorkUnit]) -> dict[str, Fr
         return {}
     wanted = {layout.result(unit.job_id, unit.work_unit_id) for unit in units}
     found = [
-        _read_result(storage, entry.key)
+        read_result(storage, entry.key)
         for entry in storage.list(layout.results(units[0].job_id))
         if entry.key in wanted
     ]
@@ -38,7 +38,8 @@ def find_stored_results(storage: Storage, units: list[WorkUnit]) -> dict[str, Fr
     }
 
 
-def _read_result(storage: Storage, key: str) -> FrameResult | None:
+def read_result(storage: Storage, key: str) -> FrameResult | None:
+    """The stored FrameResult; None where there is none that is readable."""
     try:
         return FrameResult.from_json(json.loads(storage.read(key)))
     except (ValueError, StorageError):

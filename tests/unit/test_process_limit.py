@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.renderers.process_limit import ProcessLimit
+from render_image.process_limit import ProcessLimit
 
 GIB = 2**30
 

@@ -1,11 +1,9 @@
 """ProcessLimit: how many POV-Ray processes may run at once, from CPU use and free memory.
 
-Pure arithmetic, without clocks or processes, so that it can be tested; LocalRenderer feeds it.
+Pure arithmetic, without clocks or processes, so that it can be tested; ProcessGate feeds it.
 """
 
 from __future__ import annotations
-
-import os
 
 # Measured on POV-Ray 3.7: heavy frames are fastest at 2 processes a core, light ones at 4 to 6.
 _FEWEST_PER_CORE = 2
@@ -19,11 +17,6 @@ _STEP = 0.5
 _RESERVED_BYTES = 512 * 1024 * 1024
 # What a process is expected to need before any has been seen: a light scene's with its libraries.
 _FIRST_GUESS_BYTES = 64 * 1024 * 1024
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ProcessLimit:

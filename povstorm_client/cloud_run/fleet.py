@@ -1,0 +1,59 @@
+"""CloudRunFleet: the Cloud Run jobs that a job's frames may use, and how; kept in its manifest.
+
+Cluster makes it from the terraform outputs, the flow's CloudRunRenderer works with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from povstorm_client.errors import InputError
+from povstorm_client.terraform_outputs import RenderJob
+
+LEANS = ("fastest", "balanced", "cheapest")
+
+
+@dataclass(frozen=True)
+class CloudRunFleet:
+    """Where frames are rendered on Cloud Run.
+
+    jobs: one for each size of memory, ascending. lean: what the plan prefers. max_usd: refuse to
+    spend more on this job, None for no limit. seconds_per_frame: CPU seconds that a frame is
+    expected to take, None to measure it on the first frames.
+
+    Raises InputError for values that cannot be meant.
+    """
+
+    project_id: str
+    region: str
+    jobs: tuple[RenderJob, ...]
+    lean: str = "balanced"
+    max_usd: float | None = None
+    seconds_per_frame: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.lean not in LEANS:
+            raise InputError(f"lean {self.lean!r} is not known: {', '.join(LEANS)}")
+        if self.max_usd is not None and self.max_usd <= 0:
+            raise InputError(f"the most it may cost is {self.max_usd} USD: give more than 0")
+        if self.seconds_per_frame is not None and self.seconds_per_frame <= 0:
+            raise InputError(f"{self.seconds_per_frame} seconds a frame: give more than 0")
+
+    def job_path(self, job: RenderJob) -> str:
+        """The job's full name in the Admin API."""
+        return f"projects/{self.project_id}/locations/{self.region}/jobs/{job.name}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> CloudRunFleet:
+        """The inverse of to_json; raises InputError for what is not a CloudRunFleet."""
+        try:
+            return cls(**{**data, "jobs": tuple(RenderJob(**job) for job in data["jobs"])})
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"the manifest's Cloud Run fleet is not readable: {error!r}"
+            ) from error

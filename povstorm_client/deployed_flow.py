@@ -1,0 +1,95 @@
+"""DeployedFlow: a run of a render-job deployment on a Prefect server; Cluster starts it.
+
+Prefect is imported here, by the first that submits to a deployment, and nowhere else in the
+user's process.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, cast
+
+from povstorm_client.errors import InputError, JobError
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+# A worker that is asked to stop needs a moment, a Cloud Run instance that has to be ended more.
+_STOP_SECONDS = 120.0
+_POLL_SECONDS = 2.0
+
+
+class DeployedFlow:
+    """A flow run, by its id; states are asked for no more often than every two seconds."""
+
+    def __init__(self, flow_run_id: uuid.UUID) -> None:
+        self.flow_run_id = flow_run_id
+        self._asked = 0.0
+        self._returncode: int | None = None
+
+    @classmethod
+    def start(cls, deployment: str, job_uri: str, gcp_credentials: str) -> DeployedFlow:
+        """Start a run of the deployment ``FLOW/NAME`` for a stored job.
+
+        Raises InputError where the server has no such deployment, JobError where there is no
+        server to ask.
+        """
+        import httpx
+        from prefect.deployments import run_deployment
+        from prefect.exceptions import ObjectNotFound
+
+        parameters = {"job_uri": job_uri, "gcp_credentials": gcp_credentials}
+        try:
+            # timeout=0: the run is made and not waited for.
+            run = cast(
+                "FlowRun",
+                run_deployment(deployment, parameters=parameters, timeout=0, as_subflow=False),
+            )
+        except ObjectNotFound as error:
+            raise InputError(
+                f"the Prefect server has no deployment {deployment}: make it with `prefect deploy` "
+                "(docs/deploy.md), or choose another"
+            ) from error
+        except httpx.HTTPError as error:
+            raise JobError(
+                f"the Prefect server does not answer ({error}): check PREFECT_API_URL, or log in "
+                "with `prefect cloud login`"
+            ) from error
+        return cls(run.id)
+
+    @property
+    def returncode(self) -> int | None:
+        """0 for Completed, 1 for another final state, None while it waits or runs."""
+        if self._returncode is None and time.monotonic() - self._asked >= _POLL_SECONDS:
+            self._asked = time.monotonic()
+            from prefect.client.orchestration import get_client
+
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(self.flow_run_id).state
+            if state is not None and state.is_final():
+                self._returncode = 0 if state.is_completed() else 1
+        return self._returncode
+
+    @property
+    def log(self) -> str:
+        """The run's page in the Prefect UI."""
+        from prefect.settings import get_current_settings
+
+        return f"{get_current_settings().ui_url}/runs/flow-run/{self.flow_run_id}"
+
+    def stop(self) -> None:
+        """Ask for the run's cancellation, and wait until it has ended."""
+        from prefect.client.orchestration import get_client
+        from prefect.states import Cancelling
+
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(self.flow_run_id, Cancelling())
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self.returncode is None:
+            if time.monotonic() > deadline:
+                raise JobError(
+                    f"flow run {self.flow_run_id} has not ended {_STOP_SECONDS:.0f} s after it was "
+                    f"told to stop: look at {self.log}"
+                )
+            time.sleep(_POLL_SECONDS / 4)

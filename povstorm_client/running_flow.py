@@ -1,0 +1,20 @@
+"""RunningFlow: a render-job flow that was started, here or by a deployment; Job.run follows it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class RunningFlow(Protocol):
+    """A started flow."""
+
+    @property
+    def returncode(self) -> int | None:
+        """0 for Completed, another number for any other end, None while it runs."""
+
+    @property
+    def log(self) -> str:
+        """Where its output is, for people."""
+
+    def stop(self) -> None:
+        """Stop it, and wait until it has ended."""

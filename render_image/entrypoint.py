@@ -1,0 +1,129 @@
+"""The render container's entrypoint: render this array task's share of a wave.
+
+Cloud Run starts it as ``python3 -m render_image.entrypoint WAVE_URI``, with the task's index in
+the environment. A failed frame is a result like any other; the exit status is that of the
+container: 0 when all of the share was tried, 1 when the container could not do its work, 143 when
+it was told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+from povstorm_client import layout
+from povstorm_client.errors import PovstormError, RenderError, StorageError
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.storage import Storage
+from povstorm_client.tools import PovRay, require_povray
+from povstorm_client.version import povstorm_version
+from render_image.cloud_log import CloudLog
+from render_image.process_gate import ProcessGate
+from render_image.render_unit import render_unit
+from render_image.wave_share import WaveFrame, WaveShare, open_share
+
+_BROKEN = 1
+_STOPPED = 128 + signal.SIGTERM
+
+
+def main(arguments: list[str]) -> int:
+    """Render a share, or tell the versions (``--version``); returns the exit status."""
+    if arguments == ["--version"]:
+        print(f"povstorm {povstorm_version()} povray {require_povray().version}")
+        return 0
+    task_index = int(os.environ.get("CLOUD_RUN_TASK_INDEX", "0"))
+    log = CloudLog(
+        execution=os.environ.get("CLOUD_RUN_EXECUTION", ""),
+        task=str(task_index),
+        job=arguments[0].rpartition("/waves/")[0].rpartition("/")[2] if arguments else "",
+    )
+    if len(arguments) != 1:
+        log.write("CRITICAL", "usage: python3 -m render_image.entrypoint WAVE_URI")
+        return _BROKEN
+    try:
+        return asyncio.run(_render_until_told_to_stop(arguments[0], task_index, log))
+    except PovstormError as error:
+        log.write("CRITICAL", str(error))
+        return _BROKEN
+
+
+async def _render_until_told_to_stop(wave_uri: str, task_index: int, log: CloudLog) -> int:
+    """Cloud Run sends SIGTERM ten seconds before it kills (container contract, "Shutdown")."""
+    working = asyncio.ensure_future(_render_share(wave_uri, task_index, log))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, working.cancel)
+    try:
+        return await working
+    except asyncio.CancelledError:
+        log.write("WARNING", "told to stop: finished frames are stored, the others were given up")
+        return _STOPPED
+
+
+async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
+    # The version takes POV-Ray half a second of sleep: meanwhile the share is read.
+    asking = asyncio.create_task(asyncio.to_thread(require_povray))
+    storage, share = await asyncio.to_thread(open_share, wave_uri, task_index)
+    povray = await asking
+    unbroken = True
+    async with ProcessGate() as gate, asyncio.TaskGroup() as group:
+
+        async def render(frame: WaveFrame) -> None:
+            nonlocal unbroken
+            async with gate.admission():
+                unbroken &= await _render_frame(frame, share, storage, povray, gate, log)
+
+        for frame in share.frames:
+            group.create_task(render(frame))
+    return 0 if unbroken else _BROKEN
+
+
+async def _render_frame(
+    frame: WaveFrame,
+    share: WaveShare,
+    storage: Storage,
+    povray: PovRay,
+    gate: ProcessGate,
+    log: CloudLog,
+) -> bool:
+    """Render one frame, unless that is done already; False if its outcome could not be stored."""
+    unit = frame.unit
+    try:
+        if await asyncio.to_thread(_is_rendered, storage, frame):
+            log.write("INFO", f"{unit.name} was rendered before", frame=unit.frame)
+            return True
+        result = await render_unit(
+            unit,
+            storage,
+            povray,
+            attempt=frame.attempt,
+            final_attempt=frame.final_attempt,
+            queued_since=frame.queued_since,
+            timeout=share.frame_timeout,
+        )
+    except RenderError as error:
+        log.write("ERROR", str(error), frame=unit.frame)
+    except StorageError as error:
+        log.write("CRITICAL", f"{unit.name}: {error}", frame=unit.frame)
+        return False
+    else:
+        gate.saw(result)
+        seconds = result.ended - result.started
+        log.write("INFO", f"{unit.name} rendered in {seconds:.1f} s", frame=unit.frame)
+    return True
+
+
+def _is_rendered(storage: Storage, frame: WaveFrame) -> bool:
+    """Whether a container that was here before, and lost, has left this frame's result."""
+    if os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "0") == "0":
+        return False
+    key = layout.result(frame.unit.job_id, frame.unit.work_unit_id)
+    if storage.stat(key) is None:
+        return False
+    return FrameResult.from_json(json.loads(storage.read(key))).state == "rendered"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""What the machine, or the container, gives to POV-Ray: cores, CPU use, free memory, a name.
+
+A container's limits are those of its control group (cgroup v2), which the rest of /proc does not
+show. ProcessGate asks here, and render_unit for the name.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import psutil
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def cores(cgroup: Path = _CGROUP) -> float:
+    """The CPU cores that this process may use; a fraction where a quota says so."""
+    schedulable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    available = float(schedulable or os.cpu_count() or 1)
+    quota = _cpu_quota(cgroup)
+    return available if quota is None else min(available, quota)
+
+
+def available_memory(cgroup: Path = _CGROUP) -> int:
+    """Bytes that can still be used, by the machine and by the control group."""
+    free: int = psutil.virtual_memory().available
+    limit = _read(cgroup / "memory.max")
+    if not limit or limit == "max":
+        return free
+    # What was only read from files is given up when memory is needed.
+    evictable = _statistic(cgroup / "memory.stat", "inactive_file")
+    return min(free, int(limit) - int(_read(cgroup / "memory.current") or 0) + evictable)
+
+
+def host_name() -> str:
+    """Where a frame is rendered: ``EXECUTION/task-INDEX`` on Cloud Run, else the host's name.
+
+    The variables are those of https://cloud.google.com/run/docs/container-contract#jobs-env-vars.
+    """
+    execution = os.environ.get("CLOUD_RUN_EXECUTION")
+    if execution:
+        return f"{execution}/task-{os.environ.get('CLOUD_RUN_TASK_INDEX', '0')}"
+    return socket.gethostname()
+
+
+class CpuUse:
+    """The share of the CPU time that was used since the last look: of the quota where there is one.
+
+    Without a quota it is the whole machine's, so that other programs count too.
+    """
+
+    def __init__(self, cgroup: Path = _CGROUP) -> None:
+        self._stat = cgroup / "cpu.stat"
+        self._quota = _cpu_quota(cgroup)
+        self._seen = time.monotonic(), self._used_seconds()
+        psutil.cpu_percent()  # the first call only sets the start of the interval
+
+    def share(self) -> float:
+        """0 (idle) to 1 (all of it used)."""
+        if self._quota is None:
+            return float(psutil.cpu_percent()) / 100
+        then, used = self._seen
+        self._seen = time.monotonic(), self._used_seconds()
+        elapsed = max(self._seen[0] - then, 1e-3)
+        return min(1.0, (self._seen[1] - used) / (elapsed * self._quota))
+
+    def _used_seconds(self) -> float:
+        return _statistic(self._stat, "usage_usec") / 1e6
+
+
+def _cpu_quota(cgroup: Path) -> float | None:
+    words = _read(cgroup / "cpu.max").split()
+    if len(words) != 2 or words[0] == "max":
+        return None
+    return int(words[0]) / int(words[1])
+
+
+def _statistic(file: Path, name: str) -> int:
+    for line in _read(file).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def _read(file: Path) -> str:
+    """A control file's text; "" where there is no such limit (a root group, cgroup v1)."""
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""

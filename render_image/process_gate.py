@@ -1,0 +1,75 @@
+"""ProcessGate: lets as many POV-Ray processes run at once as keep the cores busy.
+
+POV-Ray 3.7 sleeps at its start, between its threads and at its end, so one single-threaded
+process a core leaves cores idle; how many more are right depends on the scene, so it is measured.
+LocalRenderer uses it on this machine, the container's entrypoint on Cloud Run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from povstorm_client.frame_result import FrameResult
+from render_image.machine import CpuUse, available_memory, cores
+from render_image.process_limit import ProcessLimit
+
+_MEASURE_SECONDS = 0.25
+
+
+class ProcessGate:
+    """An adaptive limit on processes; ``async with`` keeps it measured."""
+
+    def __init__(self, limit: ProcessLimit | None = None) -> None:
+        self._limit = limit or ProcessLimit(math.ceil(cores()))
+        self._running = 0
+        self._waiting = 0
+        self._changed = asyncio.Condition()
+        self._measuring: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> ProcessGate:
+        self._measuring = asyncio.create_task(self._measure())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.gather(self._measuring, return_exceptions=True)
+
+    @asynccontextmanager
+    async def admission(self) -> AsyncIterator[None]:
+        """Wait until the limit, and the free memory, allow one more process."""
+        self._waiting += 1
+        try:
+            async with self._changed:
+                await self._changed.wait_for(self._has_room)
+                self._running += 1
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._running -= 1
+                self._changed.notify()
+
+    def saw(self, result: FrameResult) -> None:
+        """Take note of what a frame needed."""
+        if result.statistics is not None:
+            self._limit.saw_process(result.statistics.peak_memory_bytes)
+
+    def _has_room(self) -> bool:
+        return self._limit.allows(self._running, available_memory())
+
+    async def _measure(self) -> None:
+        """Adapt the limit to the CPU use, as long as frames are waiting."""
+        use = CpuUse()
+        while True:
+            await asyncio.sleep(_MEASURE_SECONDS)
+            busy = use.share()
+            if self._waiting and self._running:
+                self._limit.adapt(self._running, busy)
+            async with self._changed:
+                self._changed.notify_all()

@@ -1,0 +1,107 @@
+"""Wave: frames that one Cloud Run execution renders together, as its dispatcher keeps them.
+
+A wave is stored before its execution starts: a share for each array task, and an index by which
+another run of the job can take over an execution that its own orchestrator left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from povstorm_client import layout
+from povstorm_client.cloud_run.api import ExecutionState
+from povstorm_client.cloud_run.wave_plan import WavePlan
+from povstorm_client.errors import StorageError
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.storage import Storage
+from povstorm_client.work_unit import WorkUnit
+from render_image.wave_share import WaveFrame, WaveShare, write_share
+
+
+@dataclass(eq=False)
+class WaitingFrame:
+    """A frame that a render_frame task waits for.
+
+    since: when it came, in seconds of the event loop's clock; arrived: the same in Unix seconds.
+    """
+
+    unit: WorkUnit
+    attempt: int
+    final_attempt: bool
+    since: float
+    arrived: float
+    result: asyncio.Future[FrameResult]
+
+    @property
+    def key(self) -> str:
+        """Where its FrameResult will be stored."""
+        return layout.result(self.unit.job_id, self.unit.work_unit_id)
+
+
+@dataclass(eq=False)
+class Wave:
+    """A wave on its way.
+
+    shares: unit ids by task. size: index of the render job in the fleet. plan: None for a wave
+    that another run of the job started. submitted: Unix seconds. waiting: the frames that have no
+    result yet, by unit id. lost_tasks: how many tasks had failed or were cancelled at the last
+    look. billed_usd: what the tasks took, None before they have ended.
+    """
+
+    wave_id: str
+    prefix: str
+    shares: list[list[str]]
+    size: int
+    submitted: float
+    plan: WavePlan | None = None
+    execution: str | None = None
+    waiting: dict[str, WaitingFrame] = field(default_factory=dict)
+    lost_tasks: int = 0
+    state: ExecutionState | None = None
+    billed_usd: float | None = None
+
+    @cached_property
+    def units(self) -> frozenset[str]:
+        """All unit ids."""
+        return frozenset(unit_id for share in self.shares for unit_id in share)
+
+    @property
+    def tasks(self) -> int:
+        """The number of array tasks."""
+        return len(self.shares)
+
+
+def share_out(frames: Sequence[WaitingFrame], tasks: int) -> list[list[WaitingFrame]]:
+    """Frames by task: each task gets every n-th one, since neighbours take alike long."""
+    return [list(frames[index::tasks]) for index in range(tasks)]
+
+
+def store_wave(
+    storage: Storage,
+    prefix: str,
+    shares: list[list[WaitingFrame]],
+    *,
+    frame_timeout: float | None,
+) -> None:
+    """Store the index, then the share of each task."""
+    index = [[frame.unit.work_unit_id for frame in share] for share in shares]
+    storage.write(layout.wave_index(prefix), json.dumps(index).encode())
+    for number, share in enumerate(shares):
+        frames = tuple(
+            WaveFrame(frame.unit, frame.attempt, frame.final_attempt, frame.arrived)
+            for frame in share
+        )
+        write_share(storage, prefix, number, WaveShare(frames, frame_timeout))
+
+
+def read_index(storage: Storage, prefix: str) -> list[list[str]]:
+    """The unit ids of a stored wave by task; StorageError if there is no readable index."""
+    try:
+        index = json.loads(storage.read(layout.wave_index(prefix)))
+        return [[str(unit_id) for unit_id in share] for share in index]
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"{layout.wave_index(prefix)} is not readable: {error}") from error
