@@ -20,6 +20,8 @@ from povstorm_client.work_unit import WorkUnit
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
+# Long enough for the parsing of any scene that is meant to end.
+STALL_SECONDS = 3600.0
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 
@@ -32,6 +34,8 @@ class JobManifest:
     fps: frames a second as a fraction such as ``"24000/1001"``. video_ending: e.g. ``"mp4"``.
     retries: further attempts for a frame that fails in a way that can pass.
     frame_timeout: seconds after which a frame's POV-Ray process is stopped; None for no limit.
+    stall_timeout: the same for seconds without a further pixel. frame_memory: bytes that a frame
+    may use where the flow runs; None for most of the machine's.
     created: Unix seconds. version: povstorm's. cloud_run: where the frames are rendered on Cloud
     Run; None renders them where the flow runs.
     """
@@ -50,6 +54,8 @@ class JobManifest:
     created_by: str
     version: str
     cloud_run: CloudRunFleet | None = None
+    stall_timeout: float | None = STALL_SECONDS
+    frame_memory: int | None = None
 
     @property
     def frames_per_second(self) -> Fraction:

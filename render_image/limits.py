@@ -6,47 +6,49 @@ The kernel enforces memory and file size, watch.py the rest.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+
+from povstorm_client.job_manifest import STALL_SECONDS
+from render_image.machine import total_memory
 
 _GIB = 1 << 30
 # A frame may have most of the machine, but what orchestrates it has to go on.
 _MEMORY_SHARE = 7 / 8
-_CGROUP_MEMORY = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 # Bytes a pixel: POV-Ray 3.7 keeps 20 in its .pov-state (measured), and a PNG has at most 8.
 _FILE_BYTES_PER_PIXEL = 32
 # POV-Ray writes a line of 40 bytes about every 512 pixels; retraced ones count again.
 _LOG_BYTES_PER_PIXEL = 1 / 4
 
 
+def most_memory() -> int:
+    """The bytes of memory that a frame may have at most: a share of the machine's."""
+    return int(total_memory() * _MEMORY_SHARE)
+
+
 @dataclass(frozen=True)
 class Limits:
     """Limits for one frame; None is no limit.
 
-    memory_bytes: POV-Ray's data (heap, stacks, maps; not its program text and libraries).
+    memory_bytes: POV-Ray's data (heap, stacks, maps; not its program text and libraries), by
+    default most of the machine's.
     stall_seconds: time in which not one more pixel was rendered; parsing is one such time.
     file_bytes: one file; output_bytes and files: all files that a frame leaves together.
     log_bytes: POV-Ray's printed output. For larger images, for_image raises the last four.
     """
 
-    memory_bytes: int | None = None
-    stall_seconds: float | None = 3600.0
+    memory_bytes: int | None = field(default_factory=most_memory)
+    stall_seconds: float | None = STALL_SECONDS
     file_bytes: int = 1 * _GIB
     output_bytes: int = 2 * _GIB
     files: int = 10_000
     log_bytes: int = 16 << 20
 
     def for_image(self, width: int, height: int) -> Limits:
-        """The limits with room for an image of that size in pixels, and all memory bounded."""
+        """The limits with room for an image of that size in pixels."""
         pixels = width * height
         return replace(
             self,
-            memory_bytes=self.memory_bytes or most_memory(),
             file_bytes=self.file_bytes + pixels * _FILE_BYTES_PER_PIXEL,
             output_bytes=self.output_bytes + pixels * _FILE_BYTES_PER_PIXEL,
             log_bytes=self.log_bytes + int(pixels * _LOG_BYTES_PER_PIXEL),
@@ -70,20 +72,6 @@ class Limits:
 @functools.cache
 def _prlimit() -> str | None:
     return shutil.which("prlimit")
-
-
-@functools.cache
-def most_memory() -> int:
-    """The bytes that a frame may have at most: a share of the machine's, or the container's."""
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for file in _CGROUP_MEMORY:
-        try:
-            text = file.read_text().strip()
-        except OSError:
-            continue  # the other version of cgroups, or none
-        if text.isdecimal():
-            available = min(available, int(text))
-    return int(available * _MEMORY_SHARE)
 
 
 def in_words(count: int) -> str:
