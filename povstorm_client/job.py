@@ -21,6 +21,7 @@ from povstorm_client.job_manifest import (
     STALL_SECONDS,
     JobManifest,
     check_job_id,
+    check_job_name,
     read_manifest,
     read_work_units,
     write_manifest,
@@ -79,6 +80,7 @@ class Job:
         max_usd: float | None = None,
         seconds_per_frame: float | None = None,
     ) -> None:
+        check_job_name(name)
         self.cluster = cluster
         self.name = name
         self.job_id = _generate_job_id(name)

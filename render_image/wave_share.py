@@ -12,7 +12,7 @@ from typing import Any
 
 from povstorm_client import layout
 from povstorm_client.errors import InputError
-from povstorm_client.job_manifest import STALL_SECONDS, open_job
+from povstorm_client.job_manifest import STALL_SECONDS, check_belongs, open_job
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
@@ -82,6 +82,5 @@ def open_share(wave_uri: str, task_index: int) -> tuple[Storage, WaveShare]:
     except ValueError as error:
         raise InputError(f"the share of task {task_index} is not JSON: {error}") from error
     for frame in share.frames:
-        if frame.unit.job_id != job_id:
-            raise InputError(f"the share of task {task_index} has a frame of another job")
+        check_belongs(frame.unit, job_id)
     return storage, share
