@@ -161,7 +161,7 @@ def check_belongs(unit: WorkUnit, job_id: str) -> None:
         or unit.offload_gcs_prefix != layout.output(job_id)
         or (prefix and not (_DIGEST.fullmatch(digest) and prefix == layout.shared(digest)))
     ):
-        raise InputError(f"{unit.name} belongs to another job than {job_id}, or leads into it")
+        raise InputError(f"{unit.name} names another job than {job_id}, or places of another job")
 
 
 def job_uri(storage: Storage, job_id: str) -> str:
