@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from povstorm_client import checks, layout
@@ -15,9 +16,10 @@ from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import job_uri, read_work_units
+from povstorm_client.open_storage import open_storage
 from povstorm_client.running_flow import RunningFlow
 from povstorm_client.sandbox_mode import SandboxMode, announce_sandbox
-from povstorm_client.storage import FolderStorage, Storage, open_storage
+from povstorm_client.storage import FolderStorage, Storage
 from povstorm_client.terraform_outputs import TerraformOutputs, read_terraform_outputs
 from povstorm_client.tools import require_ffmpeg, require_povray
 
@@ -44,11 +46,11 @@ class Cluster:
     def local(cls, folder: str | Path | None = None) -> Cluster:
         """Use this machine, with a folder as the storage: ``$POVSTORM_HOME``, else ``~/.povstorm``.
 
-        The folder also holds the cache: frames rendered once are found there again. Raises
-        StorageError if it cannot be made or written to.
+        The folder also holds the cache: frames rendered once are found there again. It is made
+        when a job is submitted.
         """
         chosen = Path(folder).expanduser() if folder else _home()
-        return cls(open_storage(chosen.absolute().as_uri()).uri)
+        return cls(chosen.absolute().as_uri())
 
     @classmethod
     def from_terraform_outputs(
@@ -63,12 +65,12 @@ class Cluster:
         outputs = read_terraform_outputs(Path(path))
         return cls(f"gs://{outputs.bucket}", outputs, deployment, gcp_credentials)
 
-    @property
+    @cached_property
     def storage(self) -> Storage:
-        """The storage, opened."""
+        """The storage, opened. Raises StorageError if it cannot be."""
         return open_storage(self.storage_uri, google_credentials(self.gcp_credentials))
 
-    @property
+    @cached_property
     def renderer(self) -> CloudRunApi | None:
         """The Cloud Run Admin API with this cluster's credentials; None for this machine."""
         if self.outputs is None:

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import time
+from collections import deque
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from povstorm_client.job_manifest import (
 )
 from povstorm_client.job_state import JobState, read_state
 from povstorm_client.job_statistics import JobStatistics
+from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
 from povstorm_client.version import povstorm_version
@@ -39,7 +41,6 @@ VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
 GIF_MOST_FPS = 50
 # What POV-Ray 3.7 needs for an almost empty scene, and some more.
 LEAST_MEMORY = 64 << 20
-_POLL_SECONDS = 0.25
 _MOST_RETRIES = 10
 
 
@@ -251,7 +252,7 @@ class Job:
                         show(state)
                     if returncode is not None:
                         break
-                    time.sleep(_POLL_SECONDS)
+                    time.sleep(self.cluster.storage.poll_seconds)
         except BaseException:
             flow.stop()
             raise
@@ -277,9 +278,9 @@ class Job:
     def results(self) -> list[FrameResult]:
         """What is stored of each frame that was tried, ascending by frame."""
         storage = self.cluster.storage
+        keys = [entry.key for entry in storage.list(layout.results(self.job_id))]
         stored = [
-            FrameResult.from_json(json.loads(storage.read(entry.key)))
-            for entry in storage.list(layout.results(self.job_id))
+            FrameResult.from_json(json.loads(text)) for text in in_parallel(storage.read, keys)
         ]
         return sorted(stored, key=lambda result: result.frame)
 
@@ -287,11 +288,9 @@ class Job:
         """The rendered images: frame → bytes of its PNG."""
         storage = self.cluster.storage
         prefix = layout.output(self.job_id)
-        return {
-            result.frame: storage.read(f"{prefix}/{result.image}")
-            for result in self.results()
-            if result.state == "rendered"
-        }
+        rendered = [result for result in self.results() if result.state == "rendered"]
+        images = in_parallel(storage.read, [f"{prefix}/{result.image}" for result in rendered])
+        return {result.frame: image for result, image in zip(rendered, images, strict=True)}
 
     def save_images(self, folder: str | Path) -> list[Path]:
         """Save the rendered images, and what else the frames wrote, into a folder.
@@ -301,15 +300,15 @@ class Job:
         storage = self.cluster.storage
         prefix = layout.output(self.job_id)
         target = Path(folder)
-        saved: list[Path] = []
-        for result in self.results():
-            if result.state != "rendered":
-                continue
-            for name in [result.image, *result.extra_outputs]:
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                storage.download(f"{prefix}/{name}", target / name)
-            saved.append(target / result.image)
-        return saved
+        rendered = [result for result in self.results() if result.state == "rendered"]
+        names = [name for result in rendered for name in [result.image, *result.extra_outputs]]
+        for parent in {(target / name).parent for name in names}:
+            parent.mkdir(parents=True, exist_ok=True)
+        deque(
+            in_parallel(lambda name: storage.download(f"{prefix}/{name}", target / name), names),
+            maxlen=0,
+        )
+        return [target / result.image for result in rendered]
 
     def save_video(self, path: str | Path) -> Path:
         """Save the video; InputError if the job has none, or one of another format."""

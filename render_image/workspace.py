@@ -51,7 +51,7 @@ def make_workspace(
         shared = None
         if unit.shared_resource_gcs_prefix:
             mounted = (folder if link_shared else root) / "shared"
-            storage.mount(unit.shared_resource_gcs_prefix, mounted)
+            storage.mount(unit.shared_resource_gcs_prefix, mounted, keep=True)
             shared = mounted.resolve()
             if not link_shared:
                 (folder / "shared").mkdir()

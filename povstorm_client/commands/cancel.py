@@ -11,10 +11,11 @@ from povstorm_client.job import Job
 
 
 def cancel(
+    context: typer.Context,
     job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
 ) -> None:
     """Stop a job: its flow, and its Cloud Run executions; finished frames stay."""
-    cluster = chosen_cluster()
+    cluster = chosen_cluster(context)
     job = Job.open(cluster, job_id)
     state = job.state()
     if state is not None and state.ended:

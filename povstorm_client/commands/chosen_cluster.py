@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
+import typer
 
 from povstorm_client.cluster import Cluster
 
@@ -19,9 +19,9 @@ class ClusterChoice:
     gcp_credentials: str = ""
 
 
-def chosen_cluster() -> Cluster:
+def chosen_cluster(context: typer.Context) -> Cluster:
     """The cluster of the running command; InputError for outputs that are not readable."""
-    choice = click.get_current_context().find_object(ClusterChoice) or ClusterChoice()
+    choice = context.find_object(ClusterChoice) or ClusterChoice()
     if choice.outputs is None:
         return Cluster.local()
     return Cluster.from_terraform_outputs(

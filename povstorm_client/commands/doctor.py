@@ -7,9 +7,9 @@ import typer
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 
 
-def doctor() -> None:
+def doctor(context: typer.Context) -> None:
     """Check the cluster: its storage, renderer, permissions and versions; exit 1 if any fails."""
-    checks = chosen_cluster().check()
+    checks = chosen_cluster(context).check()
     for check in checks:
         print(f"{'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.finding}")
         if not check.passed:

@@ -14,6 +14,7 @@ from povstorm_client.job import Job
 
 
 def fetch(
+    context: typer.Context,
     job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
     output: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
@@ -21,7 +22,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Save a job's images, video and statistics; of a job that still runs, what is there."""
-    job = Job.open(chosen_cluster(), job_id)
+    job = Job.open(chosen_cluster(context), job_id)
     target = output or Path(f"{job.name}_render")
     require_writable(target)
     images = job.save_images(target / "frames")

@@ -41,6 +41,7 @@ from povstorm_client.job_manifest import STALL_SECONDS
 
 
 def render(
+    context: typer.Context,
     scene: SceneArgument,
     switches: Switches = None,
     frames: Frames = None,
@@ -73,7 +74,7 @@ def render(
         threads=threads,
     )
     job = scene_job(
-        chosen_cluster(),
+        chosen_cluster(context),
         loaded,
         fps=fps,
         video=video,
@@ -96,12 +97,13 @@ def render(
 
 
 def retry(
+    context: typer.Context,
     job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
     output: Output = None,
     sandbox: Sandbox = None,
 ) -> None:
     """Run a stored job again: renders only the frames that are not there yet."""
-    job = Job.open(chosen_cluster(), job_id, sandbox=sandbox_mode(sandbox))
+    job = Job.open(chosen_cluster(context), job_id, sandbox=sandbox_mode(sandbox))
     target = output or Path(f"{job.name}_render")
     require_writable(target)
     _run_and_save(job, target)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typer
+
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.scene_job import read_scene, scene_job
@@ -28,6 +30,7 @@ from povstorm_client.job_manifest import STALL_SECONDS
 
 
 def submit(
+    context: typer.Context,
     scene: SceneArgument,
     switches: Switches = None,
     frames: Frames = None,
@@ -47,7 +50,7 @@ def submit(
     seconds_per_frame: SecondsPerFrame = None,
 ) -> None:
     """Submit a scene to a deployment and return at once; look and fetch by the job's id."""
-    cluster = chosen_cluster()
+    cluster = chosen_cluster(context)
     if cluster.deployment is None and cluster.outputs is not None:
         cluster = cluster.with_deployment(DEFAULT_DEPLOYMENT)
     loaded = read_scene(
