@@ -26,6 +26,7 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.errors import CloudError, RenderError
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.storage import Storage, StoredObject
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import store_result
@@ -73,6 +74,7 @@ class CloudRunRenderer:
         *,
         estimate: Estimate | None = None,
         frame_timeout: float | None = None,
+        stall_timeout: float | None = STALL_SECONDS,
         pace: Pace | None = None,
         logger: Logger | None = None,
     ) -> None:
@@ -82,6 +84,7 @@ class CloudRunRenderer:
         self._api = api
         self._planner = WavePlanner(fleet, estimate or Estimate())
         self._frame_timeout = frame_timeout
+        self._stall_timeout = stall_timeout
         self._pace = pace or Pace()
         self._log = logger or logging.getLogger(__name__)
         self._run_id = secrets.token_hex(4)
@@ -276,7 +279,12 @@ class CloudRunRenderer:
     async def _submit(self, wave: Wave, shares: list[list[WaitingFrame]]) -> None:
         """Store the wave and start its execution, once, however often Google has to be asked."""
         await asyncio.to_thread(
-            store_wave, self._storage, wave.prefix, shares, frame_timeout=self._frame_timeout
+            store_wave,
+            self._storage,
+            wave.prefix,
+            shares,
+            frame_timeout=self._frame_timeout,
+            stall_timeout=self._stall_timeout,
         )
         delay = self._pace.park_first
         while wave.execution is None:
