@@ -171,6 +171,7 @@ def test_who_may_only_write_below_its_job_can_do_nothing_else(
     assert renderer.stat("jobs/mine/results/frame-0001.json") is not None
     for forbidden in (
         lambda: renderer.write("shared/tree/scene.pov", b"other"),
+        lambda: renderer.write("jobs/mine/results/frame-0001.json", b"again"),
         lambda: renderer.write("jobs/other/results/frame-0001.json", b"{}"),
         lambda: renderer.write("blobs/sha256/x", b""),
         lambda: renderer.read("results/cached"),

@@ -213,13 +213,19 @@ class _Handler(BaseHTTPRequestHandler):
             name = self._upload_name()
         elif permission == "objects.list":
             name = self._query.get("prefix", "")
-        if not any(
-            grant.permission == permission and name.startswith(grant.prefix)
-            for grant in grants[token]
-        ):
-            raise _RefusalError(
-                403, f"the caller does not have storage.{permission} access to {name or 'it'}"
-            )
+        needed = [permission]
+        if permission == "objects.create" and "upload_id" not in self._query:
+            target = name if is_upload else unquote(self._rest.rpartition("/o/")[2])
+            if self._generation(target):
+                needed.append("objects.delete")  # to replace an object is to delete it as well
+        for each in needed:
+            if not any(
+                grant.permission == each and name.startswith(grant.prefix)
+                for grant in grants[token]
+            ):
+                raise _RefusalError(
+                    403, f"the caller does not have storage.{each} access to {name or 'it'}"
+                )
 
     def _told_metadata(self, body: bytes) -> dict[str, Any]:
         """What an upload says of its object; nothing where that was said before."""
