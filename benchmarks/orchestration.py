@@ -56,7 +56,7 @@ class NothingRenderer:
         return None
 
     @contextlib.asynccontextmanager
-    async def admission(self) -> AsyncIterator[None]:
+    async def admission(self, unit: WorkUnit) -> AsyncIterator[None]:
         """Let as many frames in at once as a busy local renderer would."""
         async with self._slots:
             yield

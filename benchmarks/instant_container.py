@@ -1,0 +1,56 @@
+"""A render container that renders nothing: it stores a log, an image and a result a frame.
+
+benchmarks/api_calls.py has the Cloud Run stand-in run it, to count what is asked around rendering.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from povstorm_client import layout
+from povstorm_client.frame_result import FrameResult, FrameStatistics
+from povstorm_client.parallel import in_parallel
+from render_image.machine import host_name
+from render_image.render_unit import store_result
+from render_image.wave_share import WaveFrame, open_share
+
+
+def main() -> None:
+    """Store results for the share of this task."""
+    storage, share = open_share(sys.argv[1], int(os.environ["CLOUD_RUN_TASK_INDEX"]))
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "povray.txt"
+        log.write_text("nothing was rendered\n")
+
+        def store(frame: WaveFrame) -> None:
+            unit, now = frame.unit, time.time()
+            storage.upload(layout.log(unit.job_id, unit.work_unit_id), log)
+            checksum = storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", log)
+            store_result(
+                storage,
+                FrameResult(
+                    work_unit_id=unit.work_unit_id,
+                    job_id=unit.job_id,
+                    frame=unit.frame,
+                    state="rendered",
+                    attempt=frame.attempt,
+                    host=host_name(),
+                    started=now,
+                    ended=now,
+                    image=unit.image_name,
+                    image_bytes=log.stat().st_size,
+                    image_crc32c=checksum,
+                    statistics=FrameStatistics(*[0.0] * 5, 3.0, 3.0, 2**26, 1, None, None, 1),
+                ),
+            )
+
+        for _ in in_parallel(store, share.frames):
+            pass
+
+
+if __name__ == "__main__":
+    main()
