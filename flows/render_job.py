@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 from prefect import flow, get_run_logger
@@ -23,6 +24,7 @@ from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.job_state import Phase
+from povstorm_client.parallel import CALLS_AT_ONCE
 from povstorm_client.storage import Storage
 from tasks.collect_statistics import collect_statistics
 from tasks.estimate import remember_estimate
@@ -62,6 +64,8 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
         gcp_credentials: The name of a GcpCredentials block for Google Cloud; leave it empty to
             use the application default credentials of where the flow runs.
     """
+    # Threads wait for storage and processes here; the default is made for computing.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE, "povstorm"))
     credentials = await asyncio.to_thread(google_credentials, gcp_credentials)
     storage, job_id = open_job(job_uri, credentials)
     manifest = await asyncio.to_thread(read_manifest, storage, job_id)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from povstorm_client import layout
+from povstorm_client import checks, layout
+from povstorm_client.checks import Check
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, GoogleCloudRun
-from povstorm_client.cloud_run.fleet import CloudRunFleet, Lean
+from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.deployed_flow import DeployedFlow
 from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
@@ -42,11 +44,11 @@ class Cluster:
     def local(cls, folder: str | Path | None = None) -> Cluster:
         """Use this machine, with a folder as the storage: ``$POVSTORM_HOME``, else ``~/.povstorm``.
 
-        The folder also holds the cache: frames rendered once are found there again. Raises
-        StorageError if it cannot be made or written to.
+        The folder also holds the cache: frames rendered once are found there again. It is made
+        when a job is submitted.
         """
         chosen = Path(folder).expanduser() if folder else _home()
-        return cls(open_storage(chosen.absolute().as_uri()).uri)
+        return cls(chosen.absolute().as_uri())
 
     @classmethod
     def from_terraform_outputs(
@@ -61,12 +63,12 @@ class Cluster:
         outputs = read_terraform_outputs(Path(path))
         return cls(f"gs://{outputs.bucket}", outputs, deployment, gcp_credentials)
 
-    @property
+    @cached_property
     def storage(self) -> Storage:
-        """The storage, opened."""
+        """The storage, opened. Raises StorageError if it cannot be."""
         return open_storage(self.storage_uri, google_credentials(self.gcp_credentials))
 
-    @property
+    @cached_property
     def renderer(self) -> CloudRunApi | None:
         """The Cloud Run Admin API with this cluster's credentials; None for this machine."""
         if self.outputs is None:
@@ -75,7 +77,7 @@ class Cluster:
 
     def fleet(
         self,
-        lean: Lean = "balanced",
+        lean: str = "balanced",
         max_usd: float | None = None,
         seconds_per_frame: float | None = None,
     ) -> CloudRunFleet | None:
@@ -111,17 +113,21 @@ class Cluster:
             log = _home() / layout.flow_log(job_id)
         return FlowProcess(uri, self.gcp_credentials, log)
 
+    def require_deployment(self) -> None:
+        """Raise InputError unless flows of this cluster outlive this program."""
+        if self.deployment is None:
+            raise InputError(
+                "this cluster runs its flows in this program, which must stay: choose one on "
+                "Google Cloud (--cluster OUTPUTS.JSON) with a deployment (--deployment "
+                f"{DEFAULT_DEPLOYMENT}) to submit and leave"
+            )
+
     def submit(self, job_id: str) -> DeployedFlow:
         """Start the flow for a stored job on a deployment, and leave it to itself.
 
-        Raises InputError for a cluster without one: a process of this machine would end with
-        this program.
+        Raises InputError for a cluster without one.
         """
-        if self.deployment is None:
-            raise InputError(
-                "this cluster runs its flows in this program, which must stay: give it a "
-                f"deployment (e.g. {DEFAULT_DEPLOYMENT!r}) to submit and leave"
-            )
+        self.require_deployment()
         started = self.start(job_id)
         assert isinstance(started, DeployedFlow)  # noqa: S101 - for the type checker
         return started
@@ -164,6 +170,21 @@ class Cluster:
             if api is not None:
                 api.cancel(execution.name)
         return running
+
+    def check(self) -> list[Check]:
+        """Whether all is there that a render needs: `povstorm doctor` prints it."""
+        found: list[Check] = []
+        if self.outputs is None:
+            found.append(checks.check_povray())
+        if self.deployment is None:
+            found.append(checks.check_ffmpeg())
+        found.append(checks.check_storage(lambda: self.storage))
+        api, fleet = self.renderer, self.fleet()
+        if self.outputs is not None and api is not None and fleet is not None:
+            found += checks.check_render_jobs(api, fleet, self.outputs.render_image)
+        if self.deployment is not None:
+            found += checks.check_deployment(self.deployment)
+        return found
 
     def with_deployment(self, deployment: str | None) -> Cluster:
         """The same cluster with its flows run by that deployment; None: by this program."""

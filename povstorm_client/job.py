@@ -10,11 +10,11 @@ import json
 import re
 import secrets
 import time
+from collections import deque
 from fractions import Fraction
 from pathlib import Path
 
 from povstorm_client import layout, shared_resources
-from povstorm_client.cloud_run.fleet import Lean
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, JobError
 from povstorm_client.frame_result import FrameResult
@@ -27,6 +27,7 @@ from povstorm_client.job_manifest import (
 )
 from povstorm_client.job_state import JobState, read_state
 from povstorm_client.job_statistics import JobStatistics
+from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.version import povstorm_version
 from povstorm_client.work_unit import WorkUnit
@@ -35,7 +36,6 @@ VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
 # A GIF's delays are whole hundredths of a second (GIF89a, section 23), and browsers show a delay
 # of less than two of them as ten.
 GIF_MOST_FPS = 50
-_POLL_SECONDS = 0.25
 _MOST_RETRIES = 10
 
 
@@ -65,7 +65,7 @@ class Job:
         allow_missing_frames: bool = False,
         retries: int = 3,
         frame_timeout: float | None = None,
-        lean: Lean = "balanced",
+        lean: str = "balanced",
         max_usd: float | None = None,
         seconds_per_frame: float | None = None,
     ) -> None:
@@ -158,6 +158,11 @@ class Job:
                 )
         self._units.append(unit)
 
+    @property
+    def work_units(self) -> tuple[WorkUnit, ...]:
+        """The frames, ascending."""
+        return tuple(self._units)
+
     def submit(self) -> None:
         """Check and store the job: what is missing of its files, its work units, its manifest.
 
@@ -220,7 +225,7 @@ class Job:
                         show(state)
                     if returncode is not None:
                         break
-                    time.sleep(_POLL_SECONDS)
+                    time.sleep(self.cluster.storage.poll_seconds)
         except BaseException:
             flow.stop()
             raise
@@ -246,9 +251,9 @@ class Job:
     def results(self) -> list[FrameResult]:
         """What is stored of each frame that was tried, ascending by frame."""
         storage = self.cluster.storage
+        keys = [entry.key for entry in storage.list(layout.results(self.job_id))]
         stored = [
-            FrameResult.from_json(json.loads(storage.read(entry.key)))
-            for entry in storage.list(layout.results(self.job_id))
+            FrameResult.from_json(json.loads(text)) for text in in_parallel(storage.read, keys)
         ]
         return sorted(stored, key=lambda result: result.frame)
 
@@ -256,11 +261,9 @@ class Job:
         """The rendered images: frame → bytes of its PNG."""
         storage = self.cluster.storage
         prefix = layout.output(self.job_id)
-        return {
-            result.frame: storage.read(f"{prefix}/{result.image}")
-            for result in self.results()
-            if result.state == "rendered"
-        }
+        rendered = [result for result in self.results() if result.state == "rendered"]
+        images = in_parallel(storage.read, [f"{prefix}/{result.image}" for result in rendered])
+        return {result.frame: image for result, image in zip(rendered, images, strict=True)}
 
     def save_images(self, folder: str | Path) -> list[Path]:
         """Save the rendered images, and what else the frames wrote, into a folder.
@@ -270,15 +273,15 @@ class Job:
         storage = self.cluster.storage
         prefix = layout.output(self.job_id)
         target = Path(folder)
-        saved: list[Path] = []
-        for result in self.results():
-            if result.state != "rendered":
-                continue
-            for name in [result.image, *result.extra_outputs]:
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                storage.download(f"{prefix}/{name}", target / name)
-            saved.append(target / result.image)
-        return saved
+        rendered = [result for result in self.results() if result.state == "rendered"]
+        names = [name for result in rendered for name in [result.image, *result.extra_outputs]]
+        for parent in {(target / name).parent for name in names}:
+            parent.mkdir(parents=True, exist_ok=True)
+        deque(
+            in_parallel(lambda name: storage.download(f"{prefix}/{name}", target / name), names),
+            maxlen=0,
+        )
+        return [target / result.image for result in rendered]
 
     def save_video(self, path: str | Path) -> Path:
         """Save the video; InputError if the job has none, or one of another format."""

@@ -45,6 +45,10 @@ class Storage(Protocol):
     def uri(self) -> str:
         """The storage's own address; open_storage takes it."""
 
+    @property
+    def poll_seconds(self) -> float:
+        """How often an object that changes is worth writing, or looking at."""
+
     def read(self, key: str) -> bytes:
         """The object's bytes."""
 
@@ -94,6 +98,10 @@ class FolderStorage:
     @property
     def uri(self) -> str:
         return self.root.as_uri()
+
+    @property
+    def poll_seconds(self) -> float:
+        return 0.25
 
     def path(self, key: str) -> Path:
         """The file that holds the object; keys that leave the folder raise InputError."""

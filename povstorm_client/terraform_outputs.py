@@ -32,5 +32,5 @@ class TerraformOutputs:
 
 
 def read_terraform_outputs(path: object) -> TerraformOutputs:
-    """x."""
+    """X."""
     raise NotImplementedError

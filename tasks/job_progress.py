@@ -19,7 +19,6 @@ from povstorm_client.job_state import JobState, Phase, write_state
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
-_PUBLISH_SECONDS = 0.5
 # Each update of the artifact is an API call, and Prefect Cloud's plans limit those a minute.
 _ARTIFACT_SECONDS = 5.0
 
@@ -88,7 +87,7 @@ class JobProgress:
 
     async def _keep_publishing(self) -> None:
         while True:
-            await asyncio.sleep(_PUBLISH_SECONDS)
+            await asyncio.sleep(2 * self._storage.poll_seconds)
             await self._publish()
             if time.monotonic() >= self._artifact_due:
                 await self.publish_artifact()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from povstorm_client import layout
 from povstorm_client.errors import StorageError
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import store_result
@@ -25,16 +26,19 @@ def find_stored_results(storage: Storage, units: list[WorkUnit]) -> dict[str, Fr
     """The units that need no rendering: work unit id → result with its image there in full."""
     if not units:
         return {}
-    wanted = {layout.result(unit.job_id, unit.work_unit_id) for unit in units}
-    found = [
-        read_result(storage, entry.key)
-        for entry in storage.list(layout.results(units[0].job_id))
-        if entry.key in wanted
-    ]
+    job_id = units[0].job_id
+    wanted = {layout.result(job_id, unit.work_unit_id) for unit in units}
+    keys = [entry.key for entry in storage.list(layout.results(job_id)) if entry.key in wanted]
+    if not keys:
+        return {}
+    sizes = {entry.key: entry.size for entry in storage.list(layout.output(job_id))}
+    found = in_parallel(lambda key: read_result(storage, key), keys)
     return {
         result.work_unit_id: result
         for result in found
-        if result is not None and result.state == "rendered" and has_image(storage, result)
+        if result is not None
+        and result.state == "rendered"
+        and sizes.get(image_key(result)) == result.image_bytes
     }
 
 

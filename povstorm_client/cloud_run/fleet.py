@@ -6,13 +6,12 @@ Cluster makes it from the terraform outputs, the flow's CloudRunRenderer works w
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from povstorm_client.errors import InputError
 from povstorm_client.terraform_outputs import RenderJob
 
-Lean = Literal["fastest", "balanced", "cheapest"]
-LEANS: tuple[Lean, ...] = get_args(Lean)
+LEANS = ("fastest", "balanced", "cheapest")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class CloudRunFleet:
     project_id: str
     region: str
     jobs: tuple[RenderJob, ...]
-    lean: Lean = "balanced"
+    lean: str = "balanced"
     max_usd: float | None = None
     seconds_per_frame: float | None = None
 

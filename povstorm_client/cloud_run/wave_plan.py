@@ -9,11 +9,10 @@ import math
 from dataclasses import dataclass
 
 from povstorm_client.cloud_run import limits
-from povstorm_client.cloud_run.fleet import Lean
 from povstorm_client.terraform_outputs import RenderJob
 
 # How far above the least possible cost a plan may go to be faster.
-_COST_FACTORS: dict[Lean, float] = {"fastest": math.inf, "balanced": 1.5, "cheapest": 1.05}
+_COST_FACTORS = {"fastest": math.inf, "balanced": 1.5, "cheapest": 1.05}
 # Of plans that are as fast, to this factor, the cheapest is taken.
 _AS_FAST = 1.02
 # A task is planned to end well before Cloud Run would stop it.
@@ -48,7 +47,7 @@ def plan_wave(
     seconds_per_frame: float,
     *,
     job: RenderJob,
-    lean: Lean,
+    lean: str,
     slots: int | None = None,
     startup_seconds: float = limits.STARTUP_SECONDS,
     transfer_seconds: float = limits.TRANSFER_SECONDS,

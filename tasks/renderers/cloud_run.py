@@ -190,7 +190,10 @@ class CloudRunRenderer:
         wave_id = wave_uri.rpartition("/")[2]
         prefix = layout.wave(self._job_id, wave_id)
         shares = await asyncio.to_thread(read_index, self._storage, prefix)
-        self._waves.append(Wave(wave_id, prefix, shares, size, time.time(), execution=execution))
+        now = asyncio.get_running_loop().time()
+        self._waves.append(
+            Wave(wave_id, prefix, shares, size, time.time(), now, execution=execution)
+        )
         self._log.info("taking over %s, which an earlier run of the job started", execution)
 
     # Starting waves
@@ -226,7 +229,8 @@ class CloudRunRenderer:
         """Whether half of the sample has a result, or it has been waited for long enough."""
         if sample in self._ended or len(sample.waiting) <= len(sample.units) / 2:
             return True
-        if sample.execution is None or time.time() - sample.submitted < self._pace.sample:
+        waited = asyncio.get_running_loop().time() - sample.launched
+        if sample.execution is None or waited < self._pace.sample:
             return False
         self._planner.no_frame_within(self._pace.sample)
         return True
@@ -250,6 +254,7 @@ class CloudRunRenderer:
             shares=[[frame.unit.work_unit_id for frame in share] for share in shares],
             size=kind.size,
             submitted=time.time(),
+            launched=asyncio.get_running_loop().time(),
             plan=plan,
             waiting={frame.unit.work_unit_id: frame for frame in frames},
         )
@@ -295,6 +300,7 @@ class CloudRunRenderer:
                 wave.execution = asking.result()
             raise
         wave.submitted = time.time()
+        wave.launched = asyncio.get_running_loop().time()
 
     async def _find_execution(self, wave: Wave, looks: int) -> str | None:
         """The execution that a submit without an answer started after all."""

@@ -47,7 +47,8 @@ class Wave:
     """A wave on its way.
 
     shares: unit ids by task. size: index of the render job in the fleet. plan: None for a wave
-    that another run of the job started. submitted: Unix seconds. waiting: the frames that have no
+    that another run of the job started. submitted: Unix seconds; launched: the same on
+    the event loop's clock. waiting: the frames that have no
     result yet, by unit id. lost_tasks: how many tasks had failed or were cancelled at the last
     look. billed_usd: what the tasks took, None before they have ended.
     """
@@ -57,6 +58,7 @@ class Wave:
     shares: list[list[str]]
     size: int
     submitted: float
+    launched: float
     plan: WavePlan | None = None
     execution: str | None = None
     waiting: dict[str, WaitingFrame] = field(default_factory=dict)

@@ -55,7 +55,14 @@ def wait_for(condition, seconds: float) -> None:
 
 
 def povray_children(process: psutil.Process) -> list[psutil.Process]:
-    return [child for child in process.children(recursive=True) if child.name() == "povray"]
+    return [child for child in process.children(recursive=True) if is_povray(child)]
+
+
+def is_povray(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "povray"
+    except psutil.NoSuchProcess:  # it has ended since it was listed
+        return False
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -65,7 +72,7 @@ def test_stopping_the_client_stops_all_and_keeps_finished_frames(
     program, job = start(tmp_path)
     client = psutil.Process(program.pid)
     family = client.children(recursive=True)
-    assert povray_children(client)
+    wait_for(lambda: povray_children(client), seconds=30)
     program.send_signal(how)
     program.wait(30)
     wait_for(lambda: not any(child.is_running() for child in family), seconds=30)
@@ -88,7 +95,7 @@ def test_a_killed_flow_takes_its_povray_processes_along_and_can_be_run_again(
     program, job = start(tmp_path)
     flow = psutil.Process(program.pid).children()[0]
     family = flow.children(recursive=True)
-    assert povray_children(flow)
+    wait_for(lambda: povray_children(flow), seconds=30)
     flow.kill()
     assert program.wait(30) != 0
     assert list(temporary.iterdir()) == []

@@ -1,0 +1,156 @@
+"""The checks of ``povstorm doctor``: what a render on this cluster needs, each with its remedy."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from povstorm_client.cloud_run.api import CloudRunApi
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.storage import Storage
+from povstorm_client.tools import require_ffmpeg, require_povray
+from povstorm_client.version import povstorm_version
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was checked, what was found, and, where that is wrong, what to do."""
+
+    name: str
+    passed: bool
+    finding: str
+    remedy: str = ""
+
+
+def check_povray() -> Check:
+    """POV-Ray on this machine."""
+    return _checked("POV-Ray", lambda: require_povray().version, "sudo apt install povray")
+
+
+def check_ffmpeg() -> Check:
+    """Ffmpeg and ffprobe on this machine, which make the video."""
+    return _checked(
+        "ffmpeg", lambda: require_ffmpeg()[0], "run `make setup`, or sudo apt install ffmpeg"
+    )
+
+
+def check_storage(open_storage: Callable[[], Storage]) -> Check:
+    """The storage takes an object, gives it back, and deletes it."""
+
+    def try_it() -> str:
+        storage = open_storage()
+        key = f"checks/{secrets.token_hex(8)}"
+        content = secrets.token_bytes(16)
+        storage.write(key, content)
+        try:
+            if storage.read(key) != content:
+                raise StorageError(f"{storage.uri} gave back other bytes than were written")
+        finally:
+            storage.delete(key)
+        return f"{storage.uri} can be written, read and cleared"
+
+    return _checked(
+        "storage",
+        try_it,
+        "check the bucket's name in the outputs file, and that you have roles/storage.objectUser "
+        "on it",
+    )
+
+
+def check_render_jobs(api: CloudRunApi, fleet: CloudRunFleet, render_image: str) -> Iterator[Check]:
+    """Each render job is there, may be run, and runs the image that the outputs name."""
+    for job in fleet.jobs:
+        path = fleet.job_path(job)
+        found = _checked(
+            f"render job {job.name}",
+            partial(api.image, path),
+            "run `terraform apply`, and `terraform output -json > outputs.json` again",
+        )
+        yield found
+        if not found.passed:
+            continue
+        yield _check_permissions(api, path, job.name)
+        if found.finding != render_image:
+            yield Check(
+                f"image of {job.name}",
+                passed=False,
+                finding=f"it runs {found.finding}, the outputs file says {render_image}",
+                remedy="run `terraform apply`, and write the outputs file anew",
+            )
+    yield _check_version(render_image)
+
+
+def _check_permissions(api: CloudRunApi, path: str, name: str) -> Check:
+    def ask() -> str:
+        missing = api.missing_permissions(path)
+        if missing:
+            raise StorageError(f"you lack {', '.join(missing)}")
+        return "may be run with overrides"
+
+    return _checked(
+        f"permissions on {name}",
+        ask,
+        "have yourself, or the orchestrator's service account, granted roles/run.developer on it",
+    )
+
+
+def _check_version(render_image: str) -> Check:
+    tag = render_image.partition("@")[0].rpartition(":")[2]
+    version = povstorm_version()
+    return Check(
+        "image version",
+        passed=tag == version,
+        finding=f"the render image is {tag}, this client {version}",
+        remedy=f"build and push the image of {version} (docs/deploy.md), set render_image_tag to "
+        "it and run `terraform apply`, or install the client of the image's version",
+    )
+
+
+def check_deployment(deployment: str) -> Iterator[Check]:
+    """The Prefect server answers, has the deployment, and its pool takes runs."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import WorkPool, WorkPoolStatus
+
+    def find_pool() -> WorkPool:
+        with get_client(sync_client=True) as client:
+            found = client.read_deployment_by_name(deployment)
+            if found.work_pool_name is None:
+                raise StorageError(f"deployment {deployment} has no work pool")
+            return client.read_work_pool(found.work_pool_name)
+
+    pools: list[WorkPool] = []
+
+    def look() -> str:
+        try:
+            pools.append(find_pool())
+        # Prefect's client lets every error of its server and of the network through.
+        except Exception as error:
+            raise StorageError(f"{type(error).__name__}: {error}") from error
+        return f"runs on work pool {pools[0].name}"
+
+    yield _checked(
+        f"deployment {deployment}",
+        look,
+        "check PREFECT_API_URL (or `prefect cloud login`), then `prefect deploy` (docs/deploy.md)",
+    )
+    for pool in pools:
+        waiting = pool.status == WorkPoolStatus.NOT_READY and not pool.is_push_pool
+        finding = "is paused" if pool.is_paused else "has no worker" if waiting else "takes runs"
+        yield Check(
+            f"work pool {pool.name}",
+            passed=not (pool.is_paused or waiting),
+            finding=finding,
+            remedy=f"prefect work-pool resume {pool.name}"
+            if pool.is_paused
+            else f"prefect worker start --pool {pool.name}",
+        )
+
+
+def _checked(name: str, look: Callable[[], str], remedy: str) -> Check:
+    try:
+        return Check(name, passed=True, finding=look())
+    except PovstormError as error:
+        return Check(name, passed=False, finding=str(error), remedy=remedy)

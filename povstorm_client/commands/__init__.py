@@ -1,0 +1,1 @@
+"""The commands of ``povstorm`` beside render, one file each; povstorm_client/cli.py lists them."""

@@ -1,0 +1,38 @@
+"""``povstorm fetch``: save what a job has made so far, or all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from povstorm_client import layout
+from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.output_folder import require_writable
+from povstorm_client.job import Job
+
+
+def fetch(
+    context: typer.Context,
+    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option(metavar="FOLDER", help="Where to put the results; NAME_render by default"),
+    ] = None,
+) -> None:
+    """Save a job's images, video and statistics; of a job that still runs, what is there."""
+    job = Job.open(chosen_cluster(context), job_id)
+    target = output or Path(f"{job.name}_render")
+    require_writable(target)
+    images = job.save_images(target / "frames")
+    print(f"images  {len(images)} of {len(job.work_units)} in {target / 'frames'}")
+    storage = job.cluster.storage
+    if storage.stat(layout.statistics(job_id)) is not None:
+        storage.download(layout.statistics(job_id), target / "statistics.json")
+        print(job.statistics())
+    if job.video and storage.stat(layout.video(job_id, job.video)) is not None:
+        print(f"video   {job.save_video(target / f'{job.name}.{job.video}')}")
+    state = job.state()
+    if state is None or not state.ended:
+        print(f"the job has not ended: {state.phase if state else 'waiting for its flow'}")

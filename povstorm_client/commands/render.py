@@ -1,0 +1,122 @@
+"""``povstorm render`` and ``povstorm retry``: run a job to its end, and save what it made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.output_folder import require_writable
+from povstorm_client.commands.render_plan import print_plan
+from povstorm_client.commands.scene_job import read_scene, scene_job
+from povstorm_client.commands.scene_options import (
+    AllowMissingFrames,
+    DryRun,
+    Fps,
+    Frames,
+    FrameTimeout,
+    Include,
+    LeanOption,
+    MaxCost,
+    Output,
+    Preview,
+    Retries,
+    SceneArgument,
+    SecondsPerFrame,
+    Size,
+    Switches,
+    Threads,
+    Video,
+)
+from povstorm_client.errors import JobError
+from povstorm_client.job import Job
+
+
+def render(
+    context: typer.Context,
+    scene: SceneArgument,
+    switches: Switches = None,
+    frames: Frames = None,
+    size: Size = None,
+    fps: Fps = "24",
+    output: Output = None,
+    video: Video = "mp4",
+    include: Include = None,
+    preview: Preview = False,
+    dry_run: DryRun = False,
+    allow_missing_frames: AllowMissingFrames = False,
+    retries: Retries = 3,
+    frame_timeout: FrameTimeout = None,
+    threads: Threads = None,
+    lean: LeanOption = "balanced",
+    max_cost: MaxCost = None,
+    seconds_per_frame: SecondsPerFrame = None,
+) -> None:
+    """Render a scene: an ini file's animation, or a .pov file, without any change to it."""
+    loaded = read_scene(
+        scene,
+        switches=switches,
+        frames=frames,
+        size=size,
+        preview=preview,
+        include=include,
+        threads=threads,
+    )
+    job = scene_job(
+        chosen_cluster(context),
+        loaded,
+        fps=fps,
+        video=video,
+        allow_missing_frames=allow_missing_frames,
+        retries=retries,
+        frame_timeout=frame_timeout,
+        lean=lean,
+        max_usd=max_cost,
+        seconds_per_frame=seconds_per_frame,
+    )
+    if dry_run:
+        print_plan(loaded, job)
+        return
+    target = output or Path(f"{loaded.name}_render")
+    require_writable(target)
+    _run_and_save(job, target)
+
+
+def retry(
+    context: typer.Context,
+    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
+    output: Output = None,
+) -> None:
+    """Run a stored job again: renders only the frames that are not there yet."""
+    job = Job.open(chosen_cluster(context), job_id)
+    target = output or Path(f"{job.name}_render")
+    require_writable(target)
+    _run_and_save(job, target)
+
+
+def _run_and_save(job: Job, target: Path) -> None:
+    try:
+        job.run()
+    except KeyboardInterrupt:
+        print(
+            f"povstorm: stopped; finished frames are kept. Go on with: povstorm retry {job.job_id}",
+            file=sys.stderr,
+        )
+        raise
+    except JobError:
+        job.save_images(target / "frames")
+        print(
+            f"povstorm: what was rendered is in {target}. "
+            f"Try the rest again with: povstorm retry {job.job_id}",
+            file=sys.stderr,
+        )
+        raise
+    images = job.save_images(target / "frames")
+    print(job.statistics())
+    print(f"job     {job.job_id}")
+    print(f"images  {images[0]}" + (f" … {images[-1].name}" if len(images) > 1 else ""))
+    if job.video:
+        print(f"video   {job.save_video(target / f'{job.name}.{job.video}')}")

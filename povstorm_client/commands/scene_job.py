@@ -1,0 +1,97 @@
+"""A scene, as the commands' options describe it, and the job that renders it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from povstorm_client.cluster import Cluster
+from povstorm_client.errors import InputError
+from povstorm_client.job import Job
+from povstorm_client.render_settings import RenderSettings
+from povstorm_client.scene.scene import Scene, load_scene
+from povstorm_client.work_unit import WorkUnit
+
+
+def read_scene(
+    scene: str,
+    *,
+    switches: list[str] | None,
+    frames: str | None,
+    size: str | None,
+    preview: bool,
+    include: list[Path] | None,
+    threads: int | None,
+) -> Scene:
+    """The scene with its options; warnings go to standard error. InputError says what is wrong."""
+    for word in switches or ():
+        if word.startswith("--"):
+            raise InputError(f"there is no option {word}: `povstorm render --help` lists them")
+    loaded = load_scene(
+        scene,
+        switches=tuple(switches or ()),
+        frames=frames,
+        size=_size(size) if size else None,
+        preview=preview,
+        includes=tuple(include or ()),
+    )
+    for warning in loaded.warnings:
+        print(f"povstorm: warning: {warning}", file=sys.stderr)
+    return replace(loaded, settings=_with_threads(loaded, threads))
+
+
+def scene_job(
+    cluster: Cluster,
+    scene: Scene,
+    *,
+    fps: str,
+    video: str,
+    allow_missing_frames: bool,
+    retries: int,
+    frame_timeout: float | None,
+    lean: str,
+    max_usd: float | None,
+    seconds_per_frame: float | None,
+) -> Job:
+    """The job that renders all frames of a scene; a still makes no video."""
+    job = Job(
+        cluster,
+        scene.name,
+        fps=fps,
+        video=None if video == "none" or len(scene.frames) == 1 else video,
+        allow_missing_frames=allow_missing_frames,
+        retries=retries,
+        frame_timeout=frame_timeout,
+        lean=lean,
+        max_usd=max_usd,
+        seconds_per_frame=seconds_per_frame,
+    )
+    job.add_shared_files(scene.files)
+    for frame in scene.frames:
+        unit = WorkUnit(scene.settings, frame=frame)
+        for name, local in scene.inline.items():
+            unit.add_inline_resource(name, local.read_bytes())
+        job.add_work_unit(unit)
+    return job
+
+
+def _with_threads(scene: Scene, threads: int | None) -> RenderSettings:
+    """One thread gives the same pixels on every run; a still would leave other cores idle."""
+    if threads is None:
+        threads = 1 if scene.settings.is_animation else os.cpu_count() or 1
+        if threads > 1:
+            print(
+                f"povstorm: a still: rendering with {threads} threads. With radiosity or jittered "
+                "lights its pixels can differ between runs; --threads 1 makes them repeatable.",
+                file=sys.stderr,
+            )
+    return replace(scene.settings, threads=threads)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, separator, height = text.lower().partition("x")
+    if not (separator and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"size {text!r} is not WIDTHxHEIGHT: give for example 1920x1080")
+    return int(width), int(height)

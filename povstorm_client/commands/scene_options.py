@@ -1,0 +1,66 @@
+"""The arguments and options by which commands take a scene, as typer reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from povstorm_client.cloud_run.fleet import LEANS
+from povstorm_client.job import VIDEO_ENDINGS
+
+SceneArgument = Annotated[str, typer.Argument(help="FILE.ini, FILE.ini\\[section] or FILE.pov")]
+Switches = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+    typer.Argument(
+        metavar="[POV-RAY OPTIONS]...", help="As for povray: +W640 +KFF60 +A0.3 Quality=9"
+    ),
+]
+Frames = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Frames to render: 1-120, 1-100x10 (every tenth), 1,5,9-12"),
+]
+Size = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="WxH", help="Image size, e.g. 1920x1080"),
+]
+Fps = Annotated[str, typer.Option(help="Frames a second of the video; 24000/1001 works")]
+Output = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="FOLDER", help="Where to put the results; NAME_render by default"),
+]
+Video = Annotated[str, typer.Option(help=f"Video format: {', '.join(VIDEO_ENDINGS)}, or none")]
+Include = Annotated[
+    Optional[list[Path]],  # noqa: UP045
+    typer.Option(metavar="PATH", help="A file or folder the scene needs under a computed name"),
+]
+Preview = Annotated[bool, typer.Option("--preview", help="Small and fast, to see the motion")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the frames, files and plan, render nothing")
+]
+AllowMissingFrames = Annotated[
+    bool, typer.Option("--allow-missing-frames", help="Make the video even if frames failed")
+]
+Retries = Annotated[int, typer.Option(help="Further attempts for a frame that was lost")]
+FrameTimeout = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(metavar="SECONDS", help="Stop a frame that takes longer"),
+]
+Threads = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="POV-Ray's threads a frame; 1 for an animation, all cores for a still"),
+]
+LeanOption = Annotated[
+    str, typer.Option("--lean", help=f"On Google Cloud, render {', '.join(LEANS)}")
+]
+MaxCost = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(metavar="USD", help="On Google Cloud, refuse to spend more on this job"),
+]
+SecondsPerFrame = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        metavar="S", help="On Google Cloud, plan with so many CPU seconds a frame, unmeasured"
+    ),
+]
