@@ -16,8 +16,9 @@ from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import job_uri, read_work_units
+from povstorm_client.open_storage import open_storage
 from povstorm_client.running_flow import RunningFlow
-from povstorm_client.storage import FolderStorage, Storage, open_storage
+from povstorm_client.storage import FolderStorage, Storage
 from povstorm_client.terraform_outputs import TerraformOutputs, read_terraform_outputs
 from povstorm_client.tools import require_ffmpeg, require_povray
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from povstorm_client import layout
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import InputError, StorageError
-from povstorm_client.storage import Storage, open_storage
+from povstorm_client.open_storage import open_storage
+from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
 if TYPE_CHECKING:
@@ -66,11 +67,12 @@ def check_job_id(job_id: str) -> None:
 
 
 def write_manifest(storage: Storage, manifest: JobManifest, units: list[WorkUnit]) -> None:
-    """Store a job's work units, then its manifest."""
+    """Store a job's work units, then its manifest; StorageError if there is such a job already."""
     lines = "".join(json.dumps(unit.to_json()) + "\n" for unit in units)
     storage.write(layout.work_units(manifest.job_id), lines.encode())
     text = json.dumps(asdict(manifest), indent=2)
-    storage.write(layout.job_manifest(manifest.job_id), text.encode())
+    if not storage.create(layout.job_manifest(manifest.job_id), text.encode()):
+        raise StorageError(f"there is a job {manifest.job_id} in {storage.uri} already: try again")
 
 
 def read_manifest(storage: Storage, job_id: str) -> JobManifest:

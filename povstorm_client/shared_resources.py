@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from povstorm_client import layout
 from povstorm_client.errors import InputError
+from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage import Storage
-
-_CHUNK_BYTES = 1 << 20
 
 
 def files_below(path: Path, target: str = "") -> dict[str, Path]:
@@ -65,14 +65,38 @@ def tree_digest(files: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
 
 
-def upload_missing(storage: Storage, files: dict[str, Path]) -> dict[str, str]:
-    """Upload the contents that the storage lacks; returns path → SHA-256."""
-    digests = {path: sha256(local) for path, local in files.items()}
-    for path, local in files.items():
-        key = layout.blob(digests[path])
-        stored = storage.stat(key)
-        if stored is None or stored.size != local.stat().st_size:
-            storage.upload(key, local)
+def upload_missing(
+    storage: Storage,
+    files: dict[str, Path],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Upload the contents that the storage lacks; returns path → SHA-256.
+
+    on_progress is told the bytes that are uploaded so far, and those that have to be.
+    """
+    digests = dict(zip(files, in_parallel(sha256, files.values()), strict=True))
+    contents = {digests[path]: local for path, local in files.items()}
+    sizes = {digest: local.stat().st_size for digest, local in contents.items()}
+
+    def is_missing(digest: str) -> bool:
+        stored = storage.stat(layout.blob(digest))
+        return stored is None or stored.size != sizes[digest]
+
+    found = zip(contents, in_parallel(is_missing, contents), strict=True)
+    missing = [digest for digest, lacks in found if lacks]
+    total = sum(sizes[digest] for digest in missing)
+    done = dict.fromkeys(missing, 0)
+
+    def upload(digest: str) -> None:
+        def tell(taken: int) -> None:
+            done[digest] = max(done[digest], taken)
+            if on_progress is not None:
+                on_progress(sum(done.values()), total)
+
+        storage.upload(layout.blob(digest), contents[digest], tell)
+
+    for _ in in_parallel(upload, missing):
+        pass
     return digests
 
 
@@ -83,7 +107,11 @@ def stage(storage: Storage, files: dict[str, str]) -> str:
     """
     prefix = layout.shared(tree_digest(files))
     present = {stored.key for stored in storage.list(prefix)}
-    for path, digest in files.items():
-        if f"{prefix}/{path}" not in present:
-            storage.copy(layout.blob(digest), f"{prefix}/{path}")
+    missing = [path for path in files if f"{prefix}/{path}" not in present]
+
+    def copy(path: str) -> None:
+        storage.copy(layout.blob(files[path]), f"{prefix}/{path}")
+
+    for _ in in_parallel(copy, missing):
+        pass
     return prefix

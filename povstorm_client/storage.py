@@ -1,6 +1,6 @@
 """Storage: where jobs, shared resources and results live, as a folder or (by uri) elsewhere.
 
-Every room reads and writes through this protocol; only the choice in open_storage knows which.
+Every room reads and writes through this protocol; only the choice in open_storage.py knows which.
 """
 
 from __future__ import annotations
@@ -9,20 +9,16 @@ import base64
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import Protocol
 
 import google_crc32c
 
-from povstorm_client.errors import InputError, StorageError
+from povstorm_client.errors import StorageError
 from povstorm_client.paths import check_workspace_path
-
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
 
 _CHUNK_BYTES = 1 << 20
 # A file of this prefix is an object that is being written.
@@ -55,8 +51,14 @@ class Storage(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Create or replace an object."""
 
-    def upload(self, key: str, path: Path) -> str:
-        """Create or replace an object from a file; returns its crc32c (base64, as GCS gives it)."""
+    def create(self, key: str, data: bytes) -> bool:
+        """Create an object; False, and nothing is changed, if there is one already."""
+
+    def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
+        """Create or replace an object from a file; returns its crc32c (base64, as GCS gives it).
+
+        on_progress is told the bytes that were taken so far, of a large file several times.
+        """
 
     def download(self, key: str, path: Path) -> None:
         """Copy an object into a local file."""
@@ -73,8 +75,11 @@ class Storage(Protocol):
     def delete(self, prefix: str) -> None:
         """Delete the object, or all objects under the prefix; nothing is an answer too."""
 
-    def mount(self, prefix: str, link: Path) -> None:
-        """Make the objects under the prefix readable as files below ``link``."""
+    def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
+        """Make the objects under the prefix readable as files below ``link``.
+
+        keep: they never change, so what was fetched once serves further mounts too.
+        """
 
 
 class FolderStorage:
@@ -118,9 +123,27 @@ class FolderStorage:
         with self._complete_or_absent(key) as partial:
             partial.write_bytes(data)
 
-    def upload(self, key: str, path: Path) -> str:
+    def create(self, key: str, data: bytes) -> bool:
+        target = self.path(key)
+        partial = target.with_name(f"{_PARTIAL}{secrets.token_hex(8)}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(data)
+            try:
+                os.link(partial, target)
+            finally:
+                partial.unlink()
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _storage_error("write", key, self.uri, error) from error
+        return True
+
+    def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
         with self._complete_or_absent(key) as partial:
             shutil.copyfile(path, partial)
+            if on_progress is not None:
+                on_progress(partial.stat().st_size)
             return crc32c(partial)
 
     def download(self, key: str, path: Path) -> None:
@@ -134,8 +157,8 @@ class FolderStorage:
         with self._complete_or_absent(target) as partial:
             try:
                 os.link(self.path(source), partial)
-            except FileNotFoundError:
-                raise
+            except FileNotFoundError as error:
+                raise _storage_error("copy", source, self.uri, error) from error
             except OSError:  # another file system, or one without hard links
                 shutil.copyfile(self.path(source), partial)
 
@@ -177,7 +200,7 @@ class FolderStorage:
         except OSError as error:
             raise _storage_error("delete", prefix, self.uri, error) from error
 
-    def mount(self, prefix: str, link: Path) -> None:
+    def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
         folder = self.path(prefix)
         folder.mkdir(parents=True, exist_ok=True)
         link.symlink_to(folder, target_is_directory=True)
@@ -197,14 +220,6 @@ class FolderStorage:
                 raise
         except OSError as error:
             raise _storage_error("write", key, self.uri, error) from error
-
-
-def open_storage(uri: str, credentials: Credentials | None = None) -> Storage:
-    """The storage at a ``file:///folder`` uri; raises InputError for other schemes."""
-    parts = urlsplit(uri)
-    if parts.scheme == "file" and not parts.netloc:
-        return FolderStorage(Path(unquote(parts.path)))
-    raise InputError(f"no storage is known for {uri!r}: give file:///FOLDER")
 
 
 def crc32c(path: Path) -> str:

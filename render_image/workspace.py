@@ -36,7 +36,7 @@ def make_workspace(unit: WorkUnit, storage: Storage) -> Iterator[Workspace]:
         workspace.home.mkdir()
         workspace.output.mkdir(parents=True)
         if unit.shared_resource_gcs_prefix:
-            storage.mount(unit.shared_resource_gcs_prefix, folder / "shared")
+            storage.mount(unit.shared_resource_gcs_prefix, folder / "shared", keep=True)
         for path, content in unit.inline_files().items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)

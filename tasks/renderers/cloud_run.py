@@ -207,7 +207,7 @@ class CloudRunRenderer:
                 return
             self._sample = None
         frames = [frame for frame in self._pending.values() if not frame.result.done()]
-        sampling = self._planner.cpu_seconds is None
+        sampling = self._planner.needs_sample
         if sampling:
             frames = spread(frames, SAMPLE_FRAMES)
         started: list[Wave] = []

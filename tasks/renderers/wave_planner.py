@@ -27,6 +27,9 @@ _RETRY_SHARE = 0.1
 # A frame that was lost with its container so often is rendered in a container of its own.
 _LOST_TOGETHER = 2
 
+# What a frame is said to take where that is not known and changes nothing but the prediction.
+_UNKNOWN_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -51,6 +54,15 @@ class WavePlanner:
     def measured(self) -> Estimate:
         """What the frames of this run took."""
         return self._measured
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether a few frames should be measured before the others are planned.
+
+        The fastest plan is the same for all scenes: every task that can run at once.
+        """
+        asks_for_time = self._fleet.lean != "fastest" or self._fleet.max_usd is not None
+        return self.cpu_seconds is None and asks_for_time
 
     @property
     def cpu_seconds(self) -> float | None:
@@ -104,7 +116,7 @@ class WavePlanner:
     def plan(self, frames: int, kind: Kind, *, used_tasks: int) -> WavePlan:
         """How to render so many frames, while so many tasks of that size are at work."""
         job = self._fleet.jobs[kind.size]
-        if kind.isolated or self.cpu_seconds is None:
+        if kind.isolated or self.needs_sample:
             tasks = frames if kind.isolated else math.ceil(frames / _SAMPLE_FRAMES_PER_TASK)
             seconds = limits.STARTUP_SECONDS + (self.cpu_seconds or 0.0)
             billed = tasks * max(limits.LEAST_BILLED_SECONDS, seconds)
@@ -112,7 +124,7 @@ class WavePlanner:
             return WavePlan(job, frames, tasks, seconds, cost)
         return plan_wave(
             frames,
-            self.cpu_seconds,
+            self.cpu_seconds or _UNKNOWN_SECONDS,
             job=job,
             lean=self._fleet.lean,
             slots=max(job.parallelism - used_tasks, math.ceil(job.parallelism * _RETRY_SHARE)),

@@ -9,7 +9,8 @@ import google_crc32c
 import pytest
 
 from povstorm_client import InputError, StorageError
-from povstorm_client.storage import FolderStorage, open_storage
+from povstorm_client.open_storage import open_storage
+from povstorm_client.storage import FolderStorage
 
 
 def test_what_is_written_is_read_listed_and_deleted(storage: FolderStorage):

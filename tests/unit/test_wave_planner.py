@@ -49,6 +49,15 @@ def test_frames_of_an_unknown_scene_are_sampled():
     assert plan.tasks == SAMPLE_FRAMES / 4
 
 
+def test_the_fastest_plan_needs_no_sample_but_a_budget_does():
+    fast = replace(FLEET, lean="fastest")
+    planner = WavePlanner(fast, Estimate())
+
+    assert not planner.needs_sample
+    assert planner.plan(1000, Kind(0, False), used_tasks=0).tasks == 100
+    assert WavePlanner(replace(fast, max_usd=1.0), Estimate()).needs_sample
+
+
 def test_what_was_measured_counts_more_than_what_was_told_or_known():
     known = Estimate(frames=10, total_cpu_seconds=10.0)
     planner = WavePlanner(replace(FLEET, seconds_per_frame=5.0), known)

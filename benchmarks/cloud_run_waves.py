@@ -1,0 +1,151 @@
+"""Frames on Cloud Run: one execution a frame, and povstorm's waves, on a virtual clock.
+
+Prints, side by side, how many vCPU-seconds are billed for each that renders, and how long the job
+takes against the least that is possible. The real dispatcher and planner run; Cloud Run is
+simulated with its documented limits. Aim: 1.10 billed (cheapest), 1.25 of the time (fastest).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.simulated_cloud_run import RUN_CALLS_A_MINUTE, MemoryStorage, SimulatedCloudRun
+from benchmarks.virtual_time import run_in_virtual_time
+from povstorm_client import RenderSettings, WorkUnit, layout
+from povstorm_client.cloud_run import limits
+from povstorm_client.cloud_run.fleet import LEANS, CloudRunFleet
+from povstorm_client.errors import CloudError
+from povstorm_client.terraform_outputs import RenderJob
+from render_image.wave_share import WaveFrame, WaveShare, write_share
+from tasks.renderers.cloud_run import CloudRunRenderer
+
+JOB_ID = "benchmark-1"
+STARTUP_SECONDS = 10.0
+ROW = "{:34} {:>9} {:>10} {:>9} {:>10} {:>8} {:>9}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """makespan in seconds from the first call to the last stored frame; calls: to the Admin API."""
+
+    makespan: float
+    billed_seconds: float
+    calls: int
+
+
+def main() -> None:
+    """Print the table for frames of one length, and for frames that differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    even = dict.fromkeys(range(1, options.frames + 1), options.seconds)
+    generator = random.Random(7)  # noqa: S311 - no secret
+    uneven = {
+        frame: options.seconds * generator.lognormvariate(-0.125, 0.5)
+        for frame in range(1, options.frames + 1)
+    }
+    print(ROW.format("", "makespan", "to least", "billed s", "to render", "USD", "API calls"))
+    for parallelism in (100, 1000):
+        for name, seconds in (("even", even), ("uneven", uneven)):
+            print(
+                f"\n{options.frames} frames of {options.seconds:g} s ({name}), "
+                f"{parallelism} tasks at once"
+            )
+            _compare(seconds, parallelism)
+
+
+def _compare(seconds: dict[int, float], parallelism: int) -> None:
+    rendering = sum(seconds.values())
+    least = STARTUP_SECONDS + max(rendering / parallelism, *seconds.values())
+
+    def show(name: str, outcome: Outcome) -> None:
+        usd = limits.usd(outcome.billed_seconds, vcpus=1, memory_mib=1024)
+        print(
+            ROW.format(
+                name,
+                f"{outcome.makespan:.0f} s",
+                f"{outcome.makespan / least:.2f}",
+                f"{outcome.billed_seconds:.0f}",
+                f"{outcome.billed_seconds / rendering:.2f}",
+                f"{usd:.3f}",
+                outcome.calls,
+            )
+        )
+
+    show("one execution a frame", _run(seconds, parallelism, _one_execution_a_frame))
+    for lean in LEANS:
+        for known in (True, False):
+            told = rendering / len(seconds) if known else None
+            fleet = _fleet(parallelism, lean, told)
+            source = "known" if known else "unknown"
+            show(
+                f"povstorm {lean}, {source} scene",
+                _run(seconds, parallelism, lambda *world, fleet=fleet: _waves(*world, fleet)),
+            )
+
+
+def _run(seconds: dict[int, float], parallelism: int, way: Callable[..., object]) -> Outcome:
+    async def work() -> Outcome:
+        storage = MemoryStorage()
+        cloud = SimulatedCloudRun(
+            storage,
+            parallelism=parallelism,
+            startup_seconds=STARTUP_SECONDS,
+            seconds_of=seconds.__getitem__,
+        )
+        settings = RenderSettings("scene.pov", 320, 240, final_frame=len(seconds))
+        units = [
+            WorkUnit(settings, frame).assigned(
+                job_id=JOB_ID, shared_prefix="", offload_prefix=layout.output(JOB_ID)
+            )
+            for frame in seconds
+        ]
+        await way(cloud, storage, units)
+        makespan = max(entry.changed for entry in storage.list(layout.results(JOB_ID)))
+        while any(task.get_name() == "cloud-task" for task in asyncio.all_tasks()):
+            await asyncio.sleep(1)
+        return Outcome(makespan, cloud.billed_seconds, cloud.calls)
+
+    return run_in_virtual_time(work())[0]
+
+
+async def _one_execution_a_frame(
+    cloud: SimulatedCloudRun, storage: MemoryStorage, units: list[WorkUnit]
+) -> None:
+    """As fast as the quota of run calls allows."""
+    for number, unit in enumerate(units):
+        wave = layout.wave(JOB_ID, f"w{number}")
+        write_share(storage, wave, 0, WaveShare((WaveFrame(unit, 1, True, 0.0),), None))
+        while True:
+            try:
+                cloud.run("job", wave_uri=f"{storage.uri}/{wave}", tasks=1)
+                break
+            except CloudError:
+                await asyncio.sleep(60 / RUN_CALLS_A_MINUTE)
+    while sum(1 for _ in storage.list(layout.results(JOB_ID))) < len(units):
+        await asyncio.sleep(1)
+
+
+async def _waves(
+    cloud: SimulatedCloudRun, storage: MemoryStorage, units: list[WorkUnit], fleet: CloudRunFleet
+) -> None:
+    async with CloudRunRenderer(storage, JOB_ID, fleet, cloud) as renderer:
+        await asyncio.gather(
+            *(renderer.render(unit, attempt=1, final_attempt=False) for unit in units)
+        )
+
+
+def _fleet(parallelism: int, lean: str, seconds_per_frame: float | None) -> CloudRunFleet:
+    job = RenderJob("render", 1, 1024, parallelism, 0, 3600)
+    return CloudRunFleet("project", "region", (job,), lean, None, seconds_per_frame)
+
+
+if __name__ == "__main__":
+    main()

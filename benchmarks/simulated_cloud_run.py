@@ -1,0 +1,248 @@
+"""Cloud Run jobs on a virtual clock, with the limits that Google documents, and a storage beside.
+
+benchmarks/cloud_run_waves.py runs the real dispatcher against it. Nothing is rendered: a frame
+takes the seconds that it is said to take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from povstorm_client import layout
+from povstorm_client.cloud_run import limits
+from povstorm_client.cloud_run.api import ExecutionState, TaskState
+from povstorm_client.errors import CloudError, StorageError
+from povstorm_client.frame_result import FrameResult, FrameStatistics
+from povstorm_client.storage import StoredObject
+from render_image.render_unit import store_result
+from render_image.wave_share import WaveFrame, WaveShare
+
+# https://cloud.google.com/run/quotas: 60 to 180 a minute, by region; here the least.
+RUN_CALLS_A_MINUTE = 60
+
+
+class MemoryStorage:
+    """Objects in memory, with the times of the virtual clock."""
+
+    uri = "memory:"
+    poll_seconds = 2.0
+
+    def __init__(self) -> None:
+        self._objects: dict[str, tuple[bytes, float]] = {}
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes."""
+        if key not in self._objects:
+            raise StorageError(f"{key} is not there")
+        return self._objects[key][0]
+
+    def write(self, key: str, data: bytes) -> None:
+        """Create or replace an object."""
+        self._objects[key] = (data, asyncio.get_running_loop().time())
+
+    def stat(self, key: str) -> StoredObject | None:
+        """What is known of the object."""
+        if key not in self._objects:
+            return None
+        data, changed = self._objects[key]
+        return StoredObject(key, len(data), changed)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects under the prefix."""
+        for key, (data, changed) in self._objects.items():
+            if key.startswith(f"{prefix}/"):
+                yield StoredObject(key, len(data), changed)
+
+    def upload(self, key: str, path: Path) -> str:
+        raise NotImplementedError
+
+    def download(self, key: str, path: Path) -> None:
+        raise NotImplementedError
+
+    def copy(self, source: str, target: str) -> None:
+        raise NotImplementedError
+
+    def delete(self, prefix: str) -> None:
+        raise NotImplementedError
+
+    def mount(self, prefix: str, link: Path) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class _Task:
+    index: int
+    started: float | None = None
+    completed: float | None = None
+
+
+@dataclass
+class _Execution:
+    name: str
+    wave_uri: str
+    created: float
+    tasks: list[_Task] = field(default_factory=list)
+
+
+class SimulatedCloudRun:
+    """CloudRunApi without Google: at most so many tasks at once, each with a start-up time.
+
+    seconds_of: CPU seconds by frame number. A task of one vCPU renders frame after frame, which
+    takes as long as several at once.
+    """
+
+    def __init__(
+        self,
+        storage: MemoryStorage,
+        *,
+        parallelism: int,
+        startup_seconds: float,
+        seconds_of: Callable[[int], float],
+        seed: int = 1,
+    ) -> None:
+        self._storage = storage
+        self._slots = asyncio.Semaphore(parallelism)
+        self._startup = startup_seconds
+        self._seconds_of = seconds_of
+        self._random = random.Random(seed)  # noqa: S311 - no secret
+        self._executions: dict[str, _Execution] = {}
+        self._run_calls: deque[float] = deque()
+        self._working: set[asyncio.Task[None]] = set()
+        self.calls = 0
+
+    @property
+    def billed_seconds(self) -> float:
+        """Of all tasks that started, each at least a minute."""
+        return sum(
+            max(limits.LEAST_BILLED_SECONDS, (task.completed or 0.0) - task.started)
+            for execution in self._executions.values()
+            for task in execution.tasks
+            if task.started is not None
+        )
+
+    def image(self, job: str) -> str:
+        """Some image."""
+        self.calls += 1
+        return "render:1"
+
+    def missing_permissions(self, job: str) -> list[str]:
+        """None."""
+        return []
+
+    def run(self, job: str, *, wave_uri: str, tasks: int) -> str:
+        """Start an execution, within the quotas."""
+        self.calls += 1
+        now = asyncio.get_running_loop().time()
+        while self._run_calls and self._run_calls[0] <= now - 60:
+            self._run_calls.popleft()
+        if len(self._run_calls) >= RUN_CALLS_A_MINUTE:
+            raise CloudError("quota of run calls a minute", "quota")
+        running = sum(self._completed(each) is None for each in self._executions.values())
+        if running >= limits.MOST_RUNNING_EXECUTIONS:
+            raise CloudError("quota of running executions", "quota")
+        if tasks > limits.MOST_TASKS_PER_EXECUTION:
+            raise CloudError("too many tasks", "refused")
+        self._run_calls.append(now)
+        name = f"{job}/executions/e{len(self._executions) + 1}"
+        execution = _Execution(name, wave_uri, now, [_Task(index) for index in range(tasks)])
+        self._executions[name] = execution
+        for task in execution.tasks:
+            working = asyncio.get_running_loop().create_task(
+                self._work(execution, task), name="cloud-task"
+            )
+            self._working.add(working)
+            working.add_done_callback(self._working.discard)
+        return name
+
+    def execution(self, name: str) -> ExecutionState:
+        """One execution."""
+        self.calls += 1
+        execution = self._executions[name]
+        done = sum(task.completed is not None for task in execution.tasks)
+        return ExecutionState(
+            name=name,
+            wave_uri=execution.wave_uri,
+            task_count=len(execution.tasks),
+            running=len(execution.tasks) - done,
+            succeeded=done,
+            failed=0,
+            cancelled=0,
+            retried=0,
+            created=execution.created,
+            completed=self._completed(execution),
+            message="",
+        )
+
+    def executions(self, job: str, most: int = 200) -> list[ExecutionState]:
+        """None of an earlier run."""
+        self.calls += 1
+        return []
+
+    def tasks(self, execution: str) -> list[TaskState]:
+        """All tasks of an execution."""
+        self.calls += 1
+        return [
+            TaskState(
+                index=task.index,
+                outcome="running" if task.completed is None else "succeeded",
+                exit_code=0,
+                message="",
+                started=task.started,
+                completed=task.completed,
+            )
+            for task in self._executions[execution].tasks
+        ]
+
+    def cancel(self, execution: str) -> None:
+        """Nothing here is cancelled."""
+        raise NotImplementedError
+
+    def _completed(self, execution: _Execution) -> float | None:
+        times = [task.completed for task in execution.tasks]
+        return max(time for time in times if time) if all(times) else None
+
+    async def _work(self, execution: _Execution, task: _Task) -> None:
+        loop = asyncio.get_running_loop()
+        async with self._slots:
+            task.started = loop.time()
+            await asyncio.sleep(self._startup * self._random.uniform(0.8, 1.2))
+            wave = execution.wave_uri.removeprefix(f"{self._storage.uri}/")
+            share = self._storage.read(layout.wave_share(wave, task.index))
+            for frame in WaveShare.from_json(json.loads(share)).frames:
+                started = loop.time()
+                seconds = self._seconds_of(frame.unit.frame)
+                await asyncio.sleep(seconds)
+                store_result(
+                    self._storage, _rendered(frame, seconds, started, f"task-{task.index}")
+                )
+            task.completed = loop.time()
+
+
+def _rendered(frame: WaveFrame, seconds: float, started: float, host: str) -> FrameResult:
+    unit = frame.unit
+    return FrameResult(
+        work_unit_id=unit.work_unit_id,
+        job_id=unit.job_id,
+        frame=unit.frame,
+        state="rendered",
+        attempt=frame.attempt,
+        host=host,
+        started=started,
+        ended=started + seconds,
+        statistics=FrameStatistics(
+            *[0.0] * 5,
+            cpu_seconds=seconds,
+            wall_seconds=seconds,
+            peak_memory_bytes=64 * 2**20,
+            pixels=1,
+            rays=None,
+            samples=None,
+            image_bytes=1,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Google Cloud Storage for tests: the real fake-gcs-server, started as a process."""

@@ -1,0 +1,205 @@
+"""What every storage does, in a folder and in a bucket on a real GCS server."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import shared_resources
+from povstorm_client.errors import InputError, StorageError
+from povstorm_client.gcs_storage import GcsStorage
+from povstorm_client.open_storage import open_storage
+from povstorm_client.storage import FolderStorage, Storage, crc32c
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return FolderStorage(tmp_path / "storage")
+    return request.getfixturevalue("gcs_storage")
+
+
+def keys(storage: Storage, prefix: str) -> list[str]:
+    return sorted(entry.key for entry in storage.list(prefix))
+
+
+def test_its_uri_opens_it_again(storage: Storage):
+    storage.write("a/b.txt", b"content")
+
+    assert open_storage(storage.uri).read("a/b.txt") == b"content"
+
+
+def test_what_is_written_is_read_and_replaced(storage: Storage):
+    storage.write("jobs/a/state.json", b"one")
+    storage.write("jobs/a/state.json", b"two")
+
+    assert storage.read("jobs/a/state.json") == b"two"
+
+
+def test_an_object_is_created_once(storage: Storage):
+    assert storage.create("jobs/a/job.json", b"first")
+    assert not storage.create("jobs/a/job.json", b"second")
+
+    assert storage.read("jobs/a/job.json") == b"first"
+    assert keys(storage, "jobs") == ["jobs/a/job.json"]
+
+
+def test_what_is_missing_is_named(storage: Storage, tmp_path: Path):
+    for look in (
+        lambda: storage.read("a/missing.txt"),
+        lambda: storage.download("a/missing.txt", tmp_path / "here"),
+        lambda: storage.copy("a/missing.txt", "b"),
+    ):
+        with pytest.raises(StorageError, match=r"missing\.txt"):
+            look()
+    assert storage.stat("a/missing.txt") is None
+    assert list(storage.list("a")) == []
+    assert [path.name for path in tmp_path.iterdir() if path.name != "storage"] == []
+
+
+def test_files_go_up_and_come_down_with_their_checksum(storage: Storage, tmp_path: Path):
+    source = tmp_path / "frame.png"
+    source.write_bytes(secrets.token_bytes(100_000))
+
+    assert storage.upload("out/frame.png", source) == crc32c(source)
+    storage.download("out/frame.png", tmp_path / "again.png")
+
+    assert (tmp_path / "again.png").read_bytes() == source.read_bytes()
+
+
+def test_a_large_file_tells_how_far_it_is(storage: Storage, tmp_path: Path):
+    source = tmp_path / "large.bin"
+    source.write_bytes(secrets.token_bytes(20 * 2**20))
+    told: list[int] = []
+
+    assert storage.upload("blobs/large", source, told.append) == crc32c(source)
+
+    assert told[-1] == source.stat().st_size
+    storage.download("blobs/large", tmp_path / "again.bin")
+    assert crc32c(tmp_path / "again.bin") == crc32c(source)
+
+
+def test_an_empty_object_is_an_object(storage: Storage, tmp_path: Path):
+    (tmp_path / "empty").write_bytes(b"")
+    storage.upload("a/empty", tmp_path / "empty")
+
+    assert storage.read("a/empty") == b""
+    assert storage.stat("a/empty").size == 0
+
+
+def test_stat_and_list_agree_and_tell_a_change(storage: Storage):
+    storage.write("a/x", b"12345")
+    before = storage.stat("a/x")
+    time.sleep(0.02)
+    storage.write("a/x", b"54321")
+    after = storage.stat("a/x")
+
+    assert before.size == after.size == 5
+    assert after.changed > before.changed
+    assert list(storage.list("a")) == [after]
+
+
+def test_a_prefix_is_a_folder_and_no_beginning_of_a_name(storage: Storage):
+    for key in ("job/a", "job/b/c", "jobs/d", "job"[:2] + "e"):
+        storage.write(key, b"")
+
+    assert keys(storage, "job") == ["job/a", "job/b/c"]
+    storage.delete("job")
+    assert keys(storage, "job") == []
+    assert keys(storage, "jobs") == ["jobs/d"]
+
+
+def test_deleting_takes_an_object_a_prefix_or_nothing(storage: Storage):
+    storage.write("a/one", b"")
+    storage.write("a/two", b"")
+    storage.delete("a/one")
+    assert keys(storage, "a") == ["a/two"]
+
+    storage.delete("a/one")
+    storage.delete("nothing/here")
+    assert keys(storage, "a") == ["a/two"]
+
+
+def test_a_copy_is_an_object_of_its_own(storage: Storage):
+    storage.write("blobs/x", b"content")
+    storage.copy("blobs/x", "shared/t/scene.pov")
+    storage.write("blobs/x", b"changed")
+
+    assert storage.read("shared/t/scene.pov") == b"content"
+
+
+def test_a_mounted_tree_has_its_folders(storage: Storage, tmp_path: Path):
+    storage.write("shared/t/scene.pov", b"scene")
+    storage.write("shared/t/maps/wood.png", b"wood")
+    (tmp_path / "w1").mkdir()
+    (tmp_path / "w2").mkdir()
+
+    for keep, workspace in ((True, "w1"), (True, "w2"), (False, "out")):
+        link = tmp_path / workspace if workspace == "out" else tmp_path / workspace / "shared"
+        storage.mount("shared/t", link, keep=keep)
+        assert (link / "scene.pov").read_bytes() == b"scene"
+        assert (link / "maps" / "wood.png").read_bytes() == b"wood"
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/../b", "../x", "a//b", "a/./b"])
+def test_keys_that_lead_elsewhere_are_refused(storage: Storage, key: str):
+    for call in (storage.read, storage.stat, lambda key: storage.write(key, b"")):
+        with pytest.raises(InputError):
+            call(key)
+
+
+@pytest.mark.parametrize("key", ["a b/c d.png", "ä/ö.png", "a#1/50%.txt", "a?b/c&d=e", "x+y/[z]*"])
+def test_names_may_have_any_characters(storage: Storage, key: str):
+    storage.write(key, b"here")
+
+    assert storage.read(key) == b"here"
+    assert storage.stat(key).key == key
+    assert keys(storage, key.split("/", maxsplit=1)[0]) == [key]
+    storage.copy(key, "other/copy")
+    assert storage.read("other/copy") == b"here"
+
+
+def test_only_missing_contents_are_uploaded(storage: Storage, tmp_path: Path):
+    files = {}
+    for name in ("a.inc", "b.inc", "maps/c.png"):
+        files[name] = tmp_path / Path(name).name
+        files[name].write_bytes(secrets.token_bytes(1000))
+    files["same-as-a.inc"] = files["a.inc"]
+    told: list[tuple[int, int]] = []
+
+    digests = shared_resources.upload_missing(storage, files, lambda *tell: told.append(tell))
+    assert told[-1] == (3000, 3000)
+    assert len(keys(storage, "blobs")) == 3
+
+    files["b.inc"].write_bytes(b"changed")
+    told.clear()
+    again = shared_resources.upload_missing(storage, files, lambda *tell: told.append(tell))
+    assert told == [(7, 7)]
+    assert {name for name in files if again[name] != digests[name]} == {"b.inc"}
+
+    prefix = shared_resources.stage(storage, digests)
+    assert keys(storage, prefix) == [f"{prefix}/{name}" for name in sorted(files)]
+    assert shared_resources.stage(storage, digests) == prefix
+
+
+def test_a_bucket_lists_more_than_a_page(gcs_storage: GcsStorage):
+    for _ in shared_resources.in_parallel(
+        lambda number: gcs_storage.write(f"many/{number:04d}", b""), range(1100)
+    ):
+        pass
+
+    assert len(keys(gcs_storage, "many")) == 1100
+    gcs_storage.delete("many")
+    assert keys(gcs_storage, "many") == []
+
+
+def test_a_bucket_that_is_not_there_is_named(gcs_storage: GcsStorage):
+    missing = GcsStorage("no-such-bucket-anywhere")
+
+    with pytest.raises(StorageError, match="no-such-bucket-anywhere"):
+        missing.write("a", b"")
+    with pytest.raises(StorageError, match="no-such-bucket-anywhere"):
+        list(missing.list("a"))
