@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 PROJECT = "test-project"
 ACCOUNT = "renderer@test-project.iam.gserviceaccount.com"
-TOKEN = "token-of-renderer"
+TOKEN = "token-of-renderer"  # noqa: S105 - it opens nothing
 
 _ROOT = "/computeMetadata/v1"
 _SERVICE_ACCOUNT = {"aliases": ["default"], "email": ACCOUNT, "scopes": ["cloud-platform"]}

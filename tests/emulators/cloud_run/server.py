@@ -1,0 +1,78 @@
+"""CloudRunServer: the stand-in as a process of its own, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.emulators.processes import free_port, wait_for_port
+
+ROOT = Path(__file__).parents[3]
+# The container's entrypoint, run by this Python instead of the image's.
+ENTRYPOINT = (sys.executable, "-P", "-m", "render_image.entrypoint")
+PROJECT, REGION = "test-project", "europe-west1"
+
+
+class CloudRunServer:
+    """A running server; CLOUD_RUN_EMULATOR_HOST is its ``rest_url``."""
+
+    def __init__(
+        self,
+        command: Sequence[str] = ENTRYPOINT,
+        environment: Mapping[str, str] | None = None,
+        **knobs: Any,
+    ) -> None:
+        self._ports = free_port(), free_port()
+        self.rest_url = f"http://127.0.0.1:{self._ports[0]}"
+        self.grpc_target = f"127.0.0.1:{self._ports[1]}"
+        self._arguments = [
+            *("--rest-port", str(self._ports[0]), "--grpc-port", str(self._ports[1])),
+            *("--command", shlex.join(command), "--knobs", json.dumps(knobs)),
+        ]
+        for name, value in (environment or {}).items():
+            self._arguments += ["--env", f"{name}={value}"]
+
+    def __enter__(self) -> CloudRunServer:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.emulators.cloud_run", *self._arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for port in self._ports:
+            wait_for_port(port, self._process)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+    def set_knobs(self, **knobs: Any) -> None:
+        """Change limits and faults from now on."""
+        requests.post(f"{self.rest_url}/standin/knobs", json=knobs, timeout=30).raise_for_status()
+
+    def statistics(self) -> dict[str, Any]:
+        """API calls by method, billed seconds."""
+        answer = requests.get(f"{self.rest_url}/standin/statistics", timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def create_job(self, name: str, *, memory: str = "512Mi", **template: Any) -> str:
+        """A render job, as terraform would make it; returns its full name."""
+        parent = f"projects/{PROJECT}/locations/{REGION}"
+        container = {
+            "image": "render:test",
+            "resources": {"limits": {"cpu": "1", "memory": memory}},
+        }
+        body = {"template": {"template": {"containers": [container], "maxRetries": 0, **template}}}
+        answer = requests.post(
+            f"{self.rest_url}/v2/{parent}/jobs", params={"jobId": name}, json=body, timeout=30
+        )
+        answer.raise_for_status()
+        return f"{parent}/jobs/{name}"
