@@ -192,6 +192,7 @@ class SimulatedCloudRun:
                 index=task.index,
                 outcome="running" if task.completed is None else "succeeded",
                 exit_code=0,
+                term_signal=0,
                 message="",
                 started=task.started,
                 completed=task.completed,

@@ -113,6 +113,7 @@ def check_deployment(deployment: str) -> Iterator[Check]:
     """The Prefect server answers, has the deployment, and its pool takes runs."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import WorkPool, WorkPoolStatus
+    from prefect.exceptions import ObjectNotFound
 
     def find_pool() -> WorkPool:
         with get_client(sync_client=True) as client:
@@ -126,6 +127,8 @@ def check_deployment(deployment: str) -> Iterator[Check]:
     def look() -> str:
         try:
             pools.append(find_pool())
+        except ObjectNotFound as error:
+            raise StorageError("the Prefect server has no such deployment, or no pool") from error
         # Prefect's client lets every error of its server and of the network through.
         except Exception as error:
             raise StorageError(f"{type(error).__name__}: {error}") from error

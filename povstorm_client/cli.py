@@ -71,7 +71,7 @@ def _povstorm(
 def main() -> None:
     """Entry point: errors are one message on stderr and exit code 1, Ctrl-C is 130."""
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False))
     except PovstormError as error:
         print(f"povstorm: {error}", file=sys.stderr)
         sys.exit(1)

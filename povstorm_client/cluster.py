@@ -18,6 +18,7 @@ from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import job_uri, read_work_units
 from povstorm_client.open_storage import open_storage
 from povstorm_client.running_flow import RunningFlow
+from povstorm_client.sandbox_mode import SandboxMode, announce_sandbox
 from povstorm_client.storage import FolderStorage, Storage
 from povstorm_client.terraform_outputs import TerraformOutputs, read_terraform_outputs
 from povstorm_client.tools import require_ffmpeg, require_povray
@@ -101,18 +102,24 @@ class Cluster:
         if video and self.deployment is None:
             require_ffmpeg()
 
-    def start(self, job_id: str) -> RunningFlow:
-        """Start the flow for a stored job: on the deployment, or as a process of this machine."""
+    def start(self, job_id: str, *, sandbox: SandboxMode = "auto") -> RunningFlow:
+        """Start the flow for a stored job: on the deployment, or as a process of this machine.
+
+        sandbox: whether scenes are contained that this machine renders; where they can't be, it
+        is a printed warning, or, if "required", a ToolError.
+        """
         storage = self.storage
         storage.delete(layout.cancel_request(job_id))
         uri = job_uri(storage, job_id)
         if self.deployment is not None:
             return DeployedFlow.start(self.deployment, uri, self.gcp_credentials)
+        if self.outputs is None:
+            announce_sandbox(sandbox)
         if isinstance(storage, FolderStorage):
             log = storage.path(layout.flow_log(job_id))
         else:
             log = _home() / layout.flow_log(job_id)
-        return FlowProcess(uri, self.gcp_credentials, log)
+        return FlowProcess(uri, self.gcp_credentials, log, sandbox=sandbox)
 
     def require_deployment(self) -> None:
         """Raise InputError unless flows of this cluster outlive this program."""

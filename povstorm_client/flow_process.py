@@ -12,6 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from povstorm_client import sandbox_mode
+from povstorm_client.sandbox_mode import SandboxMode
+
 _ENVIRONMENT_DEFAULTS = {
     # Prefect's embedded server would call home, and log an error where it cannot.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -26,7 +29,9 @@ _STOP_SECONDS = 30
 class FlowProcess:
     """A started flow. It stops by itself when this process ends, however that happens."""
 
-    def __init__(self, job_uri: str, gcp_credentials: str, log: Path) -> None:
+    def __init__(
+        self, job_uri: str, gcp_credentials: str, log: Path, *, sandbox: SandboxMode
+    ) -> None:
         # The flow's temporary files are removed from here, so that they go even if it is killed.
         self._temporary = tempfile.TemporaryDirectory(
             prefix="povstorm-", ignore_cleanup_errors=True
@@ -41,7 +46,12 @@ class FlowProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**_ENVIRONMENT_DEFAULTS, **os.environ, "TMPDIR": self._temporary.name},
+                env={
+                    **_ENVIRONMENT_DEFAULTS,
+                    **os.environ,
+                    "TMPDIR": self._temporary.name,
+                    sandbox_mode.VARIABLE: sandbox,
+                },
             )
         self._log = log
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import InputError, StorageError
+from povstorm_client.paths import check_workspace_path
 
 FrameState = Literal["rendered", "retrying", "failed"]
 
@@ -77,6 +78,10 @@ class FrameResult:
     def from_json(cls, data: dict[str, Any]) -> FrameResult:
         """The inverse of to_json; raises StorageError for what is not a FrameResult."""
         try:
+            for name in [data.get("image", ""), *data.get("extra_outputs", [])]:
+                if name:
+                    # Whoever saves the images writes files of these names.
+                    check_workspace_path(name, "an image")
             statistics = data.get("statistics")
             return cls(
                 **{
@@ -84,5 +89,5 @@ class FrameResult:
                     "statistics": FrameStatistics(**statistics) if statistics else None,
                 }
             )
-        except TypeError as error:
+        except (AttributeError, TypeError, InputError) as error:
             raise StorageError(f"a stored frame result is not readable: {error}") from error

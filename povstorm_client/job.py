@@ -19,8 +19,10 @@ from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, JobError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import (
+    STALL_SECONDS,
     JobManifest,
     check_job_id,
+    check_job_name,
     read_manifest,
     read_work_units,
     write_manifest,
@@ -29,6 +31,7 @@ from povstorm_client.job_state import JobState, read_state
 from povstorm_client.job_statistics import JobStatistics
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
+from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
 from povstorm_client.version import povstorm_version
 from povstorm_client.work_unit import WorkUnit
 
@@ -36,6 +39,8 @@ VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
 # A GIF's delays are whole hundredths of a second (GIF89a, section 23), and browsers show a delay
 # of less than two of them as ten.
 GIF_MOST_FPS = 50
+# What POV-Ray 3.7 needs for an almost empty scene, and some more.
+LEAST_MEMORY = 64 << 20
 _MOST_RETRIES = 10
 
 
@@ -45,7 +50,11 @@ class Job:
     name: becomes part of the job id. fps: frames a second, as a number or a fraction such as
     ``"24000/1001"``. video: the video's format by its ending, None for no video.
     allow_missing_frames: make the video although frames failed. retries: further attempts for a
-    frame whose failure can pass. frame_timeout: seconds for one frame, None for no limit.
+    frame whose failure can pass. frame_timeout: seconds for one frame, None for no limit;
+    stall_timeout: seconds without a further pixel (parsing makes none). frame_memory: bytes that
+    a frame may use on this machine, None for most of it. sandbox: whether scenes that this
+    machine renders are contained ("auto": where that works, "required", "off"); it is not stored
+    with the job.
 
     On Google Cloud, lean is what the plan prefers ("fastest", "balanced", "cheapest"), max_usd
     refuses to spend more, and seconds_per_frame is what a frame is expected to take of a CPU;
@@ -65,10 +74,14 @@ class Job:
         allow_missing_frames: bool = False,
         retries: int = 3,
         frame_timeout: float | None = None,
+        stall_timeout: float | None = STALL_SECONDS,
+        frame_memory: int | None = None,
+        sandbox: SandboxMode | None = None,
         lean: str = "balanced",
         max_usd: float | None = None,
         seconds_per_frame: float | None = None,
     ) -> None:
+        check_job_name(name)
         self.cluster = cluster
         self.name = name
         self.job_id = _generate_job_id(name)
@@ -85,6 +98,15 @@ class Job:
             raise InputError(f"retries is {retries}: 0 to {_MOST_RETRIES}")
         if frame_timeout is not None and frame_timeout <= 0:
             raise InputError(f"frame_timeout is {frame_timeout}: give seconds above 0, or None")
+        if stall_timeout is not None and stall_timeout <= 0:
+            raise InputError(f"stall_timeout is {stall_timeout}: give seconds above 0, or None")
+        if frame_memory is not None and frame_memory < LEAST_MEMORY:
+            raise InputError(
+                f"frame_memory is {frame_memory} bytes: POV-Ray needs {LEAST_MEMORY} to start"
+            )
+        self._stall_timeout = stall_timeout
+        self._frame_memory = frame_memory
+        self._sandbox = sandbox_mode_here() if sandbox is None else check_sandbox_mode(sandbox)
         self._allow_missing_frames = allow_missing_frames
         self._retries = retries
         self._frame_timeout = frame_timeout
@@ -94,7 +116,7 @@ class Job:
         self._manifest: JobManifest | None = None
 
     @classmethod
-    def open(cls, cluster: Cluster, job_id: str) -> Job:
+    def open(cls, cluster: Cluster, job_id: str, *, sandbox: SandboxMode | None = None) -> Job:
         """A stored job: to look at it, fetch from it, or run it again for what is missing.
 
         Raises InputError if the cluster has no such job.
@@ -108,6 +130,9 @@ class Job:
             allow_missing_frames=manifest.allow_missing_frames,
             retries=manifest.retries,
             frame_timeout=manifest.frame_timeout,
+            stall_timeout=manifest.stall_timeout,
+            frame_memory=manifest.frame_memory,
+            sandbox=sandbox,
         )
         job.job_id = job_id
         job._manifest = manifest
@@ -194,6 +219,8 @@ class Job:
             allow_missing_frames=self._allow_missing_frames,
             retries=self._retries,
             frame_timeout=self._frame_timeout,
+            stall_timeout=self._stall_timeout,
+            frame_memory=self._frame_memory,
             created=time.time(),
             created_by=_user(),
             version=povstorm_version(),
@@ -215,7 +242,7 @@ class Job:
         self.cluster.require_tools(video=self.video is not None)
         self.submit()
         before = self.state()
-        flow = self.cluster.start(self.job_id)
+        flow = self.cluster.start(self.job_id, sandbox=self._sandbox)
         try:
             with progress_bar(self.name, len(self._units), visible=show_progress) as show:
                 while True:

@@ -15,12 +15,16 @@ from povstorm_client import layout
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import InputError, StorageError
 from povstorm_client.open_storage import open_storage
+from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
+# Long enough for the parsing of any scene that is meant to end.
+STALL_SECONDS = 3600.0
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 
@@ -33,6 +37,8 @@ class JobManifest:
     fps: frames a second as a fraction such as ``"24000/1001"``. video_ending: e.g. ``"mp4"``.
     retries: further attempts for a frame that fails in a way that can pass.
     frame_timeout: seconds after which a frame's POV-Ray process is stopped; None for no limit.
+    stall_timeout: the same for seconds without a further pixel. frame_memory: bytes that a frame
+    may use where the flow runs; None for most of the machine's.
     created: Unix seconds. version: povstorm's. cloud_run: where the frames are rendered on Cloud
     Run; None renders them where the flow runs.
     """
@@ -51,6 +57,8 @@ class JobManifest:
     created_by: str
     version: str
     cloud_run: CloudRunFleet | None = None
+    stall_timeout: float | None = STALL_SECONDS
+    frame_memory: int | None = None
 
     @property
     def frames_per_second(self) -> Fraction:
@@ -63,6 +71,15 @@ def check_job_id(job_id: str) -> None:
     if not _JOB_ID.fullmatch(job_id):
         raise InputError(
             f"job id {job_id!r} is not usable: lower-case letters, digits and '-', at most 100"
+        )
+
+
+def check_job_name(name: str) -> None:
+    """Raise InputError unless name can be part of a folder's name, as commands use it."""
+    if "/" in name or not name.isprintable():
+        raise InputError(
+            f"job name {name!r} cannot be part of a file name: give one without '/' and control "
+            "characters"
         )
 
 
@@ -84,24 +101,69 @@ def read_manifest(storage: Storage, job_id: str) -> JobManifest:
     try:
         data: dict[str, Any] = json.loads(storage.read(key))
         fleet = data.get("cloud_run")
-        return JobManifest(
+        manifest = JobManifest(
             **{
                 **data,
                 "frames": tuple(data["frames"]),
                 "cloud_run": CloudRunFleet.from_json(fleet) if fleet else None,
             }
         )
-    except (ValueError, TypeError, KeyError) as error:
+        _check_manifest(manifest, job_id)
+    except (
+        *(ValueError, TypeError, KeyError, AttributeError),
+        *(InputError, RecursionError, ZeroDivisionError),
+    ) as error:
         raise StorageError(f"{key} in {storage.uri} is not readable: {error!r}") from error
+    return manifest
+
+
+def _check_manifest(manifest: JobManifest, job_id: str) -> None:
+    """Raise InputError, TypeError or ValueError for what would lead out of the job."""
+    if manifest.job_id != job_id:
+        raise InputError(f"it is the manifest of {manifest.job_id!r}")
+    check_job_name(manifest.name)
+    if not re.fullmatch(r"[a-z0-9]{0,8}", manifest.video_ending):
+        raise InputError(f"{manifest.video_ending!r} is no video format")
+    for path, digest in manifest.shared_files.items():
+        check_workspace_path(path, "shared resource")
+        if not _DIGEST.fullmatch(digest):
+            raise InputError(f"shared resource {path!r} has no digest")
+    if not all(type(frame) is int for frame in manifest.frames):
+        raise InputError("its frames are not numbers")
+    if type(manifest.retries) is not int:
+        raise InputError(f"retries is {manifest.retries!r}, which is not a number")
+    for seconds in (manifest.frame_timeout, manifest.stall_timeout, manifest.frame_memory):
+        if seconds is not None and not seconds > 0:
+            raise InputError(f"a limit is {seconds!r}: it has to be above 0")
+    if not manifest.frames_per_second > 0:
+        raise InputError(f"fps is {manifest.fps!r}")
 
 
 def read_work_units(storage: Storage, job_id: str) -> list[WorkUnit]:
     """The job's work units, ascending by frame; cmd and id are rebuilt, not believed."""
-    lines = storage.read(layout.work_units(job_id)).decode().splitlines()
     try:
-        return [WorkUnit.from_json(json.loads(line)) for line in lines]
-    except ValueError as error:
+        lines = storage.read(layout.work_units(job_id)).decode().splitlines()
+        units = [WorkUnit.from_json(json.loads(line)) for line in lines]
+        for unit in units:
+            check_belongs(unit, job_id)
+    except (ValueError, InputError, RecursionError) as error:
         raise StorageError(f"the work units of job {job_id} are not readable: {error}") from error
+    return units
+
+
+def check_belongs(unit: WorkUnit, job_id: str) -> None:
+    """Raise InputError unless a unit reads and writes in its own job only.
+
+    The shared tree may be any: its digest tells nobody anything who does not know its content.
+    """
+    prefix = unit.shared_resource_gcs_prefix
+    digest = prefix.rpartition("/")[2]
+    if (
+        unit.job_id != job_id
+        or unit.offload_gcs_prefix != layout.output(job_id)
+        or (prefix and not (_DIGEST.fullmatch(digest) and prefix == layout.shared(digest)))
+    ):
+        raise InputError(f"{unit.name} names another job than {job_id}, or places of another job")
 
 
 def job_uri(storage: Storage, job_id: str) -> str:

@@ -16,10 +16,17 @@ from povstorm_client.paths import check_workspace_path
 # POV-Ray 3.7 keeps image dimensions in 32 bits; PNG encoders and memory give up long before.
 MAX_PIXELS_PER_SIDE = 65_535
 
+# POV-Ray 3.7 refuses more (+WT), and keeps frame numbers in 32 bits.
+MAX_THREADS = 512
+_MAX_FRAME = 2**31 - 1
+_WHOLE = ("width", "height", "quality", "initial_frame", "final_frame", "threads")
+_MAYBE_WHOLE = ("antialias_method", "antialias_depth")
+_REAL = ("initial_clock", "final_clock")
+_MAYBE_REAL = ("clock", "antialias", "antialias_gamma", "jitter")
 # Options that change the picture and nothing else: no files, no streams, no programs
 # (POV-Ray 3.7 reference, section 3.2 "Command-Line and INI-File Options").
 _ALLOWED_OPTIONS = tuple(
-    re.compile(pattern)
+    re.compile(pattern, re.ASCII)
     for pattern in (
         r"\+A[MR]?\d*\.?\d+|\+A|-A",
         r"[+-]J\d*\.?\d*",
@@ -88,6 +95,8 @@ class RenderSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        self._check_types()
+        self._check_numbers()
         for path, what in [
             (self.scene, "the scene"),
             *((path, "a library path") for path in self.library_paths),
@@ -113,18 +122,45 @@ class RenderSettings:
                 f"final frame {self.final_frame} is before initial frame {self.initial_frame}: "
                 "the animation has no frames; swap them"
             )
-        if self.threads < 1:
-            raise InputError(f"threads is {self.threads}: POV-Ray needs at least 1")
-        for name in ("initial_clock", "final_clock", "clock", "antialias", "jitter"):
-            number = getattr(self, name)
-            if number is not None and not math.isfinite(number):
-                raise InputError(f"{name} is {number}: it has to be a finite number")
+        if self.final_frame > _MAX_FRAME:
+            raise InputError(f"final frame is {self.final_frame}: POV-Ray counts to {_MAX_FRAME}")
+        if not 1 <= self.threads <= MAX_THREADS:
+            raise InputError(f"threads is {self.threads}: POV-Ray takes 1 to {MAX_THREADS}")
         for option in self.options:
             if not any(pattern.fullmatch(option) for pattern in _ALLOWED_OPTIONS):
                 raise InputError(
                     f"POV-Ray option {option!r} is not among those a frame may have "
                     "(only what changes the picture); remove it"
                 )
+
+    def _check_numbers(self) -> None:
+        for name, most in (("antialias_method", 3), ("antialias_depth", 9)):
+            if getattr(self, name) is not None and not 1 <= getattr(self, name) <= most:
+                raise InputError(f"{name} is {getattr(self, name)}: POV-Ray knows 1 to {most}")
+        for name in (*_REAL, *_MAYBE_REAL):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise InputError(f"{name} is {number}: it has to be a finite number")
+
+    def _check_types(self) -> None:
+        """Settings come from manifests too, and whatever is in them ends up in the command."""
+        for names, types, what in (
+            (("scene",), (str,), "a text"),
+            (("cyclic",), (bool,), "true or false"),
+            (("library_paths", "options"), (tuple,), "a list of texts"),
+            (_WHOLE, (int,), "a whole number"),
+            (_MAYBE_WHOLE, (int, type(None)), "a whole number"),
+            (_REAL, (int, float), "a number"),
+            (_MAYBE_REAL, (int, float, type(None)), "a number"),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                # To Python, True is the number 1.
+                if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+                    raise InputError(f"{name} is {value!r}, which is not {what}")
+        for name in ("library_paths", "options"):
+            if not all(isinstance(value, str) for value in getattr(self, name)):
+                raise InputError(f"{name} is {getattr(self, name)!r}, which is not a list of texts")
 
     @property
     def is_animation(self) -> bool:
@@ -198,12 +234,14 @@ class RenderSettings:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RenderSettings:
         """The inverse of to_json; raises InputError for what is not such data."""
+        if not isinstance(data, dict):
+            raise InputError(f"the render settings are not readable: {data!r:.60}")
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
         try:
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise InputError(f"the render settings are not readable: {error}") from error
 
 

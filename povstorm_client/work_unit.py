@@ -10,10 +10,11 @@ import binascii
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from povstorm_client.errors import InputError
-from povstorm_client.paths import check_inline_path
+from povstorm_client.paths import check_inline_path, check_workspace_path
 from povstorm_client.render_settings import RenderSettings
 
 # A frame's own data; what many frames share belongs into the job's shared resources.
@@ -41,6 +42,7 @@ class WorkUnit:
     job_id: str = ""
 
     def __post_init__(self) -> None:
+        self._check_types()
         first, last = self.settings.initial_frame, self.settings.final_frame
         if not first <= self.frame <= last:
             raise InputError(
@@ -50,7 +52,24 @@ class WorkUnit:
         total = 0
         for path, content in self.inline_resource.items():
             total += len(_decode(path, content))
+            for folder in PurePosixPath(path).parents:
+                if str(folder) in self.inline_resource:
+                    raise _both(str(folder), path, self.frame)
         self._check_inline_size(total)
+
+    def _check_types(self) -> None:
+        """Units come from manifests too."""
+        if not isinstance(self.frame, int) or isinstance(self.frame, bool):
+            raise InputError(f"frame is {self.frame!r}, which is not a whole number")
+        for name in ("shared_resource_gcs_prefix", "offload_gcs_prefix", "job_id"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise InputError(f"{name} is {value!r}, which is not a text")
+            if value:
+                check_workspace_path(value, name)
+        for path, content in self.inline_resource.items():
+            if not isinstance(path, str) or not isinstance(content, str):
+                raise InputError(f"inline resource {path!r} is not a text")
 
     def add_inline_resource(self, path: str, content: bytes | str) -> None:
         """Put a file into this frame's workspace; text is stored as UTF-8.
@@ -63,10 +82,7 @@ class WorkUnit:
             if taken == path:
                 raise InputError(f"inline resource {path!r} was added twice to frame {self.frame}")
             if taken.startswith(f"{path}/") or path.startswith(f"{taken}/"):
-                raise InputError(
-                    f"inline resources {taken!r} and {path!r} of frame {self.frame} cannot both "
-                    "exist: one is a folder of the other"
-                )
+                raise _both(taken, path, self.frame)
         data = content.encode() if isinstance(content, str) else content
         held = sum(len(text) // 4 * 3 for text in self.inline_resource.values())
         self._check_inline_size(held + len(data))
@@ -154,8 +170,15 @@ class WorkUnit:
                 offload_gcs_prefix=data["offload_gcs_prefix"],
                 job_id=data["job_id"],
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"a work unit of the manifest is not readable: {error!r}") from error
+
+
+def _both(one: str, other: str, frame: int) -> InputError:
+    return InputError(
+        f"inline resources {one!r} and {other!r} of frame {frame} cannot both exist: one is a "
+        "folder of the other"
+    )
 
 
 def _decode(path: str, text: str) -> bytes:

@@ -21,6 +21,7 @@ from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay, require_povray
 from povstorm_client.version import povstorm_version
 from render_image.cloud_log import CloudLog
+from render_image.limits import Limits
 from render_image.process_gate import ProcessGate
 from render_image.render_unit import render_unit
 from render_image.wave_share import WaveFrame, WaveShare, open_share
@@ -110,6 +111,8 @@ async def _render_frame(
             final_attempt=frame.final_attempt,
             queued_since=frame.queued_since,
             timeout=share.frame_timeout,
+            # The container's memory is the limit: running out of it gets the frame a larger one.
+            limits=Limits(memory_bytes=None, stall_seconds=share.stall_timeout),
         )
     except RenderError as error:
         log.write("ERROR", str(error), frame=unit.frame)

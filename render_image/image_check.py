@@ -56,11 +56,13 @@ def check_image(path: Path, width: int, height: int) -> None:
             f"POV-Ray ended without an error but wrote no {path.name}", retryable=False
         )
     try:
-        facts = inspect_png(path, decode=True)
+        facts = inspect_png(path)
+        if (facts.width, facts.height) != (width, height):
+            raise RenderError(
+                f"{path.name} is {facts.width}x{facts.height} pixels, not {width}x{height}",
+                retryable=False,
+            )
+        # Only now: a scene can write a file that says it is an image of any size.
+        inspect_png(path, decode=True)
     except ValueError as error:
         raise RenderError(f"{path.name} is not a whole image: {error}", retryable=True) from error
-    if (facts.width, facts.height) != (width, height):
-        raise RenderError(
-            f"{path.name} is {facts.width}x{facts.height} pixels, not {width}x{height}",
-            retryable=False,
-        )

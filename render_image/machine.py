@@ -6,6 +6,7 @@ show. ProcessGate asks here, and render_unit for the name.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import time
@@ -33,6 +34,14 @@ def available_memory(cgroup: Path = _CGROUP) -> int:
     # What was only read from files is given up when memory is needed.
     evictable = _statistic(cgroup / "memory.stat", "inactive_file")
     return min(free, int(limit) - int(_read(cgroup / "memory.current") or 0) + evictable)
+
+
+@functools.cache
+def total_memory(cgroup: Path = _CGROUP) -> int:
+    """Bytes that the machine, or the control group, has in all."""
+    total: int = psutil.virtual_memory().total
+    limit = _read(cgroup / "memory.max")
+    return min(total, int(limit)) if limit.isdecimal() else total
 
 
 def host_name() -> str:

@@ -6,20 +6,28 @@ Called by render_unit; needs no Prefect and no shell.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from povstorm_client.tools import die_with_parent
-from render_image.peak_memory import PeakMemory
+from render_image.limits import Limits
+from render_image.watch import Watch
 
 # One waiting thread per running process; renderers run far fewer processes than this at once.
 _WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="wait4")
+# How long a sandbox may take to follow the process in it that was killed; it takes milliseconds.
+_FOLLOW_SECONDS = 5.0
+# What shells and bubblewrap add to the number of the signal that ended a process.
+_SIGNALLED = 128
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,8 @@ class ProcessExit:
     """How a process ended.
 
     returncode: as in subprocess (negative: killed by that signal); cpu_seconds: user and system;
-    peak_memory_bytes: largest resident set; timed_out: stopped because its time was over.
+    peak_memory_bytes: largest resident set; timed_out: stopped because its time was over;
+    problem: why it was stopped for going beyond its limits, "" if it was not.
     """
 
     returncode: int
@@ -35,6 +44,7 @@ class ProcessExit:
     wall_seconds: float
     peak_memory_bytes: int
     timed_out: bool
+    problem: str = ""
 
 
 async def run_process(
@@ -44,54 +54,113 @@ async def run_process(
     environment: Mapping[str, str],
     log: Path,
     timeout: float | None,
+    limits: Limits | None = None,
+    folders: Iterable[Path] = (),
+    sandbox: Callable[[int], list[str]] | None = None,
 ) -> ProcessExit:
     """Run a program to its end; its standard output and error go to ``log``.
 
-    It is killed, with all that it started, when ``timeout`` seconds are over, when this coroutine
-    is cancelled, and (Linux) when this process dies.
+    It is killed, with all that it started, when ``timeout`` seconds are over, when it goes beyond
+    its limits (folders: those it writes to), when this coroutine is cancelled, and (Linux) when
+    this process dies. sandbox: what to put before the arguments, a program that runs them as the
+    only process in a namespace and reports its pid to a descriptor, as bubblewrap does.
     """
     started = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*die_with_parent(), *arguments],
-            cwd=cwd,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    ended = asyncio.get_running_loop().run_in_executor(_WAITERS, os.wait4, process.pid, 0)
-    memory = PeakMemory(process.pid)
-    sampling = asyncio.create_task(memory.sample())
-    timed_out = False
+    report, reported_to = _PidReport.open() if sandbox else (None, -1)
+    before = [*die_with_parent(), *(limits.arguments() if limits else ())]
     try:
-        _, status, usage = await asyncio.wait_for(asyncio.shield(ended), timeout)
-    except TimeoutError:
-        timed_out = True
-        _kill_group(process.pid)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*before, *(sandbox(reported_to) if sandbox else ()), *arguments],
+                cwd=cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(reported_to,) if sandbox else (),
+            )
+    finally:
+        if sandbox:
+            os.close(reported_to)
+    ended = asyncio.get_running_loop().run_in_executor(_WAITERS, os.wait4, process.pid, 0)
+    inner = report.pid if report else lambda: process.pid
+    watch = Watch(inner, limits=limits, log=log, folders=folders)
+    watching = asyncio.create_task(watch.run())
+    timed_out, problem = False, ""
+    try:
+        either: set[asyncio.Future[Any]] = {ended, watching}
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            timed_out = not watching.done()
+            await _kill(process.pid, report, ended)
+            problem = watching.result() if watching.done() and not timed_out else ""
         _, status, usage = await ended
-    except asyncio.CancelledError:
-        _kill_group(process.pid)
-        await ended
+    except BaseException:
+        if not ended.done():
+            await _kill(process.pid, report, ended)
         process.returncode = -signal.SIGKILL
         raise
     finally:
-        sampling.cancel()
+        watching.cancel()
+        if report:
+            report.close()
     # wait4 has reaped the process: tell Popen, which would otherwise look for it.
     process.returncode = os.waitstatus_to_exitcode(status)
+    returncode = process.returncode
+    if sandbox and returncode > _SIGNALLED:
+        returncode = _SIGNALLED - returncode
     return ProcessExit(
-        returncode=process.returncode,
+        returncode=returncode,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         wall_seconds=time.monotonic() - started,
-        peak_memory_bytes=memory.peak_bytes(usage.ru_maxrss),
+        peak_memory_bytes=watch.peak_bytes(usage.ru_maxrss),
         timed_out=timed_out,
+        problem=problem,
     )
 
 
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        # It ended by itself in this moment, which is all that was wanted.
-        return
+class _PidReport:
+    """The reading end of the pipe in which a sandbox tells the pid of the process in it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._text = b""
+        self._pid: int | None = None
+
+    @classmethod
+    def open(cls) -> tuple[_PidReport, int]:
+        """A report, and the descriptor that it is to be written to."""
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        return cls(reading), writing
+
+    def pid(self) -> int | None:
+        """The pid, None until it is reported."""
+        if self._pid is None:
+            with suppress(BlockingIOError):  # nothing new yet
+                self._text += os.read(self._descriptor, 4096)
+            with suppress(ValueError):  # not all of it yet
+                self._pid = int(json.loads(self._text)["child-pid"])
+        return self._pid
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+
+async def _kill(pid: int, report: _PidReport | None, ended: asyncio.Future[Any]) -> None:
+    """Kill a process with all that it started, and wait until it has ended.
+
+    The process in a sandbox goes first: its namespace goes with it, and the sandbox ends after
+    that. The other way round something could still be writing when all seems to have ended.
+    """
+    inner = report.pid() if report else None
+    if inner is not None:
+        with suppress(ProcessLookupError):  # it ended by itself in this moment
+            os.kill(inner, signal.SIGKILL)
+        await asyncio.wait({ended}, timeout=_FOLLOW_SECONDS)
+    if not ended.done():
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        await asyncio.wait({ended})

@@ -8,27 +8,35 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import RenderError
+from povstorm_client.errors import InputError, RenderError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
+from povstorm_client.paths import check_workspace_path
+from povstorm_client.sandbox_mode import SandboxMode
+from povstorm_client.scene.search import system_ini
 from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay
 from povstorm_client.work_unit import WorkUnit
 from render_image import povray_output
 from render_image.image_check import check_image
+from render_image.limits import Limits
 from render_image.machine import host_name
+from render_image.povray_conf import write_povray_conf
+from render_image.povray_failure import raise_for_exit
 from render_image.process import ProcessExit, run_process
+from render_image.sandbox import View, open_sandbox, povray_folders
+from render_image.watch import folder_problem, shorten_log
 from render_image.workspace import Workspace, make_workspace
 
-# POV-Ray's exit code for what it refuses: parse errors, missing files, bad options (measured).
-_REFUSED = 1
-# Refusals with exit code 1 that come from the machine and can pass, by POV-Ray's words.
-_PASSING = ("No space left", "Out of memory", "out of memory", "Cannot allocate", "bad_alloc")
 _STATE_FILE_ENDING = ".pov-state"
+# The names of the images themselves, which no frame may write for another.
+_IMAGE_NAME = re.compile(r"frame_\d+\.png")
 
 
 async def render_unit(
@@ -40,15 +48,19 @@ async def render_unit(
     final_attempt: bool = True,
     queued_since: float | None = None,
     timeout: float | None = None,
+    sandbox: SandboxMode = "auto",
+    limits: Limits | None = None,
 ) -> FrameResult:
     """Render a frame and store its image, its log and, last, its FrameResult.
 
     attempt counts from 1; final_attempt: whether a failure is stored as "failed" rather than
     "retrying". queued_since: Unix seconds since when the frame has been waiting; timeout: seconds
-    for POV-Ray.
+    for POV-Ray. sandbox: whether it runs in bubblewrap; limits: what it may use (the defaults of
+    Limits if None).
 
     Raises RenderError, after storing the failed FrameResult, when POV-Ray fails, the image is
-    not whole or the time is over. Raises StorageError when the storage fails.
+    not whole, the time is over or the frame goes beyond its limits. Raises StorageError when the
+    storage fails, ToolError when a sandbox is required and can't be had.
     """
     started = time.time()
     result = FrameResult(
@@ -63,14 +75,30 @@ async def render_unit(
         queue_seconds=max(0.0, started - queued_since) if queued_since is not None else 0.0,
         renderer_version=povray.version,
     )
-    with make_workspace(unit, storage) as workspace:
+    wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
+    limits = (limits or Limits()).for_image(unit.settings.width, unit.settings.height)
+    with make_workspace(unit, storage, link_shared=wall is None) as workspace:
+        view = wall.view if wall else _outside_view(workspace)
+        environment = _environment(view)
+        write_povray_conf(
+            workspace.home,
+            povray,
+            readable=[view.shared, *map(str, sorted(povray_folders()))],
+            writable=[view.workspace, view.temporary],
+        )
+        written_to = (workspace.folder, workspace.temporary)
         exited = await run_process(
             [str(povray.path), *unit.cmd[1:]],
             cwd=workspace.folder,
-            environment=_environment(workspace),
+            environment=environment,
             log=workspace.log,
             timeout=timeout,
+            limits=limits,
+            folders=written_to,
+            sandbox=partial(wall.arguments, workspace, environment) if wall else None,
         )
+        if not exited.problem:
+            exited = replace(exited, problem=folder_problem(written_to, limits))
         # Decoding and storing take long enough to hold up the other frames of this event loop.
         commit = asyncio.ensure_future(
             asyncio.to_thread(
@@ -81,6 +109,7 @@ async def render_unit(
                 exited,
                 result=result,
                 timeout=timeout,
+                limits=limits,
                 final_attempt=final_attempt,
             )
         )
@@ -100,15 +129,18 @@ def _commit(
     *,
     result: FrameResult,
     timeout: float | None,
+    limits: Limits,
     final_attempt: bool,
 ) -> FrameResult:
     """Check what POV-Ray left behind and store it: image and log first, the result last."""
+    shorten_log(workspace.log, limits)
     storage.upload(layout.log(unit.job_id, unit.work_unit_id), workspace.log)
     log = workspace.log.read_text(errors="replace")
     image = workspace.output / unit.image_name
     try:
-        _raise_for_exit(exited, log, timeout)
+        raise_for_exit(exited, log, timeout, limits)
         check_image(image, unit.settings.width, unit.settings.height)
+        outputs = _outputs(unit, workspace.output)
     except RenderError as error:
         log_tail = povray_output.tail(log)
         store_result(
@@ -124,7 +156,10 @@ def _commit(
         raise RenderError(
             f"frame {unit.frame}: {error}", retryable=error.retryable, log_tail=log_tail
         ) from error
-    checksums = _store_outputs(unit, workspace.output, storage)
+    checksums = {
+        name: storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
+        for name, path in outputs.items()
+    }
     rendered = replace(
         result,
         ended=time.time(),
@@ -146,41 +181,43 @@ def store_result(storage: Storage, result: FrameResult) -> None:
     storage.write(key, json.dumps(result.to_json()).encode())
 
 
-def _environment(workspace: Workspace) -> dict[str, str]:
+def _outside_view(workspace: Workspace) -> View:
+    """The folders as they are."""
+    shared = workspace.shared or workspace.folder / "shared"
+    return View(*map(str, (workspace.folder, shared, workspace.home, workspace.temporary)))
+
+
+def _environment(view: View) -> dict[str, str]:
     """Nothing of the user's: neither secrets nor an own povray.ini that would change pixels."""
-    return {
-        "HOME": str(workspace.home),
+    environment = {
+        "HOME": view.home,
         "PATH": os.environ.get("PATH", os.defpath),
         "LC_ALL": "C.UTF-8",
-        "TMPDIR": str(workspace.home),
+        "TMPDIR": view.temporary,
     }
+    # Named, the installation's settings come before a povray.ini in the workspace.
+    ini = system_ini()
+    return environment if ini is None else {**environment, "POVINI": str(ini)}
 
 
-def _raise_for_exit(exited: ProcessExit, log: str, timeout: float | None) -> None:
-    if exited.timed_out:
-        raise RenderError(
-            f"POV-Ray was stopped after {timeout:g} s: raise the job's frame_timeout",
-            retryable=True,
-        )
-    line = povray_output.failure_line(log)
-    if exited.returncode == _REFUSED:
-        passing = any(words in log for words in _PASSING)
-        raise RenderError(line or "POV-Ray exited with 1", retryable=passing)
-    if exited.returncode < 0:
-        raise RenderError(f"POV-Ray was killed by signal {-exited.returncode}", retryable=True)
-    if exited.returncode != 0:
-        raise RenderError(line or f"POV-Ray exited with {exited.returncode}", retryable=True)
-
-
-def _store_outputs(unit: WorkUnit, output: Path, storage: Storage) -> dict[str, str]:
-    """Store all that the frame wrote to ./output; returns name → crc32c."""
-    return {
-        path.relative_to(output).as_posix(): storage.upload(
-            f"{unit.offload_gcs_prefix}/{path.relative_to(output).as_posix()}", path
-        )
-        for path in sorted(output.rglob("*"))
-        if path.is_file() and not path.is_symlink() and path.suffix != _STATE_FILE_ENDING
-    }
+def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:
+    """What the frame wrote to ./output: name below it → file; RenderError for a bad name."""
+    found: dict[str, Path] = {}
+    for path in sorted(output.rglob("*")):
+        if not path.is_file() or path.is_symlink() or path.suffix == _STATE_FILE_ENDING:
+            continue
+        name = path.relative_to(output).as_posix()
+        try:
+            check_workspace_path(name, "the frame's output")
+        except InputError as error:
+            raise RenderError(str(error), retryable=False) from error
+        if _IMAGE_NAME.fullmatch(name) and name != unit.image_name:
+            raise RenderError(
+                f"the scene wrote output/{name}, which is another frame's image: rename it",
+                retryable=False,
+            )
+        found[name] = path
+    return found
 
 
 def _statistics(exited: ProcessExit, log: str, unit: WorkUnit, image_bytes: int) -> FrameStatistics:

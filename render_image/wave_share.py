@@ -12,7 +12,7 @@ from typing import Any
 
 from povstorm_client import layout
 from povstorm_client.errors import InputError
-from povstorm_client.job_manifest import open_job
+from povstorm_client.job_manifest import STALL_SECONDS, check_belongs, open_job
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
@@ -29,15 +29,20 @@ class WaveFrame:
 
 @dataclass(frozen=True)
 class WaveShare:
-    """Frames of one job; frame_timeout: seconds for POV-Ray, None for no limit."""
+    """Frames of one job, and seconds for POV-Ray; None for no limit.
+
+    frame_timeout: for all of a frame; stall_timeout: without a further pixel.
+    """
 
     frames: tuple[WaveFrame, ...]
     frame_timeout: float | None
+    stall_timeout: float | None = STALL_SECONDS
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
             "frame_timeout": self.frame_timeout,
+            "stall_timeout": self.stall_timeout,
             "frames": [{**vars(frame), "unit": frame.unit.to_json()} for frame in self.frames],
         }
 
@@ -51,6 +56,7 @@ class WaveShare:
                     for frame in data["frames"]
                 ),
                 frame_timeout=data["frame_timeout"],
+                stall_timeout=data.get("stall_timeout", STALL_SECONDS),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"the share of a wave is not readable: {error!r}") from error
@@ -76,6 +82,5 @@ def open_share(wave_uri: str, task_index: int) -> tuple[Storage, WaveShare]:
     except ValueError as error:
         raise InputError(f"the share of task {task_index} is not JSON: {error}") from error
     for frame in share.frames:
-        if frame.unit.job_id != job_id:
-            raise InputError(f"the share of task {task_index} has a frame of another job")
+        check_belongs(frame.unit, job_id)
     return storage, share

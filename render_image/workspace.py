@@ -18,29 +18,47 @@ from povstorm_client.work_unit import WorkUnit
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders and files of one attempt; log and home lie outside of what the scene sees."""
+    """The folders and files of one attempt.
+
+    folder: POV-Ray's current directory, with output in it. shared: where the shared resources
+    really are, None if the frame has none. home: POV-Ray's HOME; temporary: its TMPDIR.
+    log: POV-Ray's output, out of the scene's reach.
+    """
 
     folder: Path
     output: Path
-    log: Path
+    shared: Path | None
     home: Path
+    temporary: Path
+    log: Path
 
 
 @contextmanager
-def make_workspace(unit: WorkUnit, storage: Storage) -> Iterator[Workspace]:
-    """A workspace that is gone, with all that is in it, when the block ends."""
+def make_workspace(
+    unit: WorkUnit, storage: Storage, *, link_shared: bool = True
+) -> Iterator[Workspace]:
+    """A workspace that is gone, with all that is in it, when the block ends.
+
+    link_shared: whether ``./shared`` leads to the shared resources; otherwise it is an empty
+    folder, for a sandbox to lay them over.
+    """
     root = Path(tempfile.mkdtemp(prefix=f"povstorm-{unit.name}-"))
     try:
         folder = root / "workspace"
-        workspace = Workspace(folder, folder / "output", root / "povray.txt", root / "home")
-        workspace.home.mkdir()
-        workspace.output.mkdir(parents=True)
+        output = folder / "output"
+        for made in (output, root / "home", root / "tmp"):
+            made.mkdir(parents=True)
+        shared = None
         if unit.shared_resource_gcs_prefix:
-            storage.mount(unit.shared_resource_gcs_prefix, folder / "shared", keep=True)
+            mounted = (folder if link_shared else root) / "shared"
+            storage.mount(unit.shared_resource_gcs_prefix, mounted, keep=True)
+            shared = mounted.resolve()
+            if not link_shared:
+                (folder / "shared").mkdir()
         for path, content in unit.inline_files().items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        yield workspace
+        yield Workspace(folder, output, shared, root / "home", root / "tmp", root / "povray.txt")
     finally:
         shutil.rmtree(root)

@@ -94,7 +94,7 @@ async def map_frames(
     try:
         async with asyncio.TaskGroup() as group:
             for unit in units:
-                admitted = renderer.admission()
+                admitted = renderer.admission(unit)
                 await admitted.__aenter__()
                 group.create_task(render_one(unit, admitted))
     except* _AllFailAlike:

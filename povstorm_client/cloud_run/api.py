@@ -57,11 +57,15 @@ class ExecutionState:
 
 @dataclass(frozen=True)
 class TaskState:
-    """An array task: its index, its outcome, the exit code (0 if unknown) and Google's words."""
+    """An array task: its index, its outcome, and Google's words for a failure.
+
+    exit_code and term_signal: of the last attempt; at most one of them is not 0.
+    """
 
     index: int
     outcome: TaskOutcome
     exit_code: int
+    term_signal: int
     message: str
     started: float | None
     completed: float | None
@@ -69,9 +73,8 @@ class TaskState:
     @property
     def out_of_memory(self) -> bool:
         """Whether the container was ended because it used too much memory."""
-        return self.outcome == "failed" and (
-            self.exit_code == _KILLED or "memory limit" in self.message.lower()
-        )
+        told = self.exit_code == _KILLED or "memory limit" in self.message.lower()
+        return self.outcome == "failed" and told
 
     @property
     def has_ended(self) -> bool:
@@ -324,6 +327,7 @@ def _task_state(task: run_v2.Task) -> TaskState:
         index=task.index,
         outcome=outcome,
         exit_code=result.exit_code,
+        term_signal=result.term_signal,
         message=result.status.message or _condition(task.conditions, "Completed"),
         started=_seconds(task.start_time),
         completed=completed,

@@ -16,6 +16,7 @@ from povstorm_client.commands.scene_options import (
     AllowMissingFrames,
     DryRun,
     Fps,
+    FrameMemory,
     Frames,
     FrameTimeout,
     Include,
@@ -24,15 +25,19 @@ from povstorm_client.commands.scene_options import (
     Output,
     Preview,
     Retries,
+    Sandbox,
     SceneArgument,
     SecondsPerFrame,
     Size,
+    StallTimeout,
     Switches,
     Threads,
     Video,
+    sandbox_mode,
 )
 from povstorm_client.errors import JobError
 from povstorm_client.job import Job
+from povstorm_client.job_manifest import STALL_SECONDS
 
 
 def render(
@@ -50,6 +55,9 @@ def render(
     allow_missing_frames: AllowMissingFrames = False,
     retries: Retries = 3,
     frame_timeout: FrameTimeout = None,
+    stall_timeout: StallTimeout = STALL_SECONDS,
+    frame_memory: FrameMemory = None,
+    sandbox: Sandbox = None,
     threads: Threads = None,
     lean: LeanOption = "balanced",
     max_cost: MaxCost = None,
@@ -73,6 +81,9 @@ def render(
         allow_missing_frames=allow_missing_frames,
         retries=retries,
         frame_timeout=frame_timeout,
+        stall_timeout=stall_timeout,
+        frame_memory=frame_memory,
+        sandbox=sandbox_mode(sandbox),
         lean=lean,
         max_usd=max_cost,
         seconds_per_frame=seconds_per_frame,
@@ -89,9 +100,10 @@ def retry(
     context: typer.Context,
     job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
     output: Output = None,
+    sandbox: Sandbox = None,
 ) -> None:
     """Run a stored job again: renders only the frames that are not there yet."""
-    job = Job.open(chosen_cluster(context), job_id)
+    job = Job.open(chosen_cluster(context), job_id, sandbox=sandbox_mode(sandbox))
     target = output or Path(f"{job.name}_render")
     require_writable(target)
     _run_and_save(job, target)

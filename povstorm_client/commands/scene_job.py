@@ -11,6 +11,7 @@ from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
 from povstorm_client.job import Job
 from povstorm_client.render_settings import RenderSettings
+from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.scene.scene import Scene, load_scene
 from povstorm_client.work_unit import WorkUnit
 
@@ -51,11 +52,14 @@ def scene_job(
     allow_missing_frames: bool,
     retries: int,
     frame_timeout: float | None,
+    stall_timeout: float,
+    frame_memory: float | None,
+    sandbox: SandboxMode | None,
     lean: str,
     max_usd: float | None,
     seconds_per_frame: float | None,
 ) -> Job:
-    """The job that renders all frames of a scene; a still makes no video."""
+    """The job that renders all frames of a scene; a still makes no video. frame_memory: GiB."""
     job = Job(
         cluster,
         scene.name,
@@ -64,6 +68,9 @@ def scene_job(
         allow_missing_frames=allow_missing_frames,
         retries=retries,
         frame_timeout=frame_timeout,
+        stall_timeout=stall_timeout,
+        frame_memory=None if frame_memory is None else int(frame_memory * (1 << 30)),
+        sandbox=sandbox,
         lean=lean,
         max_usd=max_usd,
         seconds_per_frame=seconds_per_frame,

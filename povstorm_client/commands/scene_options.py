@@ -9,6 +9,7 @@ import typer
 
 from povstorm_client.cloud_run.fleet import LEANS
 from povstorm_client.job import VIDEO_ENDINGS
+from povstorm_client.sandbox_mode import SandboxMode
 
 SceneArgument = Annotated[str, typer.Argument(help="FILE.ini, FILE.ini\\[section] or FILE.pov")]
 Switches = Annotated[
@@ -47,6 +48,21 @@ FrameTimeout = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(metavar="SECONDS", help="Stop a frame that takes longer"),
 ]
+StallTimeout = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", help="Stop a frame that renders no further pixel for so long"),
+]
+FrameMemory = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(metavar="GIB", help="Memory for a frame on this machine; most of it by default"),
+]
+Sandbox = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--sandbox/--no-sandbox",
+        help="Contain scenes that this machine renders, or not; by default where that works",
+    ),
+]
 Threads = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(help="POV-Ray's threads a frame; 1 for an animation, all cores for a still"),
@@ -64,3 +80,10 @@ SecondsPerFrame = Annotated[
         metavar="S", help="On Google Cloud, plan with so many CPU seconds a frame, unmeasured"
     ),
 ]
+
+
+def sandbox_mode(sandbox: bool | None) -> SandboxMode | None:
+    """What --sandbox or --no-sandbox asks for; None where neither was given."""
+    if sandbox is None:
+        return None
+    return "required" if sandbox else "off"

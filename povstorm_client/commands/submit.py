@@ -10,6 +10,7 @@ from povstorm_client.commands.scene_job import read_scene, scene_job
 from povstorm_client.commands.scene_options import (
     AllowMissingFrames,
     Fps,
+    FrameMemory,
     Frames,
     FrameTimeout,
     Include,
@@ -20,10 +21,12 @@ from povstorm_client.commands.scene_options import (
     SceneArgument,
     SecondsPerFrame,
     Size,
+    StallTimeout,
     Switches,
     Threads,
     Video,
 )
+from povstorm_client.job_manifest import STALL_SECONDS
 
 
 def submit(
@@ -39,6 +42,8 @@ def submit(
     allow_missing_frames: AllowMissingFrames = False,
     retries: Retries = 3,
     frame_timeout: FrameTimeout = None,
+    stall_timeout: StallTimeout = STALL_SECONDS,
+    frame_memory: FrameMemory = None,
     threads: Threads = None,
     lean: LeanOption = "balanced",
     max_cost: MaxCost = None,
@@ -65,6 +70,9 @@ def submit(
         allow_missing_frames=allow_missing_frames,
         retries=retries,
         frame_timeout=frame_timeout,
+        stall_timeout=stall_timeout,
+        frame_memory=frame_memory,
+        sandbox=None,
         lean=lean,
         max_usd=max_cost,
         seconds_per_frame=seconds_per_frame,

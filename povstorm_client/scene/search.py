@@ -93,14 +93,19 @@ def read_default_ini(settings: PovraySettings, here: Path) -> None:
             return
 
 
+def system_ini() -> Path | None:
+    """The povray.ini of POV-Ray's installation; None if it has none."""
+    return next((candidate for candidate in _SYSTEM_INIS if candidate.is_file()), None)
+
+
 def installed_folders() -> frozenset[Path]:
     """The library paths of POV-Ray's installation: includes and fonts that are not shipped."""
-    for candidate in _SYSTEM_INIS:
-        if candidate.is_file():
-            settings = PovraySettings()
-            read_ini(settings, candidate)
-            return frozenset(normal(Path(path)) for path in settings.library_paths)
-    return frozenset()
+    ini = system_ini()
+    if ini is None:
+        return frozenset()
+    settings = PovraySettings()
+    read_ini(settings, ini)
+    return frozenset(normal(Path(path)) for path in settings.library_paths)
 
 
 def find_scene(settings: PovraySettings, file: Path, here: Path) -> tuple[Path, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +16,11 @@ from povstorm_client.cloud_run.estimate import read_estimate, scene_digest
 from povstorm_client.errors import InputError
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest
+from povstorm_client.sandbox_mode import sandbox_mode_here
 from povstorm_client.storage import FolderStorage, Storage
 from povstorm_client.tools import require_povray
 from povstorm_client.work_unit import WorkUnit
+from render_image.limits import Limits
 from tasks.renderers.cloud_run import CloudRunRenderer
 from tasks.renderers.local import LocalRenderer
 from tasks.renderers.renderer import Renderer
@@ -39,7 +42,7 @@ def choose_renderer(
     ToolError where POV-Ray is needed here and missing.
     """
     if manifest.cloud_run is None:
-        return LocalRenderer(storage, require_povray(), frame_timeout=manifest.frame_timeout)
+        return _local_renderer(storage, manifest)
     return CloudRunRenderer(
         storage,
         manifest.job_id,
@@ -47,7 +50,21 @@ def choose_renderer(
         GoogleCloudRun(google_credentials(gcp_credentials)),
         estimate=read_estimate(storage, scene_digest(manifest.name, units[0].settings)),
         frame_timeout=manifest.frame_timeout,
+        stall_timeout=manifest.stall_timeout,
         logger=logger,
+    )
+
+
+def _local_renderer(storage: Storage, manifest: JobManifest) -> LocalRenderer:
+    limits = Limits(stall_seconds=manifest.stall_timeout)
+    if manifest.frame_memory is not None:
+        limits = replace(limits, memory_bytes=manifest.frame_memory)
+    return LocalRenderer(
+        storage,
+        require_povray(),
+        frame_timeout=manifest.frame_timeout,
+        sandbox=sandbox_mode_here(),
+        limits=limits,
     )
 
 

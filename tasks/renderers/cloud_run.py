@@ -26,6 +26,7 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.errors import CloudError, RenderError
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.storage import Storage, StoredObject
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import store_result
@@ -41,13 +42,14 @@ Logger = logging.Logger | logging.LoggerAdapter[Any]
 class Pace:
     """How the dispatcher paces itself, in seconds.
 
-    A wave starts when no frame has come for gather_quiet, or the first has waited gather_most.
+    A wave starts when every admitted frame is here, and none has come for gather_quiet, or when
+    the first has waited gather_most.
     poll: between looks at results and executions. sample: how long the first frames, from which
     the time of the others is guessed, are waited for. park_first, park_most: before asking again
     when a quota is used up. finish: how long containers that have nothing left to do may take.
     """
 
-    gather_quiet: float = 1.0
+    gather_quiet: float = 0.5
     gather_most: float = 15.0
     poll: float = 2.0
     sample: float = 90.0
@@ -72,6 +74,7 @@ class CloudRunRenderer:
         *,
         estimate: Estimate | None = None,
         frame_timeout: float | None = None,
+        stall_timeout: float | None = STALL_SECONDS,
         pace: Pace | None = None,
         logger: Logger | None = None,
     ) -> None:
@@ -81,12 +84,15 @@ class CloudRunRenderer:
         self._api = api
         self._planner = WavePlanner(fleet, estimate or Estimate())
         self._frame_timeout = frame_timeout
+        self._stall_timeout = stall_timeout
         self._pace = pace or Pace()
         self._log = logger or logging.getLogger(__name__)
         self._run_id = secrets.token_hex(4)
         self._version = ""
         # What one wave can take: more frames would only read Running long before their turn.
         self._admitted = asyncio.Semaphore(limits.MOST_TASKS_PER_EXECUTION)
+        # Admitted, and neither here yet nor found in the cache: a wave can still take them along.
+        self._expected: set[str] = set()
         self._pending: dict[str, WaitingFrame] = {}
         self._last_arrival = 0.0
         self._waves: list[Wave] = []
@@ -138,10 +144,14 @@ class CloudRunRenderer:
         await self._write_record()
 
     @asynccontextmanager
-    async def admission(self) -> AsyncIterator[None]:
+    async def admission(self, unit: WorkUnit) -> AsyncIterator[None]:
         """Wait until one more frame fits into what a wave can take."""
         async with self._admitted:
-            yield
+            self._expected.add(unit.work_unit_id)
+            try:
+                yield
+            finally:
+                self._expected.discard(unit.work_unit_id)
 
     async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
         """Have one frame rendered; RenderError if it fails, CloudError if none can be."""
@@ -149,6 +159,7 @@ class CloudRunRenderer:
             raise self._fatal
         loop = asyncio.get_running_loop()
         unit_id = unit.work_unit_id
+        self._expected.discard(unit_id)
         frame = WaitingFrame(
             unit, attempt, final_attempt, loop.time(), time.time(), loop.create_future()
         )
@@ -222,8 +233,8 @@ class CloudRunRenderer:
     def _has_gathered(self) -> bool:
         now = asyncio.get_running_loop().time()
         first = min(frame.since for frame in self._pending.values())
-        quiet = now - self._last_arrival >= self._pace.gather_quiet
-        return quiet or now - first >= self._pace.gather_most
+        all_here = not self._expected and now - self._last_arrival >= self._pace.gather_quiet
+        return all_here or now - first >= self._pace.gather_most
 
     def _sample_is_in(self, sample: Wave) -> bool:
         """Whether half of the sample has a result, or it has been waited for long enough."""
@@ -268,7 +279,12 @@ class CloudRunRenderer:
     async def _submit(self, wave: Wave, shares: list[list[WaitingFrame]]) -> None:
         """Store the wave and start its execution, once, however often Google has to be asked."""
         await asyncio.to_thread(
-            store_wave, self._storage, wave.prefix, shares, frame_timeout=self._frame_timeout
+            store_wave,
+            self._storage,
+            wave.prefix,
+            shares,
+            frame_timeout=self._frame_timeout,
+            stall_timeout=self._stall_timeout,
         )
         delay = self._pace.park_first
         while wave.execution is None:
@@ -356,8 +372,12 @@ class CloudRunRenderer:
             *(asyncio.to_thread(read_result, self._storage, key) for key in new)
         )
         for key, result in zip(new, results, strict=True):
-            if result is not None:
-                self._resolve(*waiting[key], result)
+            wave, frame = waiting[key]
+            # A failure of an earlier attempt, such as _lose stores, says nothing about this one.
+            if result is not None and (
+                result.state == "rendered" or result.attempt == frame.attempt
+            ):
+                self._resolve(wave, frame, result)
 
     async def _stored_results(self) -> list[StoredObject]:
         prefix = layout.results(self._job_id)
@@ -470,5 +490,6 @@ def _what_happened(task: TaskState | None, memory_mib: int) -> str:
         return "was cancelled"
     if task.out_of_memory:
         return f"ran out of its {memory_mib} MiB of memory"
+    how = f"signal {task.term_signal}" if task.term_signal else f"exit code {task.exit_code}"
     words = f": {task.message}" if task.message else ""
-    return f"was lost with exit code {task.exit_code}{words}"
+    return f"was lost with {how}{words}"

@@ -6,12 +6,15 @@ import time
 from contextlib import AbstractAsyncContextManager
 
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay
 from povstorm_client.work_unit import WorkUnit
+from render_image.limits import Limits
 from render_image.process_gate import ProcessGate
 from render_image.process_limit import ProcessLimit
 from render_image.render_unit import render_unit
+from render_image.sandbox import open_sandbox
 
 
 class LocalRenderer:
@@ -23,11 +26,17 @@ class LocalRenderer:
         povray: PovRay,
         *,
         frame_timeout: float | None = None,
+        sandbox: SandboxMode = "auto",
+        limits: Limits | None = None,
         limit: ProcessLimit | None = None,
     ) -> None:
         self._storage = storage
         self._povray = povray
         self._frame_timeout = frame_timeout
+        # Here, since where it is required and can't be had, that is the job's error, not a frame's.
+        open_sandbox(povray, sandbox)
+        self._sandbox = sandbox
+        self._limits = limits
         self._gate = ProcessGate(limit)
         self._entered = time.time()
 
@@ -44,7 +53,7 @@ class LocalRenderer:
     async def __aexit__(self, *exception: object) -> None:
         await self._gate.__aexit__(*exception)
 
-    def admission(self) -> AbstractAsyncContextManager[None]:
+    def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[None]:
         """Wait until the limit, and the free memory, allow one more process."""
         return self._gate.admission()
 
@@ -58,6 +67,8 @@ class LocalRenderer:
             final_attempt=final_attempt,
             queued_since=self._entered,
             timeout=self._frame_timeout,
+            sandbox=self._sandbox,
+            limits=self._limits,
         )
         self._gate.saw(result)
         return result

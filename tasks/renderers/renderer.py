@@ -20,8 +20,8 @@ class Renderer(Protocol):
 
     async def __aexit__(self, *exception: object) -> None: ...
 
-    def admission(self) -> AbstractAsyncContextManager[None]:
-        """Wait here until one more frame can be worked on: bounds the task runs in flight."""
+    def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[None]:
+        """Wait here until this frame can be worked on: bounds the task runs in flight."""
 
     async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
         """Render and store one frame; RenderError if it fails."""

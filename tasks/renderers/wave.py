@@ -17,6 +17,7 @@ from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.errors import StorageError
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 from render_image.wave_share import WaveFrame, WaveShare, write_share
@@ -88,6 +89,7 @@ def store_wave(
     shares: list[list[WaitingFrame]],
     *,
     frame_timeout: float | None,
+    stall_timeout: float | None = STALL_SECONDS,
 ) -> None:
     """Store the index, then the share of each task."""
     index = [[frame.unit.work_unit_id for frame in share] for share in shares]
@@ -97,7 +99,7 @@ def store_wave(
             WaveFrame(frame.unit, frame.attempt, frame.final_attempt, frame.arrived)
             for frame in share
         )
-        write_share(storage, prefix, number, WaveShare(frames, frame_timeout))
+        write_share(storage, prefix, number, WaveShare(frames, frame_timeout, stall_timeout))
 
 
 def read_index(storage: Storage, prefix: str) -> list[list[str]]:

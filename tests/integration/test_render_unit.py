@@ -24,6 +24,9 @@ def assigned(unit: WorkUnit) -> WorkUnit:
 
 
 def render(unit: WorkUnit, storage: FolderStorage, povray: PovRay | None = None, **options):
+    if povray is not None:
+        # The fakes are shell scripts, and in the sandbox there is no shell.
+        options["sandbox"] = "off"
     return asyncio.run(render_unit(unit, storage, povray or require_povray(), **options))
 
 

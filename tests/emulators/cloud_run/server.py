@@ -63,11 +63,13 @@ class CloudRunServer:
         answer.raise_for_status()
         return answer.json()
 
-    def create_job(self, name: str, *, memory: str = "512Mi", **template: Any) -> str:
+    def create_job(
+        self, name: str, *, memory: str = "512Mi", image: str = "render:test", **template: Any
+    ) -> str:
         """A render job, as terraform would make it; returns its full name."""
         parent = f"projects/{PROJECT}/locations/{REGION}"
         container = {
-            "image": "render:test",
+            "image": image,
             "resources": {"limits": {"cpu": "1", "memory": memory}},
         }
         body = {"template": {"template": {"containers": [container], "maxRetries": 0, **template}}}

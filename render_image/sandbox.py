@@ -1,0 +1,148 @@
+"""The wall around POV-Ray: bubblewrap, so that only a frame's own files exist for its scene.
+
+render_unit runs each frame behind it. POV-Ray's own restrictions on reading and writing are not
+enforced in Debian's build (POV-Ray/povray#158), so the operating system's have to be.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from povstorm_client.errors import ToolError
+from povstorm_client.sandbox_mode import SandboxMode, bubblewrap_problem
+from povstorm_client.scene.search import installed_folders, system_ini
+from povstorm_client.tools import PovRay
+from render_image.workspace import Workspace
+
+# Where a scene finds itself; the same on every machine, so that logs tell nothing of the real one.
+_WORKSPACE = "/workspace"
+_HOME = "/home/povray"
+_TEMPORARY = "/tmp"  # noqa: S108 - the sandbox's own; POV-Ray 3.7 has the name built in
+# The kernel's overflow user, who owns nothing.
+_NOBODY = "65534"
+# Where the dynamic linker finds libraries by their names.
+_LIBRARY_CACHE = Path("/etc/ld.so.cache")
+_LIBRARY = re.compile(r"(/\S+) \(0x")
+_PROBE_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class View:
+    """How POV-Ray sees its folders, in the sandbox or outside of it."""
+
+    workspace: str
+    shared: str
+    home: str
+    temporary: str
+
+
+class Sandbox:
+    """bubblewrap, set up for one installation of POV-Ray.
+
+    In the sandbox exist, all read-only: POV-Ray, the libraries that it is linked with, its includes
+    and settings, and the job's shared tree; and, to be written to, the frame's workspace and
+    temporary folder. There is no other program, no shell, no device, no /proc, no network; no other
+    process can be seen; the user owns nothing and cannot gain anything.
+    """
+
+    view = View(_WORKSPACE, f"{_WORKSPACE}/shared", _HOME, _TEMPORARY)
+
+    def __init__(self, bwrap: str, povray: PovRay) -> None:
+        self._before = [
+            *(bwrap, "--unshare-all", "--die-with-parent", "--as-pid-1", "--clearenv"),
+            *("--uid", _NOBODY, "--gid", _NOBODY, "--cap-drop", "ALL", "--hostname", "povstorm"),
+        ]
+        for path in _needed_paths(povray):
+            self._before += ["--ro-bind", str(path), str(path)]
+
+    def arguments(self, workspace: Workspace, environment: dict[str, str], info: int) -> list[str]:
+        """What to put before POV-Ray's command; bubblewrap writes its pid to descriptor ``info``.
+
+        As the first process of its namespace POV-Ray is waited for by bubblewrap itself: with an
+        init process in between, its CPU time would be lost to ``wait4(2)`` (measured).
+        """
+        arguments = [*self._before, "--info-fd", str(info)]
+        arguments += ["--bind", str(workspace.folder), _WORKSPACE]
+        if workspace.shared is not None:
+            arguments += ["--ro-bind", str(workspace.shared), self.view.shared]
+        arguments += ["--ro-bind", str(workspace.home), _HOME]
+        arguments += ["--bind", str(workspace.temporary), _TEMPORARY]
+        for name, value in environment.items():
+            arguments += ["--setenv", name, value]
+        # Last, so that the folders above can still be made.
+        return [*arguments, "--remount-ro", "/", "--chdir", _WORKSPACE, "--"]
+
+    def problem(self, povray: PovRay) -> str:
+        """Why POV-Ray does not start in here; "" if it does."""
+        command = [*self._before, "--", str(povray.path), "--version"]
+        try:
+            finished = subprocess.run(
+                command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        said = finished.stdout + finished.stderr
+        if "POV-Ray" in said:
+            return ""
+        return (said.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
+
+
+def open_sandbox(povray: PovRay, mode: SandboxMode) -> Sandbox | None:
+    """The sandbox for this POV-Ray, or None: because it is off, or, with a warning, can't be had.
+
+    Raises ToolError if it can't be had and mode is "required".
+    """
+    if mode == "off":
+        return None
+    sandbox, problem = _open(povray)
+    if problem and mode == "required":
+        raise ToolError(f"scenes cannot be contained: {problem}")
+    return sandbox
+
+
+@functools.cache
+def _open(povray: PovRay) -> tuple[Sandbox | None, str]:
+    problem = bubblewrap_problem()
+    if not problem:
+        sandbox = Sandbox(shutil.which("bwrap") or "bwrap", povray)
+        problem = sandbox.problem(povray)
+        if not problem:
+            return sandbox, ""
+        problem = f"{povray.path} does not run in bubblewrap ({problem})"
+    logging.getLogger(__name__).warning("scenes run uncontained: %s", problem)
+    return None, problem
+
+
+@functools.cache
+def povray_folders() -> frozenset[Path]:
+    """Where this machine has POV-Ray's settings, includes and fonts."""
+    ini = system_ini()
+    folders = installed_folders() | ({ini.parent} if ini else set())
+    # A library path such as "." or "/" is no folder of the installation's own.
+    own = {path for path in folders if path.is_absolute() and path != Path("/")}
+    # Debian's fonts are links from the includes to the fonts of the system.
+    links = {path.resolve() for folder in own for path in folder.rglob("*") if path.is_symlink()}
+    return frozenset(own | {path if path.is_dir() else path.parent for path in links})
+
+
+def _needed_paths(povray: PovRay) -> list[Path]:
+    """What of this machine POV-Ray needs to run: program, libraries, settings, includes, fonts."""
+    paths = {povray.path, _LIBRARY_CACHE, *_library_folders(povray.path), *povray_folders()}
+    existing = sorted(path for path in paths if path.exists())
+    # A folder comes with all that is below it.
+    return [path for path in existing if not any(other in paths for other in path.parents)]
+
+
+def _library_folders(program: Path) -> set[Path]:
+    """The folders of the shared libraries that a program loads, its loader's among them."""
+    finished = subprocess.run(
+        ["ldd", str(program)], capture_output=True, text=True, check=False, env={"LC_ALL": "C"}
+    )
+    # Of a static program ldd only says that it is one, and of no libraries nothing is needed.
+    return {Path(path).parent for path in _LIBRARY.findall(finished.stdout)}

@@ -1,0 +1,88 @@
+"""A Google Cloud for tests: a GCS server, the metadata server, and the Cloud Run stand-in.
+
+The outputs file is what ``terraform output -json`` would print for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from povstorm_client.cloud_run.api import EMULATOR_VARIABLE
+from povstorm_client.version import povstorm_version
+from tests.emulators.cloud_run.server import ENTRYPOINT, PROJECT, REGION, CloudRunServer
+from tests.emulators.gcs.server import GcsServer
+from tests.emulators.metadata_server import MetadataServer
+
+SIZES = {"render-512m": 512, "render-2g": 2048}
+IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/render:{povstorm_version()}"
+
+
+@dataclass(frozen=True)
+class GoogleCloud:
+    """The servers, and the file that names what is on them."""
+
+    outputs: Path
+    run: CloudRunServer
+    bucket: str
+
+
+@contextmanager
+def google_cloud(
+    folder: Path, gcs: GcsServer, command: tuple[str, ...] = ENTRYPOINT, **knobs: Any
+) -> Iterator[GoogleCloud]:
+    """A cloud with an empty bucket and two render jobs; the environment points to it."""
+    bucket = gcs.make_bucket()
+    environment = {"STORAGE_EMULATOR_HOST": gcs.url}
+    with (
+        MetadataServer() as metadata,
+        CloudRunServer(command, environment, **knobs) as run,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, memory in SIZES.items():
+            run.create_job(name, memory=f"{memory}Mi", image=IMAGE)
+        for name, value in {
+            **environment,
+            **metadata.environment,
+            EMULATOR_VARIABLE: run.rest_url,
+        }.items():
+            patch.setenv(name, value)
+        outputs = folder / "outputs.json"
+        outputs.write_text(json.dumps(terraform_outputs(bucket)))
+        yield GoogleCloud(outputs, run, bucket)
+
+
+def terraform_outputs(bucket: str) -> dict[str, Any]:
+    """What ``terraform output -json`` says of the cloud."""
+    account = f"@{PROJECT}.iam.gserviceaccount.com"
+    values = {
+        "project_id": PROJECT,
+        "region": REGION,
+        "bucket": bucket,
+        "render_image": IMAGE,
+        **{
+            f"{who}_service_account": who + account
+            for who in ("renderer", "orchestrator", "submitter")
+        },
+        "render_jobs": [
+            {
+                "name": name,
+                "vcpus": 1,
+                "memory_mib": memory,
+                "parallelism": 4,
+                "max_retries": 0,
+                "task_timeout_seconds": 600,
+            }
+            for name, memory in SIZES.items()
+        ],
+    }
+    return {
+        name: {"sensitive": False, "type": "dynamic", "value": value}
+        for name, value in values.items()
+    }

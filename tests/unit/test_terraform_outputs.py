@@ -1,0 +1,137 @@
+"""The outputs file is read whole, or refused with the name of what is wrong in it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from povstorm_client import Cluster, InputError
+from povstorm_client.terraform_outputs import RenderJob, read_terraform_outputs
+
+SMALL = {
+    "name": "povstorm-render-2g",
+    "vcpus": 1,
+    "memory_mib": 2048,
+    "parallelism": 100,
+    "max_retries": 0,
+    "task_timeout_seconds": 3600,
+}
+VALUES: dict[str, Any] = {
+    "project_id": "povstorm-prod",
+    "region": "europe-west1",
+    "bucket": "povstorm-prod-render",
+    "render_image": "europe-west1-docker.pkg.dev/povstorm-prod/povstorm/render:0.1.0",
+    "renderer_service_account": "renderer@povstorm-prod.iam.gserviceaccount.com",
+    "orchestrator_service_account": "orchestrator@povstorm-prod.iam.gserviceaccount.com",
+    "submitter_service_account": "submitter@povstorm-prod.iam.gserviceaccount.com",
+    "render_jobs": [{**SMALL, "name": "povstorm-render-8g", "memory_mib": 8192}, SMALL],
+}
+
+
+def outputs(**changes: Any) -> dict[str, Any]:
+    values = copy.deepcopy({**VALUES, **changes})
+    return {
+        name: {"sensitive": False, "type": "string", "value": value}
+        for name, value in values.items()
+    }
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    def write(content: Any) -> Path:
+        path = tmp_path / "outputs.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    return write
+
+
+def test_the_outputs_are_read_with_the_smallest_job_first(file):
+    found = read_terraform_outputs(file(outputs()))
+
+    assert found.bucket == "povstorm-prod-render"
+    assert found.render_jobs[0] == RenderJob("povstorm-render-2g", 1, 2048, 100, 0, 3600)
+    assert [job.memory_mib for job in found.render_jobs] == [2048, 8192]
+
+
+def test_a_cluster_is_made_of_them(file):
+    cluster = Cluster.from_terraform_outputs(file(outputs()))
+
+    assert cluster.storage_uri == "gs://povstorm-prod-render"
+    fleet = cluster.fleet(lean="cheapest", max_usd=5)
+    assert fleet.job_path(fleet.jobs[0]) == (
+        "projects/povstorm-prod/locations/europe-west1/jobs/povstorm-render-2g"
+    )
+
+
+def test_further_outputs_are_left_alone(file):
+    assert read_terraform_outputs(file({**outputs(), "mine": {"value": 1}}))
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_missing_output_is_named(file, name: str):
+    content = outputs()
+    del content[name]
+
+    with pytest.raises(InputError, match=rf"no output {name}: run `terraform apply`"):
+        read_terraform_outputs(file(content))
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("value", [None, 7, "", [], {}, "with blanks in it"])
+def test_a_mistyped_output_is_named(file, name: str, value: Any):
+    with pytest.raises(InputError, match=name):
+        read_terraform_outputs(file(outputs(**{name: value})))
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("value", [None, -1, [], True])
+def test_a_wrong_field_of_a_render_job_is_named(file, name: str, value: Any):
+    with pytest.raises(InputError, match=rf"render_jobs\[0\].*{name}"):
+        read_terraform_outputs(file(outputs(render_jobs=[{**SMALL, name: value}])))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "not JSON"),
+        ("bucket = x", "not JSON"),
+        ("[]", "not the output of"),
+        ({"format_version": "1.0", "values": {}}, "not the output of"),
+        ({}, "terraform apply"),
+        ({**VALUES}, "has no value"),
+    ],
+)
+def test_another_file_is_refused_with_the_command_that_makes_it(file, content, words: str):
+    with pytest.raises(InputError, match=words) as error:
+        read_terraform_outputs(file(content))
+    assert "terraform" in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match=r"nowhere\.json cannot be read"):
+        read_terraform_outputs(tmp_path / "nowhere.json")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(name=st.sampled_from(sorted(VALUES)), value=JSON)
+def test_whatever_an_output_is_it_is_read_or_refused(tmp_path_factory, name: str, value: Any):
+    path = tmp_path_factory.mktemp("outputs") / "outputs.json"
+    path.write_text(json.dumps(outputs(**{name: value})))
+
+    try:
+        read_terraform_outputs(path)
+    except InputError as error:
+        assert name in str(error)
