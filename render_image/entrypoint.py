@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
         task=str(task_index),
         job=arguments[0].rpartition("/waves/")[0].rpartition("/")[2] if arguments else "",
     )
+    log.take_warnings()
     if len(arguments) != 1:
         log.write("CRITICAL", "usage: python3 -m render_image.entrypoint WAVE_URI")
         return _BROKEN

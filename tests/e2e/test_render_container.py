@@ -201,6 +201,31 @@ def test_a_failed_frame_is_a_result_and_no_broken_container(run, wave, gcs_stora
     assert [line["severity"] for line in lines].count("ERROR") == 1
 
 
+def test_a_scene_sees_nothing_of_the_container(run, wave, gcs_storage: GcsStorage):
+    reading = '#fopen FILE "/opt/povstorm/render_image/entrypoint.py" read\n'
+
+    status, _ = run(wave({1: SPHERE + reading}))
+
+    assert status == 0
+    result = stored(gcs_storage)[1]
+    assert result["state"] == "failed"
+    assert "Cannot open user file" in result["log_tail"]
+
+
+def test_where_bubblewrap_cannot_work_frames_are_rendered_with_one_warning(
+    run, wave, gcs_storage: GcsStorage
+):
+    scenes = dict.fromkeys((1, 2, 3), SPHERE)
+
+    status, lines = run(wave(scenes), options=("--volume=/bin/false:/usr/bin/bwrap:ro",))
+
+    assert status == 0
+    assert {result["state"] for result in stored(gcs_storage).values()} == {"rendered"}
+    (warning,) = [line for line in lines if line["severity"] != "INFO"]
+    assert warning["severity"] == "WARNING"
+    assert "uncontained" in warning["message"]
+
+
 def test_a_frame_that_needs_more_memory_than_there_is_costs_its_container_at_most(
     start, wave, gcs_storage: GcsStorage
 ):
