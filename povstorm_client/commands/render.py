@@ -11,7 +11,6 @@ import typer
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.output_folder import require_writable
 from povstorm_client.commands.render_plan import print_plan
-from povstorm_client.commands.scene_job import read_scene, scene_job
 from povstorm_client.commands.scene_options import (
     AllowMissingFrames,
     DryRun,
@@ -35,9 +34,11 @@ from povstorm_client.commands.scene_options import (
     Video,
     sandbox_mode,
 )
+from povstorm_client.commands.warn import warn
 from povstorm_client.errors import JobError
 from povstorm_client.job import Job
 from povstorm_client.job_manifest import STALL_SECONDS
+from povstorm_client.scene_job import read_scene, scene_job
 
 
 def render(
@@ -72,6 +73,7 @@ def render(
         preview=preview,
         include=include,
         threads=threads,
+        warn=warn,
     )
     job = scene_job(
         chosen_cluster(context),

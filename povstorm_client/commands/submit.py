@@ -6,7 +6,6 @@ import typer
 
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
 from povstorm_client.commands.chosen_cluster import chosen_cluster
-from povstorm_client.commands.scene_job import read_scene, scene_job
 from povstorm_client.commands.scene_options import (
     AllowMissingFrames,
     Fps,
@@ -26,7 +25,9 @@ from povstorm_client.commands.scene_options import (
     Threads,
     Video,
 )
+from povstorm_client.commands.warn import warn
 from povstorm_client.job_manifest import STALL_SECONDS
+from povstorm_client.scene_job import read_scene, scene_job
 
 
 def submit(
@@ -61,6 +62,7 @@ def submit(
         preview=preview,
         include=include,
         threads=threads,
+        warn=warn,
     )
     job = scene_job(
         cluster,

@@ -12,6 +12,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -399,3 +400,44 @@ def povray_children() -> list[psutil.Process]:
 
 def test_the_sandbox_is_had_here():
     assert open_sandbox(require_povray(), "required") is not None
+
+
+IN_A_CONTAINER = """
+import asyncio, json, sys
+from pathlib import Path
+from povstorm_client import RenderError, WorkUnit
+from povstorm_client.storage import FolderStorage
+from povstorm_client.tools import require_povray
+from render_image.render_unit import render_unit
+
+storage = FolderStorage(Path("/tmp/storage"))
+for line in sys.stdin:
+    try:
+        made = WorkUnit.from_json(json.loads(line))
+        print(asyncio.run(render_unit(made, storage, require_povray())).state)
+    except RenderError as error:
+        print(str(error).splitlines()[0])
+"""
+
+
+def test_in_a_container_that_may_not_make_a_sandbox_its_read_only_root_stands(tmp_path: Path):
+    """Another bubblewrap stands for the container: a read-only root, a user, no namespaces."""
+    container = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    container += ["--tmpfs", "/tmp", "--unshare-all", "--unshare-user", "--uid", "1000"]
+    container += ["--disable-userns"]
+    writing = f'{SPHERE}\n#fopen F "/etc/new.txt" write\n#write (F, "x")\n#fclose F\n'
+    endless = f'#while (true) #debug "{"more " * 40}\\n" #end\n'
+    lines = [json.dumps(unit(scene).to_json()) for scene in (SPHERE, writing, endless)]
+    done = subprocess.run(
+        [*container, sys.executable, "-P", "-c", IN_A_CONTAINER],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    good, written, printed = done.stdout.splitlines()
+    assert good == "rendered"
+    assert "Cannot open user file /etc/new.txt" in written
+    assert "it printed more than" in printed
+    assert done.stderr.count("scenes run uncontained") == 1

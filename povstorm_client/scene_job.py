@@ -1,15 +1,16 @@
-"""A scene, as the commands' options describe it, and the job that renders it."""
+"""A scene, as its options describe it, and the job that renders it; for the CLI and schedules."""
 
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
 from povstorm_client.job import Job
+from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.render_settings import RenderSettings
 from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.scene.scene import Scene, load_scene
@@ -25,8 +26,9 @@ def read_scene(
     preview: bool,
     include: list[Path] | None,
     threads: int | None,
+    warn: Callable[[str], None],
 ) -> Scene:
-    """The scene with its options; warnings go to standard error. InputError says what is wrong."""
+    """The scene with its options; warn is told what it should know. InputError: what is wrong."""
     for word in switches or ():
         if word.startswith("--"):
             raise InputError(f"there is no option {word}: `povstorm render --help` lists them")
@@ -39,8 +41,8 @@ def read_scene(
         includes=tuple(include or ()),
     )
     for warning in loaded.warnings:
-        print(f"povstorm: warning: {warning}", file=sys.stderr)
-    return replace(loaded, settings=_with_threads(loaded, threads))
+        warn(warning)
+    return replace(loaded, settings=_with_threads(loaded, threads, warn))
 
 
 def scene_job(
@@ -52,12 +54,12 @@ def scene_job(
     allow_missing_frames: bool,
     retries: int,
     frame_timeout: float | None,
-    stall_timeout: float,
-    frame_memory: float | None,
-    sandbox: SandboxMode | None,
+    stall_timeout: float | None = STALL_SECONDS,
+    frame_memory: float | None = None,
+    sandbox: SandboxMode | None = None,
     lean: str,
     max_usd: float | None,
-    seconds_per_frame: float | None,
+    seconds_per_frame: float | None = None,
 ) -> Job:
     """The job that renders all frames of a scene; a still makes no video. frame_memory: GiB."""
     job = Job(
@@ -84,15 +86,14 @@ def scene_job(
     return job
 
 
-def _with_threads(scene: Scene, threads: int | None) -> RenderSettings:
+def _with_threads(scene: Scene, threads: int | None, warn: Callable[[str], None]) -> RenderSettings:
     """One thread gives the same pixels on every run; a still would leave other cores idle."""
     if threads is None:
         threads = 1 if scene.settings.is_animation else os.cpu_count() or 1
         if threads > 1:
-            print(
-                f"povstorm: a still: rendering with {threads} threads. With radiosity or jittered "
-                "lights its pixels can differ between runs; --threads 1 makes them repeatable.",
-                file=sys.stderr,
+            warn(
+                f"a still: rendering with {threads} threads. With radiosity or jittered lights its "
+                "pixels can differ between runs; --threads 1 makes them repeatable"
             )
     return replace(scene.settings, threads=threads)
 

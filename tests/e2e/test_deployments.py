@@ -1,0 +1,198 @@
+"""The deployments, on a real Prefect server with a real worker: jobs and nightly scenes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from povstorm_client import Cluster, Job
+from tests.e2e.google_cloud import GoogleCloud, google_cloud
+from tests.e2e.test_google_cloud import SLOW, make_job, pixels, wait_for
+from tests.emulators.gcs.server import GcsServer
+
+ROOT = Path(__file__).parents[2]
+POOLS = {
+    "povstorm-local": ("process", "local.json"),
+    "povstorm-cloud-run": ("cloud-run-v2", "cloud-run.json"),
+    # Push pools exist in Prefect Cloud only; the deployments of one are the same for any type.
+    "povstorm-push": ("cloud-run-v2", "cloud-run.json"),
+}
+SCENE = """#version 3.7;
+#include "colour.inc"
+camera { location -4*z look_at 0 } light_source { -9*z rgb 1 }
+sphere { <clock, 0, 0>, 1 pigment { Colour } finish { emission 0.5 } }
+"""
+
+
+def prefect(*words: str, may_fail: bool = False, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *words],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert may_fail or done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory, prefect_server: str) -> Iterator[GoogleCloud]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        GcsServer() as gcs,
+        google_cloud(tmp_path_factory.mktemp("cloud"), gcs) as cloud,
+    ):
+        patch.setenv("PREFECT_API_URL", prefect_server)
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def deployed(cloud: GoogleCloud) -> str:
+    """All deployments, made by the one command of docs/deploy.md; returns what it printed."""
+    for name, (kind, template) in POOLS.items():
+        file = ROOT / "deployments" / "pools" / template
+        prefect("work-pool", "create", name, "--type", kind, "--base-job-template", str(file))
+    return prefect(
+        *("deploy", "--prefect-file", "deployments/prefect.yaml", "--all"),
+        POVSTORM_FLOW_IMAGE="europe-west1-docker.pkg.dev/test-project/povstorm/flow:0.1.0",
+        POVSTORM_REGION="europe-west1",
+        POVSTORM_ORCHESTRATOR="orchestrator@test-project.iam.gserviceaccount.com",
+        POVSTORM_BUCKET=cloud.bucket,
+    )
+
+
+@pytest.fixture(scope="module")
+def worker(deployed: str, tmp_path_factory) -> Iterator[None]:
+    """A worker of the local pool, in a folder that has nothing of povstorm."""
+    folder = tmp_path_factory.mktemp("worker")
+    command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", "povstorm-local"]
+    with (folder / "worker.txt").open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+        )
+    yield
+    process.terminate()
+    process.wait(60)
+
+
+def run(deployment: str, **parameters: object) -> str:
+    """Run a deployment to its end; returns the name of its final state, and its message."""
+    words = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
+    watch = ("--watch", "--watch-interval", "1")
+    output = prefect("deployment", "run", deployment, *words, *watch, may_fail=True)
+    found = re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", output)
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(found[0]).state.name
+
+
+def test_one_command_makes_all_deployments(deployed: str):
+    with get_client(sync_client=True) as client:
+        found = {each.name: each for each in client.read_deployments()}
+
+    assert set(found) == {
+        *("cloud", "cloud-worker", "local"),
+        *("nightly-cloud", "nightly-cloud-worker", "nightly-local"),
+    }
+    for name, deployment in found.items():
+        assert deployment.pull_steps is None or deployment.pull_steps == []
+        schema = deployment.parameter_openapi_schema["properties"]
+        assert all(parameter.get("description") for parameter in schema.values()), name
+        if name.startswith("nightly"):
+            (schedule,) = deployment.schedules
+            assert (schedule.schedule.cron, schedule.schedule.timezone) == (
+                "0 2 * * *",
+                "Europe/Berlin",
+            )
+            assert deployment.global_concurrency_limit.limit == 1
+    assert found["cloud"].job_variables["image"].endswith("/flow:0.1.0")
+    assert found["nightly-cloud"].parameters["scene"].startswith("gs://povstorm-")
+
+
+def test_a_job_in_the_bucket_is_rendered_by_a_worker(
+    cloud: GoogleCloud, worker: None, tmp_path: Path
+):
+    local = make_job(Cluster.local(tmp_path), frames=4)
+    local.run(show_progress=False)
+    job = make_job(Cluster(f"gs://{cloud.bucket}"), frames=4)
+    job.submit()
+
+    state = run("render-job/local", job_uri=f"gs://{cloud.bucket}/jobs/{job.job_id}")
+
+    assert state == "Completed"
+    assert pixels(job.images()) == pixels(local.images())
+    assert job.save_video(tmp_path / "video.mp4").is_file()
+
+
+def test_a_client_submits_to_a_deployment_that_renders_on_cloud_run(
+    cloud: GoogleCloud, worker: None, tmp_path: Path
+):
+    cluster = Cluster.from_terraform_outputs(cloud.outputs, deployment="render-job/local")
+    job = make_job(cluster, frames=4)
+
+    job.run(show_progress=False)
+
+    assert len(job.images()) == 4
+    assert len(cluster.executions(job.job_id)) == 1
+
+
+def test_a_nightly_scene_renders_once_and_comes_from_the_cache_the_next_night(
+    cloud: GoogleCloud, worker: None
+):
+    storage = Cluster(f"gs://{cloud.bucket}").storage
+    storage.write("scenes/nightly/nightly.ini", b"Input_File_Name=nightly.pov\nFinal_Frame=3\n")
+    storage.write("scenes/nightly/nightly.pov", SCENE.encode())
+    storage.write("scenes/nightly/colour.inc", b"#declare Colour = pigment { rgb x }\n")
+    storage.write("outputs.json", cloud.outputs.read_bytes())
+    night = {
+        "scene": f"gs://{cloud.bucket}/scenes/nightly/nightly.ini",
+        "cluster": f"gs://{cloud.bucket}/outputs.json",
+        "size": "64x48",
+    }
+    before = cloud.run.statistics()["calls"].get("jobs.run", 0)
+
+    assert run("render-scene/nightly-local", **night) == "Completed"
+    rendered = cloud.run.statistics()["calls"]["jobs.run"]
+    assert run("render-scene/nightly-local", **night) == "Completed"
+
+    assert rendered > before
+    assert cloud.run.statistics()["calls"]["jobs.run"] == rendered
+    jobs = sorted(
+        {entry.key.split("/")[1] for entry in storage.list("jobs") if "/nightly-" in entry.key}
+    )
+    first, second = (Job.open(Cluster(f"gs://{cloud.bucket}"), job_id) for job_id in jobs)
+    assert pixels(first.images()) == pixels(second.images())
+    assert all(result.cache_hit for result in second.results())
+
+
+def test_a_scene_that_is_not_there_fails_with_its_address(cloud: GoogleCloud, worker: None):
+    assert run("render-scene/nightly-local", scene=f"gs://{cloud.bucket}/no/such.ini") == "Failed"
+
+
+def test_cancelling_the_flow_run_stops_the_job(cloud: GoogleCloud, worker: None):
+    cluster = Cluster.from_terraform_outputs(cloud.outputs, deployment="render-job/local")
+    job = make_job(cluster, frames=40, scene=SLOW)
+    job.submit()
+    flow = cluster.submit(job.job_id)
+    wait_for(lambda: len(job.images()) >= 1)
+
+    flow.stop()
+
+    wait_for(lambda: all(each.completed for each in cluster.executions(job.job_id)))
+    assert len(job.images()) < 40
+    assert job.state().phase == "cancelled"
