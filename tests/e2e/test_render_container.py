@@ -237,7 +237,8 @@ def test_a_frame_that_needs_more_memory_than_there_is_costs_its_container_at_mos
     results = stored(gcs_storage)
     if process.returncode == 0:
         assert (results[1]["state"], results[2]["state"]) == ("failed", "rendered")
-        assert "signal 9" in results[1]["error"]
+        assert "lack of memory" in results[1]["error"]
+        assert results[1]["out_of_memory"]
     else:
         assert process.returncode == 128 + signal.SIGKILL
         assert results.get(1, {}).get("state") != "rendered"
@@ -288,10 +289,9 @@ def test_the_stand_in_for_cloud_run_runs_and_loses_containers_of_the_image(
 ):
     uri = wave({1: SPHERE})
     endless = wave({2: ENDLESS}, wave_id="w2")
-    container = {"image": render_container.image, "resources": {"limits": {"memory": "512Mi"}}}
     command = render_container.command_in_stand_in()
     with CloudRunServer(command, {"STORAGE_EMULATOR_HOST": gcs_server.url}) as cloud:
-        job = cloud.create_job("render", containers=[container])
+        job = cloud.create_job("render")
         whole = execute(cloud, job, uri)
         cloud.set_knobs(kill_probability=1.0, kill_after_seconds=1.0)
         lost = execute(cloud, job, endless)

@@ -51,9 +51,10 @@ class RenderContainer:
         return [*self._run, *root, *settings, *options, self.image, *arguments]
 
     def command_in_stand_in(self) -> list[str]:
-        """The command for CloudRunServer, whose jobs then name ``image`` as theirs."""
+        """The command for CloudRunServer; the image that a job names is only a label here."""
         memory = ("--memory={memory}", "--memory-swap={memory}")
-        return [*self._run, *_READ_ONLY, *memory, "{environment}", "{image}"]
+        label = ("--label", "{image}")
+        return [*self._run, *_READ_ONLY, *memory, *label, "{environment}", self.image]
 
     @property
     def _run(self) -> list[str]:
