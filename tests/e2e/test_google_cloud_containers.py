@@ -10,7 +10,15 @@ import pytest
 
 from povstorm_client import Cluster
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
-from tests.e2e.test_google_cloud import SLOW, attempts, make_job, pixels, wait_for
+from tests.e2e.test_google_cloud import (
+    SLOW,
+    attempts,
+    children_of,
+    command_line,
+    make_job,
+    pixels,
+    wait_for,
+)
 from tests.emulators.container.render_container import RenderContainer
 from tests.emulators.gcs.server import GcsServer
 
@@ -70,9 +78,11 @@ def test_a_frame_without_memory_is_tried_again_with_more(cloud: GoogleCloud):
 
 def lifelines(job_id: str) -> list[psutil.Process]:
     """The processes with which the job's containers end."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = " ".join(process.info["cmdline"] or ())
-        if "lifeline.py" in words and f"/{job_id}/waves/" in words:
-            found.append(process)
-    return found
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "lifeline.py" in (words := " ".join(command_line(process)))
+        and f"/{job_id}/waves/" in words
+        # What waits for its end is a copy of it.
+        and children_of(process)
+    ]
