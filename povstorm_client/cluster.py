@@ -112,7 +112,9 @@ class Cluster:
         storage.delete(layout.cancel_request(job_id))
         uri = job_uri(storage, job_id)
         if self.deployment is not None:
-            return DeployedFlow.start(self.deployment, uri, self.gcp_credentials)
+            return DeployedFlow.start(
+                self.deployment, uri, self.gcp_credentials, lambda: self._ask_to_stop(job_id)
+            )
         if self.outputs is None:
             announce_sandbox(sandbox)
         if isinstance(storage, FolderStorage):
@@ -171,7 +173,7 @@ class Cluster:
         Finished frames stay. Returns the executions that were stopped.
         """
         # The flow looks for this, and would only start lost frames again without it.
-        self.storage.write(layout.cancel_request(job_id), b"{}")
+        self._ask_to_stop(job_id)
         running = [each for each in self.executions(job_id) if each.completed is None]
         api = self.renderer
         for execution in running:
@@ -193,6 +195,9 @@ class Cluster:
         if self.deployment is not None:
             found += checks.check_deployment(self.deployment)
         return found
+
+    def _ask_to_stop(self, job_id: str) -> None:
+        self.storage.write(layout.cancel_request(job_id), b"{}")
 
     def with_deployment(self, deployment: str | None) -> Cluster:
         """The same cluster with its flows run by that deployment; None: by this program."""

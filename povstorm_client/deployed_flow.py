@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from povstorm_client.errors import InputError, JobError
@@ -21,15 +22,25 @@ _POLL_SECONDS = 2.0
 
 
 class DeployedFlow:
-    """A flow run, by its id; states are asked for no more often than every two seconds."""
+    """A flow run, by its id; states are asked for no more often than every two seconds.
 
-    def __init__(self, flow_run_id: uuid.UUID) -> None:
+    ask_to_stop: leaves the note that a running flow looks for.
+    """
+
+    def __init__(self, flow_run_id: uuid.UUID, ask_to_stop: Callable[[], None]) -> None:
         self.flow_run_id = flow_run_id
+        self._ask_to_stop = ask_to_stop
         self._asked = 0.0
         self._returncode: int | None = None
 
     @classmethod
-    def start(cls, deployment: str, job_uri: str, gcp_credentials: str) -> DeployedFlow:
+    def start(
+        cls,
+        deployment: str,
+        job_uri: str,
+        gcp_credentials: str,
+        ask_to_stop: Callable[[], None],
+    ) -> DeployedFlow:
         """Start a run of the deployment ``FLOW/NAME`` for a stored job.
 
         Raises InputError where the server has no such deployment, JobError where there is no
@@ -56,7 +67,7 @@ class DeployedFlow:
                 f"the Prefect server does not answer ({error}): check PREFECT_API_URL, or log in "
                 "with `prefect cloud login`"
             ) from error
-        return cls(run.id)
+        return cls(run.id, ask_to_stop)
 
     @property
     def returncode(self) -> int | None:
@@ -73,23 +84,30 @@ class DeployedFlow:
 
     @property
     def log(self) -> str:
-        """The run's page in the Prefect UI."""
+        """The run's page in the Prefect UI, or its id where the UI's address is not known."""
         from prefect.settings import get_current_settings
 
-        return f"{get_current_settings().ui_url}/runs/flow-run/{self.flow_run_id}"
+        ui = get_current_settings().ui_url
+        return f"{ui}/runs/flow-run/{self.flow_run_id}" if ui else f"flow run {self.flow_run_id}"
 
     def stop(self) -> None:
-        """Ask for the run's cancellation, and wait until it has ended."""
-        from prefect.client.orchestration import get_client
-        from prefect.states import Cancelling
+        """End the run: at once if it has not begun, else as soon as it sees the note.
 
+        It is not set Cancelling: a flow that ends in that moment would stay so for ever.
+        """
+        from prefect.client.orchestration import get_client
+        from prefect.states import Cancelled
+
+        self._ask_to_stop()
         with get_client(sync_client=True) as client:
-            client.set_flow_run_state(self.flow_run_id, Cancelling())
+            state = client.read_flow_run(self.flow_run_id).state
+            if state is not None and (state.is_scheduled() or state.is_pending()):
+                client.set_flow_run_state(self.flow_run_id, Cancelled(), force=True)
         deadline = time.monotonic() + _STOP_SECONDS
         while self.returncode is None:
             if time.monotonic() > deadline:
                 raise JobError(
-                    f"flow run {self.flow_run_id} has not ended {_STOP_SECONDS:.0f} s after it was "
-                    f"told to stop: look at {self.log}"
+                    f"{self.log} has not ended {_STOP_SECONDS:.0f} s after it was told to stop: "
+                    "look at it in the Prefect UI"
                 )
             time.sleep(_POLL_SECONDS / 4)

@@ -27,6 +27,7 @@ from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.errors import CloudError, RenderError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import STALL_SECONDS
+from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage, StoredObject
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import store_result
@@ -278,6 +279,7 @@ class CloudRunRenderer:
 
     async def _submit(self, wave: Wave, shares: list[list[WaitingFrame]]) -> None:
         """Store the wave and start its execution, once, however often Google has to be asked."""
+        await asyncio.to_thread(self._clear_earlier_attempts, wave)
         await asyncio.to_thread(
             store_wave,
             self._storage,
@@ -300,6 +302,24 @@ class CloudRunRenderer:
                     jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
                     await asyncio.sleep(delay * jitter)
                     delay = min(2 * delay, self._pace.park_most)
+
+    def _clear_earlier_attempts(self, wave: Wave) -> None:
+        """Delete what earlier attempts stored: the container may create objects, not replace them.
+
+        So its account needs no right to delete anything.
+        """
+        stale = [frame.unit for frame in wave.waiting.values() if frame.key in self._seen]
+        keys = [
+            key
+            for unit in stale
+            for key in (
+                layout.result(unit.job_id, unit.work_unit_id),
+                layout.log(unit.job_id, unit.work_unit_id),
+                f"{unit.offload_gcs_prefix}/{unit.image_name}",
+            )
+        ]
+        for _ in in_parallel(self._storage.delete, keys):
+            pass
 
     async def _run(self, wave: Wave) -> None:
         asking = asyncio.ensure_future(

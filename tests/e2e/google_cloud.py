@@ -35,14 +35,22 @@ class GoogleCloud:
 
 @contextmanager
 def google_cloud(
-    folder: Path, gcs: GcsServer, command: tuple[str, ...] = ENTRYPOINT, **knobs: Any
+    folder: Path,
+    gcs: GcsServer,
+    command: tuple[str, ...] = ENTRYPOINT,
+    containers_storage: str | None = None,
+    **knobs: Any,
 ) -> Iterator[GoogleCloud]:
-    """A cloud with an empty bucket and two render jobs; the environment points to it."""
+    """A cloud with an empty bucket and two render jobs; the environment points to it.
+
+    containers_storage: the address at which containers reach the GCS server, if another.
+    """
     bucket = gcs.make_bucket()
     environment = {"STORAGE_EMULATOR_HOST": gcs.url}
+    inside = {"STORAGE_EMULATOR_HOST": containers_storage or gcs.url}
     with (
         MetadataServer() as metadata,
-        CloudRunServer(command, environment, **knobs) as run,
+        CloudRunServer(command, inside, **knobs) as run,
         pytest.MonkeyPatch.context() as patch,
     ):
         for name, memory in SIZES.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.states import Cancelling
 
 from povstorm_client import Cluster, Job
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
@@ -184,15 +185,23 @@ def test_a_scene_that_is_not_there_fails_with_its_address(cloud: GoogleCloud, wo
     assert run("render-scene/nightly-local", scene=f"gs://{cloud.bucket}/no/such.ini") == "Failed"
 
 
-def test_cancelling_the_flow_run_stops_the_job(cloud: GoogleCloud, worker: None):
+@pytest.mark.parametrize("how", ["by the client", "in the Prefect UI"])
+def test_cancelling_stops_the_flow_and_its_executions(cloud: GoogleCloud, worker: None, how: str):
     cluster = Cluster.from_terraform_outputs(cloud.outputs, deployment="render-job/local")
-    job = make_job(cluster, frames=40, scene=SLOW)
+    job = make_job(cluster, frames=40, scene=SLOW.replace("2e6", "2e7"))
     job.submit()
     flow = cluster.submit(job.job_id)
     wait_for(lambda: len(job.images()) >= 1)
 
-    flow.stop()
+    if how == "by the client":
+        flow.stop()
+    else:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow.flow_run_id, Cancelling())
+        wait_for(lambda: flow.returncode is not None)
 
     wait_for(lambda: all(each.completed for each in cluster.executions(job.job_id)))
-    assert len(job.images()) < 40
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(flow.flow_run_id).state.is_cancelled()
     assert job.state().phase == "cancelled"
+    assert len(job.images()) < 40

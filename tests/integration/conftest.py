@@ -1,5 +1,5 @@
 """Buckets on a real GCS server, for the integration tests."""
 
-from tests.emulators.gcs.fixtures import gcs_server, gcs_storage
+from tests.emulators.gcs.fixtures import checked_storage, gcs_proxy, gcs_server, gcs_storage
 
-__all__ = ["gcs_server", "gcs_storage"]
+__all__ = ["checked_storage", "gcs_proxy", "gcs_server", "gcs_storage"]

