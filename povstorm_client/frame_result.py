@@ -46,7 +46,8 @@ class FrameResult:
     extra_outputs: what else the scene wrote to ``./output``.
     started, ended: Unix seconds; queue_seconds: from the job's start of rendering to started.
     attempt counts from 1. cache_hit: the image comes from an earlier job, as do the statistics.
-    error: the failure in one line; log_tail: POV-Ray's last lines.
+    error: the failure in one line; log_tail: POV-Ray's last lines. out_of_memory: whether memory
+    ran out, as far as can be told.
     """
 
     work_unit_id: str
@@ -69,6 +70,7 @@ class FrameResult:
     statistics: FrameStatistics | None = None
     error: str = ""
     log_tail: str = ""
+    out_of_memory: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -7,6 +7,7 @@ entrypoint writes them.
 from __future__ import annotations
 
 import json
+import logging
 from typing import Literal
 
 Severity = Literal["INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -30,3 +31,18 @@ class CloudLog:
             **fields,
         }
         print(json.dumps(line), flush=True)
+
+    def take_warnings(self) -> None:
+        """Have what is logged by other means, from warnings on, written here too."""
+        logging.basicConfig(handlers=[_Handler(self)], level=logging.WARNING)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, log: CloudLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        severity: Severity = "WARNING" if record.levelno < logging.ERROR else "ERROR"
+        # Formatted, a record has its exception's traceback.
+        self._log.write(severity, self.format(record))

@@ -28,6 +28,8 @@ from render_image.wave_share import WaveFrame, WaveShare, open_share
 
 _BROKEN = 1
 _STOPPED = 128 + signal.SIGTERM
+# For storing the frames that are finished; Cloud Run gives ten.
+_STOP_SECONDS = 8.0
 
 
 def main(arguments: list[str]) -> int:
@@ -41,6 +43,7 @@ def main(arguments: list[str]) -> int:
         task=str(task_index),
         job=arguments[0].rpartition("/waves/")[0].rpartition("/")[2] if arguments else "",
     )
+    log.take_warnings()
     if len(arguments) != 1:
         log.write("CRITICAL", "usage: python3 -m render_image.entrypoint WAVE_URI")
         return _BROKEN
@@ -54,13 +57,19 @@ def main(arguments: list[str]) -> int:
 async def _render_until_told_to_stop(wave_uri: str, task_index: int, log: CloudLog) -> int:
     """Cloud Run sends SIGTERM ten seconds before it kills (container contract, "Shutdown")."""
     working = asyncio.ensure_future(_render_share(wave_uri, task_index, log))
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, working.cancel)
-    try:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        stopping.cancel()
         return await working
-    except asyncio.CancelledError:
-        log.write("WARNING", "told to stop: finished frames are stored, the others were given up")
-        return _STOPPED
+    working.cancel()
+    await asyncio.wait({working}, timeout=_STOP_SECONDS)
+    log.write("WARNING", "told to stop: finished frames are stored, the others were given up")
+    # A storage that does not answer is asked again for minutes, by threads that cannot be stopped
+    # and that an ordinary exit would wait for.
+    os._exit(_STOPPED)
 
 
 async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:

@@ -6,6 +6,7 @@ render_unit asks for each attempt.
 from __future__ import annotations
 
 import re
+import signal
 
 from povstorm_client.errors import RenderError
 from render_image import povray_output
@@ -23,6 +24,15 @@ _NO_MEMORY = re.compile(
     r"[Oo]ut of memory|Cannot allocate|bad_alloc|Fatal error in parser: Cannot parse input"
 )
 _OUTSIDE = re.compile(r"[Cc]annot open .*?([\"'\s]/|\.\./)")
+
+
+def ran_out_of_memory(exited: ProcessExit) -> bool:
+    """Whether the kernel has most likely killed it for the memory of the machine, or container.
+
+    It takes the largest process, which POV-Ray is; nobody but render_image kills it otherwise.
+    """
+    stopped_here = exited.timed_out or exited.problem
+    return exited.returncode == -signal.SIGKILL and not stopped_here
 
 
 def raise_for_exit(exited: ProcessExit, log: str, timeout: float | None, limits: Limits) -> None:
@@ -45,6 +55,8 @@ def raise_for_exit(exited: ProcessExit, log: str, timeout: float | None, limits:
     if exited.returncode == _REFUSED:
         passing = any(words in log for words in _PASSING)
         raise RenderError((line or "POV-Ray exited with 1") + hint, retryable=passing)
-    if exited.returncode < 0:
+    if ran_out_of_memory(exited):
+        line, hint = "POV-Ray was killed by signal 9", " (most likely for lack of memory)"
+    elif exited.returncode < 0:
         line = f"POV-Ray was killed by signal {-exited.returncode}"
     raise RenderError((line or f"POV-Ray exited with {exited.returncode}") + hint, retryable=True)

@@ -28,7 +28,7 @@ from render_image.image_check import check_image
 from render_image.limits import Limits
 from render_image.machine import host_name
 from render_image.povray_conf import write_povray_conf
-from render_image.povray_failure import raise_for_exit
+from render_image.povray_failure import raise_for_exit, ran_out_of_memory
 from render_image.process import ProcessExit, run_process
 from render_image.sandbox import View, open_sandbox, povray_folders
 from render_image.watch import folder_problem, shorten_log
@@ -151,6 +151,7 @@ def _commit(
                 ended=time.time(),
                 error=str(error),
                 log_tail=log_tail,
+                out_of_memory=ran_out_of_memory(exited),
             ),
         )
         raise RenderError(

@@ -11,6 +11,7 @@ import logging
 import re
 import shutil
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _NOBODY = "65534"
 _LIBRARY_CACHE = Path("/etc/ld.so.cache")
 _LIBRARY = re.compile(r"(/\S+) \(0x")
 _PROBE_SECONDS = 20
+_TRYING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Sandbox:
     def __init__(self, bwrap: str, povray: PovRay) -> None:
         self._before = [
             *(bwrap, "--unshare-all", "--die-with-parent", "--as-pid-1", "--clearenv"),
-            *("--uid", _NOBODY, "--gid", _NOBODY, "--cap-drop", "ALL", "--hostname", "povstorm"),
+            *("--uid", _NOBODY, "--gid", _NOBODY, "--cap-drop", "ALL"),
         ]
         for path in _needed_paths(povray):
             self._before += ["--ro-bind", str(path), str(path)]
@@ -100,7 +102,9 @@ def open_sandbox(povray: PovRay, mode: SandboxMode) -> Sandbox | None:
     """
     if mode == "off":
         return None
-    sandbox, problem = _open(povray)
+    # Frames that begin together ask together: one tries, and warns, for all.
+    with _TRYING:
+        sandbox, problem = _open(povray)
     if problem and mode == "required":
         raise ToolError(f"scenes cannot be contained: {problem}")
     return sandbox

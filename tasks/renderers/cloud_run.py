@@ -406,6 +406,11 @@ class CloudRunRenderer:
     def _resolve(self, wave: Wave, frame: WaitingFrame, result: FrameResult) -> None:
         wave.waiting.pop(frame.unit.work_unit_id, None)
         self._planner.saw(result)
+        if result.out_of_memory:
+            # The kernel took POV-Ray and left the container, whose other frames go on.
+            (share,) = (share for share in wave.shares if result.work_unit_id in share)
+            alone = len(share) == 1
+            self._planner.ran_out_of_memory(frame.unit, wave.size, alone=alone)
         if frame.result.done():
             return  # nobody waits for it any more
         if result.state == "rendered":

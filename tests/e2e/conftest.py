@@ -16,6 +16,10 @@ import pytest
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
 from tests.conftest import SPHERE
+from tests.emulators.container.fixtures import render_container
+from tests.emulators.gcs.fixtures import gcs_server, gcs_storage
+
+__all__ = ["gcs_server", "gcs_storage", "render_container"]
 
 SERVER_START_SECONDS = 120
 

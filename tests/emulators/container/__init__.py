@@ -1,0 +1,1 @@
+"""Cloud Run's containers for tests: the built render image under podman or Docker."""
