@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup render test lint types unit integration e2e bench lock clean
+.PHONY: help setup render test lint types unit integration emulators e2e image bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,9 +27,10 @@ test: setup ## Lint, types and all tests
 	$(MAKE) --no-print-directory lint types
 	$(BIN)/pytest -n auto
 
-lint: setup ## ruff, lint and format
+lint: setup ## ruff (lint and format), hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint render_image/Dockerfile deployments/Dockerfile
 
 types: setup ## mypy --strict
 	$(BIN)/mypy
@@ -40,12 +41,22 @@ unit: setup ## Unit tests only
 integration: setup ## Integration tests only
 	$(BIN)/pytest -n auto tests/integration
 
+emulators: setup ## Tests of the servers that stand in for Google Cloud
+	$(BIN)/pytest -n auto tests/emulators
+
 e2e: setup ## End-to-end tests only
 	$(BIN)/pytest -n auto tests/e2e
+
+image: setup ## Build the render container's image (with Docker, or as root on Debian)
+	@scripts/build_render_image >/dev/null
 
 bench: setup ## The benchmarks, side by side (minutes)
 	$(BIN)/python -m benchmarks.local_throughput
 	$(BIN)/python -m benchmarks.orchestration
+	$(BIN)/python -m benchmarks.sandbox_cost
+	$(BIN)/python -m benchmarks.container_start
+	$(BIN)/python -m benchmarks.cloud_run_waves
+	$(BIN)/python -m benchmarks.api_calls
 
 lock: setup ## Write constraints.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --no-emit-index-url \

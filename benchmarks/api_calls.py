@@ -24,7 +24,7 @@ from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.gcs.server import GcsServer
 from tests.emulators.processes import free_port, wait_for_port
 
-# Prefect Cloud's smallest plan: https://docs.prefect.io/v3/concepts/rate-limits, seen 2026-10.
+# Prefect Cloud's smallest plan, as its documentation of rate limits has it in 2026-11.
 PREFECT_CALLS_A_MINUTE, PREFECT_EVENTS_A_MINUTE = 625, 2000
 CONTAINER = (sys.executable, "-P", str(Path(__file__).with_name("instant_container.py")))
 

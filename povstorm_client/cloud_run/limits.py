@@ -1,7 +1,7 @@
 """Prices and limits of Cloud Run jobs; the plan of a wave and the dispatcher take them from here.
 
-Prices: https://cloud.google.com/run/pricing, jobs (instance-based billing), tier 1 regions, seen
-2026-10; limits: https://cloud.google.com/run/quotas, seen 2026-10. A region of tier 2 costs up to
+Prices: https://cloud.google.com/run/pricing, jobs (instance-based billing), tier 1 regions, as of
+2026-11; limits: https://cloud.google.com/run/quotas, as of 2026-11. A region of tier 2 costs up to
 1.4 times as much; the free tier is left out.
 """
 
