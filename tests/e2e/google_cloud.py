@@ -5,6 +5,7 @@ The outputs file is what ``terraform output -json`` would print for it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,12 +48,15 @@ def google_cloud(
     """
     bucket = gcs.make_bucket()
     environment = {"STORAGE_EMULATOR_HOST": gcs.url}
-    inside = {"STORAGE_EMULATOR_HOST": containers_storage or gcs.url}
-    with (
-        MetadataServer() as metadata,
-        CloudRunServer(command, inside, **knobs) as run,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with contextlib.ExitStack() as stack:
+        metadata = stack.enter_context(MetadataServer())
+        inside = {
+            **metadata.environment,
+            "HOME": str(folder),
+            "STORAGE_EMULATOR_HOST": containers_storage or gcs.url,
+        }
+        run = stack.enter_context(CloudRunServer(command, inside, **knobs))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, memory in SIZES.items():
             run.create_job(name, memory=f"{memory}Mi", image=IMAGE)
         for name, value in {

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from povstorm_client import Cluster, Job
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
 from tests.e2e.test_google_cloud import SLOW, make_job, pixels, wait_for
 from tests.emulators.gcs.server import GcsServer
+from tests.emulators.google_apis_proxy import GoogleApisProxy
 
 ROOT = Path(__file__).parents[2]
 POOLS = {
@@ -74,22 +76,29 @@ def deployed(cloud: GoogleCloud) -> str:
     )
 
 
-@pytest.fixture(scope="module")
-def worker(deployed: str, tmp_path_factory) -> Iterator[None]:
-    """A worker of the local pool, in a folder that has nothing of povstorm."""
-    folder = tmp_path_factory.mktemp("worker")
-    command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", "povstorm-local"]
+@contextmanager
+def worker_of(pool: str, folder: Path, **environment: str) -> Iterator[None]:
+    """A worker, in a folder that has nothing of povstorm."""
+    command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", pool]
     with (folder / "worker.txt").open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+            env={**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment},
         )
-    yield
-    process.terminate()
-    process.wait(60)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def worker(deployed: str, tmp_path_factory) -> Iterator[None]:
+    with worker_of("povstorm-local", tmp_path_factory.mktemp("worker")):
+        yield
 
 
 def run(deployment: str, **parameters: object) -> str:
@@ -205,3 +214,23 @@ def test_cancelling_stops_the_flow_and_its_executions(cloud: GoogleCloud, worker
         assert client.read_flow_run(flow.flow_run_id).state.is_cancelled()
     assert job.state().phase == "cancelled"
     assert len(job.images()) < 40
+
+
+def test_prefects_own_cloud_run_worker_starts_the_flow_as_a_cloud_run_job(
+    cloud: GoogleCloud, deployed: str, tmp_path: Path
+):
+    job = make_job(Cluster.from_terraform_outputs(cloud.outputs), frames=4)
+    job.submit()
+
+    with (
+        GoogleApisProxy(tmp_path, cloud.run.rest_url) as proxy,
+        worker_of("povstorm-cloud-run", tmp_path, **proxy.environment),
+    ):
+        uri = f"gs://{cloud.bucket}/jobs/{job.job_id}"
+        assert run("render-job/cloud-worker", job_uri=uri) == "Completed"
+
+    assert len(job.images()) == 4
+    calls = cloud.run.statistics()["calls"]
+    # The flow's own job is made, run, and deleted by the worker; the waves are the flow's.
+    assert calls["jobs.create"] >= 1
+    assert calls["jobs.delete"] == 1

@@ -37,7 +37,9 @@ class CloudRunServer:
             *("--rest-port", str(self._ports[0]), "--grpc-port", str(self._ports[1])),
             *("--command", shlex.join(command), "--knobs", json.dumps(knobs)),
         ]
-        for name, value in (environment or {}).items():
+        # A flow that runs as a Cloud Run job starts executions of others.
+        inside = {**(environment or {}), "CLOUD_RUN_EMULATOR_HOST": self.rest_url}
+        for name, value in inside.items():
             self._arguments += ["--env", f"{name}={value}"]
 
     def __enter__(self) -> CloudRunServer:
