@@ -6,37 +6,59 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import shlex
 import signal
+import sys
 
 import grpc
 import uvicorn
 
-from tests.emulators.cloud_run.containers import ProcessContainers
 from tests.emulators.cloud_run.grpc_services import add_services
 from tests.emulators.cloud_run.knobs import Knobs
 from tests.emulators.cloud_run.model import CloudRunModel
+from tests.emulators.cloud_run.process_containers import GRACE_SECONDS, ProcessContainers
 from tests.emulators.cloud_run.rest import rest_app
 
 
 async def serve(options: argparse.Namespace) -> None:
-    environment = dict(pair.split("=", 1) for pair in options.env)
-    containers = ProcessContainers(shlex.split(options.command), environment)
-    model = CloudRunModel(containers, Knobs(**json.loads(options.knobs)))
+    """Serve until SIGTERM or SIGINT, then stop all containers."""
+    knobs = Knobs()
+    knobs.change(json.loads(options.knobs))
+    containers = ProcessContainers(
+        shlex.split(options.command),
+        dict(pair.split("=", 1) for pair in options.env),
+        engine=shlex.split(options.engine),
+        grace_seconds=options.grace_seconds,
+    )
+    model = CloudRunModel(containers, knobs)
     grpc_server = grpc.aio.server()
     add_services(grpc_server, model)
     grpc_server.add_insecure_port(f"127.0.0.1:{options.grpc_port}")
     await grpc_server.start()
     config = uvicorn.Config(
-        rest_app(model), host="127.0.0.1", port=options.rest_port, log_level="warning"
+        rest_app(model),
+        host="127.0.0.1",
+        port=options.rest_port,
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
     )
     server = _Server(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
+    if options.until_input_ends:
+        loop.add_reader(sys.stdin.fileno(), _read_input, loop, server)
     await server.serve()
     await model.close()
     await grpc_server.stop(None)
+
+
+def _read_input(loop: asyncio.AbstractEventLoop, server: uvicorn.Server) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        server.should_exit = True
 
 
 class _Server(uvicorn.Server):
@@ -47,12 +69,27 @@ class _Server(uvicorn.Server):
 
 
 def main() -> None:
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rest-port", type=int, required=True)
-    parser.add_argument("--grpc-port", type=int, required=True)
-    parser.add_argument("--command", required=True, help="what a container runs, before its args")
+    parser.add_argument("--rest-port", type=int, required=True, metavar="PORT")
+    parser.add_argument("--grpc-port", type=int, required=True, metavar="PORT")
+    parser.add_argument(
+        "--command",
+        required=True,
+        help="the image's entrypoint as a program of this machine; or a container runtime's "
+        "command, in which {image}, {memory}, {name} and {environment} are filled in",
+    )
+    parser.add_argument(
+        "--engine", default="", help="the runtime up to its verb, to remove {name} with"
+    )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--knobs", default="{}", help="JSON, see knobs.py")
+    parser.add_argument(
+        "--grace-seconds", type=float, default=GRACE_SECONDS, help="from SIGTERM to SIGKILL"
+    )
+    parser.add_argument(
+        "--until-input-ends", action="store_true", help="stop also when standard input is closed"
+    )
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -2,28 +2,61 @@
 
 from __future__ import annotations
 
-# google.rpc.Code names → HTTP status (google/rpc/code.proto).
-HTTP_STATUS = {
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "ALREADY_EXISTS": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
+from collections.abc import Sequence
+from typing import Any
+
+# google.rpc.Code names → its number and the HTTP status (google/rpc/code.proto).
+CODES = {
+    "CANCELLED": (1, 499),
+    "INVALID_ARGUMENT": (3, 400),
+    "DEADLINE_EXCEEDED": (4, 504),
+    "NOT_FOUND": (5, 404),
+    "ALREADY_EXISTS": (6, 409),
+    "PERMISSION_DENIED": (7, 403),
+    "RESOURCE_EXHAUSTED": (8, 429),
+    "FAILED_PRECONDITION": (9, 400),
+    "ABORTED": (10, 409),
+    "UNIMPLEMENTED": (12, 501),
+    "INTERNAL": (13, 500),
+    "UNAVAILABLE": (14, 503),
 }
 
 
 class ApiError(Exception):
-    """A status of google.rpc.Code and its message."""
+    """A status of google.rpc.Code, its message, and details (google.rpc's, as JSON with @type)."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, details: Sequence[dict[str, Any]] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.details = list(details)
 
-    def body(self) -> dict[str, object]:
+    @property
+    def http_status(self) -> int:
+        """Of the answer over REST."""
+        return CODES[self.status][1]
+
+    def body(self) -> dict[str, Any]:
         """As in REST answers."""
-        code = HTTP_STATUS[self.status]
-        return {"error": {"code": code, "message": self.message, "status": self.status}}
+        error: dict[str, Any] = {
+            "code": self.http_status,
+            "message": self.message,
+            "status": self.status,
+        }
+        if self.details:
+            error["details"] = self.details
+        return {"error": error}
+
+
+def invalid(field: str, description: str) -> ApiError:
+    """INVALID_ARGUMENT for a field, whose path is in the message and in a BadRequest detail."""
+    return ApiError(
+        "INVALID_ARGUMENT",
+        f"{field}: {description}" if field else description,
+        [
+            {
+                "@type": "type.googleapis.com/google.rpc.BadRequest",
+                "fieldViolations": [{"field": field, "description": description}],
+            }
+        ],
+    )

@@ -1,583 +1,438 @@
-"""The stand-in's state: jobs, executions and tasks as the Admin API's JSON, and what runs them.
+"""The core of the stand-in: jobs, executions, tasks and operations, by the methods of the API.
 
-REST and gRPC both call it; every refusal is an ApiError. One event loop, no threads.
+REST, gRPC and the v1 form all call it, and so can a program in its own event loop, also one of
+virtual time: no sockets, no threads, no time but the loop's. Requests and answers are the v2
+API's JSON; every refusal is an ApiError.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import random
-import re
-import secrets
-import time
-import uuid
-from collections import Counter, deque
-from datetime import UTC, datetime
+from collections import Counter, defaultdict
 from typing import Any
+from uuid import uuid4
 
+from tests.emulators.cloud_run import permissions
 from tests.emulators.cloud_run.api_error import ApiError
-from tests.emulators.cloud_run.containers import ContainerEnd, Containers, ContainerSpec
-from tests.emulators.cloud_run.discovery import check_body, clear_output_only
+from tests.emulators.cloud_run.billing import Bill
+from tests.emulators.cloud_run.clock import Now, loop_now
+from tests.emulators.cloud_run.containers import Containers
+from tests.emulators.cloud_run.discovery import read_body
+from tests.emulators.cloud_run.execution import Execution
+from tests.emulators.cloud_run.job import Job
+from tests.emulators.cloud_run.job_checks import checked_job
 from tests.emulators.cloud_run.knobs import Knobs
+from tests.emulators.cloud_run.names import (
+    Location,
+    check_job_id,
+    location_of,
+    not_found,
+    parent,
+    short,
+)
+from tests.emulators.cloud_run.operations import Operation
+from tests.emulators.cloud_run.overrides import overridden
+from tests.emulators.cloud_run.paging import page_of
+from tests.emulators.cloud_run.quotas import CallRates, TaskSlots, rate_exceeded
+from tests.emulators.cloud_run.task import Task
 
 Json = dict[str, Any]
 
-_JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?")
-_MEMORY = re.compile(r"(\d+)(Mi|Gi|M|G)")
-_MIB = {"Mi": 1, "Gi": 1024, "M": 1e6 / 2**20, "G": 1e9 / 2**20}
-# What so much memory needs at least in CPUs, and what is allowed at most:
-# https://cloud.google.com/run/docs/configuring/jobs/memory-limits.
-_LEAST_CPU_ABOVE_MIB = {4096: 2, 8192: 4, 16384: 6, 24576: 8}
-_MOST_MIB = 32768
-_MOST_TIMEOUT_SECONDS = 168 * 3600
-_MOST_RETRIES = 10
+_JOB, _RUN = "GoogleCloudRunV2Job", "GoogleCloudRunV2RunJobRequest"
+_CANCEL = "GoogleCloudRunV2CancelExecutionRequest"
+# https://cloud.google.com/run/quotas: completed executions that are kept of a job.
+_KEPT_EXECUTIONS = 1_000
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_MOST_A_PAGE = {"jobs": 100, "executions": 100, "tasks": 1_000, "operations": 100}
+_READS = ("get", "list", "wait", "testIamPermissions")
 
 
 class CloudRunModel:
-    """One project's Cloud Run jobs in any region."""
+    """Cloud Run's jobs, in any project and region.
 
-    def __init__(self, containers: Containers, knobs: Knobs | None = None) -> None:
-        self._containers = containers
+    now: Unix seconds, which must go on with the running loop's time.
+    """
+
+    def __init__(
+        self, containers: Containers, knobs: Knobs | None = None, now: Now | None = None
+    ) -> None:
         self.knobs = knobs or Knobs()
         self.calls: Counter[str] = Counter()
+        self.bill = Bill()
+        self._containers = containers
+        self._now = now or loop_now()
         self._random = random.Random(self.knobs.seed)  # noqa: S311 - no secret
-        self._jobs: dict[str, Json] = {}
-        self._executions: dict[str, Json] = {}
-        self._tasks: dict[str, list[Json]] = {}
-        self._operations: dict[str, tuple[str, str]] = {}
-        self._working: dict[str, asyncio.Task[None]] = {}
-        self._run_calls: deque[float] = deque()
-        self._busy_tasks = 0
-        self._slot_freed = asyncio.Condition()
+        self._rates = CallRates(self.knobs, self._now)
+        self._slots: dict[Location, TaskSlots] = defaultdict(
+            lambda: TaskSlots(lambda: self.knobs.parallel_tasks)
+        )
+        self._jobs: dict[str, Job] = {}
+        self._executions: dict[str, Execution] = {}
+        self._operations: dict[str, Operation] = {}
+        self._ordinals: Counter[Location] = Counter()
+        # Also those that were deleted while they ran.
+        self._unfinished: set[Execution] = set()
 
     # Jobs
 
-    def create_job(self, parent: str, job_id: str, body: Json, validate_only: bool) -> Json:
-        """Make a job; the answer is a finished operation."""
-        self.calls["jobs.create"] += 1
-        if not _JOB_ID.fullmatch(job_id):
-            raise ApiError(
-                "INVALID_ARGUMENT",
-                f"Invalid job id {job_id!r}: lower-case letters, digits and '-', at most 49",
-            )
-        name = f"{parent}/jobs/{job_id}"
+    def create_job(self, location: str, job_id: str, body: Json, validate_only: bool) -> Json:
+        """Make a job; its operation ends when it is ready."""
+        where = self.called("jobs.create", location)
+        configuration = self._configuration(body)
+        check_job_id(job_id)
+        name = f"{location}/jobs/{job_id}"
         if name in self._jobs:
             raise ApiError("ALREADY_EXISTS", f"Resource '{job_id}' already exists.")
-        job = self._checked_job(name, body)
+        if len(self._in(where, self._jobs)) >= self.knobs.jobs:
+            raise ApiError("RESOURCE_EXHAUSTED", f"Maximum number of jobs, {self.knobs.jobs}.")
+        job = Job(name, configuration, self._now(), updated=self._now())
         if not validate_only:
             self._jobs[name] = job
-        return self._done_operation(name, job)
+        return self._reconcile(job, validate_only)
 
-    def update_job(self, name: str, body: Json, validate_only: bool) -> Json:
-        """Replace a job."""
-        self.calls["jobs.patch"] += 1
-        before = self.get_job(name)
-        job = self._checked_job(name, body)
-        job["createTime"] = before["createTime"]
-        job["generation"] = str(int(before["generation"]) + 1)
+    def update_job(
+        self, name: str, body: Json, validate_only: bool, allow_missing: bool = False
+    ) -> Json:
+        """Replace a job's configuration."""
+        self.called("jobs.patch", name)
+        configuration = self._configuration(body)
+        if name not in self._jobs and allow_missing:
+            self.calls["jobs.patch"] -= 1
+            return self.create_job(parent(name), short(name), body, validate_only)
+        before = self._job(name)
+        _check_etag(body.get("etag"), before.etag, name)
+        if validate_only:
+            return self._reconcile(Job(name, configuration, before.created), validate_only)
+        if configuration != before.configuration:
+            before.configuration = configuration
+            before.generation += 1
+            before.updated = self._now()
+        return self._reconcile(before, validate_only)
+
+    def delete_job(self, name: str, etag: str = "", validate_only: bool = False) -> Json:
+        """Delete a job and its executions; those that run are cancelled."""
+        self.called("jobs.delete", name)
+        job = self._job(name)
+        _check_etag(etag, job.etag, name)
         if not validate_only:
-            self._jobs[name] = job
-        return self._done_operation(name, job)
-
-    def delete_job(self, name: str) -> Json:
-        """Delete a job that has no running execution."""
-        self.calls["jobs.delete"] += 1
-        job = self.get_job(name)
-        if any("completionTime" not in each for each in self._executions_of(name)):
-            raise ApiError("FAILED_PRECONDITION", f"Job {name} has running executions.")
-        del self._jobs[name]
-        for execution in [each["name"] for each in self._executions_of(name)]:
-            del self._executions[execution], self._tasks[execution]
-        return self._done_operation(name, job)
+            del self._jobs[name]
+            job.deleted = job.updated = self._now()
+            job.generation += 1
+            for execution in self._of(name):
+                execution.cancel()
+                del self._executions[execution.name]
+        return self._reconcile(job, validate_only)
 
     def get_job(self, name: str) -> Json:
         """A job; NOT_FOUND."""
-        self.calls["jobs.get"] += 1
-        if name not in self._jobs:
-            raise ApiError("NOT_FOUND", f"Resource '{name.rpartition('/')[2]}' was not found.")
-        return self._jobs[name]
+        self.called("jobs.get", name)
+        return self._job(name).shown()
 
-    def list_jobs(self, parent: str, size: int, token: str) -> Json:
-        """A page of jobs."""
-        self.calls["jobs.list"] += 1
-        jobs = [job for name, job in self._jobs.items() if name.startswith(f"{parent}/jobs/")]
-        return _page("jobs", jobs, size, token, most=100)
+    def list_jobs(self, location: str, size: int = 0, token: str = "") -> Json:
+        """A page of jobs, by name."""
+        where = self.called("jobs.list", location)
+        jobs = sorted(self._in(where, self._jobs))
+        page = _page("jobs", [(name, self._jobs[name]) for name in jobs], location, size, token)
+        return {**page, "jobs": [job.shown() for job in page["jobs"]]}
 
     def allowed_permissions(self, name: str, body: Json) -> Json:
-        """Those asked for: nobody is refused here."""
-        self.calls["jobs.testIamPermissions"] += 1
-        check_body(body, "GoogleIamV1TestIamPermissionsRequest")
-        self.get_job(name)
-        return {"permissions": body.get("permissions", [])}
+        """Those asked for that the caller has: all but those that a knob denies."""
+        self.called("jobs.testIamPermissions", name)
+        asked = read_body(body, "GoogleIamV1TestIamPermissionsRequest").get("permissions", [])
+        held = permissions.allowed(self.knobs, asked) if name in self._jobs else []
+        return {"permissions": held} if held else {}
 
-    def _checked_job(self, name: str, body: Json) -> Json:
-        check_body(body, "GoogleCloudRunV2Job")
-        body = clear_output_only(copy.deepcopy(body), "GoogleCloudRunV2Job")
-        template = body.get("template", {}).get("template")
-        if not template or not template.get("containers"):
-            raise ApiError(
-                "INVALID_ARGUMENT",
-                "Violation in CreateJobRequest.job.template.template.containers: needs a container",
-            )
-        for container in template["containers"]:
-            if not container.get("image"):
-                raise ApiError(
-                    "INVALID_ARGUMENT",
-                    "Violation in CreateJobRequest.job.template.template.containers[0].image: "
-                    "required",
-                )
-        _memory_mib(template)
-        retries = template.get("maxRetries", 3)
-        if not 0 <= retries <= _MOST_RETRIES:
-            raise ApiError("INVALID_ARGUMENT", f"maxRetries {retries}: 0 to {_MOST_RETRIES}")
-        timeout = _seconds(template.get("timeout", "600s"))
-        if not 0 < timeout <= _MOST_TIMEOUT_SECONDS:
-            raise ApiError("INVALID_ARGUMENT", f"timeout {timeout:g}s: above 0, at most 168 h")
-        template.setdefault("maxRetries", retries)
-        template.setdefault("timeout", "600s")
-        body["template"].setdefault("taskCount", 1)
-        self._check_task_count(body["template"]["taskCount"])
-        now = _now()
-        return {
-            **body,
-            "name": name,
-            "uid": str(uuid.uuid4()),
-            "generation": "1",
-            "observedGeneration": "1",
-            "createTime": now,
-            "updateTime": now,
-            "etag": _etag(),
-            "executionCount": 0,
-            "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"},
-            "conditions": [{"type": "Ready", "state": "CONDITION_SUCCEEDED"}],
-        }
+    def _configuration(self, body: Json) -> Json:
+        configuration = checked_job(
+            read_body(body, _JOB), most_tasks=self.knobs.tasks_per_execution
+        )
+        return {key: value for key, value in configuration.items() if key not in ("name", "etag")}
 
-    def _check_task_count(self, count: int) -> None:
-        most = self.knobs.tasks_per_execution
-        if not 1 <= count <= most:
-            raise ApiError("INVALID_ARGUMENT", f"task_count {count}: 1 to {most}")
+    def _reconcile(self, job: Job, validate_only: bool) -> Json:
+        """An operation that has ended when the job's latest configuration is in force."""
+        ended = asyncio.Event()
+        operation = Operation(self._new_name(job.name), "Job", job.shown, ended)
+        if validate_only:
+            # Of a call that only validated, nothing can be got later.
+            ended.set()
+            return operation.view()
 
-    # Running
+        def reconciled() -> None:
+            job.observed_generation = job.generation
+            ended.set()
+
+        answer = self._kept(operation).view()
+        # After the answer is made: an operation is never done at once.
+        asyncio.get_running_loop().call_later(self.knobs.reconcile_seconds, reconciled)
+        return answer
+
+    # Runs
 
     def run_job(self, name: str, body: Json) -> Json:
-        """Start an execution; the answer is an operation that ends with it."""
-        self.calls["jobs.run"] += 1
-        check_body(body, "GoogleCloudRunV2RunJobRequest")
-        job = self.get_job(name)
-        self._check_quota()
-        if self._used_up("fail_runs"):
-            raise ApiError("UNAVAILABLE", "The service is currently unavailable.")
-        template, task_count = self._overridden(job, body.get("overrides", {}))
-        execution = self._start(job, template, task_count)
-        if self._used_up("lose_answers"):
-            raise ApiError("UNAVAILABLE", "The service is currently unavailable.")
-        return self._operation(self._new_operation(name, execution["name"]))
-
-    def _check_quota(self) -> None:
-        now = time.monotonic()
-        while self._run_calls and self._run_calls[0] <= now - 60:
-            self._run_calls.popleft()
-        running = sum("completionTime" not in each for each in self._executions.values())
-        if self._used_up("refuse_runs") or len(self._run_calls) >= self.knobs.run_calls_per_minute:
+        """Start an execution; its operation ends with it."""
+        where = self.called("jobs.run", name)
+        if self.knobs.use_up("refuse_runs"):
+            raise rate_exceeded(where, "run")
+        request = read_body(body, _RUN)
+        job = self._job(name)
+        _check_etag(request.get("etag"), job.etag, name)
+        if request.get("overrides"):
+            permissions.check(self.knobs, permissions.RUN_WITH_OVERRIDES, name)
+        template, task_count = overridden(
+            job.configuration["template"],
+            request.get("overrides", {}),
+            most_tasks=self.knobs.tasks_per_execution,
+        )
+        running = sum(location_of(each.name) == where for each in self._unfinished)
+        if running >= self.knobs.running_executions:
             raise ApiError(
                 "RESOURCE_EXHAUSTED",
-                "Quota exceeded for quota metric 'Run job requests' and limit 'Run job requests "
-                "per minute per region' of service 'run.googleapis.com'.",
+                f"Maximum number of running executions ({self.knobs.running_executions}) in "
+                f"region '{where.region}' is reached.",
             )
-        if running >= self.knobs.running_executions:
-            raise ApiError("RESOURCE_EXHAUSTED", "Maximum number of running executions exceeded.")
-        self._run_calls.append(now)
+        if self.knobs.use_up("fail_runs"):
+            raise _unavailable()
+        execution = self._execution_of(job, template, task_count)
+        if request.get("validateOnly"):
+            return self._operation_on(execution).view()
+        self._begin(job, execution, where)
+        if self.knobs.use_up("lose_answers"):
+            raise _unavailable()
+        return self._kept(self._operation_on(execution)).view()
 
-    def _used_up(self, knob: str) -> bool:
-        """Whether a fault was still to be delivered; it is now."""
-        left = getattr(self.knobs, knob)
-        setattr(self.knobs, knob, max(0, left - 1))
-        return left > 0
-
-    def _overridden(self, job: Json, overrides: Json) -> tuple[Json, int]:
-        template = copy.deepcopy(job["template"]["template"])
-        containers = template["containers"]
-        for override in overrides.get("containerOverrides", []):
-            named = [each for each in containers if each.get("name") == override.get("name")]
-            if override.get("name") and not named:
-                raise ApiError("INVALID_ARGUMENT", f"no container named {override['name']!r}")
-            container = (named or containers)[0]
-            if override.get("clearArgs"):
-                container["args"] = []
-            if override.get("args"):
-                container["args"] = list(override["args"])
-            changed = {each["name"] for each in override.get("env", [])}
-            kept = [each for each in container.get("env", []) if each["name"] not in changed]
-            container["env"] = [*kept, *override.get("env", [])]
-        if "timeout" in overrides:
-            template["timeout"] = overrides["timeout"]
-        task_count = overrides.get("taskCount") or job["template"]["taskCount"]
-        self._check_task_count(task_count)
-        return template, task_count
-
-    def _start(self, job: Json, template: Json, task_count: int) -> Json:
-        short = f"{job['name'].rpartition('/')[2]}-{secrets.token_hex(3)[:5]}"
-        name = f"{job['name']}/executions/{short}"
-        now = _now()
-        execution: Json = {
-            "name": name,
-            "uid": str(uuid.uuid4()),
-            "generation": "1",
-            "createTime": now,
-            "startTime": now,
-            "updateTime": now,
-            "job": job["name"].rpartition("/")[2],
-            "parallelism": job["template"].get("parallelism", 0),
-            "taskCount": task_count,
-            "template": template,
-            "reconciling": True,
-            "conditions": [{"type": "Completed", "state": "CONDITION_RECONCILING"}],
-            "observedGeneration": "1",
-            "logUri": f"https://console.cloud.google.com/run/jobs/executions/details/{short}",
-            "etag": _etag(),
-        }
-        self._executions[name] = execution
-        self._tasks[name] = [
-            {
-                "name": f"{name}/tasks/{short}-task{index}",
-                "uid": str(uuid.uuid4()),
-                "generation": "1",
-                "createTime": now,
-                "updateTime": now,
-                "job": execution["job"],
-                "execution": short,
-                "containers": template["containers"],
-                "maxRetries": template["maxRetries"],
-                "timeout": template["timeout"],
-                "index": index,
-                "reconciling": True,
-                "conditions": [{"type": "Completed", "state": "CONDITION_PENDING"}],
-            }
-            for index in range(task_count)
-        ]
-        job["executionCount"] += 1
-        job["latestCreatedExecution"] = {"name": short, "createTime": now}
-        self._working[name] = asyncio.get_running_loop().create_task(self._work(execution))
-        return execution
-
-    async def _work(self, execution: Json) -> None:
-        at_once = asyncio.Semaphore(execution["parallelism"] or execution["taskCount"])
-        try:
-            async with asyncio.TaskGroup() as group:
-                for task in self._tasks[execution["name"]]:
-                    group.create_task(self._run_task(execution, task, at_once))
-        finally:
-            self._finish(execution)
-
-    async def _run_task(self, execution: Json, task: Json, at_once: asyncio.Semaphore) -> None:
-        try:
-            async with at_once, _Slot(self):
-                task["startTime"] = _now()
-                _set(task, "CONDITION_RECONCILING")
-                attempt = 0
-                while True:
-                    end = await self._run_attempt(execution, task, attempt)
-                    task["lastAttemptResult"] = _attempt_result(end)
-                    if end.succeeded or attempt >= task["maxRetries"]:
-                        break
-                    attempt += 1
-                    task["retried"] = attempt
-                if end.succeeded:
-                    _set(task, "CONDITION_SUCCEEDED")
-                else:
-                    reason = "NON_ZERO_EXIT_CODE"
-                    _set(task, "CONDITION_FAILED", end.message, executionReason=reason)
-        except asyncio.CancelledError:
-            if execution.get("cancelling"):
-                _set(task, "CONDITION_FAILED", "Cancelled.", executionReason="CANCELLED")
-            raise
-        finally:
-            task["completionTime"] = _now()
-            task["reconciling"] = False
-
-    async def _run_attempt(self, execution: Json, task: Json, attempt: int) -> ContainerEnd:
-        await asyncio.sleep(self.knobs.startup_seconds)
-        container = task["containers"][0]
-        spec = ContainerSpec(
-            image=container["image"],
-            arguments=tuple(container.get("args", [])),
-            environment={
-                **{each["name"]: each.get("value", "") for each in container.get("env", [])},
-                "CLOUD_RUN_JOB": execution["job"],
-                "CLOUD_RUN_EXECUTION": execution["name"].rpartition("/")[2],
-                "CLOUD_RUN_TASK_INDEX": str(task["index"]),
-                "CLOUD_RUN_TASK_ATTEMPT": str(attempt),
-                "CLOUD_RUN_TASK_COUNT": str(execution["taskCount"]),
-            },
-            memory_mib=_memory_mib(execution["template"]),
+    def _execution_of(self, job: Job, template: Json, task_count: int) -> Execution:
+        where = location_of(job.name)
+        suffix = "".join(self._random.choices(_LETTERS, k=5))
+        return Execution(
+            f"{job.name}/executions/{short(job.name)}-{suffix}",
+            template,
+            task_count=task_count,
+            parallelism=job.configuration["template"].get("parallelism", 0),
+            ordinal=self._ordinals[where],
+            knobs=self.knobs,
+            containers=self._containers,
+            slots=self._slots[where],
+            bill=self.bill,
+            now=self._now,
+            on_end=self._ended,
         )
-        copies = 2 if self.knobs.run_tasks_twice else 1
-        running = [asyncio.ensure_future(self._containers.run(spec)) for _ in range(copies)]
-        losing = asyncio.ensure_future(self._lose(spec))
-        try:
-            ends = await asyncio.wait_for(asyncio.gather(*running), _seconds(task["timeout"]))
-        except TimeoutError:
-            return ContainerEnd(
-                term_signal=15,
-                message="The task attempt was terminated: it reached its timeout of "
-                f"{task['timeout']}.",
-            )
-        finally:
-            losing.cancel()
-        return ends[-1]
 
-    async def _lose(self, spec: ContainerSpec) -> None:
-        if self._random.random() < self.knobs.kill_probability:
-            await asyncio.sleep(self.knobs.kill_after_seconds)
-            self._containers.kill_some(spec)
+    def _begin(self, job: Job, execution: Execution, where: Location) -> None:
+        self._ordinals[where] += 1
+        self._executions[execution.name] = execution
+        self._unfinished.add(execution)
+        job.execution_count += 1
+        job.latest = execution
+        execution.start()
 
-    def _finish(self, execution: Json) -> None:
-        tasks = self._tasks[execution["name"]]
-        execution["completionTime"] = execution["updateTime"] = _now()
-        execution["reconciling"] = False
-        for task in tasks:
-            # A cancelled task that never started has no end of its own.
-            task.setdefault("completionTime", execution["completionTime"])
-            if task["conditions"][0]["state"] in ("CONDITION_PENDING", "CONDITION_RECONCILING"):
-                _set(task, "CONDITION_FAILED", "Cancelled.", executionReason="CANCELLED")
-        failed = sum(_state(task) == "CONDITION_FAILED" for task in tasks)
-        if execution.pop("cancelling", False):
-            _set(execution, "CONDITION_FAILED", "Cancelled by user.", executionReason="CANCELLED")
-        elif failed:
-            _set(
-                execution,
-                "CONDITION_FAILED",
-                f"{failed} of {len(tasks)} tasks failed.",
-                executionReason="NON_ZERO_EXIT_CODE",
-            )
-        else:
-            _set(execution, "CONDITION_SUCCEEDED")
+    def _ended(self, execution: Execution) -> None:
+        self._unfinished.discard(execution)
+        completed = [each for each in self._of(execution.job) if each.completed is not None]
+        for oldest in completed[: max(0, len(completed) - _KEPT_EXECUTIONS)]:
+            del self._executions[oldest.name]
 
-    async def close(self) -> None:
-        """Stop all that runs."""
-        for working in self._working.values():
-            working.cancel()
-        await asyncio.gather(*self._working.values(), return_exceptions=True)
-
-    # Executions, tasks, operations
+    # Executions and tasks
 
     def get_execution(self, name: str) -> Json:
         """An execution with its counts; NOT_FOUND."""
-        self.calls["executions.get"] += 1
-        return self._shown_execution(self._execution(name))
+        self.called("executions.get", name)
+        return self._execution(name).shown()
 
-    def list_executions(self, parent: str, size: int, token: str) -> Json:
-        """A page of a job's executions, the newest first."""
-        self.calls["executions.list"] += 1
-        shown = [self._shown_execution(each) for each in reversed(self._executions_of(parent))]
-        return _page("executions", shown, size, token, most=100)
+    def list_executions(self, job: str, size: int = 0, token: str = "") -> Json:
+        """A page of a job's executions, or of all jobs' (``-``), the newest first."""
+        where = self.called("executions.list", job)
+        if short(job) != "-":
+            self._job(job)
+        found = [
+            (each.name, each)
+            for each in reversed(self._executions.values())
+            if _covers(job, each.job) and location_of(each.name) == where
+        ]
+        page = _page("executions", found, job, size, token)
+        return {**page, "executions": [each.shown() for each in page["executions"]]}
 
     def cancel_execution(self, name: str, body: Json) -> Json:
         """Stop an execution's tasks; FAILED_PRECONDITION if it has ended."""
-        self.calls["executions.cancel"] += 1
-        check_body(body, "GoogleCloudRunV2CancelExecutionRequest")
+        self.called("executions.cancel", name)
+        request = read_body(body, _CANCEL)
         execution = self._execution(name)
-        if "completionTime" in execution:
-            raise ApiError("FAILED_PRECONDITION", f"Execution {name} has already completed.")
-        execution["cancelling"] = True
-        self._working[name].cancel()
-        job = name.rpartition("/executions/")[0]
-        return self._operation(self._new_operation(job, name))
+        _check_etag(request.get("etag"), execution.etag, name)
+        if execution.completed is not None:
+            raise ApiError(
+                "FAILED_PRECONDITION",
+                f"Execution '{short(name)}' cannot be cancelled because it is not running.",
+            )
+        if request.get("validateOnly"):
+            return self._operation_on(execution).view()
+        execution.cancel()
+        return self._kept(self._operation_on(execution)).view()
 
-    def delete_execution(self, name: str) -> Json:
-        """Forget an execution."""
-        self.calls["executions.delete"] += 1
-        execution = self._shown_execution(self._execution(name))
-        self._working[name].cancel()
+    def delete_execution(self, name: str, etag: str = "", validate_only: bool = False) -> Json:
+        """Delete an execution; if it runs, it is cancelled."""
+        self.called("executions.delete", name)
+        execution = self._execution(name)
+        _check_etag(etag, execution.etag, name)
+        if validate_only:
+            return self._operation_on(execution).view()
+        execution.cancel()
+        execution.deleted = self._now()
         del self._executions[name]
-        return self._done_operation(name.rpartition("/executions/")[0], execution)
+        return self._kept(self._operation_on(execution)).view()
 
     def get_task(self, name: str) -> Json:
         """A task; NOT_FOUND."""
-        self.calls["tasks.get"] += 1
-        for task in self._tasks.get(name.rpartition("/tasks/")[0], []):
-            if task["name"] == name:
-                return _without_defaults(task)
-        raise ApiError("NOT_FOUND", f"Task {name} was not found.")
+        self.called("tasks.get", name)
+        execution = self._executions.get(parent(name))
+        for task in execution.tasks if execution else ():
+            if execution and task.name == name:
+                return execution.shown_task(task)
+        raise not_found(name)
 
-    def list_tasks(self, parent: str, size: int, token: str) -> Json:
-        """A page of an execution's tasks."""
-        self.calls["tasks.list"] += 1
-        self._execution(parent)
-        shown = [_without_defaults(task) for task in self._tasks[parent]]
-        return _page("tasks", shown, size, token, most=1000)
+    def list_tasks(self, execution: str, size: int = 0, token: str = "") -> Json:
+        """A page of the tasks of an execution, or of all executions (``-``), by index."""
+        where = self.called("tasks.list", execution)
+        if short(execution) != "-":
+            self._execution(execution)
+        found: list[tuple[str, tuple[Execution, Task]]] = [
+            (task.name, (each, task))
+            for each in self._executions.values()
+            if location_of(each.name) == where and _covers(execution, each.name)
+            for task in each.tasks
+        ]
+        page = _page("tasks", found, execution, size, token)
+        return {**page, "tasks": [each.shown_task(task) for each, task in page["tasks"]]}
+
+    # Operations
 
     def get_operation(self, name: str) -> Json:
-        """What a run or cancel has come to."""
-        self.calls["operations.get"] += 1
-        if name not in self._operations:
-            raise ApiError("NOT_FOUND", f"Operation {name} was not found.")
-        return self._operation(name)
+        """What a call has come to."""
+        self.called("operations.get", name)
+        return self._operation(name).view()
+
+    def list_operations(self, location: str, size: int = 0, token: str = "") -> Json:
+        """A page of the operations of a location."""
+        where = self.called("operations.list", location)
+        found = [(name, self._operations[name]) for name in self._in(where, self._operations)]
+        page = _page("operations", found, location, size, token)
+        return {**page, "operations": [each.view() for each in page["operations"]]}
+
+    def delete_operation(self, name: str) -> Json:
+        """Forget an operation; what it does goes on."""
+        self.called("operations.delete", name)
+        self._operation(name)
+        del self._operations[name]
+        return {}
 
     async def wait_operation(self, name: str, seconds: float) -> Json:
-        """The same, after waiting for its end."""
-        self.get_operation(name)
-        working = self._working.get(self._operations[name][1])
-        if working is not None:
-            await asyncio.wait({working}, timeout=seconds)
-        return self._operation(name)
+        """An operation as it is when it has ended, or after so many seconds."""
+        self.called("operations.wait", name)
+        operation = self._operation(name)
+        try:
+            async with asyncio.timeout(seconds):
+                await operation.ended.wait()
+        except TimeoutError:
+            pass  # the method's own way of saying: not yet
+        return operation.view()
 
-    def billed_seconds(self) -> float:
-        """Of all tasks that started, each at least a minute."""
-        return sum(
-            max(60.0, _time(task.get("completionTime")) - _time(task["startTime"]))
-            for tasks in self._tasks.values()
-            for task in tasks
-            if "startTime" in task
+    def _operation_on(self, execution: Execution) -> Operation:
+        return Operation(
+            self._new_name(execution.name),
+            "Execution",
+            execution.shown,
+            execution.ended,
+            execution.failure,
         )
 
-    def _execution(self, name: str) -> Json:
-        if name not in self._executions:
-            raise ApiError("NOT_FOUND", f"Execution {name} was not found.")
-        return self._executions[name]
-
-    def _executions_of(self, job: str) -> list[Json]:
-        return [
-            each for name, each in self._executions.items() if name.startswith(f"{job}/executions/")
-        ]
-
-    def _shown_execution(self, execution: Json) -> Json:
-        tasks = self._tasks[execution["name"]]
-        cancelled = sum(_is_cancelled(task) for task in tasks)
-        running = [t for t in tasks if "startTime" in t and "completionTime" not in t]
-        shown = {
-            **{key: value for key, value in execution.items() if key != "cancelling"},
-            "runningCount": len(running),
-            "succeededCount": sum(_state(task) == "CONDITION_SUCCEEDED" for task in tasks),
-            "failedCount": sum(_state(task) == "CONDITION_FAILED" for task in tasks) - cancelled,
-            "cancelledCount": cancelled,
-            "retriedCount": sum(task.get("retried", 0) for task in tasks),
-        }
-        return _without_defaults(shown)
-
-    def _new_operation(self, job: str, execution: str) -> str:
-        name = f"{job.rpartition('/jobs/')[0]}/operations/{uuid.uuid4()}"
-        self._operations[name] = (job, execution)
-        return name
-
-    def _operation(self, name: str) -> Json:
-        execution = self._shown_execution(self._execution(self._operations[name][1]))
-        typed = {"@type": "type.googleapis.com/google.cloud.run.v2.Execution", **execution}
-        operation: Json = {"name": name, "metadata": typed}
-        if "completionTime" in execution:
-            operation["done"] = True
-            if _state(execution) == "CONDITION_SUCCEEDED":
-                operation["response"] = typed
-            else:
-                message = execution["conditions"][0].get("message", "")
-                operation["error"] = {"code": 10, "message": message}
+    def _kept(self, operation: Operation) -> Operation:
+        self._operations[operation.name] = operation
         return operation
 
-    def _done_operation(self, name: str, resource: Json) -> Json:
-        kind = "Execution" if "/executions/" in resource["name"] else "Job"
-        typed = {"@type": f"type.googleapis.com/google.cloud.run.v2.{kind}", **resource}
-        parent = name.rpartition("/jobs/")[0]
-        operation = f"{parent}/operations/{uuid.uuid4()}"
-        return {"name": operation, "metadata": typed, "done": True, "response": typed}
+    def _new_name(self, resource: str) -> str:
+        return f"{location_of(resource).name}/operations/{uuid4()}"
+
+    # All of them
+
+    def regions(self, project: str) -> list[Location]:
+        """Where the project has or had jobs, by name."""
+        known = {location_of(name) for name in (*self._jobs, *self._executions)}
+        return sorted((each for each in known if each.project == project), key=lambda it: it.region)
+
+    def jobs_in(self, where: Location) -> list[Job]:
+        """All of them, by name."""
+        return [self._jobs[name] for name in sorted(self._in(where, self._jobs))]
+
+    def executions_in(self, where: Location) -> list[Execution]:
+        """All of them, the newest first."""
+        return [self._executions[name] for name in reversed(self._in(where, self._executions))]
+
+    def knobs_changed(self) -> None:
+        """Let tasks go on that a lower limit held back."""
+        for slots in self._slots.values():
+            slots.hand_out()
+
+    async def close(self) -> None:
+        """Stop all that runs, and wait until nothing of it is left."""
+        await asyncio.gather(*(each.close() for each in list(self._unfinished)))
+
+    def called(self, method: str, resource: str) -> Location:
+        """Count a call; ApiError if a quota, a fault or a permission is in its way."""
+        self.calls[method] += 1
+        where = location_of(resource)
+        verb = method.rpartition(".")[2]
+        kind = "run" if verb == "run" else "read" if verb in _READS else "write"
+        if self.knobs.use_up("fail_calls"):
+            raise _unavailable()
+        if self.knobs.use_up("refuse_calls"):
+            raise rate_exceeded(where, kind)
+        self._rates.count(where, kind)
+        permissions.check_method(self.knobs, method, resource)
+        return where
+
+    def _job(self, name: str) -> Job:
+        if name not in self._jobs:
+            raise not_found(name)
+        return self._jobs[name]
+
+    def _execution(self, name: str) -> Execution:
+        if name not in self._executions:
+            raise not_found(name)
+        return self._executions[name]
+
+    def _operation(self, name: str) -> Operation:
+        if name not in self._operations:
+            raise not_found(name)
+        return self._operations[name]
+
+    def _of(self, job: str) -> list[Execution]:
+        return [each for each in self._executions.values() if each.job == job]
+
+    def _in(self, where: Location, names: dict[str, Any]) -> list[str]:
+        return [name for name in names if name.startswith(f"{where.name}/")]
 
 
-class _Slot:
-    """One of the tasks that can run at once in the region; the knob may change meanwhile."""
-
-    def __init__(self, model: CloudRunModel) -> None:
-        self._model = model
-
-    async def __aenter__(self) -> None:
-        model = self._model
-        async with model._slot_freed:
-            await model._slot_freed.wait_for(lambda: model._busy_tasks < model.knobs.parallel_tasks)
-            model._busy_tasks += 1
-
-    async def __aexit__(self, *exception: object) -> None:
-        model = self._model
-        model._busy_tasks -= 1
-        async with model._slot_freed:
-            model._slot_freed.notify()
+def _covers(pattern: str, name: str) -> bool:
+    """Whether a name is meant by one in which ``-`` stands for any id."""
+    pairs = zip(pattern.split("/"), name.split("/"), strict=True)
+    return all(wanted in ("-", part) for wanted, part in pairs)
 
 
-def _attempt_result(end: ContainerEnd) -> Json:
-    result: Json = {"status": {"code": 0 if end.succeeded else 10, "message": end.message}}
-    if end.exit_code:
-        result["exitCode"] = end.exit_code
-    if end.term_signal:
-        result["termSignal"] = end.term_signal
-    return result
-
-
-def _set(resource: Json, state: str, message: str = "", **more: str) -> None:
-    condition = {"type": "Completed", "state": state, "lastTransitionTime": _now(), **more}
-    resource["conditions"] = [{**condition, **({"message": message} if message else {})}]
-    resource["updateTime"] = _now()
-
-
-def _state(resource: Json) -> str:
-    return str(resource["conditions"][0]["state"])
-
-
-def _is_cancelled(task: Json) -> bool:
-    return task["conditions"][0].get("executionReason") == "CANCELLED"
-
-
-def _without_defaults(resource: Json) -> Json:
-    """Proto3's JSON leaves out zeros."""
-    return {key: value for key, value in resource.items() if value not in (0, "", False)}
-
-
-def _page(name: str, items: list[Json], size: int, token: str, most: int) -> Json:
-    if size < 0 or (token and not token.isdecimal()):
-        raise ApiError("INVALID_ARGUMENT", "Invalid page size or page token.")
-    start = int(token or 0)
-    end = start + (min(size, most) or most)
-    page: Json = {name: items[start:end]}
-    if end < len(items):
-        page["nextPageToken"] = str(end)
+def _page(kind: str, items: list[tuple[str, Any]], of: str, size: int, token: str) -> Json:
+    found, following = page_of(items, of, size, token, _MOST_A_PAGE[kind])
+    page: Json = {kind: found}
+    if following:
+        page["nextPageToken"] = following
     return page
 
 
-def _memory_mib(template: Json) -> int:
-    container = template["containers"][0]
-    limits = container.get("resources", {}).get("limits", {})
-    memory = limits.get("memory", "512Mi")
-    match = _MEMORY.fullmatch(memory)
-    if match is None:
-        raise ApiError("INVALID_ARGUMENT", f"Invalid memory limit {memory!r}: such as 512Mi or 2Gi")
-    mib = int(match[1]) * _MIB[match[2]]
-    cpu = _cpus(limits.get("cpu", "1"))
-    if mib > _MOST_MIB:
-        raise ApiError("INVALID_ARGUMENT", f"Memory limit {memory}: at most 32Gi")
-    for above, least in _LEAST_CPU_ABOVE_MIB.items():
-        if mib > above and cpu < least:
-            raise ApiError("INVALID_ARGUMENT", f"Memory limit {memory} needs at least {least} CPUs")
-    return int(mib)
+def _check_etag(given: str | None, current: str, name: str) -> None:
+    if given and given != current:
+        raise ApiError(
+            "ABORTED",
+            f"Conflict for resource '{short(name)}': version '{given}' was specified but current "
+            f"version is '{current}'.",
+        )
 
 
-def _cpus(text: str) -> float:
-    number = text.removesuffix("m")
-    if not number.replace(".", "", 1).isdecimal():
-        raise ApiError("INVALID_ARGUMENT", f"Invalid CPU limit {text!r}: such as 1 or 2000m")
-    cpus = float(number) / (1000 if text.endswith("m") else 1)
-    if cpus not in (1, 2, 4, 6, 8):
-        raise ApiError("INVALID_ARGUMENT", f"CPU limit {text} of a job: 1, 2, 4, 6 or 8")
-    return cpus
-
-
-def _seconds(duration: str) -> float:
-    return float(duration.removesuffix("s"))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _time(text: str | None) -> float:
-    return datetime.fromisoformat(text).timestamp() if text else time.time()
-
-
-def _etag() -> str:
-    return f'"{secrets.token_urlsafe(12)}"'
+def _unavailable() -> ApiError:
+    return ApiError("UNAVAILABLE", "The service is currently unavailable.")

@@ -1,149 +1,124 @@
-"""The stand-in over REST: the Admin API's v2 paths, and what tests need beside (``/standin``)."""
+"""The stand-in over REST: the Admin API's v2 and v1, and what tests need beside (``/standin``)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Any
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.emulators.cloud_run.api_error import HTTP_STATUS, ApiError
-from tests.emulators.cloud_run.model import CloudRunModel, Json
+from tests.emulators.cloud_run.api_error import ApiError
+from tests.emulators.cloud_run.discovery import Json, Version, read_body
+from tests.emulators.cloud_run.model import CloudRunModel
+from tests.emulators.cloud_run.rest_routes import Call, Handler, answer, read_json
+from tests.emulators.cloud_run.rest_v1 import v1_handlers
 
-Answer = Callable[[Request], Awaitable[Response]]
+# How long a call to wait is held open at most.
+MOST_WAIT_SECONDS = 120.0
 
 
-def rest_app(model: CloudRunModel) -> Starlette:
-    """The application; every path takes the method and query of the discovery document."""
-    location = "/v2/projects/{project}/locations/{location}"
-    jobs, executions = f"{location}/jobs", f"{location}/jobs/{{job}}/executions"
-    tasks = f"{executions}/{{execution}}/tasks"
+def rest_app(model: CloudRunModel) -> ASGIApp:
+    """The application.
 
-    def route(path: str, method: str, handle: Callable[..., Any]) -> Route:
-        return Route(path, _answer(handle), methods=[method])
-
-    async def create_job(request: Request) -> Json:
-        query = _query(request, "jobId", "validateOnly")
-        return model.create_job(
-            _parent(request),
-            query.get("jobId", ""),
-            await _body(request),
-            query.get("validateOnly") == "true",
-        )
-
-    async def update_job(request: Request) -> Json:
-        query = _query(request, "allowMissing", "validateOnly")
-        body = await _body(request)
-        return model.update_job(_name(request), body, query.get("validateOnly") == "true")
-
-    async def run_job(request: Request) -> Json:
-        return model.run_job(_name(request), await _body(request))
-
-    async def test_permissions(request: Request) -> Json:
-        return model.allowed_permissions(_name(request), await _body(request))
-
-    async def cancel(request: Request) -> Json:
-        return model.cancel_execution(_name(request), await _body(request))
-
-    async def wait(request: Request) -> Json:
-        body = await _body(request)
-        seconds = float(body.get("timeout", "60s").removesuffix("s"))
-        return await model.wait_operation(_name(request), seconds)
+    Without a router: a proxy's request line, which gcloud sends, has a URL where a path would be.
+    """
+    handlers: dict[Version, dict[str, Handler]] = {
+        "v2": v2_handlers(model),
+        "v1": v1_handlers(model),
+    }
 
     async def change_knobs(request: Request) -> Json:
-        for name, value in (await _body(request)).items():
-            if not hasattr(model.knobs, name):
-                raise ApiError("INVALID_ARGUMENT", f"no knob {name}")
-            setattr(model.knobs, name, value)
+        model.knobs.change(await read_json(request))
+        model.knobs_changed()
         return asdict(model.knobs)
 
     async def statistics(request: Request) -> Json:
-        return {"calls": dict(model.calls), "billed_seconds": model.billed_seconds()}
+        return model_statistics(model)
 
-    return Starlette(
-        routes=[
-            route(jobs, "POST", create_job),
-            route(jobs, "GET", _lister(model.list_jobs)),
-            route(f"{jobs}/{{job}}:run", "POST", run_job),
-            route(f"{jobs}/{{job}}:testIamPermissions", "POST", test_permissions),
-            route(f"{jobs}/{{job}}", "GET", _getter(model.get_job)),
-            route(f"{jobs}/{{job}}", "PATCH", update_job),
-            route(f"{jobs}/{{job}}", "DELETE", _getter(model.delete_job)),
-            route(executions, "GET", _lister(model.list_executions)),
-            route(f"{executions}/{{execution}}:cancel", "POST", cancel),
-            route(f"{executions}/{{execution}}", "GET", _getter(model.get_execution)),
-            route(f"{executions}/{{execution}}", "DELETE", _getter(model.delete_execution)),
-            route(tasks, "GET", _lister(model.list_tasks)),
-            route(f"{tasks}/{{task}}", "GET", _getter(model.get_task)),
-            route(f"{location}/operations/{{operation}}:wait", "POST", wait),
-            route(f"{location}/operations/{{operation}}", "GET", _getter(model.get_operation)),
-            route("/standin/knobs", "POST", change_knobs),
-            route("/standin/statistics", "GET", statistics),
-            Route("/{path:path}", _answer(_unknown)),
-        ]
-    )
+    own = {
+        ("POST", "/standin/knobs"): change_knobs,
+        ("GET", "/standin/statistics"): statistics,
+    }
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        handle = own.get((request.method, scope["path"]))
+        response = await (_answer(handle, request) if handle else answer(request, handlers))
+        await response(scope, receive, send)
+
+    return app
 
 
-def _answer(handle: Callable[..., Any]) -> Answer:
-    async def answer(request: Request) -> Response:
-        try:
-            return JSONResponse(await handle(request))
-        except ApiError as error:
-            return JSONResponse(error.body(), HTTP_STATUS[error.status])
+def v2_handlers(model: CloudRunModel) -> dict[str, Handler]:
+    """By the ids of the discovery document."""
+    jobs, executions = "run.projects.locations.jobs", "run.projects.locations.jobs.executions"
+    tasks, operations = f"{executions}.tasks", "run.projects.locations.operations"
 
-    return answer
+    def listing(page: Callable[[str, int, str], Json]) -> Handler:
+        return lambda call: page(
+            call.name, call.query.get("pageSize", 0), call.query.get("pageToken", "")
+        )
+
+    def deleting(delete: Callable[[str, str, bool], Json]) -> Handler:
+        return lambda call: delete(
+            call.name, call.query.get("etag", ""), call.query.get("validateOnly", False)
+        )
+
+    def create_job(call: Call) -> Json:
+        query = call.query
+        return model.create_job(
+            call.name, query.get("jobId", ""), call.body, query.get("validateOnly", False)
+        )
+
+    def update_job(call: Call) -> Json:
+        query = call.query
+        return model.update_job(
+            call.name,
+            call.body,
+            query.get("validateOnly", False),
+            query.get("allowMissing", False),
+        )
+
+    async def wait(call: Call) -> Json:
+        body = read_body(call.body, "GoogleLongrunningWaitOperationRequest")
+        return await model.wait_operation(call.name, wait_seconds(body))
+
+    return {
+        f"{jobs}.create": create_job,
+        f"{jobs}.list": listing(model.list_jobs),
+        f"{jobs}.get": lambda call: model.get_job(call.name),
+        f"{jobs}.patch": update_job,
+        f"{jobs}.delete": deleting(model.delete_job),
+        f"{jobs}.run": lambda call: model.run_job(call.name, call.body),
+        f"{jobs}.testIamPermissions": lambda call: model.allowed_permissions(call.name, call.body),
+        f"{executions}.list": listing(model.list_executions),
+        f"{executions}.get": lambda call: model.get_execution(call.name),
+        f"{executions}.cancel": lambda call: model.cancel_execution(call.name, call.body),
+        f"{executions}.delete": deleting(model.delete_execution),
+        f"{tasks}.list": listing(model.list_tasks),
+        f"{tasks}.get": lambda call: model.get_task(call.name),
+        f"{operations}.list": listing(model.list_operations),
+        f"{operations}.get": lambda call: model.get_operation(call.name),
+        f"{operations}.delete": lambda call: model.delete_operation(call.name),
+        f"{operations}.wait": wait,
+    }
 
 
-def _getter(get: Callable[[str], Json]) -> Callable[..., Any]:
-    async def handle(request: Request) -> Json:
-        _query(request, "etag", "validateOnly")
-        return get(_name(request))
-
-    return handle
+def wait_seconds(body: Json) -> float:
+    """How long a WaitOperationRequest wants to wait."""
+    asked = float(body.get("timeout", f"{MOST_WAIT_SECONDS}s").removesuffix("s"))
+    return min(asked, MOST_WAIT_SECONDS)
 
 
-def _lister(page: Callable[[str, int, str], Json]) -> Callable[..., Any]:
-    async def handle(request: Request) -> Json:
-        query = _query(request, "pageSize", "pageToken", "showDeleted")
-        return page(_parent(request), int(query.get("pageSize", 0)), query.get("pageToken", ""))
-
-    return handle
+def model_statistics(model: CloudRunModel) -> Json:
+    """Calls by method, and the bill."""
+    return {"calls": dict(model.calls), **asdict(model.bill)}
 
 
-async def _unknown(request: Request) -> Json:
-    raise ApiError("NOT_FOUND", f"{request.method} {request.url.path} is no method of the API")
-
-
-def _name(request: Request) -> str:
-    return request.url.path.removeprefix("/v2/").partition(":")[0]
-
-
-def _parent(request: Request) -> str:
-    return _name(request).rpartition("/")[0]
-
-
-def _query(request: Request, *known: str) -> dict[str, str]:
-    """The query's fields; ``$alt`` and ``alt`` say that JSON is wanted, as all clients do."""
-    fields = dict(request.query_params)
-    for name in fields:
-        if name not in (*known, "$alt", "alt"):
-            raise ApiError(
-                "INVALID_ARGUMENT", f'Unknown name "{name}": Cannot bind query parameter.'
-            )
-    return fields
-
-
-async def _body(request: Request) -> Json:
-    text = await request.body()
+async def _answer(handle: Callable[[Request], Awaitable[Json]], request: Request) -> Response:
     try:
-        body = json.loads(text or b"{}")
-    except ValueError as error:
-        raise ApiError("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
-    if not isinstance(body, dict):
-        raise ApiError("INVALID_ARGUMENT", "Invalid JSON payload received: not an object.")
-    return body
+        return JSONResponse(await handle(request))
+    except ApiError as error:
+        return JSONResponse(error.body(), error.http_status)

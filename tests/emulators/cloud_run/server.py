@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+from tests.emulators.cloud_run.process_containers import GRACE_SECONDS
 from tests.emulators.processes import free_port, wait_for_port
 
 ROOT = Path(__file__).parents[3]
@@ -22,20 +23,30 @@ PROJECT, REGION = "test-project", "europe-west1"
 
 
 class CloudRunServer:
-    """A running server; CLOUD_RUN_EMULATOR_HOST is its ``rest_url``."""
+    """A running server; CLOUD_RUN_EMULATOR_HOST is its ``rest_url``.
+
+    command, engine: as in process_containers.ProcessContainers. environment: of each container.
+    knobs: as in knobs.py.
+    """
 
     def __init__(
         self,
         command: Sequence[str] = ENTRYPOINT,
         environment: Mapping[str, str] | None = None,
+        *,
+        engine: Sequence[str] = (),
+        grace_seconds: float = GRACE_SECONDS,
         **knobs: Any,
     ) -> None:
         self._ports = free_port(), free_port()
         self.rest_url = f"http://127.0.0.1:{self._ports[0]}"
         self.grpc_target = f"127.0.0.1:{self._ports[1]}"
         self._arguments = [
+            # However this process ends, the server ends with it.
+            "--until-input-ends",
             *("--rest-port", str(self._ports[0]), "--grpc-port", str(self._ports[1])),
-            *("--command", shlex.join(command), "--knobs", json.dumps(knobs)),
+            *("--command", shlex.join(command), "--engine", shlex.join(engine)),
+            *("--knobs", json.dumps(knobs), "--grace-seconds", str(grace_seconds)),
         ]
         # A flow that runs as a Cloud Run job starts executions of others.
         inside = {**(environment or {}), "CLOUD_RUN_EMULATOR_HOST": self.rest_url}
@@ -46,6 +57,7 @@ class CloudRunServer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.emulators.cloud_run", *self._arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
         )
         for port in self._ports:
             wait_for_port(port, self._process)
@@ -53,14 +65,14 @@ class CloudRunServer:
 
     def __exit__(self, *exception: object) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.communicate(timeout=60)
 
     def set_knobs(self, **knobs: Any) -> None:
         """Change limits and faults from now on."""
         requests.post(f"{self.rest_url}/standin/knobs", json=knobs, timeout=30).raise_for_status()
 
     def statistics(self) -> dict[str, Any]:
-        """API calls by method, billed seconds."""
+        """API calls by method, and the bill (billing.py)."""
         answer = requests.get(f"{self.rest_url}/standin/statistics", timeout=30)
         answer.raise_for_status()
         return answer.json()

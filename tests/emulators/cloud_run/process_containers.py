@@ -1,0 +1,137 @@
+"""Attempts as processes of this machine: the entrypoint's, or a container runtime's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
+
+# Between SIGTERM and SIGKILL: https://cloud.google.com/run/docs/container-contract#job-shutdown.
+GRACE_SECONDS = 10.0
+# A shell's, and a container runtime's, word for a process that SIGKILL ended. Processes have no
+# limit of memory here; in a container the kernel ends what goes beyond it. So it means that.
+_OUT_OF_MEMORY = 137
+
+
+class ProcessContainers:
+    """Runs ``command`` and the arguments for each attempt, in a process group of its own.
+
+    command: the image's entrypoint, in place of which a job's ``command`` runs; or, if it has the
+    word ``{image}`` in it, a container runtime's: ``{image}``, ``{memory}``, ``{name}`` are filled
+    in, and ``{environment}`` becomes its --env options.
+
+    engine: the runtime's command up to ``rm``. With it, containers called ``{name}`` are removed
+    when their command has ended, which a killed command cannot do itself.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        engine: Sequence[str] = (),
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._engine = list(engine)
+        self._grace = grace_seconds
+        self._processes: dict[tuple[str, int, int], set[asyncio.subprocess.Process]] = defaultdict(
+            set
+        )
+
+    async def run(self, spec: ContainerSpec) -> ContainerEnd:
+        name = f"{spec.execution}-task{spec.index}-{secrets.token_hex(4)}"
+        with tempfile.TemporaryDirectory(prefix="povstorm-cloud-run-") as home:
+            try:
+                process = await self._start(spec, name, home)
+            except OSError as error:
+                return ContainerEnd(not_started=str(error))
+            running = self._processes[_key(spec)]
+            running.add(process)
+            try:
+                status = await process.wait()
+            except asyncio.CancelledError:
+                await self._end(process)
+                raise
+            finally:
+                running.discard(process)
+                await self._clean_up(process, name)
+        if status < 0:
+            return ContainerEnd(term_signal=-status)
+        if status == _OUT_OF_MEMORY:
+            return ContainerEnd(out_of_memory=True)
+        return ContainerEnd(exit_code=status)
+
+    def lose(self, spec: ContainerSpec) -> None:
+        for process in self._processes[_key(spec)]:
+            _kill_group(process)
+
+    async def _start(self, spec: ContainerSpec, name: str, home: str) -> asyncio.subprocess.Process:
+        variables = {**self._environment, **spec.environment}
+        if "{image}" in self._command:
+            command = self._runtime_command(spec, variables, name)
+            environment = dict(os.environ)
+        else:
+            command = [*(spec.command or self._command), *spec.arguments]
+            environment = {"PATH": os.environ["PATH"], "HOME": home, **variables}
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def _runtime_command(
+        self, spec: ContainerSpec, variables: Mapping[str, str], name: str
+    ) -> list[str]:
+        filled = {"{image}": spec.image, "{memory}": f"{spec.memory_mib}m", "{name}": name}
+        words: list[str] = []
+        for word in self._command:
+            if word == "{environment}":
+                words += [f"--env={name}={value}" for name, value in variables.items()]
+                # The image's entrypoint is replaced, as the job asks for it.
+                words += [f"--entrypoint={spec.command[0]}"] if spec.command else []
+                continue
+            words.append(word)
+            for placeholder, value in filled.items():
+                words[-1] = words[-1].replace(placeholder, value)
+        return [*words, *spec.command[1:], *spec.arguments]
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it ended in this moment
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), self._grace)
+        except TimeoutError:
+            _kill_group(process)
+            await process.wait()
+
+    async def _clean_up(self, process: asyncio.subprocess.Process, name: str) -> None:
+        # A container's other processes end with its first one.
+        _kill_group(process)
+        if self._engine:
+            remover = await asyncio.create_subprocess_exec(
+                *self._engine,
+                *("rm", "--force", "--ignore", name),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+            )
+            await remover.wait()
+
+
+def _key(spec: ContainerSpec) -> tuple[str, int, int]:
+    return spec.execution, spec.index, spec.attempt
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
