@@ -18,19 +18,22 @@ from povstorm_client.errors import InputError
 _PATTERNS = {
     "project_id": re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"),
     "region": re.compile(r"[a-z]+-[a-z]+[0-9]+"),
-    "bucket": re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"),
+    "bucket": re.compile(r"(?!goog)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"),
     "render_image": re.compile(r"\S+/\S+[:@]\S+"),
     "renderer_service_account": re.compile(r"\S+@\S+"),
     "orchestrator_service_account": re.compile(r"\S+@\S+"),
     "submitter_service_account": re.compile(r"\S+@\S+"),
 }
-# The least that each number of a render job can be; Cloud Run's own limits are checked by it.
-_LEAST = {
-    "vcpus": 1,
-    "memory_mib": 512,
-    "parallelism": 1,
-    "max_retries": 0,
-    "task_timeout_seconds": 1,
+# Cloud Run's names of jobs, and least and most of each number of a job. Which memory goes with how
+# many CPUs is for Cloud Run to say: https://cloud.google.com/run/docs/configuring/jobs/cpu,
+# …/jobs/memory-limits, …/jobs/parallelism, …/max-retries, …/task-timeout.
+_JOB_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_RANGES = {
+    "vcpus": (1, 8),
+    "memory_mib": (512, 32_768),
+    "parallelism": (1, 10_000),
+    "max_retries": (0, 10),
+    "task_timeout_seconds": (1, 168 * 3600),
 }
 
 
@@ -84,6 +87,9 @@ def read_terraform_outputs(path: Path) -> TerraformOutputs:
     if not isinstance(jobs, list) or not jobs:
         raise InputError(f"{path}: the output render_jobs is {jobs!r}, not a list of render jobs")
     found = [_render_job(job, index, path) for index, job in enumerate(jobs)]
+    names = [job.name for job in found]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: the names in the output render_jobs differ not: {names}")
     return TerraformOutputs(
         **values, render_jobs=tuple(sorted(found, key=lambda job: job.memory_mib))
     )
@@ -125,14 +131,15 @@ def _render_job(job: Any, index: int, path: Path) -> RenderJob:  # noqa: ANN401 
     missing = [field.name for field in fields(RenderJob) if field.name not in job]
     if missing:
         raise InputError(f"{place} has no {', '.join(missing)}: run `terraform apply` again")
-    if not isinstance(job["name"], str) or not job["name"]:
+    if not isinstance(job["name"], str) or not _JOB_NAME.fullmatch(job["name"]):
         raise InputError(f"{place}.name is {job['name']!r}, which is no name of a job")
-    for name, least in _LEAST.items():
+    for name, (least, most) in _RANGES.items():
         value = job[name]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or value < least or (name != "vcpus" and value != int(value)):
-            raise InputError(f"{place}.{name} is {value!r}: at least {least}")
-    numbers = {name: job[name] if name == "vcpus" else int(job[name]) for name in _LEAST}
+        # Asked this way round, NaN is out of range too.
+        if not is_number or not least <= value <= most or (name != "vcpus" and value % 1):
+            raise InputError(f"{place}.{name} is {value!r}: a number from {least} to {most}")
+    numbers = {name: job[name] if name == "vcpus" else int(job[name]) for name in _RANGES}
     return RenderJob(name=job["name"], **numbers)
 
 

@@ -1,0 +1,103 @@
+"""Terraform on a copy of ``terraform/``, with the stub provider; the tests and the e2e use it.
+
+Where the provider registry can be reached, the same commands work with the real provider.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.terraform.provider_schema import generate_schema
+from tests.terraform.stub_provider import StubProvider
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = ROOT / "terraform"
+# Of the repository, what the configuration reads beside its own folder.
+_READ_TOO = ("pyproject.toml",)
+_COMMAND_SECONDS = 120
+
+# The least that a user has to say; without a registry to push to, images are not built.
+VARIABLES: dict[str, Any] = {
+    "project_id": "povstorm-test",
+    "region": "europe-west1",
+    "build_images": False,
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """A terraform command that has ended; text: standard output and error, as a user sees them."""
+
+    status: int
+    text: str
+    output: str
+
+
+class Terraform:
+    """A configuration in a folder of its own, and terraform commands on it."""
+
+    def __init__(self, folder: Path, provider: StubProvider) -> None:
+        self.configuration = folder / "terraform"
+        shutil.copytree(
+            CONFIGURATION, self.configuration, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*")
+        )
+        for name in _READ_TOO:
+            shutil.copy(ROOT / name, folder / name)
+        self._environment = provider.reattach
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Done:
+        """Run ``terraform ARGUMENTS``; a status other than 0 is the caller's to judge."""
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("TF_")
+        }
+        done = subprocess.run(
+            ["terraform", f"-chdir={self.configuration}", *arguments],
+            env={**inherited, **self._environment, "TF_IN_AUTOMATION": "1", **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_COMMAND_SECONDS,
+        )
+        return Done(done.returncode, done.stdout + done.stderr, done.stdout)
+
+    def must(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Done:
+        """Run ``terraform ARGUMENTS``, which has to succeed."""
+        done = self.run(*arguments, environment=environment)
+        assert done.status == 0, done.text
+        return done
+
+    def write_variables(self, variables: Mapping[str, Any]) -> None:
+        """The file that terraform reads by itself."""
+        file = self.configuration / "terraform.tfvars.json"
+        file.write_text(json.dumps({**VARIABLES, **variables}))
+
+
+def is_installed() -> bool:
+    """Whether there is a terraform program."""
+    return shutil.which("terraform") is not None
+
+
+@functools.cache
+def google_schema() -> dict[str, Any]:
+    """The schema of all that the configuration uses; CannotFetchBindingsError without it."""
+    return generate_schema(CONFIGURATION)
+
+
+def apply_and_output(variables: Mapping[str, Any], folder: Path) -> Path:
+    """Apply the configuration on the stub provider; returns the file of ``output -json``."""
+    with StubProvider(google_schema()) as provider:
+        terraform = Terraform(folder, provider)
+        terraform.write_variables(variables)
+        terraform.must("init", "-input=false")
+        terraform.must("apply", "-input=false", "-auto-approve")
+        file = folder / "outputs.json"
+        file.write_text(terraform.must("output", "-json").output)
+    return file
