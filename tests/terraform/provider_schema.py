@@ -22,7 +22,8 @@ _CLASS = re.compile(
 # The comment that stands before each member, how it is kept, and what its getter returns.
 _MEMBER = re.compile(
     r"// (\w+) - computed: (\w+), optional: (\w+), required: (\w+)\n"
-    r"(?:\s+_\w+(?: = new ([\w.]+)\(([^\n]*)\))?;\n)?\s+get \w+\(\) \{\n(.*?)\n    \}",
+    r"(?:\s+_\w+(?: = new ([\w.]+)\(([^\n]*)\))?;\n)?(?:\s+/\*\*(?:(?!\*/).)*\*/\n)?"
+    r"\s+get \w+\(\) \{\n(.*?)\n    \}",
     re.DOTALL,
 )
 _MEMBERS = re.compile(r"// \w+ - computed: ")

@@ -21,7 +21,7 @@ from tests.terraform.stub_provider import StubProvider
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "terraform"
 # Of the repository, what the configuration reads beside its own folder.
-_READ_TOO = ("pyproject.toml",)
+_READ_TOO = ("constraints.txt", "pyproject.toml")
 _COMMAND_SECONDS = 120
 
 # The least that a user has to say; without a registry to push to, images are not built.

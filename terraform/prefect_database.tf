@@ -1,0 +1,74 @@
+# PostgreSQL for the Prefect server, which logs in as its service account: there is no password.
+
+locals {
+  # https://cloud.google.com/sql/docs/postgres/iam-logins: the e-mail without its last part.
+  prefect_database_user = var.prefect_server ? trimsuffix(
+    google_service_account.prefect[0].email, ".gserviceaccount.com"
+  ) : null
+}
+
+resource "google_sql_database_instance" "prefect" {
+  count               = var.prefect_server ? 1 : 0
+  name                = "povstorm-prefect"
+  region              = var.region
+  database_version    = "POSTGRES_17"
+  deletion_protection = true
+
+  settings {
+    edition     = "ENTERPRISE"
+    tier        = var.prefect_database_tier
+    disk_size   = 10
+    user_labels = local.labels
+
+    ip_configuration {
+      ipv4_enabled    = false
+      private_network = google_compute_network.prefect[0].id
+      # Only the proxy beside the server has such a certificate, for an hour each.
+      ssl_mode = "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"
+    }
+
+    backup_configuration {
+      enabled                        = true
+      point_in_time_recovery_enabled = true
+    }
+
+    dynamic "database_flags" {
+      for_each = {
+        "cloudsql.enable_pgaudit"     = "on"
+        "cloudsql.iam_authentication" = "on"
+        "log_checkpoints"             = "on"
+        "log_connections"             = "on"
+        "log_disconnections"          = "on"
+        "log_duration"                = "off"
+        "log_hostname"                = "on"
+        "log_lock_waits"              = "on"
+        "log_min_duration_statement"  = "-1"
+        "log_min_error_statement"     = "error"
+        "log_min_messages"            = "error"
+        "log_statement"               = "ddl"
+        "log_temp_files"              = "0"
+      }
+      content {
+        name  = database_flags.key
+        value = database_flags.value
+      }
+    }
+  }
+
+  depends_on = [google_service_networking_connection.prefect_database]
+}
+
+resource "google_sql_database" "prefect" {
+  count    = var.prefect_server ? 1 : 0
+  name     = "prefect"
+  instance = google_sql_database_instance.prefect[0].name
+}
+
+resource "google_sql_user" "prefect" {
+  count    = var.prefect_server ? 1 : 0
+  name     = local.prefect_database_user
+  instance = google_sql_database_instance.prefect[0].name
+  type     = "CLOUD_IAM_SERVICE_ACCOUNT"
+  # The server makes its tables, and the extension pg_trgm.
+  database_roles = ["cloudsqlsuperuser"]
+}

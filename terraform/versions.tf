@@ -1,0 +1,26 @@
+terraform {
+  required_version = ">= 1.11"
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "~> 8.0"
+    }
+  }
+}
+
+provider "google" {
+  project        = var.project_id
+  region         = var.region
+  default_labels = local.labels
+}
+
+# A person's own credentials may use the budget API only on behalf of a project:
+# https://registry.terraform.io/providers/hashicorp/google/latest/docs/resources/billing_budget.
+provider "google" {
+  alias                 = "on_behalf_of_the_project"
+  project               = var.project_id
+  region                = var.region
+  default_labels        = local.labels
+  user_project_override = true
+  billing_project       = var.project_id
+}
