@@ -13,7 +13,7 @@ resource "google_storage_bucket" "render" {
   }
 
   dynamic "lifecycle_rule" {
-    for_each = { for prefix, days in var.retention_days : prefix => days if days != null }
+    for_each = { for prefix, days in var.retention_days : prefix => days if days > 0 }
     content {
       action {
         type = "Delete"

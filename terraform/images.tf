@@ -11,7 +11,6 @@ resource "terraform_data" "images" {
     interpreter = [
       "gcloud", "builds", "submit",
       "--project=${var.project_id}",
-      "--region=${var.region}",
       "--config=${basename(abspath(path.module))}/build_images.yaml",
       "--substitutions=_RENDER_IMAGE=${local.render_image},_FLOW_IMAGE=${local.flow_image}",
       "--service-account=${google_service_account.builder[0].name}",

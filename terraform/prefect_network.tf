@@ -20,6 +20,18 @@ resource "google_compute_subnetwork" "prefect" {
   private_ip_google_access = true
 }
 
+# Everything here calls and is called by nobody.
+resource "google_compute_firewall" "prefect" {
+  count         = var.prefect_server ? 1 : 0
+  name          = "povstorm-prefect-no-ingress"
+  network       = google_compute_network.prefect[0].id
+  direction     = "INGRESS"
+  source_ranges = ["0.0.0.0/0"]
+  deny {
+    protocol = "all"
+  }
+}
+
 resource "google_compute_global_address" "prefect_database" {
   count         = var.prefect_server ? 1 : 0
   name          = "povstorm-prefect-database"

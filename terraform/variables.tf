@@ -29,7 +29,7 @@ variable "bucket_name" {
 
 variable "retention_days" {
   description = <<-EOT
-    Days after which objects are deleted, counted from when they were written; null: never.
+    Days after which objects are deleted, counted from when they were written; 0: never.
     jobs: frames, videos, statistics and logs. results: the cache of rendered frames. blobs and
     shared: uploaded files, and the sets of them that jobs see. estimates: what frames of a scene
     took. scenes/ is yours, and is never deleted.
@@ -44,22 +44,20 @@ variable "retention_days" {
   default  = {}
   nullable = false
   validation {
-    condition = alltrue([
-      for days in values(var.retention_days) : try(days == null || (days >= 1 && days == floor(days)), false)
-    ])
-    error_message = "retention_days are whole days from 1, or null to keep the objects."
+    condition     = alltrue([for days in values(var.retention_days) : days >= 0 && days == floor(days)])
+    error_message = "retention_days are whole days, or 0 to keep the objects."
   }
   validation {
-    # The cache's entry is written last, so that it has to go a day earlier: ages are whole days.
-    condition = var.retention_days.jobs == null || try(
-      var.retention_days.results < var.retention_days.jobs, false
+    # An entry of the cache is written after its image, and ages are whole days: so it goes a day before.
+    condition = var.retention_days.jobs == 0 || (
+      var.retention_days.results > 0 && var.retention_days.results < var.retention_days.jobs
     )
     error_message = "retention_days.results must be less than retention_days.jobs: a cached result is worth nothing without its image, which lies in the job that rendered it."
   }
   validation {
     condition = alltrue([
       for days in [var.retention_days.blobs, var.retention_days.shared] :
-      days == null || try(days >= var.retention_days.jobs, false)
+      days == 0 || (var.retention_days.jobs > 0 && days >= var.retention_days.jobs)
     ])
     error_message = "retention_days.blobs and retention_days.shared must be at least retention_days.jobs: a job that is rendered again needs its files."
   }

@@ -1,4 +1,4 @@
-"""The google provider's bindings (provider_bindings.txt) as JavaScript; provider_schema reads it.
+"""The google provider's bindings (provider_bindings.txt); provider_schema reads them.
 
 The package is kept in ~/.cache/povstorm, as it has 67 MB: delete the folder to fetch it again.
 """
@@ -13,23 +13,34 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 REQUIREMENT = Path(__file__).with_suffix(".txt")
 _PINNED = re.search(r"^cdktn-provider-google==(\S+)", REQUIREMENT.read_text(), re.MULTILINE)
 _FETCH_SECONDS = 600
+_FILES = ("index.js", "index.d.ts")
 
 
 class CannotFetchBindingsError(Exception):
     """The package index has no answer; the message is pip's."""
 
 
-def read_bindings(folders: Iterable[str]) -> dict[str, str]:
-    """The JavaScript of resources, each named by its folder (``storage-bucket``), or ``provider``.
+@dataclass(frozen=True)
+class Bindings:
+    """A resource's generated code, and its declarations, which have the documentation."""
+
+    code: str
+    declarations: str
+
+
+def read_bindings(folders: Iterable[str]) -> dict[str, Bindings]:
+    """The bindings of resources, each named by its folder (``storage-bucket``), or ``provider``.
 
     Raises KeyError for a folder that the provider does not have.
     """
-    wanted = {f"package/lib/{folder}/index.js": folder for folder in folders}
+    folders = list(folders)
+    wanted = {f"package/lib/{folder}/{file}" for folder in folders for file in _FILES}
     found = {}
     with zipfile.ZipFile(_wheel()) as wheel:
         (packed,) = [name for name in wheel.namelist() if name.endswith(".jsii.tgz")]
@@ -38,10 +49,13 @@ def read_bindings(folders: Iterable[str]) -> dict[str, str]:
                 if member.name in wanted:
                     content = package.extractfile(member)
                     assert content is not None
-                    found[wanted[member.name]] = content.read().decode()
-    if missing := set(wanted.values()) - set(found):
+                    found[member.name] = content.read().decode()
+    if missing := wanted - set(found):
         raise KeyError(f"the google provider has no {', '.join(sorted(missing))}")
-    return found
+    return {
+        folder: Bindings(*(found[f"package/lib/{folder}/{file}"] for file in _FILES))
+        for folder in folders
+    }
 
 
 def _wheel() -> Path:

@@ -1,7 +1,8 @@
 """The schema of the google provider, in the form of ``terraform providers schema -json``.
 
 Generated from the provider's bindings for the resources that a configuration uses; the stub
-provider serves it.
+provider serves it. One thing more than such a schema has: an attribute's ``possible_values``, where
+the provider's documentation lists them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.terraform.provider_bindings import read_bindings
+from tests.terraform.provider_bindings import Bindings, read_bindings
 
 Json = dict[str, Any]
 
@@ -26,6 +27,11 @@ _MEMBER = re.compile(
     r"\s+get \w+\(\) \{\n(.*?)\n    \}",
     re.DOTALL,
 )
+_HOLDER = "OutputReference"
+_INTERFACE = re.compile(r"^export interface (\w+)[^{]*\{(.*?)^\}$", re.MULTILINE | re.DOTALL)
+_DOCUMENTED = re.compile(r"/\*\*((?:(?!\*/).)*)\*/\s+readonly \w+\??: string;", re.DOTALL)
+_ATTRIBUTE_LINK = re.compile(r"\{@link \S+ \w+#(\w+)\}")
+_POSSIBLE_VALUES = re.compile(r"Possible values: \[(.*?)\]", re.DOTALL)
 _MEMBERS = re.compile(r"// \w+ - computed: ")
 _HCL_FUNCTION = re.compile(r"^function (\w+)ToHclTerraform\(struct\) \{(.*?)^\}$", re.M | re.S)
 _HCL_METHOD = re.compile(r"^    synthesizeHclAttributes\(\) \{(.*?)^    \}$", re.M | re.S)
@@ -56,7 +62,7 @@ def generate_schema(configuration: Path) -> Json:
     folders = {each: _folder(*each) for each in sorted(used)}
     bindings = read_bindings(["provider", *folders.values()])
     return {
-        "provider": _provider_schema(bindings["provider"]),
+        "provider": _provider_schema(bindings["provider"].code),
         "resource_schemas": _schemas("resource", folders, bindings),
         "data_source_schemas": _schemas("data", folders, bindings),
     }
@@ -68,10 +74,10 @@ def _folder(kind: str, resource: str) -> str:
 
 
 def _schemas(
-    kind: str, folders: dict[tuple[str, str], str], bindings: dict[str, str]
+    kind: str, folders: dict[tuple[str, str], str], bindings: dict[str, Bindings]
 ) -> dict[str, Json]:
     return {
-        resource: {"version": 0, "block": _Bindings(bindings[folder]).resource_block()}
+        resource: {"version": 0, "block": _Resource(bindings[folder]).resource_block()}
         for (used_as, resource), folder in folders.items()
         if used_as == kind
     }
@@ -97,10 +103,12 @@ def _configured_type(shape: str, storage: str) -> Any:
     return [shape, _SIMPLE[element[1]]]
 
 
-class _Bindings:
+class _Resource:
     """One resource's generated code."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, bindings: Bindings) -> None:
+        text = bindings.code
+        self._possible_values = _possible_values(bindings.declarations)
         self._classes = {name: body for name, _, body in _CLASS.findall(text)}
         (self._resource,) = [
             name
@@ -127,10 +135,10 @@ class _Bindings:
         for name, computed, optional, required, kept_as, kept_with, getter in self._members(holder):
             is_block, shape, storage = arguments.get(name, (False, "", ""))
             if is_block:
-                element = kept_as.removesuffix("List").removesuffix("OutputReference")
+                element = kept_as.removesuffix("List").removesuffix(_HOLDER)
                 blocks[name] = {
                     "nesting_mode": "single" if shape == "struct" else shape,
-                    "block": self._block(f"{element}OutputReference", _lower_first(element)),
+                    "block": self._block(f"{element}{_HOLDER}", _lower_first(element)),
                 }
                 if shape != "struct":
                     blocks[name] |= {"min_items": 1} if required else {}
@@ -143,6 +151,8 @@ class _Bindings:
             )
             flags = {"required": required, "optional": optional, "computed": computed}
             attributes[name] = {"type": kind} | {flag: True for flag, on in flags.items() if on}
+            if values := self._possible_values.get((holder.removesuffix(_HOLDER), name)):
+                attributes[name]["possible_values"] = values
         return {"attributes": attributes, "block_types": blocks}
 
     def _members(self, holder: str) -> Iterable[tuple[str, bool, bool, bool, str, str, str]]:
@@ -158,9 +168,9 @@ class _Bindings:
         if kept_as in _MAPS:
             return ["map", _MAPS[kept_as]]
         if kept_as:
-            element = kept_as.removesuffix("List").removesuffix("OutputReference")
+            element = kept_as.removesuffix("List").removesuffix(_HOLDER)
             shape = "set" if kept_with.endswith("true") else "list"
-            return [shape, ["object", self._object(f"{element}OutputReference")]]
+            return [shape, ["object", self._object(f"{element}{_HOLDER}")]]
         method = re.search(r"\.(get\w+)\(", getter)
         if method is None or method[1] not in _GETTERS:
             raise ValueError(f"a getter is new to the generator: {getter.strip()}")
@@ -172,6 +182,19 @@ class _Bindings:
             name: self._computed_type(kept_as, kept_with, getter)
             for name, _, _, _, kept_as, kept_with, getter in self._members(holder)
         }
+
+
+def _possible_values(declarations: str) -> dict[tuple[str, str], list[str]]:
+    """(the struct's or resource's class, attribute) → what the documentation lists."""
+    found = {}
+    for interface, body in _INTERFACE.findall(declarations):
+        for documentation in _DOCUMENTED.findall(body):
+            name = _ATTRIBUTE_LINK.search(documentation)
+            values = _POSSIBLE_VALUES.search(documentation)
+            if name and values:
+                key = (interface.removesuffix("Config"), name[1])
+                found[key] = re.findall(r"\"(.*?)\"", values[1])
+    return found
 
 
 def _lower_first(name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
 
@@ -29,6 +29,7 @@ class StubProvider(services.ProviderServicer):
 
     def __init__(self, schema: Json) -> None:
         self._schema = schema
+        self._configuration: Json = {}
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
         services.add_ProviderServicer_to_server(self, self._server)
         self._port = self._server.add_insecure_port("127.0.0.1:0")
@@ -64,10 +65,15 @@ class StubProvider(services.ProviderServicer):
         return messages.PrepareProviderConfig.Response(prepared_config=request.config)
 
     def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802
+        # All aliases of a configuration share this server, and have the same defaults here.
+        self._configuration = _unpack(request.config)
         return messages.Configure.Response()
 
     def ValidateResourceTypeConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return messages.ValidateResourceTypeConfig.Response()
+        block = self._schema["resource_schemas"][request.type_name]["block"]
+        return messages.ValidateResourceTypeConfig.Response(
+            diagnostics=list(_impossible_values(block, _unpack(request.config)))
+        )
 
     def ValidateDataSourceConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         return messages.ValidateDataSourceConfig.Response()
@@ -81,7 +87,7 @@ class StubProvider(services.ProviderServicer):
 
     def ReadDataSource(self, request: Any, context: Any) -> Any:  # noqa: N802
         block = self._schema["data_source_schemas"][request.type_name]["block"]
-        found = _with_computed(block, _unpack(request.config), lambda _: _UNKNOWN)
+        found = _known_after_apply(block, self._with_defaults(block, _unpack(request.config)))
         return messages.ReadDataSource.Response(
             state=_pack(_made_up(request.type_name, block, found))
         )
@@ -90,7 +96,7 @@ class StubProvider(services.ProviderServicer):
         block = self._schema["resource_schemas"][request.type_name]["block"]
         proposed = _unpack(request.proposed_new_state)
         if proposed is not None:
-            proposed = _with_computed(block, proposed, lambda _: _UNKNOWN)
+            proposed = _known_after_apply(block, self._with_defaults(block, proposed))
         return messages.PlanResourceChange.Response(planned_state=_pack(proposed))
 
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -102,6 +108,17 @@ class StubProvider(services.ProviderServicer):
 
     def Stop(self, request: Any, context: Any) -> Any:  # noqa: N802
         return messages.Stop.Response()
+
+    def _with_defaults(self, block: Json, value: Json) -> Json:
+        """What a resource takes from the provider's configuration, as the real provider has it."""
+        filled = dict(value)
+        for name in ("project", "region"):
+            if name in block["attributes"] and filled[name] is None:
+                filled[name] = self._configuration[name]
+        if "effective_labels" in block["attributes"] and filled["labels"] != _UNKNOWN:
+            defaults = self._configuration["default_labels"] or {}
+            filled["effective_labels"] = {**defaults, **(filled["labels"] or {})}
+        return filled
 
 
 def _schema(schema: Json) -> Any:
@@ -138,15 +155,30 @@ def _each(function: Callable[[Json], Any], values: Json) -> Json:
     return {name: function(value) for name, value in values.items()}
 
 
-def _with_computed(block: Json, value: Json, fill: Callable[[Any], Any]) -> Json:
-    """The value with each computed attribute that is null filled; fill gets its type."""
+def _impossible_values(block: Json, value: Json) -> Iterator[Any]:
+    """An error for each argument that has none of its possible values."""
+    for name, attribute in block["attributes"].items():
+        possible = attribute.get("possible_values")
+        if possible and isinstance(value[name], str) and value[name] not in possible:
+            yield messages.Diagnostic(
+                severity=messages.Diagnostic.ERROR,
+                summary=f"expected {name} to be one of {possible}, got {value[name]}",
+            )
+    for name, nested in block["block_types"].items():
+        if isinstance(value[name], list):
+            for each in value[name]:
+                yield from _impossible_values(nested["block"], each)
+
+
+def _known_after_apply(block: Json, value: Json) -> Json:
+    """The value with each computed attribute that is null told to be known after apply only."""
     filled = dict(value)
     for name, attribute in block["attributes"].items():
         if filled[name] is None and attribute.get("computed"):
-            filled[name] = fill(attribute["type"])
+            filled[name] = _UNKNOWN
     for name, nested in block["block_types"].items():
         if isinstance(filled[name], list):
-            filled[name] = [_with_computed(nested["block"], each, fill) for each in filled[name]]
+            filled[name] = [_known_after_apply(nested["block"], each) for each in filled[name]]
     return filled
 
 
