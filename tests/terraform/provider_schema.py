@@ -17,9 +17,7 @@ from tests.terraform.provider_bindings import Bindings, read_bindings
 Json = dict[str, Any]
 
 _USED = re.compile(r'^(resource|data)\s+"(google_\w+)"', re.MULTILINE)
-_CLASS = re.compile(
-    r"^class (\w+) extends cdktn\.(\w+) \{(.*?)^\}$", re.MULTILINE | re.DOTALL
-)
+_CLASS = re.compile(r"^class (\w+) extends cdktn\.(\w+) \{(.*?)^\}$", re.MULTILINE | re.DOTALL)
 # The comment that stands before each member, how it is kept, and what its getter returns.
 _MEMBER = re.compile(
     r"// (\w+) - computed: (\w+), optional: (\w+), required: (\w+)\n"

@@ -72,7 +72,10 @@ class StubProvider(services.ProviderServicer):
     def ValidateResourceTypeConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         block = self._schema["resource_schemas"][request.type_name]["block"]
         return messages.ValidateResourceTypeConfig.Response(
-            diagnostics=list(_impossible_values(block, _unpack(request.config)))
+            diagnostics=[
+                messages.Diagnostic(severity=messages.Diagnostic.ERROR, summary=mistake)
+                for mistake in _mistakes(block, _unpack(request.config))
+            ]
         )
 
     def ValidateDataSourceConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -155,19 +158,19 @@ def _each(function: Callable[[Json], Any], values: Json) -> Json:
     return {name: function(value) for name, value in values.items()}
 
 
-def _impossible_values(block: Json, value: Json) -> Iterator[Any]:
-    """An error for each argument that has none of its possible values."""
+def _mistakes(block: Json, value: Json) -> Iterator[str]:
+    """What the real provider finds wrong beyond the schema, in its words."""
     for name, attribute in block["attributes"].items():
+        given = value[name]
         possible = attribute.get("possible_values")
-        if possible and isinstance(value[name], str) and value[name] not in possible:
-            yield messages.Diagnostic(
-                severity=messages.Diagnostic.ERROR,
-                summary=f"expected {name} to be one of {possible}, got {value[name]}",
-            )
+        if given is not None and not (attribute.get("optional") or attribute.get("required")):
+            yield f'Can\'t configure a value for "{name}": its value will be decided automatically'
+        elif possible and isinstance(given, str) and given not in possible:
+            yield f"expected {name} to be one of {possible}, got {given}"
     for name, nested in block["block_types"].items():
         if isinstance(value[name], list):
             for each in value[name]:
-                yield from _impossible_values(nested["block"], each)
+                yield from _mistakes(nested["block"], each)
 
 
 def _known_after_apply(block: Json, value: Json) -> Json:

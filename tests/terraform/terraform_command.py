@@ -23,12 +23,24 @@ CONFIGURATION = ROOT / "terraform"
 # Of the repository, what the configuration reads beside its own folder.
 _READ_TOO = ("constraints.txt", "pyproject.toml")
 _COMMAND_SECONDS = 120
+_SETTINGS = {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_CLI_ARGS": "-no-color"}
+_OPTIONS = {"init": ["-input=false"], "apply": ["-input=false", "-auto-approve"]}
 
 # The least that a user has to say; without a registry to push to, images are not built.
 VARIABLES: dict[str, Any] = {
     "project_id": "povstorm-test",
     "region": "europe-west1",
     "build_images": False,
+}
+
+
+# All that can be switched on.
+EVERYTHING: dict[str, Any] = {
+    "users": ["user:ann@example.com"],
+    "billing_account": "012345-6789AB-CDEF01",
+    "alert_emails": ["ann@example.com"],
+    "labels": {"team": "films"},
+    "prefect_server": True,
 }
 
 
@@ -46,9 +58,8 @@ class Terraform:
 
     def __init__(self, folder: Path, provider: StubProvider) -> None:
         self.configuration = folder / "terraform"
-        shutil.copytree(
-            CONFIGURATION, self.configuration, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*")
-        )
+        generated = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars*")
+        shutil.copytree(CONFIGURATION, self.configuration, ignore=generated)
         for name in _READ_TOO:
             shutil.copy(ROOT / name, folder / name)
         self._environment = provider.reattach
@@ -58,9 +69,16 @@ class Terraform:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("TF_")
         }
+        command, *options = arguments
         done = subprocess.run(
-            ["terraform", f"-chdir={self.configuration}", *arguments],
-            env={**inherited, **self._environment, "TF_IN_AUTOMATION": "1", **(environment or {})},
+            [
+                "terraform",
+                f"-chdir={self.configuration}",
+                command,
+                *_OPTIONS.get(command, ()),
+                *options,
+            ],
+            env={**inherited, **self._environment, **_SETTINGS, **(environment or {})},
             capture_output=True,
             text=True,
             check=False,
@@ -79,6 +97,30 @@ class Terraform:
         file = self.configuration / "terraform.tfvars.json"
         file.write_text(json.dumps({**VARIABLES, **variables}))
 
+    def resources(self) -> list[Resource]:
+        """What the state has, data sources left out."""
+        state = json.loads(self.must("show", "-json").output)
+        return [
+            Resource(each["address"], each["type"], each["values"])
+            for each in state["values"]["root_module"]["resources"]
+            if each["mode"] == "managed"
+        ]
+
+    def write_outputs(self) -> Path:
+        """The file of ``terraform output -json``, as a user makes it."""
+        file = self.configuration.parent / "outputs.json"
+        file.write_text(self.must("output", "-json").output)
+        return file
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One in the state: ``google_cloud_run_v2_job.render["2g"]``, its type and its values."""
+
+    address: str
+    type: str
+    values: dict[str, Any]
+
 
 def is_installed() -> bool:
     """Whether there is a terraform program."""
@@ -91,13 +133,16 @@ def google_schema() -> dict[str, Any]:
     return generate_schema(CONFIGURATION)
 
 
+def applied(variables: Mapping[str, Any], folder: Path, provider: StubProvider) -> Terraform:
+    """The configuration, applied on the provider."""
+    terraform = Terraform(folder, provider)
+    terraform.write_variables(variables)
+    terraform.must("init")
+    terraform.must("apply")
+    return terraform
+
+
 def apply_and_output(variables: Mapping[str, Any], folder: Path) -> Path:
-    """Apply the configuration on the stub provider; returns the file of ``output -json``."""
+    """Apply the configuration on a stub provider; returns the file of ``output -json``."""
     with StubProvider(google_schema()) as provider:
-        terraform = Terraform(folder, provider)
-        terraform.write_variables(variables)
-        terraform.must("init", "-input=false")
-        terraform.must("apply", "-input=false", "-auto-approve")
-        file = folder / "outputs.json"
-        file.write_text(terraform.must("output", "-json").output)
-    return file
+        return applied(variables, folder, provider).write_outputs()

@@ -1,0 +1,117 @@
+"""The service accounts may do what povstorm does as them, and nothing more."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import layout
+from tests.terraform.access import Access
+from tests.terraform.stub_provider import StubProvider
+from tests.terraform.terraform_command import Terraform, applied
+
+ACCOUNT = "serviceAccount:povstorm-{}@povstorm-test.iam.gserviceaccount.com"
+SHARED = f"{layout.shared('abc')}/textures/wood.png"
+WAVE = layout.wave("some-job", "some-wave")
+
+
+@functools.cache
+def access(terraform: Terraform, who: str) -> Access:
+    return Access(terraform.resources(), ACCOUNT.format(who))
+
+
+def test_the_renderer_may_do_what_render_image_does(cluster: Terraform):
+    renderer = access(cluster, "renderer")
+
+    assert renderer.may("get", layout.wave_share(WAVE, 0))
+    assert renderer.may("list", f"{layout.shared('abc')}/")
+    assert renderer.may("get", SHARED)
+    for written in (
+        f"{layout.output('some-job')}/frame_01.png",
+        layout.log("some-job", "unit"),
+        layout.result("some-job", "unit"),
+    ):
+        assert renderer.may("create", written)
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"),
+    [
+        ("create", SHARED),
+        ("delete", SHARED),
+        ("create", layout.blob("abc")),
+        ("get", layout.blob("abc")),
+        ("get", f"{layout.RESULT_CACHE}/key"),
+        ("create", f"{layout.RESULT_CACHE}/key"),
+        ("create", layout.estimate("abc")),
+        ("get", "scenes/nightly/nightly.ini"),
+        ("get", "outputs.json"),
+        ("get", "jobs"),
+        ("delete", layout.result("some-job", "unit")),
+        ("update", layout.result("some-job", "unit")),
+        ("list", layout.results("some-job")),
+        ("list", ""),
+    ],
+)
+def test_the_renderer_may_do_nothing_else(cluster: Terraform, verb: str, key: str):
+    assert not access(cluster, "renderer").may(verb, key)
+
+
+def test_a_renderer_that_cloud_run_retries_may_look_for_and_replace_what_it_left(
+    tmp_path: Path, provider: StubProvider
+):
+    sizes = {"2g": {"vcpus": 1, "memory_mib": 2048, "max_retries": 1}}
+    retried = access(applied({"render_jobs": sizes}, tmp_path, provider), "renderer")
+
+    # Without being allowed to list, who asks for an object that is not there is told 403, not 404.
+    assert retried.may("list", layout.results("some-job"))
+    assert retried.may("delete", layout.log("some-job", "unit"))
+    assert not retried.may("delete", SHARED)
+    assert not retried.may("list", f"{layout.RESULT_CACHE}/")
+
+
+@pytest.mark.parametrize("verb", ["get", "list", "create", "delete"])
+def test_the_orchestrator_uses_the_whole_bucket(cluster: Terraform, verb: str):
+    for key in (SHARED, layout.blob("abc"), f"{layout.RESULT_CACHE}/key", "scenes/a.ini"):
+        assert access(cluster, "orchestrator").may(verb, key)
+
+
+@pytest.mark.parametrize("who", ["submitter", "prefect"])
+def test_others_reach_no_object(whole_cluster: Terraform, who: str):
+    assert not access(whole_cluster, who).may("get", SHARED)
+    assert not access(whole_cluster, who).may("list", "")
+
+
+def test_every_grant_is_known(whole_cluster: Terraform):
+    """What an account may do is in this list: a new grant is a decision."""
+    grants = {
+        (
+            each.values["member"].partition("@")[0].removeprefix("serviceAccount:povstorm-"),
+            each.values["role"],
+            each.type.removeprefix("google_").removesuffix("_iam_member"),
+        )
+        for each in whole_cluster.resources()
+        if each.type.endswith("_iam_member")
+    }
+
+    assert grants == {
+        ("renderer", "projects/povstorm-test/roles/povstormRenderer", "storage_bucket"),
+        ("renderer", "roles/storage.objectViewer", "storage_managed_folder"),
+        ("orchestrator", "roles/storage.objectUser", "storage_bucket"),
+        ("orchestrator", "roles/run.jobsExecutorWithOverrides", "cloud_run_v2_job"),
+        ("orchestrator", "roles/run.viewer", "cloud_run_v2_job"),
+        ("submitter", "roles/run.developer", "project"),
+        ("submitter", "roles/iam.serviceAccountUser", "service_account"),
+        ("prefect", "roles/cloudsql.client", "project"),
+        ("prefect", "roles/cloudsql.instanceUser", "project"),
+        ("user:ann", "roles/iam.serviceAccountTokenCreator", "service_account"),
+        ("user:ann", "roles/run.invoker", "cloud_run_v2_service"),
+    }
+
+
+def test_no_key_is_made_and_nothing_secret_is_in_the_state(whole_cluster: Terraform):
+    for each in whole_cluster.resources():
+        assert "key" not in each.type
+        assert each.values.get("password") is None

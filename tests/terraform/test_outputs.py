@@ -1,0 +1,56 @@
+"""The outputs are exactly what Cluster reads: neither can change without the other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from povstorm_client import Cluster
+from povstorm_client.terraform_outputs import RenderJob, TerraformOutputs, read_terraform_outputs
+from tests.terraform.stub_provider import StubProvider
+from tests.terraform.terraform_command import Terraform, apply_and_output
+
+
+def test_the_outputs_are_those_that_are_read(cluster: Terraform):
+    written = json.loads(cluster.write_outputs().read_text())
+
+    assert set(written) == {field.name for field in fields(TerraformOutputs)}
+    for job in written["render_jobs"]["value"]:
+        assert set(job) == {field.name for field in fields(RenderJob)}
+    assert not any(output["sensitive"] for output in written.values())
+
+
+def test_they_are_read_as_they_are_written(cluster: Terraform):
+    file = cluster.write_outputs()
+    written = {name: output["value"] for name, output in json.loads(file.read_text()).items()}
+
+    read = read_terraform_outputs(file)
+
+    for name, value in written.items():
+        if name != "render_jobs":
+            assert getattr(read, name) == value
+    assert read.render_jobs == tuple(RenderJob(**job) for job in written["render_jobs"])
+    assert read.renderer_service_account == (
+        "povstorm-renderer@povstorm-test.iam.gserviceaccount.com"
+    )
+
+
+def test_a_cluster_is_made_of_the_file(tmp_path: Path, provider: StubProvider):
+    sizes = {
+        "4k": {"vcpus": 4, "memory_mib": 16384, "parallelism": 5},
+        "hd": {"vcpus": 1, "memory_mib": 1024},
+    }
+    file = apply_and_output(
+        {"bucket_name": "our-frames", "region": "us-central1", "render_jobs": sizes}, tmp_path
+    )
+
+    cluster = Cluster.from_terraform_outputs(file)
+
+    assert cluster.storage_uri == "gs://our-frames"
+    fleet = cluster.fleet()
+    assert fleet is not None
+    assert [fleet.job_path(job) for job in fleet.jobs] == [
+        "projects/povstorm-test/locations/us-central1/jobs/povstorm-render-hd",
+        "projects/povstorm-test/locations/us-central1/jobs/povstorm-render-4k",
+    ]
