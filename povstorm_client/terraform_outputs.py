@@ -89,7 +89,7 @@ def read_terraform_outputs(path: Path) -> TerraformOutputs:
     found = [_render_job(job, index, path) for index, job in enumerate(jobs)]
     names = [job.name for job in found]
     if len(set(names)) < len(names):
-        raise InputError(f"{path}: the names in the output render_jobs differ not: {names}")
+        raise InputError(f"{path}: the output render_jobs has a name twice: {', '.join(names)}")
     return TerraformOutputs(
         **values, render_jobs=tuple(sorted(found, key=lambda job: job.memory_mib))
     )

@@ -98,6 +98,65 @@ def test_a_wrong_field_of_a_render_job_is_named(file, name: str, value: Any):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", "Render 2G"),
+        ("name", "projects/p/locations/r/jobs/render"),
+        ("vcpus", 9),
+        ("vcpus", float("nan")),
+        ("memory_mib", 65536),
+        ("memory_mib", 2048.5),
+        ("memory_mib", "2048"),
+        ("memory_mib", float("inf")),
+        ("parallelism", 10_001),
+        ("max_retries", 11),
+        ("task_timeout_seconds", 168 * 3600 + 1),
+    ],
+)
+def test_a_number_that_cloud_run_does_not_have_is_refused(file, name: str, value: Any):
+    with pytest.raises(InputError, match=rf"render_jobs\[0\]\.{name} is"):
+        read_terraform_outputs(file(outputs(render_jobs=[{**SMALL, name: value}])))
+
+
+def test_whole_numbers_may_be_written_with_a_point(file):
+    """JSON has one kind of number."""
+    (job,) = read_terraform_outputs(
+        file(outputs(render_jobs=[{**SMALL, "memory_mib": 2048.0}]))
+    ).render_jobs
+
+    assert isinstance(job.memory_mib, int)
+
+
+def test_two_jobs_of_one_name_are_refused(file):
+    with pytest.raises(InputError, match="povstorm-render-2g"):
+        read_terraform_outputs(file(outputs(render_jobs=[SMALL, SMALL])))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("project_id", "My Project"),
+        ("region", "europe-west1-b"),
+        ("bucket", "gs://povstorm-prod-render"),
+        ("bucket", "google-frames"),
+        ("bucket", "192.168.5.4"),
+        ("render_image", "render"),
+        ("submitter_service_account", "submitter"),
+    ],
+)
+def test_what_is_no_such_name_is_refused(file, name: str, value: str):
+    with pytest.raises(InputError, match=f"output {name} is '{value}'"):
+        read_terraform_outputs(file(outputs(**{name: value})))
+
+
+def test_sensitive_outputs_are_read_too(file):
+    content = outputs()
+    content["bucket"]["sensitive"] = True
+
+    assert read_terraform_outputs(file(content)).bucket == "povstorm-prod-render"
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         ("", "not JSON"),
@@ -120,7 +179,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
