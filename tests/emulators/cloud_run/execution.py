@@ -21,6 +21,8 @@ from tests.emulators.cloud_run.task import CANCELLED_MESSAGE, Task, TaskState
 
 Json = dict[str, Any]
 
+# Whoever calls the stand-in.
+CALLER = "caller@example.com"
 _DONE: frozenset[TaskState] = frozenset({"Succeeded", "Failed", "Cancelled", "Abandoned"})
 # What an execution and a task show of the template that they were made of.
 _OF_TEMPLATE = ("containers", "volumes", "maxRetries", "timeout", "serviceAccount")
@@ -287,6 +289,7 @@ class Execution:
             "generation": str(self._generation),
             "observedGeneration": str(self._generation if self.completed else 1),
             **{name: timestamp(time) for name, time in times.items() if time is not None},
+            "creator": CALLER,
             "launchStage": "GA",
             "job": short(self.job),
             "parallelism": self._parallelism,
