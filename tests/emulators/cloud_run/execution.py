@@ -80,8 +80,6 @@ class Execution:
         self._begun = False
         self._working: asyncio.Task[None] | None = None
 
-    # Life
-
     def start(self) -> None:
         """Begin to work, in the running loop."""
         self._working = asyncio.get_running_loop().create_task(self._work())
