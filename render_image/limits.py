@@ -58,7 +58,7 @@ class Limits:
         """What to put before a command so that the kernel holds it to them.
 
         util-linux's wrapper around setrlimit(2); [] where it is not installed. RLIMIT_DATA follows
-        what POV-Ray really uses to 22 MB, RLIMIT_AS is 340 to 560 MB above it (measured).
+        what POV-Ray really uses to 22 MB, RLIMIT_AS is 250 to 600 MB above it (measured).
         """
         prlimit = _prlimit()
         if prlimit is None:

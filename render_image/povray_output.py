@@ -15,6 +15,7 @@ _FAILURES = (
     re.compile(r"Possible Parse Error:|^Problem with |cannot open|Cannot open|Failed to "),
     re.compile(r"[Ff]atal error|Render failed|[Ee]rror"),
 )
+_PARSE_ERROR = re.compile(r"^File '.*' line \d+: (?:Possible )?Parse Error", re.MULTILINE)
 _PROGRESS = re.compile(r"^Rendered \d+ of \d+ pixels")
 
 
@@ -62,9 +63,15 @@ def readable(log: str) -> str:
 
 
 def tail(log: str, lines: int = 20) -> str:
-    """The last lines of the output, without banner, progress counters and empty lines."""
-    words = log[log.rfind("==== [Parsing...]") :] if "==== [Parsing...]" in log else log
-    return "\n".join(readable(words).splitlines()[-lines:])
+    """The last lines of the output, without banner, progress counters and empty lines.
+
+    From the last phase's heading on; a parse error's own line can come before the heading, since
+    POV-Ray's threads write for themselves.
+    """
+    start = max(0, log.rfind("==== [Parsing...]"))
+    if error := _PARSE_ERROR.search(log):
+        start = min(start, error.start())
+    return "\n".join(readable(log[start:]).splitlines()[-lines:])
 
 
 def _joined(log: str) -> list[str]:

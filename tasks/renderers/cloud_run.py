@@ -208,8 +208,6 @@ class CloudRunRenderer:
         )
         self._log.info("taking over %s, which an earlier run of the job started", execution)
 
-    # Starting waves
-
     def _start_waves(self) -> None:
         """Start a wave for each kind of frame among those that have gathered."""
         if not self._pending or not self._has_gathered():
@@ -355,8 +353,6 @@ class CloudRunRenderer:
     def _uri(self, wave: Wave) -> str:
         return f"{self._storage.uri}/{wave.prefix}"
 
-    # Collecting results
-
     async def _poll(self) -> None:
         """Take in new results, then what became of executions and of the frames they lost."""
         waves = [wave for wave in self._waves if wave.execution is not None]
@@ -427,6 +423,8 @@ class CloudRunRenderer:
     async def _settle(self, wave: Wave, *, is_over: bool) -> None:
         """Fail the frames whose task has ended without storing a result for them."""
         states = await asyncio.to_thread(self._api.tasks, wave.execution or "")
+        # Again: a task may have stored its last frames since the results were listed, and ended.
+        await self._collect_results()
         tasks = {state.index: state for state in states}
         for index, share in enumerate(wave.shares):
             task = tasks.get(index)
@@ -476,8 +474,6 @@ class CloudRunRenderer:
             frame.result.set_exception(
                 RenderError(f"frame {unit.frame}: {error}", retryable=retryable)
             )
-
-    # Ending
 
     async def _let_containers_end(self) -> None:
         """Wait, for a while, for containers that have stored all their frames."""

@@ -58,6 +58,7 @@ class GoogleApisProxy:
             "HTTPS_PROXY": url,
             "https_proxy": url,
             "HTTPLIB2_CA_CERTS": str(self._certificate),
+            "NO_PROXY": "127.0.0.1",
         }
 
 

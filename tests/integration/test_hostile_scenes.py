@@ -402,6 +402,7 @@ def test_the_sandbox_is_had_here():
     assert open_sandbox(require_povray(), "required") is not None
 
 
+ROOT = Path(__file__).parents[2]
 IN_A_CONTAINER = """
 import asyncio, json, sys
 from pathlib import Path
@@ -423,7 +424,18 @@ for line in sys.stdin:
 def test_in_a_container_that_may_not_make_a_sandbox_its_read_only_root_stands(tmp_path: Path):
     """Another bubblewrap stands for the container: a read-only root, a user, no namespaces."""
     container = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    container += ["--tmpfs", "/tmp", "--unshare-all", "--unshare-user", "--uid", "1000"]
+    # The checkout may lie in the /tmp that is hidden.
+    container += [
+        "--tmpfs",
+        "/tmp",
+        "--ro-bind",
+        str(ROOT),
+        str(ROOT),
+        "--unshare-all",
+        "--unshare-user",
+        "--uid",
+        "1000",
+    ]
     container += ["--disable-userns"]
     writing = f'{SPHERE}\n#fopen F "/etc/new.txt" write\n#write (F, "x")\n#fclose F\n'
     endless = f'#while (true) #debug "{"more " * 40}\\n" #end\n'

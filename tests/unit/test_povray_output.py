@@ -70,3 +70,13 @@ def test_what_people_read_has_neither_credits_nor_progress():
     assert readable.startswith("Parser Options\n  Input file: a.pov")
     assert "Trace Time" in readable
     assert "Rendered 1024" not in readable
+
+
+def test_the_tail_has_the_parse_error_even_if_it_was_written_before_its_heading():
+    error = "File 'a.pov' line 3: Parse Error: Cannot open include file nowhere.inc."
+    heading = "==== [Parsing...] ====="
+    end = "Fatal error in parser: Cannot parse input.\nRender failed"
+
+    for log in (f"{heading}\n{error}\n{end}", f"options\n{error}\n{heading}\n{end}"):
+        assert error in povray_output.tail(log)
+        assert "options" not in povray_output.tail(log)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 # https://cloud.google.com/run/pricing: jobs are billed by instance time, at least one minute each.
@@ -18,7 +17,7 @@ class Bill:
     billed_seconds: float = 0.0
     vcpu_seconds: float = 0.0
     gib_seconds: float = 0.0
-    by_execution: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    by_execution: dict[str, float] = field(default_factory=dict)
 
     def add(self, execution: str, seconds: float, *, cpus: float, memory_mib: float) -> None:
         """An instance of an execution that ran so long."""
@@ -28,4 +27,4 @@ class Bill:
         self.billed_seconds += billed
         self.vcpu_seconds += billed * cpus
         self.gib_seconds += billed * memory_mib / 1024
-        self.by_execution[execution] += billed
+        self.by_execution[execution] = self.by_execution.get(execution, 0.0) + billed

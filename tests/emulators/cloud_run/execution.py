@@ -21,6 +21,8 @@ from tests.emulators.cloud_run.task import CANCELLED_MESSAGE, Task, TaskState
 
 Json = dict[str, Any]
 
+# Whoever calls the stand-in.
+CALLER = "caller@example.com"
 _DONE: frozenset[TaskState] = frozenset({"Succeeded", "Failed", "Cancelled", "Abandoned"})
 # What an execution and a task show of the template that they were made of.
 _OF_TEMPLATE = ("containers", "volumes", "maxRetries", "timeout", "serviceAccount")
@@ -77,8 +79,6 @@ class Execution:
         self._cancelled = False
         self._begun = False
         self._working: asyncio.Task[None] | None = None
-
-    # Life
 
     def start(self) -> None:
         """Begin to work, in the running loop."""
@@ -287,6 +287,7 @@ class Execution:
             "generation": str(self._generation),
             "observedGeneration": str(self._generation if self.completed else 1),
             **{name: timestamp(time) for name, time in times.items() if time is not None},
+            "creator": CALLER,
             "launchStage": "GA",
             "job": short(self.job),
             "parallelism": self._parallelism,

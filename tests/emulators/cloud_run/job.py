@@ -8,10 +8,9 @@ from uuid import uuid4
 
 from tests.emulators.cloud_run.clock import timestamp
 from tests.emulators.cloud_run.conditions import condition
-from tests.emulators.cloud_run.execution import Execution
+from tests.emulators.cloud_run.execution import CALLER, Execution
 
 Json = dict[str, Any]
-_CALLER = "caller@example.com"
 _KEPT_AFTER_DELETION_SECONDS = 30 * 24 * 3600
 
 
@@ -46,8 +45,8 @@ class Job:
             "generation": str(self.generation),
             "createTime": timestamp(self.created),
             "updateTime": timestamp(self.updated),
-            "creator": _CALLER,
-            "lastModifier": _CALLER,
+            "creator": CALLER,
+            "lastModifier": CALLER,
             "terminalCondition": state,
             "latestCreatedExecution": self.latest.reference() if self.latest else {},
             "etag": self.etag,

@@ -45,8 +45,9 @@ def v1_job(job: Json) -> Json:
         status["latestCreatedExecution"] = {
             v1: latest[v2] for v2, v1 in names.items() if v2 in latest
         }
+    updated = {f"{_GROUP}/lastUpdatedTime": job["updateTime"]}
     return {
-        **_head("Job", job, labels=job.get("labels", {})),
+        **_head("Job", job, labels={**job.get("labels", {}), **updated}),
         "spec": {"template": {"metadata": {"annotations": {}}, "spec": spec}},
         "status": status,
     }
@@ -195,9 +196,10 @@ def _v2_container(container: Json) -> Json:
     for variable in container.get("env", []):
         if "valueFrom" in variable:
             raise _undone("spec.template.spec.template.spec.containers.env.valueFrom")
-    if "requests" in container.get("resources", {}):
+    resources = dict(container.get("resources", {}))
+    if resources.pop("requests", None):  # gcloud sends them empty
         raise _undone("spec.template.spec.template.spec.containers.resources.requests")
-    return dict(container)
+    return {**container, "resources": resources}
 
 
 def _users(map_: Json) -> Json:

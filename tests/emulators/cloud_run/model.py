@@ -74,8 +74,6 @@ class CloudRunModel:
         # Also those that were deleted while they ran.
         self._unfinished: set[Execution] = set()
 
-    # Jobs
-
     def create_job(self, location: str, job_id: str, body: Json, validate_only: bool) -> Json:
         """Make a job; its operation ends when it is ready."""
         where = self.called("jobs.create", location)
@@ -166,8 +164,6 @@ class CloudRunModel:
         # After the answer is made: an operation is never done at once.
         asyncio.get_running_loop().call_later(self.knobs.reconcile_seconds, reconciled)
         return answer
-
-    # Runs
 
     def run_job(self, name: str, body: Json) -> Json:
         """Start an execution; its operation ends with it."""
@@ -302,8 +298,6 @@ class CloudRunModel:
         ]
         page = _page("tasks", found, execution, size, token)
         return {**page, "tasks": [each.shown_task(task) for each, task in page["tasks"]]}
-
-    # Operations
 
     def get_operation(self, name: str) -> Json:
         """What a call has come to."""

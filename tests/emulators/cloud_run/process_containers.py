@@ -27,8 +27,8 @@ class ProcessContainers:
     word ``{image}`` in it, a container runtime's: ``{image}``, ``{memory}``, ``{name}`` are filled
     in, and ``{environment}`` becomes its --env options.
 
-    engine: the runtime's command up to ``rm``. With it, containers called ``{name}`` are removed
-    when their command has ended, which a killed command cannot do itself.
+    engine: the runtime's command up to its verb. With it, containers called ``{name}`` are killed
+    and removed when their command has ended, which a killed command cannot do itself.
     """
 
     def __init__(
@@ -119,13 +119,16 @@ class ProcessContainers:
         # A container's other processes end with its first one.
         _kill_group(process)
         if self._engine:
-            remover = await asyncio.create_subprocess_exec(
-                *self._engine,
-                *("rm", "--force", "--ignore", name),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-            )
-            await remover.wait()
+            # One that ended by itself is not there for the first, nor, with --rm, for the second.
+            for words in (("kill", "--signal=KILL", name), ("rm", "--force", name)):
+                remover = await asyncio.create_subprocess_exec(
+                    *self._engine,
+                    *words,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.DEVNULL,
+                )
+                await remover.wait()
 
 
 def _key(spec: ContainerSpec) -> tuple[str, int, int]:

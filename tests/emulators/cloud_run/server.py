@@ -55,7 +55,7 @@ class CloudRunServer:
 
     def __enter__(self) -> CloudRunServer:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.emulators.cloud_run", *self._arguments],
+            [sys.executable, "-P", "-m", "tests.emulators.cloud_run", *self._arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
         )

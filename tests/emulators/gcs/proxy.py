@@ -199,8 +199,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(status, headers, content)
 
-    # What the server leaves out
-
     def _check_grants(self, is_upload: bool) -> None:
         grants = self.server.proxy.grants
         if grants is None or not self._bucket:
@@ -336,8 +334,6 @@ class _Handler(BaseHTTPRequestHandler):
             is_media = self._query.get("alt") == "media" or "/download/" in self._url.path
             return "read" if is_media else "stat"
         return self.command.lower()
-
-    # The wire
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
