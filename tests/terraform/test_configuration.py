@@ -13,6 +13,7 @@ import pytest
 from povstorm_client import layout
 from povstorm_client.version import povstorm_version
 from tests.emulators.cloud_run.job_checks import checked_job
+from tests.terraform.cloud_run_jobs import render_job_bodies
 from tests.terraform.stub_provider import StubProvider
 from tests.terraform.terraform_command import (
     CONFIGURATION,
@@ -95,35 +96,32 @@ def test_every_resource_that_can_has_the_labels(whole_cluster: Terraform):
 
 
 def test_executions_have_the_labels_too(cluster: Terraform):
-    for job in _render_jobs(cluster):
-        assert job["template"][0]["labels"] == {"app": "povstorm"}
+    for job in render_job_bodies(cluster.resources()).values():
+        assert job["template"]["labels"] == {"app": "povstorm"}
 
 
 def test_cloud_run_takes_the_render_jobs(cluster: Terraform):
     """What the provider would send is what the Cloud Run stand-in lets pass: memory strings too."""
-    for job in _render_jobs(cluster):
-        template = job["template"][0]
-        task = template["template"][0]
-        (container,) = task["containers"]
-        body = {
-            "labels": job["effective_labels"],
-            "template": {
-                "labels": template["labels"],
-                "taskCount": template["task_count"],
-                "template": {
-                    "maxRetries": task["max_retries"],
-                    "timeout": task["timeout"],
-                    "executionEnvironment": task["execution_environment"],
-                    "containers": [
-                        {
-                            "image": container["image"],
-                            "resources": {"limits": container["resources"][0]["limits"]},
-                        }
-                    ],
-                },
-            },
-        }
-        assert checked_job(body, most_tasks=10_000)["template"]["taskCount"] == 1
+    jobs = render_job_bodies(cluster.resources())
+
+    assert set(jobs) == {"povstorm-render-2g", "povstorm-render-8g"}
+    for body in jobs.values():
+        assert checked_job(body, most_tasks=10_000)
+
+
+def test_cloud_runs_own_parallelism_is_left_alone(terraform: Terraform):
+    """An execution with fewer tasks than its job's parallelism is refused."""
+    plan = terraform.configuration / "plan"
+    terraform.must("plan", f"-out={plan}")
+    configuration = json.loads(terraform.must("show", "-json", str(plan)).output)["configuration"]
+    (job,) = [
+        each["expressions"]
+        for each in configuration["root_module"]["resources"]
+        if each["type"] == "google_cloud_run_v2_job"
+    ]
+
+    assert "task_count" in job["template"][0]
+    assert "parallelism" not in job["template"][0]
 
 
 @pytest.mark.parametrize(
@@ -212,12 +210,6 @@ def test_a_wrong_variable_is_refused_in_words(terraform: Terraform):
 
 def _of_type(terraform: Terraform, type_: str) -> list[dict[str, Any]]:
     return [each.values for each in terraform.resources() if each.type == type_]
-
-
-def _render_jobs(terraform: Terraform) -> list[dict[str, Any]]:
-    jobs = _of_type(terraform, "google_cloud_run_v2_job")
-    assert jobs
-    return jobs
 
 
 def _fake_gcloud(folder: Path, script: str) -> str:
