@@ -114,7 +114,7 @@ resource "google_cloud_run_v2_service" "prefect" {
         google_sql_database_instance.prefect[0].connection_name,
       ]
       resources {
-        limits   = { cpu = "1", memory = "512Mi" }
+        limits   = { cpu = "500m", memory = "256Mi" }
         cpu_idle = each.value.cpu_idle
       }
       startup_probe {

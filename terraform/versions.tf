@@ -15,7 +15,7 @@ provider "google" {
 }
 
 # A person's own credentials may use the budget API only on behalf of a project:
-# https://registry.terraform.io/providers/hashicorp/google/latest/docs/resources/billing_budget.
+# https://cloud.google.com/docs/authentication/troubleshoot-adc#user-creds-client-based.
 provider "google" {
   alias                 = "on_behalf_of_the_project"
   project               = var.project_id
