@@ -69,7 +69,7 @@ def start(model: CloudRunModel, job: str, **overrides: Any) -> tuple[str, str]:
 async def run(model: CloudRunModel, job: str, **overrides: Any) -> dict[str, Any]:
     """Run to the end; the execution."""
     operation, execution = start(model, job, **overrides)
-    done = await model.wait_operation(operation, 1e9)
+    done = await model.wait_operation(operation, 1e6)
     assert done["done"]
     return model.get_execution(execution)
 
@@ -229,7 +229,7 @@ def test_each_failure_has_its_code_and_words(
     async def work() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         model = model_of(behaviour)
         operation, execution = start(model, make_job(model))
-        done = await model.wait_operation(operation, 1e9)
+        done = await model.wait_operation(operation, 1e6)
         (task,) = model.list_tasks(execution)["tasks"]
         return done, model.get_execution(execution), task
 
@@ -278,7 +278,7 @@ def test_cancelling_ends_what_runs_abandons_what_waits_and_is_no_error():
         await asyncio.sleep(10)
         cancelling = model.cancel_execution(name, {})
         assert completed(cancelling["metadata"])["executionReason"] == "CANCELLING"
-        done = await model.wait_operation(operation, 1e9)
+        done = await model.wait_operation(operation, 1e6)
         states = Counter(
             task["labels"]["run.googleapis.com/runningState"]
             for task in model.list_tasks(name)["tasks"]
@@ -301,7 +301,7 @@ def test_an_execution_can_be_cancelled_before_it_began():
         model = model_of(taking(100))
         operation, name = start(model, make_job(model))
         model.cancel_execution(name, {})
-        await model.wait_operation(operation, 1e9)
+        await model.wait_operation(operation, 1e6)
         return model.get_execution(name)
 
     assert virtually(work())["cancelledCount"] == 1
@@ -314,7 +314,7 @@ def test_deleting_a_job_cancels_what_runs_and_forgets_it():
         operation, execution = start(model, job)
         await asyncio.sleep(1)
         model.delete_job(job)
-        done = await model.wait_operation(operation, 1e9)
+        done = await model.wait_operation(operation, 1e6)
         assert done["response"]["cancelledCount"] == 1
         with pytest.raises(ApiError, match="of kind 'EXECUTION' in region 'europe-west1'"):
             model.get_execution(execution)
@@ -326,7 +326,7 @@ def test_lost_containers_are_the_same_in_each_run_with_the_same_seed():
     async def lost(seed: int) -> list[int]:
         model = model_of(taking(10), kill_probability=0.3, seed=seed)
         operation, execution = start(model, make_job(model), taskCount=30)
-        await model.wait_operation(operation, 1e9)
+        await model.wait_operation(operation, 1e6)
         return [
             task.get("index", 0)
             for task in model.list_tasks(execution)["tasks"]
@@ -404,7 +404,7 @@ def test_ten_thousand_tasks_run_and_are_listed_in_pages_of_a_thousand():
     async def work() -> None:
         model = model_of(taking(10))
         operation, execution = start(model, make_job(model), taskCount=10_000)
-        done = await model.wait_operation(operation, 1e9)
+        done = await model.wait_operation(operation, 1e6)
         assert done["response"]["succeededCount"] == 10_000
         assert asyncio.get_running_loop().time() == 100
         token, pages = "", []
