@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,11 @@ from povstorm_client.storage import FolderStorage
 # Machines are shared: how long an example takes says nothing.
 hypothesis.settings.register_profile("povstorm", deadline=None)
 hypothesis.settings.load_profile("povstorm")
+
+# A shell that starts the tests in the background has them, and the programs that they start and
+# interrupt, ignore SIGINT.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SPHERE = """#version 3.7;
 global_settings { assumed_gamma 1 }

@@ -44,7 +44,10 @@ Overrides = run_v2.RunJobRequest.Overrides
 @pytest.fixture(scope="module")
 def server() -> Iterator[CloudRunServer]:
     with CloudRunServer(
-        SHELL, run_calls_per_minute=10_000, write_calls_per_minute=10_000
+        SHELL,
+        run_calls_per_minute=10_000,
+        read_calls_per_minute=1_000_000,
+        write_calls_per_minute=10_000,
     ) as server:
         yield server
 
