@@ -231,12 +231,11 @@ def test_cancelling_a_job_stops_its_flow_and_its_executions(cloud: GoogleCloud):
     flow = cluster.start(job.job_id)
     try:
         wait_for(lambda: len(job.images()) >= 2)
-        stopped = cluster.cancel(job.job_id)
+        cluster.cancel(job.job_id)
         wait_for(lambda: flow.returncode is not None)
     finally:
         flow.stop()
 
-    assert stopped
     assert job.state().phase == "cancelled"
     assert all(execution.completed for execution in cluster.executions(job.job_id))
     wait_for(lambda: not containers())
