@@ -93,7 +93,8 @@ def _check_permissions(api: CloudRunApi, path: str, name: str) -> Check:
     return _checked(
         f"permissions on {name}",
         ask,
-        "have yourself, or the orchestrator's service account, granted roles/run.developer on it",
+        "have yourself, or the orchestrator's service account, granted "
+        "roles/run.jobsExecutorWithOverrides and roles/run.viewer on it",
     )
 
 

@@ -261,7 +261,8 @@ def _errors(name: str) -> Iterator[None]:
     except exceptions.Forbidden as error:
         raise CloudError(
             f"{name}: permission denied: {error.message}: the orchestrator needs "
-            "roles/run.developer on the render jobs (terraform gives it)",
+            "roles/run.jobsExecutorWithOverrides and roles/run.viewer on the render jobs "
+            "(terraform grants them)",
             "refused",
         ) from error
     except exceptions.NotFound as error:
