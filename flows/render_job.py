@@ -30,7 +30,8 @@ from tasks.collect_statistics import collect_statistics
 from tasks.estimate import remember_estimate
 from tasks.frame_map import map_frames
 from tasks.job_progress import JobProgress
-from tasks.renderers.choose import choose_renderer, choose_result_storage
+from tasks.renderers.choose import choose_renderer
+from tasks.result_storage import choose_result_storage
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
 

@@ -24,8 +24,8 @@ from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 from tasks.job_progress import JobProgress
 from tasks.render_frame import render_frame
-from tasks.renderers.choose import ResultStorage
 from tasks.renderers.renderer import Renderer
+from tasks.result_storage import ResultStorage
 from tasks.stored_results import adopt, find_stored_results
 
 RenderFrame = Task[..., Any]

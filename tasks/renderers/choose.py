@@ -1,31 +1,23 @@
-"""The one place that chooses a renderer, and where Prefect keeps its results, for a job."""
+"""The one place that chooses a renderer for a job; called by the render_job flow."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from prefect.filesystems import WritableFileSystem
-
-from povstorm_client import layout
 from povstorm_client.cloud_run.api import GoogleCloudRun
 from povstorm_client.cloud_run.estimate import read_estimate, scene_digest
-from povstorm_client.errors import InputError
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest
 from povstorm_client.sandbox_mode import sandbox_mode_here
-from povstorm_client.storage import FolderStorage, Storage
+from povstorm_client.storage import Storage
 from povstorm_client.tools import require_povray
 from povstorm_client.work_unit import WorkUnit
 from render_image.limits import Limits
 from tasks.renderers.cloud_run import CloudRunRenderer
 from tasks.renderers.local import LocalRenderer
 from tasks.renderers.renderer import Renderer
-
-ResultStorage = Path | WritableFileSystem
 
 
 def choose_renderer(
@@ -66,28 +58,3 @@ def _local_renderer(storage: Storage, manifest: JobManifest) -> LocalRenderer:
         sandbox=sandbox_mode_here(),
         limits=limits,
     )
-
-
-async def choose_result_storage(storage: Storage, gcp_credentials: str) -> ResultStorage:
-    """Where Prefect persists task results, so that its cache lies beside what it speaks of.
-
-    In a bucket that is prefect-gcp's GcsBucket, saved under the bucket's name: Prefect takes
-    blocks as result storage only if its server knows them.
-    """
-    if isinstance(storage, FolderStorage):
-        return storage.path(layout.RESULT_CACHE)
-    address = urlsplit(storage.uri)
-    if address.scheme != "gs":
-        raise InputError(f"no result storage is known for {storage.uri}")
-    from prefect_gcp import GcpCredentials
-    from prefect_gcp.cloud_storage import GcsBucket
-
-    credentials = (
-        await GcpCredentials.aload(gcp_credentials) if gcp_credentials else GcpCredentials()
-    )
-    block: WritableFileSystem = GcsBucket(
-        bucket=address.netloc, bucket_folder=layout.RESULT_CACHE, gcp_credentials=credentials
-    )
-    name = "povstorm-" + "".join(c if c.isalnum() else "-" for c in address.netloc)
-    await block.save(name, overwrite=True)
-    return block
