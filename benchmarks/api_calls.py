@@ -42,6 +42,7 @@ def _measure(frames: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["PREFECT_HOME"] = str(folder)
+        (folder / "gcs").mkdir()
         server = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
             stdout=subprocess.DEVNULL,
@@ -53,7 +54,7 @@ def _measure(frames: int) -> None:
             with (
                 CountingProxy(port) as prefect,
                 GcsProxy() as gcs_proxy,
-                GcsServer(gcs_proxy) as gcs,
+                GcsServer(gcs_proxy, folder / "gcs") as gcs,
             ):
                 os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{prefect.port}/api"
                 with google_cloud(folder, gcs, CONTAINER) as cloud:

@@ -21,7 +21,7 @@ from povstorm_client.cloud_run import limits
 from povstorm_client.cloud_run.fleet import LEANS, CloudRunFleet
 from povstorm_client.errors import CloudError
 from povstorm_client.terraform_outputs import RenderJob
-from render_image.wave_share import WaveFrame, WaveShare, write_share
+from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tasks.renderers.cloud_run import CloudRunRenderer
 
 JOB_ID = "benchmark-1"
@@ -93,7 +93,7 @@ def _compare(seconds: dict[int, float], parallelism: int) -> None:
 
 def _run(seconds: dict[int, float], parallelism: int, way: Callable[..., object]) -> Outcome:
     async def work() -> Outcome:
-        storage = MemoryStorage()
+        storage = MemoryStorage(asyncio.get_running_loop().time)
         cloud = SimulatedCloudRun(
             storage,
             parallelism=parallelism,
@@ -122,7 +122,7 @@ async def _one_execution_a_frame(
     """As fast as the quota of run calls allows."""
     for number, unit in enumerate(units):
         wave = layout.wave(JOB_ID, f"w{number}")
-        write_share(storage, wave, 0, WaveShare((WaveFrame(unit, 1, True, 0.0),), None))
+        write_wave(storage, wave, [WaveShare((WaveFrame(unit, 1, True, 0.0),), None)])
         while True:
             try:
                 cloud.run("job", wave_uri=f"{storage.uri}/{wave}", tasks=1)

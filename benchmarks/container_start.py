@@ -21,7 +21,7 @@ from benchmarks.measure import measure
 from povstorm_client import RenderSettings, WorkUnit, layout
 from povstorm_client.gcs_storage import GcsStorage
 from povstorm_client.storage import Storage
-from render_image.wave_share import WaveFrame, WaveShare, write_share
+from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tests.emulators.container.render_container import build_render_container, task_environment
 from tests.emulators.gcs.server import GcsServer
 
@@ -46,7 +46,7 @@ def small_wave(storage: Storage) -> str:
         unit = unit.assigned(job_id=job_id, shared_prefix="", offload_prefix=layout.output(job_id))
         frames.append(WaveFrame(unit, attempt=1, final_attempt=True, queued_since=time.time()))
     wave = layout.wave(job_id, "wave")
-    write_share(storage, wave, 0, WaveShare(tuple(frames), frame_timeout=None))
+    write_wave(storage, wave, [WaveShare(tuple(frames), frame_timeout=None)])
     return f"{storage.uri}/{wave}"
 
 

@@ -5,6 +5,7 @@ benchmarks/api_calls.py has the Cloud Run stand-in run it, to count what is aske
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
@@ -13,15 +14,18 @@ from pathlib import Path
 
 from povstorm_client import layout
 from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.parallel import in_parallel
+from povstorm_client.parallel import CALLS_AT_ONCE
+from render_image.frame_queue import FrameQueue
 from render_image.machine import host_name
 from render_image.render_unit import store_result
-from render_image.wave_share import WaveFrame, open_share
+from render_image.wave_share import WaveFrame, open_wave, read_share
 
 
 def main() -> None:
     """Store results for the share of this task."""
-    storage, share = open_share(sys.argv[1], int(os.environ["CLOUD_RUN_TASK_INDEX"]))
+    storage, wave = open_wave(sys.argv[1])
+    task_index = int(os.environ["CLOUD_RUN_TASK_INDEX"])
+    queue = FrameQueue(storage, wave, task_index, read_share(storage, wave, task_index))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "povray.txt"
         log.write_text("nothing was rendered\n")
@@ -48,8 +52,16 @@ def main() -> None:
                 ),
             )
 
-        for _ in in_parallel(store, share.frames):
-            pass
+        async def work() -> None:
+            while frame := await queue.next_own() or await queue.next_of_others():
+                await asyncio.to_thread(store, frame)
+
+        async def work_at_once() -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(CALLS_AT_ONCE):
+                    group.create_task(work())
+
+        asyncio.run(work_at_once())
 
 
 if __name__ == "__main__":

@@ -7,33 +7,33 @@ takes the seconds that it is said to take.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from povstorm_client import layout
 from povstorm_client.cloud_run import limits
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.errors import CloudError, StorageError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
 from povstorm_client.storage import StoredObject
+from render_image.frame_queue import FrameQueue
 from render_image.render_unit import store_result
-from render_image.wave_share import WaveFrame, WaveShare
+from render_image.wave_share import WaveFrame, read_share
 
 # https://cloud.google.com/run/quotas: 60 to 180 a minute, by region; here the least.
 RUN_CALLS_A_MINUTE = 60
 
 
 class MemoryStorage:
-    """Objects in memory, with the times of the virtual clock."""
+    """Objects in memory; clock tells the time, in seconds, of their changes."""
 
     uri = "memory:"
     poll_seconds = 2.0
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._objects: dict[str, tuple[bytes, float]] = {}
 
     def read(self, key: str) -> bytes:
@@ -44,7 +44,14 @@ class MemoryStorage:
 
     def write(self, key: str, data: bytes) -> None:
         """Create or replace an object."""
-        self._objects[key] = (data, asyncio.get_running_loop().time())
+        self._objects[key] = (data, self._clock())
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Create an object that is not there yet."""
+        if key in self._objects:
+            return False
+        self.write(key, data)
+        return True
 
     def stat(self, key: str) -> StoredObject | None:
         """What is known of the object."""
@@ -55,7 +62,7 @@ class MemoryStorage:
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects under the prefix."""
-        for key, (data, changed) in self._objects.items():
+        for key, (data, changed) in list(self._objects.items()):
             if key.startswith(f"{prefix}/"):
                 yield StoredObject(key, len(data), changed)
 
@@ -214,8 +221,9 @@ class SimulatedCloudRun:
             task.started = loop.time()
             await asyncio.sleep(self._startup * self._random.uniform(0.8, 1.2))
             wave = execution.wave_uri.removeprefix(f"{self._storage.uri}/")
-            share = self._storage.read(layout.wave_share(wave, task.index))
-            for frame in WaveShare.from_json(json.loads(share)).frames:
+            share = read_share(self._storage, wave, task.index)
+            frames = FrameQueue(self._storage, wave, task.index, share)
+            while frame := await frames.next_own() or await frames.next_of_others():
                 started = loop.time()
                 seconds = self._seconds_of(frame.unit.frame)
                 await asyncio.sleep(seconds)

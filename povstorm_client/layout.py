@@ -85,6 +85,21 @@ def wave_index(wave: str) -> str:
     return f"{wave}/index.json"
 
 
+def wave_claims(wave: str) -> str:
+    """The prefix of the claims: which task renders which of the frames that any may take."""
+    return f"{wave}/claims"
+
+
+def wave_claim(wave: str, work_unit_id: str) -> str:
+    """There since a task took the frame."""
+    return f"{wave_claims(wave)}/{work_unit_id}.json"
+
+
+def job_of_wave(wave: str) -> str:
+    """The id of the job that a wave's prefix belongs to."""
+    return wave.removeprefix(f"{JOBS}/").partition("/")[0]
+
+
 def plan(job_id: str) -> str:
     """How the frames were shared out on Cloud Run: predicted and actual time and cost."""
     return f"{job(job_id)}/plan.json"

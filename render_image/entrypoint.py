@@ -1,4 +1,4 @@
-"""The render container's entrypoint: render this array task's share of a wave.
+"""The render container's entrypoint: render this array task's share of a wave, and help others.
 
 Cloud Run starts it as ``python3 -m render_image.entrypoint WAVE_URI``, with the task's index in
 the environment. A failed frame is a result like any other; the exit status is that of the
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 
 from povstorm_client import layout
 from povstorm_client.errors import PovstormError, RenderError, StorageError
@@ -21,10 +23,12 @@ from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay, require_povray
 from povstorm_client.version import povstorm_version
 from render_image.cloud_log import CloudLog
+from render_image.frame_queue import FrameQueue
 from render_image.limits import Limits
+from render_image.machine import cores
 from render_image.process_gate import ProcessGate
 from render_image.render_unit import render_unit
-from render_image.wave_share import WaveFrame, WaveShare, open_share
+from render_image.wave_share import WaveFrame, WaveShare, open_wave, read_share
 
 _BROKEN = 1
 _STOPPED = 128 + signal.SIGTERM
@@ -75,18 +79,31 @@ async def _render_until_told_to_stop(wave_uri: str, task_index: int, log: CloudL
 async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
     # The version takes POV-Ray half a second of sleep: meanwhile the share is read.
     asking = asyncio.create_task(asyncio.to_thread(require_povray))
-    storage, share = await asyncio.to_thread(open_share, wave_uri, task_index)
+    storage, wave = open_wave(wave_uri)
+    share = await asyncio.to_thread(read_share, storage, wave, task_index)
+    frames = FrameQueue(storage, wave, task_index, share, again=_is_another_attempt())
     povray = await asking
     unbroken = True
     async with ProcessGate() as gate, asyncio.TaskGroup() as group:
 
-        async def render(frame: WaveFrame) -> None:
+        async def render(next_frame: Callable[[], Awaitable[WaveFrame | None]]) -> None:
             nonlocal unbroken
-            async with gate.admission():
-                unbroken &= await _render_frame(frame, share, storage, povray, gate, log)
+            while True:
+                async with gate.admission():
+                    frame = await next_frame()
+                    if frame is None:
+                        return
+                    unbroken &= await _render_frame(frame, share, storage, povray, gate, log)
 
-        for frame in share.frames:
-            group.create_task(render(frame))
+        async def work(*, helps: bool) -> None:
+            await render(frames.next_own)
+            if helps:
+                await render(frames.next_of_others)
+
+        # Of others' frames only so many as there are cores: they are shared with others who help.
+        helpers = math.ceil(cores())
+        for number in range(min(gate.most, len(share.frames))):
+            group.create_task(work(helps=number < helpers))
     return 0 if unbroken else _BROKEN
 
 
@@ -127,9 +144,14 @@ async def _render_frame(
     return True
 
 
+def _is_another_attempt() -> bool:
+    """Whether an earlier container of this task was lost."""
+    return os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "0") != "0"
+
+
 def _is_rendered(storage: Storage, frame: WaveFrame) -> bool:
     """Whether a container that was here before, and lost, has left this frame's result."""
-    if os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "0") == "0":
+    if not _is_another_attempt():
         return False
     key = layout.result(frame.unit.job_id, frame.unit.work_unit_id)
     if storage.stat(key) is None:

@@ -29,6 +29,11 @@ class ProcessGate:
         self._changed = asyncio.Condition()
         self._measuring: asyncio.Task[None] | None = None
 
+    @property
+    def most(self) -> int:
+        """As many processes as are never exceeded."""
+        return self._limit.most
+
     async def __aenter__(self) -> ProcessGate:
         self._measuring = asyncio.create_task(self._measure())
         return self

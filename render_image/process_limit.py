@@ -20,11 +20,11 @@ _FIRST_GUESS_BYTES = 64 * 1024 * 1024
 
 
 class ProcessLimit:
-    """The current limit; starts in the middle, until there are measurements."""
+    """The current limit, at most ``most``; starts in the middle, until there are measurements."""
 
     def __init__(self, core_count: int) -> None:
         self._fewest = core_count * _FEWEST_PER_CORE
-        self._most = core_count * _MOST_PER_CORE
+        self.most = core_count * _MOST_PER_CORE
         self._wanted = float(core_count * _FIRST_PER_CORE)
         self._peak_bytes = _FIRST_GUESS_BYTES
 
@@ -46,7 +46,7 @@ class ProcessLimit:
             # The limit was not used up (frames were starting or ending), so it proves nothing.
             asked = max(asked, self._wanted)
         self._wanted += (asked - self._wanted) * _STEP
-        self._wanted = min(max(self._wanted, self._fewest), self._most)
+        self._wanted = min(max(self._wanted, self._fewest), self.most)
 
     def saw_process(self, peak_bytes: int) -> None:
         """Take note of the peak memory of a process that ended."""

@@ -31,7 +31,8 @@ from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage, StoredObject
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import store_result
-from tasks.renderers.wave import WaitingFrame, Wave, read_index, share_out, store_wave
+from render_image.wave_share import read_index
+from tasks.renderers.wave import WaitingFrame, Wave, lost_frames, share_out, store_wave
 from tasks.renderers.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner, spread
 from tasks.renderers.wave_record import wave_record
 from tasks.stored_results import read_result
@@ -426,12 +427,14 @@ class CloudRunRenderer:
         # Again: a task may have stored its last frames since the results were listed, and ended.
         await self._collect_results()
         tasks = {state.index: state for state in states}
-        for index, share in enumerate(wave.shares):
-            task = tasks.get(index)
-            if is_over or (task is not None and task.has_ended):
-                lost = [wave.waiting[unit_id] for unit_id in share if unit_id in wave.waiting]
-                for frame in lost:
-                    await self._lose(wave, frame, task, index, alone=len(lost) == 1)
+        ended = {state.index for state in states if state.has_ended}
+        if is_over:
+            ended.update(range(wave.tasks))
+        lost = await asyncio.to_thread(lost_frames, self._storage, wave, ended, set(wave.waiting))
+        for index, unit_ids in lost.items():
+            frames = [wave.waiting[unit_id] for unit_id in unit_ids if unit_id in wave.waiting]
+            for frame in frames:
+                await self._lose(wave, frame, tasks.get(index), index, alone=len(frames) == 1)
         if is_over and wave.plan is not None:
             job = wave.plan.job
             billed = sum(

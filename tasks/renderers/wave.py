@@ -7,7 +7,7 @@ another run of the job can take over an execution that its own orchestrator left
 from __future__ import annotations
 
 import asyncio
-import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,12 +15,13 @@ from functools import cached_property
 from povstorm_client import layout
 from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.cloud_run.wave_plan import WavePlan
-from povstorm_client.errors import StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import STALL_SECONDS
+from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
-from render_image.wave_share import WaveFrame, WaveShare, write_share
+from render_image.frame_queue import DISPATCHER, Claim, claim, first_open, read_claim
+from render_image.wave_share import WaveFrame, WaveShare, write_wave
 
 
 @dataclass(eq=False)
@@ -91,21 +92,47 @@ def store_wave(
     frame_timeout: float | None,
     stall_timeout: float | None = STALL_SECONDS,
 ) -> None:
-    """Store the index, then the share of each task."""
-    index = [[frame.unit.work_unit_id for frame in share] for share in shares]
-    storage.write(layout.wave_index(prefix), json.dumps(index).encode())
-    for number, share in enumerate(shares):
+    """Store the share of each task, by which its execution renders."""
+    stored = []
+    for share in shares:
         frames = tuple(
             WaveFrame(frame.unit, frame.attempt, frame.final_attempt, frame.arrived)
             for frame in share
         )
-        write_share(storage, prefix, number, WaveShare(frames, frame_timeout, stall_timeout))
+        stored.append(WaveShare(frames, frame_timeout, stall_timeout))
+    write_wave(storage, prefix, stored)
 
 
-def read_index(storage: Storage, prefix: str) -> list[list[str]]:
-    """The unit ids of a stored wave by task; StorageError if there is no readable index."""
-    try:
-        index = json.loads(storage.read(layout.wave_index(prefix)))
-        return [[str(unit_id) for unit_id in share] for share in index]
-    except (ValueError, TypeError) as error:
-        raise StorageError(f"{layout.wave_index(prefix)} is not readable: {error}") from error
+def lost_frames(
+    storage: Storage, wave: Wave, ended: set[int], waiting: set[str]
+) -> dict[int, list[str]]:
+    """Units that no task will render any more: those that wait for one which has ended, by task.
+
+    waiting: the units without a result. An open frame belongs to whoever has claimed it; of an
+    ended task, those that nobody has are claimed here, so that nobody takes them late.
+    """
+    claimed = {entry.key for entry in storage.list(layout.wave_claims(wave.prefix))}
+
+    def holder(place: tuple[int, str, bool]) -> int:
+        task, unit_id, is_open = place
+        if not is_open:
+            return task
+        is_claimed = layout.wave_claim(wave.prefix, unit_id) in claimed
+        if not is_claimed and (
+            task not in ended or claim(storage, wave.prefix, unit_id, Claim(DISPATCHER))
+        ):
+            return task
+        taken = read_claim(storage, wave.prefix, unit_id)
+        return task if taken is None or taken.task == DISPATCHER else taken.task
+
+    places = [
+        (task, unit_id, place >= first_open(len(share)))
+        for task, share in enumerate(wave.shares)
+        for place, unit_id in enumerate(share)
+        if unit_id in waiting
+    ]
+    lost: dict[int, list[str]] = defaultdict(list)
+    for (_, unit_id, _), task in zip(places, in_parallel(holder, places), strict=True):
+        if task in ended:
+            lost[task].append(unit_id)
+    return lost

@@ -15,7 +15,7 @@ import pytest
 from povstorm_client import layout
 from povstorm_client.storage import FolderStorage
 from povstorm_client.work_unit import WorkUnit
-from render_image.wave_share import WaveFrame, WaveShare, write_share
+from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tests.conftest import SPHERE
 
 JOB = "orbit-1"
@@ -28,12 +28,14 @@ def wave(storage: FolderStorage, sphere_unit):
 
     def make(*shares: dict[int, str], timeout: float | None = None) -> str:
         prefix = layout.wave(JOB, "w1")
-        for index, scenes in enumerate(shares):
+        stored = []
+        for scenes in shares:
             frames = tuple(
                 WaveFrame(unit_of(sphere_unit, frame, scene), 1, True, time.time())
                 for frame, scene in scenes.items()
             )
-            write_share(storage, prefix, index, WaveShare(frames, timeout))
+            stored.append(WaveShare(frames, timeout))
+        write_wave(storage, prefix, stored)
         return f"{storage.uri}/{prefix}"
 
     return make
@@ -73,8 +75,8 @@ def stored(storage: FolderStorage) -> dict[int, dict]:
     return {result["frame"]: result for result in results}
 
 
-def test_a_task_renders_its_share_and_no_other(storage: FolderStorage, wave):
-    uri = wave({1: SPHERE, 3: SPHERE}, {2: SPHERE, 4: SPHERE})
+def test_a_task_renders_its_share(storage: FolderStorage, wave):
+    uri = wave({1: SPHERE}, {2: SPHERE, 4: SPHERE})
 
     status, lines = run(uri, index=1)
 
@@ -88,6 +90,19 @@ def test_a_task_renders_its_share_and_no_other(storage: FolderStorage, wave):
     for line in lines:
         assert line["severity"] == "INFO"
         assert line["logging.googleapis.com/labels"]["job"] == JOB
+
+
+def test_a_task_that_is_done_helps_another(storage: FolderStorage, wave):
+    uri = wave({1: SPHERE, 2: SPHERE}, {3: SPHERE, 4: SPHERE})
+
+    assert run(uri, index=1)[0] == 0
+    assert sorted(stored(storage)) == [2, 3, 4]
+
+    assert run(uri, index=0)[0] == 0
+    hosts = {frame: result["host"] for frame, result in stored(storage).items()}
+    assert hosts == {
+        frame: f"render-abc/task-{task}" for frame, task in {1: 0, 2: 1, 3: 1, 4: 1}.items()
+    }
 
 
 def test_a_failed_frame_is_a_result_and_no_broken_container(storage: FolderStorage, wave):

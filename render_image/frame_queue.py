@@ -1,0 +1,152 @@
+"""FrameQueue: the frames that an array task renders, one after another: its own, then others'.
+
+How long frames take is known only afterwards, so the later half of each share is open: whoever
+claims a frame of it first, its own task or one that has nothing left to do, renders it. A claim
+is an object that can be created once. The container's entrypoint takes its frames from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+from dataclasses import asdict, dataclass
+
+from povstorm_client import layout
+from povstorm_client.errors import StorageError
+from povstorm_client.parallel import in_parallel
+from povstorm_client.storage import Storage
+from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share
+
+# A claim by the dispatcher, which gives the frame to the next wave.
+DISPATCHER = -1
+# How hard a task looks for work: enough to find what is left where one task in ten has some, and
+# few enough calls to cost nothing beside rendering (reads are $0.0004 a thousand).
+_LOOKS = 2
+_TASKS_IN_A_LOOK = 16
+_FRAMES_OF_A_TASK = 4
+
+
+def first_open(frames: int) -> int:
+    """Where the open part of a share of so many frames begins."""
+    return (frames + 1) // 2
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who renders an open frame: a task, or DISPATCHER, and one container of it."""
+
+    task: int
+    container: str = ""
+
+
+def claim(storage: Storage, wave: str, unit_id: str, by: Claim) -> bool:
+    """Take an open frame; False if somebody else has it."""
+    if storage.create(layout.wave_claim(wave, unit_id), json.dumps(asdict(by)).encode()):
+        return True
+    # A storage that was asked twice, since its answer was lost, has made it the first time.
+    return read_claim(storage, wave, unit_id) == by
+
+
+def read_claim(storage: Storage, wave: str, unit_id: str) -> Claim | None:
+    """Who has an open frame; None if nobody has. StorageError if that is not readable."""
+    key = layout.wave_claim(wave, unit_id)
+    if storage.stat(key) is None:
+        return None
+    try:
+        return Claim(**json.loads(storage.read(key)))
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"{key} is not readable: {error}") from error
+
+
+class FrameQueue:
+    """The frames of one task of a wave; several may wait for the next at once.
+
+    again: whether an earlier container of the task was lost, whose claims go over to this one.
+    """
+
+    def __init__(
+        self, storage: Storage, wave: str, task_index: int, share: WaveShare, *, again: bool = False
+    ) -> None:
+        self._storage = storage
+        self._wave = wave
+        self._me = Claim(task_index, secrets.token_hex(8))
+        self._again = again
+        self._own = list(enumerate(share.frames))
+        self._own.reverse()
+        self._first_open = first_open(len(share.frames))
+        # A frame that has its container for itself may need all of the memory.
+        self._others: dict[int, list[str]] | None = None if len(share.frames) > 1 else {}
+        self._shares: dict[int, WaveShare] = {}
+        self._claiming = asyncio.Lock()
+
+    async def next_own(self) -> WaveFrame | None:
+        """The next frame of the task's own share; None when none is left."""
+        async with self._claiming:
+            while self._own:
+                place, frame = self._own.pop()
+                if place < self._first_open or await asyncio.to_thread(self._take, frame):
+                    return frame
+            return None
+
+    async def next_of_others(self) -> WaveFrame | None:
+        """A frame that another task has not come to; None when there is none."""
+        async with self._claiming:
+            return await asyncio.to_thread(self._help)
+
+    def _take(self, frame: WaveFrame) -> bool:
+        unit_id = frame.unit.work_unit_id
+        if claim(self._storage, self._wave, unit_id, self._me):
+            return True
+        holder = read_claim(self._storage, self._wave, unit_id)
+        return self._again and holder is not None and holder.task == self._me.task
+
+    def _help(self) -> WaveFrame | None:
+        """An open frame of a task that has many left, as far as a few looks can tell."""
+        if self._others is None:
+            index = read_index(self._storage, self._wave)
+            self._others = {
+                task: share[first_open(len(share)) :]
+                for task, share in enumerate(index)
+                if task != self._me.task
+            }
+        for _ in range(_LOOKS):
+            for task, unit_id in self._look(self._others):
+                self._others[task].remove(unit_id)
+                if claim(self._storage, self._wave, unit_id, self._me):
+                    return self._frame(task, unit_id)
+        self._others = {}
+        return None
+
+    def _look(self, others: dict[int, list[str]]) -> list[tuple[int, str]]:
+        """Frames of some other tasks that are free now, of those with most left first.
+
+        Containers may not list objects, so some are asked for one by one. Whatever is claimed
+        stays so, and leaves ``others``. Tasks take their frames from the front, and others take
+        them from the back.
+        """
+        tasks = [task for task, unit_ids in others.items() if unit_ids]
+        # At random: others that have nothing left to do look at the same moment.
+        asked = [
+            (task, unit_id)
+            for task in random.sample(tasks, min(_TASKS_IN_A_LOOK, len(tasks)))
+            for unit_id in others[task][: -_FRAMES_OF_A_TASK - 1 : -1]
+        ]
+
+        def is_free(place: tuple[int, str]) -> bool:
+            return self._storage.stat(layout.wave_claim(self._wave, place[1])) is None
+
+        free = []
+        for place, is_left in zip(asked, in_parallel(is_free, asked), strict=True):
+            if is_left:
+                free.append(place)
+            else:
+                others[place[0]].remove(place[1])
+        return sorted(free, key=lambda place: len(others[place[0]]), reverse=True)
+
+    def _frame(self, task: int, unit_id: str) -> WaveFrame:
+        if task not in self._shares:
+            self._shares[task] = read_share(self._storage, self._wave, task)
+        frames = self._shares[task].frames
+        return next(frame for frame in frames if frame.unit.work_unit_id == unit_id)
