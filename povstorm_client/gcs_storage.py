@@ -76,7 +76,7 @@ class GcsStorage:
                 )
         except StorageError as error:
             if isinstance(error.__cause__, PreconditionFailed):
-                return False
+                return self.read(key) == data
             raise
         return True
 

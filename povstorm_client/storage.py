@@ -52,7 +52,11 @@ class Storage(Protocol):
         """Create or replace an object."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Create an object; False, and nothing is changed, if there is one already."""
+        """Create an object; False, and nothing is changed, if there is one already.
+
+        One with the same data is taken for one that this call has made: its answer may have been
+        lost. So data that tells who made it decides between two makers.
+        """
 
     def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
         """Create or replace an object from a file; returns its crc32c (base64, as GCS gives it).
@@ -137,7 +141,7 @@ class FolderStorage:
             finally:
                 partial.unlink()
         except FileExistsError:
-            return False
+            return self.read(key) == data
         except OSError as error:
             raise _storage_error("write", key, self.uri, error) from error
         return True

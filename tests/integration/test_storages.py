@@ -42,6 +42,7 @@ def test_what_is_written_is_read_and_replaced(storage: Storage):
 def test_an_object_is_created_once(storage: Storage):
     assert storage.create("jobs/a/job.json", b"first")
     assert not storage.create("jobs/a/job.json", b"second")
+    assert storage.create("jobs/a/job.json", b"first")  # as if its answer had been lost
 
     assert storage.read("jobs/a/job.json") == b"first"
     assert keys(storage, "jobs") == ["jobs/a/job.json"]
