@@ -225,10 +225,9 @@ class _Chaos:
             return True
         self._report.faults["disk full"] += 1
         filler = disk / "filler"
-        with filler.open("wb") as file, contextlib.suppress(OSError):
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
-                file.write(bytes(65536))
-                file.flush()
+                file.write(bytes(4096))
         before = self._watcher.seen.renderings.total()
         time.sleep(_DISK_FULL_SECONDS)
         filler.unlink()
