@@ -13,6 +13,7 @@ from povstorm_client.commands.cancel import cancel
 from povstorm_client.commands.chosen_cluster import ClusterChoice
 from povstorm_client.commands.doctor import doctor
 from povstorm_client.commands.fetch import fetch
+from povstorm_client.commands.frame import frame
 from povstorm_client.commands.render import render, retry
 from povstorm_client.commands.status import status
 from povstorm_client.commands.submit import submit
@@ -31,6 +32,7 @@ _WITH_SWITCHES = {"ignore_unknown_options": True}
 
 app.command(context_settings=_WITH_SWITCHES)(render)
 app.command(context_settings=_WITH_SWITCHES)(submit)
+app.command(context_settings=_WITH_SWITCHES)(frame)
 app.command()(retry)
 app.command()(status)
 app.command()(fetch)
