@@ -24,31 +24,35 @@ def write_rerun_script(
     before: the sandbox's arguments, None for no sandbox. The script finds its folder by itself, so
     that it can be moved.
     """
-    plain = ["env", "-i", *(f"{name}={value}" for name, value in environment.items())]
-    wrapped = [*limits.arguments(), *(plain if before is None else before)]
+    variables = [f"{name}={value}" for name, value in environment.items()]
     lines = [
-        "#!/bin/sh",
-        f"# {title}: its command, to be run again and edited.",
-        "set -eu",
-        'here=$(cd "$(dirname "$0")" && pwd)',
-        'cd "$here/workspace"',
-        "exec " + " \\\n  ".join([*_lines(wrapped, root), *_lines(command, root)]),
+        *_with_values(limits.arguments()),
+        *([["env", "-i"], *([each] for each in variables)] if before is None else ()),
+        *_with_values(before or []),
+        *([word] for word in command),
     ]
     script = root / _NAME
-    script.write_text("\n".join(lines) + "\n")
+    script.write_text(
+        "#!/bin/sh\n"
+        f"# {title}: its command, to be run again and edited.\n"
+        "set -eu\n"
+        'here=$(cd "$(dirname "$0")" && pwd)\n'
+        'cd "$here/workspace"\n'
+        "exec "
+        + " \\\n  ".join(" ".join(_quoted(word, str(root)) for word in line) for line in lines)
+        + "\n"
+    )
     script.chmod(0o755)
     return script
 
 
-def _lines(words: list[str], root: Path) -> list[str]:
-    """The words in the shell's spelling, each option with its values on a line of its own."""
-    lines: list[str] = []
+def _with_values(words: list[str]) -> list[list[str]]:
+    """A program's words by lines: each option with its values."""
+    lines: list[list[str]] = []
     for word in words:
-        quoted = _quoted(word, str(root))
-        if not lines or word.startswith(("--", "+")):
-            lines.append(quoted)
-        else:
-            lines[-1] += f" {quoted}"
+        if not lines or word.startswith("--"):
+            lines.append([])
+        lines[-1].append(word)
     return lines
 
 

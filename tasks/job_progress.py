@@ -1,4 +1,4 @@
-"""JobProgress: counts of a running job, published about once a second.
+"""JobProgress: counts of a running job, published when they change, and every half minute.
 
 The flow and map_frames feed it; it writes ``state.json`` for the client and a progress artifact
 for the Prefect UI.
@@ -15,7 +15,8 @@ from dataclasses import replace
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
-from povstorm_client.job_state import JobState, Phase, write_state
+from povstorm_client.frame_ranges import first_and_last
+from povstorm_client.job_state import HEARTBEAT_SECONDS, JobState, Phase, write_state
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
@@ -31,6 +32,8 @@ class JobProgress:
         self._job_id = job_id
         self.state = JobState("staging", total, run=str(uuid.uuid4()))
         self._published: JobState | None = None
+        self._published_at = 0.0
+        self._working: set[int] = set()
         self._publishing: asyncio.Task[None] | None = None
         self._artifact: uuid.UUID | None = None
         self._artifact_percent = -1.0
@@ -54,11 +57,13 @@ class JobProgress:
     @contextmanager
     def working_on(self, unit: WorkUnit) -> Iterator[None]:
         """Count a frame as running while the block runs."""
-        self.state = replace(self.state, running=self.state.running + 1)
+        self._working.add(unit.frame)
+        self.state = replace(self.state, running=len(self._working))
         try:
             yield
         finally:
-            self.state = replace(self.state, running=self.state.running - 1)
+            self._working.discard(unit.frame)
+            self.state = replace(self.state, running=len(self._working))
 
     def rendered(self, *, cached: bool) -> None:
         """Count a frame as done."""
@@ -94,7 +99,11 @@ class JobProgress:
                 self._artifact_due = time.monotonic() + _ARTIFACT_SECONDS
 
     async def _publish(self) -> None:
-        if self.state != self._published:
+        silent = time.monotonic() - self._published_at
+        if self.state != self._published or silent >= HEARTBEAT_SECONDS:
             self._published = self.state
-            stamped = replace(self.state, updated=time.time())
+            self._published_at = time.monotonic()
+            stamped = replace(
+                self.state, updated=time.time(), working=tuple(first_and_last(self._working))
+            )
             await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)
