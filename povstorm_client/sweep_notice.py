@@ -12,7 +12,6 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Callable
 
 from povstorm_client import layout
 from povstorm_client.errors import StorageError
@@ -91,7 +90,7 @@ def swept_since(storage: Storage, before: bytes) -> bool:
     return given_up or last_sweep(storage) != before
 
 
-def wait_for_sweep(storage: Storage, sleep: Callable[[float], None] = time.sleep) -> bool:
+def wait_for_sweep(storage: Storage) -> bool:
     """Wait until no sweep runs; one that does not renew its notice is given up.
 
     Returns whether one was given up; it may have deleted something.
@@ -105,5 +104,5 @@ def wait_for_sweep(storage: Storage, sleep: Callable[[float], None] = time.sleep
         elif time.monotonic() - since > _GIVEN_UP_SECONDS:
             storage.remove(layout.SWEEP)
             return True
-        sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)
     return False

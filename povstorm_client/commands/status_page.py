@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -96,13 +97,10 @@ class StatusPage:
         rate = overview.per_second
         left = total - done - failed
         if state.phase == "rendering" and rate is not None and left:
-            words = [
-                f"{rate * 60:.3g} frames a minute",
-                f"about {duration_words(left / rate)} left",
-            ]
-            yield Text(", ".join(words))
+            pace = f"{rate * 60:.3g} frames a minute"
+            yield Text(f"{pace}, about {duration_words(left / rate)} left")
 
-    def _failures(self) -> Iterator[Text]:
+    def _failures(self) -> Iterator[RenderableType]:
         failures = self.overview.failures
         if not failures:
             return
@@ -157,8 +155,8 @@ def _bar(share: float, width: int, *, ascii_only: bool, percent: bool = True) ->
     return text
 
 
-def _indented(words: str, style: str = "") -> Text:
-    return Text(f"  {words}", style)
+def _indented(words: str, style: str = "") -> Padding:
+    return Padding(Text(words, style), (0, 0, 0, 2))
 
 
 def _printable(words: str) -> str:
