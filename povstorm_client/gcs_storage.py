@@ -119,6 +119,10 @@ class GcsStorage:
             while token is not None:
                 token, _, _ = blob.rewrite(origin, token=token, retry=_retry())
 
+    def renew(self, key: str) -> None:
+        # A lifecycle rule's age is that of the object's generation.
+        self.copy(key, key)
+
     def stat(self, key: str) -> StoredObject | None:
         blob = self._blob(key)
         with self._errors("look at", key):

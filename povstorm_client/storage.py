@@ -66,6 +66,9 @@ class Storage(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the storage."""
 
+    def renew(self, key: str) -> None:
+        """Let the object's age begin anew."""
+
     def stat(self, key: str) -> StoredObject | None:
         """What is known of the object, None where there is none."""
 
@@ -170,6 +173,12 @@ class FolderStorage:
                 raise _storage_error("copy", source, self.uri, error) from error
             except OSError:  # another file system, or one without hard links
                 shutil.copyfile(self.path(source), partial)
+
+    def renew(self, key: str) -> None:
+        try:
+            os.utime(self.path(key))
+        except OSError as error:
+            raise _storage_error("renew", key, self.uri, error) from error
 
     def stat(self, key: str) -> StoredObject | None:
         try:

@@ -185,6 +185,26 @@ def test_only_missing_contents_are_uploaded(storage: Storage, tmp_path: Path):
     assert shared_resources.stage(storage, digests) == prefix
 
 
+def test_contents_that_are_used_again_do_not_expire_under_the_job(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "a.inc"
+    file.write_bytes(b"content")
+
+    def use() -> list[float]:
+        digests = shared_resources.upload_missing(storage, {"a.inc": file})
+        prefix = shared_resources.stage(storage, digests)
+        entries = [*storage.list("blobs"), *storage.list(prefix)]
+        assert [storage.read(entry.key) for entry in entries] == [b"content"] * 2
+        return [entry.changed for entry in entries]
+
+    first = use()
+    time.sleep(0.05)
+    assert use() == first
+    monkeypatch.setattr(shared_resources, "_OLD_SECONDS", 0.0)
+    assert all(again > before for again, before in zip(use(), first, strict=True))
+
+
 def test_a_bucket_lists_more_than_a_page(gcs_storage: GcsStorage):
     for _ in shared_resources.in_parallel(
         lambda number: gcs_storage.write(f"many/{number:04d}", b""), range(1100)
