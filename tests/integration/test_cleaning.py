@@ -17,6 +17,7 @@ from povstorm_client import (
     StorageError,
     WorkUnit,
     layout,
+    shared_resources,
     sweep_notice,
     unused,
 )
@@ -79,7 +80,7 @@ def keys(storage: Storage, prefix: str) -> set[str]:
 def stage(storage: Storage, job: Job) -> str:
     """What a flow does first; returns the tree's prefix."""
     manifest = job_module.read_manifest(storage, job.job_id)
-    return job_module.shared_resources.stage(storage, manifest.shared_files)
+    return shared_resources.stage(storage, manifest.shared_files)
 
 
 def make_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,6 +389,25 @@ def test_a_submit_waits_for_a_sweep_that_did_not_see_its_manifest(
 
     assert len(found) == 2
     assert "being cleaned" in capsys.readouterr().err
+    assert len(keys(storage, stage(storage, job))) == 2
+
+
+def test_a_file_that_is_deleted_while_a_submit_looks_at_it_is_uploaded_again(
+    storage: Storage, submitted: MakeJob, monkeypatch: pytest.MonkeyPatch
+):
+    submitted(common="both")
+    renew = storage.renew
+
+    def renew_too_late(key: str) -> None:
+        storage.remove(key)
+        renew(key)
+
+    monkeypatch.setattr(shared_resources, "_OLD_SECONDS", -60.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "renew", renew_too_late)
+        job = submitted(common="both")
+
+    assert len(keys(storage, "blobs")) == 2
     assert len(keys(storage, stage(storage, job))) == 2
 
 
