@@ -75,7 +75,13 @@ class MemoryStorage:
     def copy(self, source: str, target: str) -> None:
         raise NotImplementedError
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        raise NotImplementedError
+
     def delete(self, prefix: str) -> None:
+        raise NotImplementedError
+
+    def remove(self, key: str) -> None:
         raise NotImplementedError
 
     def mount(self, prefix: str, link: Path) -> None:

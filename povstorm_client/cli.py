@@ -11,8 +11,11 @@ import typer
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
 from povstorm_client.commands.cancel import cancel
 from povstorm_client.commands.chosen_cluster import ClusterChoice
+from povstorm_client.commands.clean import clean
 from povstorm_client.commands.doctor import doctor
 from povstorm_client.commands.fetch import fetch
+from povstorm_client.commands.frame import frame
+from povstorm_client.commands.jobs import jobs
 from povstorm_client.commands.render import render, retry
 from povstorm_client.commands.status import status
 from povstorm_client.commands.submit import submit
@@ -31,10 +34,13 @@ _WITH_SWITCHES = {"ignore_unknown_options": True}
 
 app.command(context_settings=_WITH_SWITCHES)(render)
 app.command(context_settings=_WITH_SWITCHES)(submit)
+app.command(context_settings=_WITH_SWITCHES)(frame)
 app.command()(retry)
 app.command()(status)
 app.command()(fetch)
 app.command()(cancel)
+app.command()(jobs)
+app.command()(clean)
 app.command()(doctor)
 
 

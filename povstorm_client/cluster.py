@@ -16,6 +16,7 @@ from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import job_uri, read_work_units
+from povstorm_client.job_summary import JobSummary, newest_jobs
 from povstorm_client.open_storage import open_storage
 from povstorm_client.running_flow import RunningFlow
 from povstorm_client.sandbox_mode import SandboxMode, announce_sandbox
@@ -120,7 +121,8 @@ class Cluster:
         if isinstance(storage, FolderStorage):
             log = storage.path(layout.flow_log(job_id))
         else:
-            log = _home() / layout.flow_log(job_id)
+            # Not where a job of this machine's own would be.
+            log = _home() / "flow_logs" / f"{job_id}.txt"
         return FlowProcess(uri, self.gcp_credentials, log, sandbox=sandbox)
 
     def require_deployment(self) -> None:
@@ -142,19 +144,33 @@ class Cluster:
         assert isinstance(started, DeployedFlow)  # noqa: S101 - for the type checker
         return started
 
+    def jobs(self, most: int | None = None, *, sizes: bool = False) -> list[JobSummary]:
+        """The stored jobs, the newest first: so many, or all.
+
+        A job that cannot be read is one of them, and its summary says why. sizes: count their
+        bytes too, which lists all of their objects.
+        """
+        return newest_jobs(self.storage, most, sizes=sizes)
+
     def executions(self, job_id: str) -> list[ExecutionState]:
         """The Cloud Run executions that rendered frames of a job, the newest first."""
+        waves = f"{self.storage_uri}/{layout.wave(job_id, '')}"
+        found = [each for each in self._executions() if each.wave_uri.startswith(waves)]
+        return sorted(found, key=lambda execution: execution.created, reverse=True)
+
+    def jobs_at_work(self) -> set[str]:
+        """The ids of the jobs that Cloud Run executions are rendering frames of."""
+        return {
+            layout.job_of_wave(execution.wave_uri.removeprefix(f"{self.storage_uri}/"))
+            for execution in self._executions()
+            if execution.completed is None
+        }
+
+    def _executions(self) -> list[ExecutionState]:
         api, fleet = self.renderer, self.fleet()
         if api is None or fleet is None:
             return []
-        waves = f"{self.storage_uri}/{layout.wave(job_id, '')}"
-        found = [
-            execution
-            for job in fleet.jobs
-            for execution in api.executions(fleet.job_path(job))
-            if execution.wave_uri.startswith(waves)
-        ]
-        return sorted(found, key=lambda execution: execution.created, reverse=True)
+        return [each for job in fleet.jobs for each in api.executions(fleet.job_path(job))]
 
     def frame_log(self, job_id: str, frame: int) -> str:
         """POV-Ray's output for a frame; raises InputError if the job has no such frame or log."""

@@ -10,14 +10,20 @@ _MOST_RANGES = 20
 
 def frame_ranges(frames: Iterable[int]) -> str:
     """Compact, ascending text for frame numbers; long lists end in ``… (N in all)``."""
-    ascending = sorted(set(frames))
+    ranges = first_and_last(frames)
+    words = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
+    if len(words) > _MOST_RANGES:
+        count = sum(last - first + 1 for first, last in ranges)
+        return f"{', '.join(words[:_MOST_RANGES])} … ({count} in all)"
+    return ", ".join(words)
+
+
+def first_and_last(frames: Iterable[int]) -> list[tuple[int, int]]:
+    """The runs of consecutive numbers, each as its first and last; ascending."""
     ranges: list[tuple[int, int]] = []
-    for frame in ascending:
+    for frame in sorted(set(frames)):
         if ranges and frame == ranges[-1][1] + 1:
             ranges[-1] = (ranges[-1][0], frame)
         else:
             ranges.append((frame, frame))
-    words = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
-    if len(words) > _MOST_RANGES:
-        return f"{', '.join(words[:_MOST_RANGES])} … ({len(ascending)} in all)"
-    return ", ".join(words)
+    return ranges

@@ -140,20 +140,35 @@ class GcsStorage:
             ):
                 yield _stored_object(blob)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        check_workspace_path(prefix, "storage prefix")
+        start = f"{prefix}/"
+        with self._errors("list", prefix):
+            listing = self._client.list_blobs(
+                self._name,
+                prefix=start,
+                delimiter="/",
+                fields="prefixes,nextPageToken",
+                retry=_retry(),
+            )
+            for page in listing.pages:
+                for found in page.prefixes:
+                    yield found.removeprefix(start).removesuffix("/")
+
     def delete(self, prefix: str) -> None:
+        self.remove(prefix)
+        for _ in in_parallel(self.remove, (stored.key for stored in self.list(prefix))):
+            pass
+
+    def remove(self, key: str) -> None:
         from google.api_core.exceptions import NotFound
 
-        def delete_one(key: str) -> None:
-            try:
-                with self._errors("delete", key):
-                    self._blob(key).delete(retry=_retry())
-            except StorageError as error:
-                if not isinstance(error.__cause__, NotFound):
-                    raise
-
-        delete_one(prefix)
-        for _ in in_parallel(delete_one, (stored.key for stored in self.list(prefix))):
-            pass
+        try:
+            with self._errors("delete", key):
+                self._blob(key).delete(retry=_retry())
+        except StorageError as error:
+            if not isinstance(error.__cause__, NotFound):
+                raise
 
     def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
         if not keep:

@@ -27,11 +27,13 @@ from povstorm_client.job_manifest import (
     read_work_units,
     write_manifest,
 )
+from povstorm_client.job_removal import delete_job, undeletable
 from povstorm_client.job_state import JobState, read_state
 from povstorm_client.job_statistics import JobStatistics
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
+from povstorm_client.sweep_notice import last_sweep, swept_since
 from povstorm_client.version import povstorm_version
 from povstorm_client.work_unit import WorkUnit
 
@@ -198,6 +200,7 @@ class Job:
             return
         self._check()
         storage = self.cluster.storage
+        before = last_sweep(storage)
         digests = shared_resources.upload_missing(storage, self._shared)
         tree = shared_resources.tree_digest(digests)
         self._units = [
@@ -227,6 +230,9 @@ class Job:
             cloud_run=self.fleet,
         )
         write_manifest(storage, manifest, self._units)
+        if swept_since(storage, before):
+            # What was there a moment ago may have been deleted before this job was seen.
+            shared_resources.upload_missing(storage, self._shared)
         self._manifest = manifest
 
     def run(self, *, show_progress: bool = True) -> None:
@@ -333,6 +339,20 @@ class Job:
         if self.cluster.storage.stat(key) is None:
             raise InputError(f"job {self.job_id} has no statistics yet: run it first")
         return JobStatistics.from_json(json.loads(self.cluster.storage.read(key)))
+
+    def delete(self) -> None:
+        """Delete all that is stored of the job: frames, video, statistics, logs.
+
+        Jobs that took over frames of it have their own. Raises InputError while it runs, or is to
+        run: cancel it first.
+        """
+        cluster = self.cluster
+        at_work = cluster.jobs_at_work()
+        reasons = undeletable(cluster.storage, [self.job_id], at_work=at_work)
+        for reason in reasons.values():
+            raise InputError(f"job {self.job_id} is not deleted: {reason}")
+        delete_job(cluster.storage, self.job_id, with_cache=False)
+        self._manifest = None
 
     def _check(self) -> None:
         if not self._units:

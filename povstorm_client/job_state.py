@@ -1,6 +1,7 @@
 """JobState: what the flow is doing with a job, stored for whoever polls (``state.json``).
 
-The flow writes it about once a second; Job.run, ``povstorm status`` and the progress bar read it.
+The flow writes it when something changed, at most about once a second, and every half minute in
+any case; Job.run, ``povstorm status``, ``povstorm jobs`` and the progress bar read it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from povstorm_client.storage import Storage
 Phase = Literal[
     "submitted", "staging", "rendering", "stitching", "completed", "failed", "cancelled"
 ]
+# How often a flow writes the state although nothing changed, in seconds.
+HEARTBEAT_SECONDS = 30.0
+# Of a flow that was silent for so long nothing is to be expected any more; clocks may differ a bit.
+LOST_SECONDS = 15 * 60.0
 _ENDED: frozenset[Phase] = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -24,7 +29,8 @@ class JobState:
     """A job's phase and its frame counts.
 
     done: frames with a verified image, of which cached come from an earlier job;
-    failed: frames that failed for good; running: frames in work; video_frames: frames encoded.
+    failed: frames that failed for good; running: how many frames are in work, and working: which,
+    as runs of first and last; video_frames: frames encoded.
     message: one line for people; the reason once the phase is "failed".
     run: what wrote it, so that a new run isn't taken for an old one. updated: Unix seconds.
     """
@@ -40,6 +46,7 @@ class JobState:
     message: str = ""
     run: str = ""
     updated: float = 0.0
+    working: tuple[tuple[int, int], ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -58,6 +65,8 @@ def read_state(storage: Storage, job_id: str) -> JobState | None:
     if storage.stat(key) is None:
         return None
     try:
-        return JobState(**json.loads(storage.read(key)))
-    except (ValueError, TypeError) as error:
+        data = json.loads(storage.read(key))
+        working = tuple((int(first), int(last)) for first, last in data.get("working", ()))
+        return JobState(**{**data, "working": working})
+    except (ValueError, TypeError, AttributeError) as error:
         raise StorageError(f"{key} in {storage.uri} is not readable: {error}") from error

@@ -1,23 +1,30 @@
 """The storage layout: which key holds what. All rooms take their keys from here.
 
-``blobs/``, ``shared/``, ``jobs/``, ``estimates/`` and ``results/`` (Prefect's persisted task
-results) are the same under a folder and in a bucket.
+``blobs/``, ``shared/``, ``jobs/``, ``estimates/``, ``results/`` (Prefect's persisted task
+results) and ``cleaning/`` are the same under a folder and in a bucket.
 """
 
 from __future__ import annotations
 
 RESULT_CACHE = "results"
 JOBS = "jobs"
+BLOBS = "blobs/sha256"
+SHARED = "shared"
+# There while a `povstorm clean` deletes what no job refers to.
+SWEEP = "cleaning/sweep.json"
+# Which of them was the last that ended.
+LAST_SWEEP = "cleaning/last_sweep.json"
+DELETIONS = "cleaning/jobs"
 
 
 def blob(sha256: str) -> str:
     """An uploaded file's content, named by its SHA-256 (hex)."""
-    return f"blobs/sha256/{sha256}"
+    return f"{BLOBS}/{sha256}"
 
 
 def shared(tree_digest: str) -> str:
     """The prefix of a staged, immutable set of shared resources."""
-    return f"shared/{tree_digest}"
+    return f"{SHARED}/{tree_digest}"
 
 
 def job(job_id: str) -> str:
@@ -118,3 +125,8 @@ def video(job_id: str, ending: str) -> str:
 def statistics(job_id: str) -> str:
     """The job's statistics.json."""
     return f"{job(job_id)}/statistics.json"
+
+
+def deletion(job_id: str) -> str:
+    """There from before a job's first object is deleted until its last one is."""
+    return f"{DELETIONS}/{job_id}.json"

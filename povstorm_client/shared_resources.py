@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError
+from povstorm_client.errors import InputError, StorageError
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage import Storage, StoredObject
@@ -89,7 +89,10 @@ def upload_missing(
         if stored is None or stored.size != sizes[digest]:
             return True
         if _is_old(stored):
-            storage.renew(stored.key)
+            try:
+                storage.renew(stored.key)
+            except StorageError:
+                return True  # deleted in this moment; if it is something else, so the upload says
         return False
 
     found = zip(contents, in_parallel(is_missing, contents), strict=True)

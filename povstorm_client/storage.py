@@ -79,8 +79,17 @@ class Storage(Protocol):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects whose key starts with ``prefix/``, in no particular order."""
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names directly below ``prefix/`` that objects lie under, in no particular order.
+
+        What is below them costs nothing.
+        """
+
     def delete(self, prefix: str) -> None:
         """Delete the object, or all objects under the prefix; nothing is an answer too."""
+
+    def remove(self, key: str) -> None:
+        """Delete one object, which nothing is under; nothing is an answer too."""
 
     def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
         """Make the objects under the prefix readable as files below ``link``.
@@ -202,6 +211,22 @@ class FolderStorage:
                             continue
                         key = Path(entry.path).relative_to(self.root).as_posix()
                         yield StoredObject(key, status.st_size, status.st_mtime)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        try:
+            entries = os.scandir(self.path(prefix))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield entry.name
+
+    def remove(self, key: str) -> None:
+        try:
+            self.path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise _storage_error("delete", key, self.uri, error) from error
 
     def delete(self, prefix: str) -> None:
         path = self.path(prefix)

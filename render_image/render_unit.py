@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import time
 from dataclasses import replace
@@ -19,7 +18,6 @@ from povstorm_client.errors import InputError, RenderError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode
-from povstorm_client.scene.search import system_ini
 from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay
 from povstorm_client.work_unit import WorkUnit
@@ -27,10 +25,10 @@ from render_image import povray_output
 from render_image.image_check import check_image
 from render_image.limits import Limits
 from render_image.machine import host_name
-from render_image.povray_conf import write_povray_conf
+from render_image.povray_environment import prepare_environment
 from render_image.povray_failure import raise_for_exit, ran_out_of_memory
 from render_image.process import ProcessExit, run_process
-from render_image.sandbox import View, open_sandbox, povray_folders
+from render_image.sandbox import open_sandbox
 from render_image.watch import folder_problem, shorten_log
 from render_image.workspace import Workspace, make_workspace
 
@@ -78,14 +76,7 @@ async def render_unit(
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
     limits = (limits or Limits()).for_image(unit.settings.width, unit.settings.height)
     with make_workspace(unit, storage, link_shared=wall is None) as workspace:
-        view = wall.view if wall else _outside_view(workspace)
-        environment = _environment(view)
-        write_povray_conf(
-            workspace.home,
-            povray,
-            readable=[view.shared, *map(str, sorted(povray_folders()))],
-            writable=[view.workspace, view.temporary],
-        )
+        environment = prepare_environment(workspace, povray, wall)
         written_to = (workspace.folder, workspace.temporary)
         exited = await run_process(
             [str(povray.path), *unit.cmd[1:]],
@@ -180,25 +171,6 @@ def store_result(storage: Storage, result: FrameResult) -> None:
     """Store a FrameResult: the commit point of its frame."""
     key = layout.result(result.job_id, result.work_unit_id)
     storage.write(key, json.dumps(result.to_json()).encode())
-
-
-def _outside_view(workspace: Workspace) -> View:
-    """The folders as they are."""
-    shared = workspace.shared or workspace.folder / "shared"
-    return View(*map(str, (workspace.folder, shared, workspace.home, workspace.temporary)))
-
-
-def _environment(view: View) -> dict[str, str]:
-    """Nothing of the user's: neither secrets nor an own povray.ini that would change pixels."""
-    environment = {
-        "HOME": view.home,
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LC_ALL": "C.UTF-8",
-        "TMPDIR": view.temporary,
-    }
-    # Named, the installation's settings come before a povray.ini in the workspace.
-    ini = system_ini()
-    return environment if ini is None else {**environment, "POVINI": str(ini)}
 
 
 def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:

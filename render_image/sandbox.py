@@ -63,13 +63,15 @@ class Sandbox:
         for path in _needed_paths(povray):
             self._before += ["--ro-bind", str(path), str(path)]
 
-    def arguments(self, workspace: Workspace, environment: dict[str, str], info: int) -> list[str]:
+    def arguments(
+        self, workspace: Workspace, environment: dict[str, str], info: int | None
+    ) -> list[str]:
         """What to put before POV-Ray's command; bubblewrap writes its pid to descriptor ``info``.
 
         As the first process of its namespace POV-Ray is waited for by bubblewrap itself: with an
         init process in between, its CPU time would be lost to ``wait4(2)`` (measured).
         """
-        arguments = [*self._before, "--info-fd", str(info)]
+        arguments = [*self._before, *(("--info-fd", str(info)) if info is not None else ())]
         arguments += ["--bind", str(workspace.folder), _WORKSPACE]
         if workspace.shared is not None:
             arguments += ["--ro-bind", str(workspace.shared), self.view.shared]

@@ -1,13 +1,14 @@
-"""A frame's workspace: a temporary folder with ``./shared``, ``./output`` and inline resources.
+"""A frame's workspace: a folder with ``./shared``, ``./output`` and inline resources.
 
-Made by render_unit for each attempt; POV-Ray runs with it as its current directory.
+POV-Ray runs with it as its current directory. render_unit makes a temporary one for each attempt,
+open_frame one that stays.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,22 +44,43 @@ def make_workspace(
     folder, for a sandbox to lay them over.
     """
     root = Path(tempfile.mkdtemp(prefix=f"povstorm-{unit.name}-"))
+    prefix = unit.shared_resource_gcs_prefix
     try:
-        folder = root / "workspace"
-        output = folder / "output"
-        for made in (output, root / "home", root / "tmp"):
-            made.mkdir(parents=True)
-        shared = None
-        if unit.shared_resource_gcs_prefix:
-            mounted = (folder if link_shared else root) / "shared"
-            storage.mount(unit.shared_resource_gcs_prefix, mounted, keep=True)
-            shared = mounted.resolve()
-            if not link_shared:
-                (folder / "shared").mkdir()
-        for path, content in unit.inline_files().items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        yield Workspace(folder, output, shared, root / "home", root / "tmp", root / "povray.txt")
+        yield lay_out_workspace(
+            unit,
+            root,
+            (lambda folder: storage.mount(prefix, folder, keep=True)) if prefix else None,
+            link_shared=link_shared,
+        )
     finally:
         shutil.rmtree(root)
+
+
+def lay_out_workspace(
+    unit: WorkUnit,
+    root: Path,
+    mount_shared: Callable[[Path], None] | None,
+    *,
+    link_shared: bool = True,
+) -> Workspace:
+    """The folders and files below ``root``, an existing folder.
+
+    mount_shared: makes the shared resources readable below the path that it is given; None if the
+    frame has none. link_shared: as in make_workspace.
+    """
+    folder = root / "workspace"
+    output = folder / "output"
+    for made in (output, root / "home", root / "tmp"):
+        made.mkdir(parents=True)
+    shared = None
+    if mount_shared is not None:
+        mounted = (folder if link_shared else root) / "shared"
+        mount_shared(mounted)
+        shared = mounted.resolve()
+        if not link_shared:
+            (folder / "shared").mkdir()
+    for path, content in unit.inline_files().items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return Workspace(folder, output, shared, root / "home", root / "tmp", root / "povray.txt")

@@ -72,7 +72,10 @@ async def map_frames(
             with progress.working_on(unit):
                 state = await run(task, unit)
                 result = FrameResult.from_json(await state.aresult())
-                if state.name == "Cached":
+                if state.name == "Cached" and unit.work_unit_id in stored:
+                    # The cache may know an equal frame of another job; this one has its own.
+                    result = stored[unit.work_unit_id]
+                elif state.name == "Cached":
                     adopted = await asyncio.to_thread(adopt, storage, unit, result)
                     if adopted is None:
                         again = await run(task.with_options(refresh_cache=True), unit)

@@ -1,4 +1,4 @@
-"""JobProgress: counts of a running job, published about once a second.
+"""JobProgress: counts of a running job, published when they change, and every half minute.
 
 The flow and map_frames feed it; it writes ``state.json`` for the client and a progress artifact
 for the Prefect UI.
@@ -18,7 +18,8 @@ from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
 from povstorm_client.errors import StorageError
-from povstorm_client.job_state import JobState, Phase, write_state
+from povstorm_client.frame_ranges import first_and_last
+from povstorm_client.job_state import HEARTBEAT_SECONDS, JobState, Phase, write_state
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
@@ -34,6 +35,8 @@ class JobProgress:
         self._job_id = job_id
         self.state = JobState("staging", total, run=str(uuid.uuid4()))
         self._published: JobState | None = None
+        self._published_at = 0.0
+        self._working: set[int] = set()
         self._publishing: asyncio.Task[None] | None = None
         self._artifact: uuid.UUID | None = None
         self._artifact_percent = -1.0
@@ -57,11 +60,13 @@ class JobProgress:
     @contextmanager
     def working_on(self, unit: WorkUnit) -> Iterator[None]:
         """Count a frame as running while the block runs."""
-        self.state = replace(self.state, running=self.state.running + 1)
+        self._working.add(unit.frame)
+        self.state = replace(self.state, running=len(self._working))
         try:
             yield
         finally:
-            self.state = replace(self.state, running=self.state.running - 1)
+            self._working.discard(unit.frame)
+            self.state = replace(self.state, running=len(self._working))
 
     def rendered(self, *, cached: bool) -> None:
         """Count a frame as done."""
@@ -105,10 +110,13 @@ class JobProgress:
 
     async def _publish(self) -> None:
         state = self.state
-        if state != self._published:
-            stamped = replace(state, updated=time.time())
+        silent = time.monotonic() - self._published_at
+        if state != self._published or silent >= HEARTBEAT_SECONDS:
+            working = tuple(first_and_last(self._working))
+            stamped = replace(state, updated=time.time(), working=working)
             await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)
             self._published = state
+            self._published_at = time.monotonic()
 
     def _warn(self, error: Exception) -> None:
         """Frames matter more than who looks at them: the next publication may work."""

@@ -60,7 +60,8 @@ def has_image(storage: Storage, result: FrameResult) -> bool:
 def adopt(storage: Storage, unit: WorkUnit, result: FrameResult) -> FrameResult | None:
     """Take an earlier job's frame into this job: image, log and result under its own prefix.
 
-    Returns None if that job's image is gone; the frame has to be rendered then.
+    Returns None if that job's image is gone, or goes in this moment; the frame has to be rendered
+    then.
     """
     if result.job_id == unit.job_id:
         return result if has_image(storage, result) else None
@@ -73,12 +74,18 @@ def adopt(storage: Storage, unit: WorkUnit, result: FrameResult) -> FrameResult 
         cache_hit=True,
         queue_seconds=0.0,
     )
-    for name in [result.image, *result.extra_outputs]:
-        storage.copy(
-            f"{layout.output(result.job_id)}/{name}", f"{layout.output(unit.job_id)}/{name}"
-        )
     log = layout.log(result.job_id, result.work_unit_id)
-    if storage.stat(log) is not None:
-        storage.copy(log, layout.log(unit.job_id, unit.work_unit_id))
+    try:
+        for name in [result.image, *result.extra_outputs]:
+            storage.copy(
+                f"{layout.output(result.job_id)}/{name}", f"{layout.output(unit.job_id)}/{name}"
+            )
+        if storage.stat(log) is not None:
+            storage.copy(log, layout.log(unit.job_id, unit.work_unit_id))
+    except StorageError:
+        # Of a job that is being deleted the manifest goes first.
+        if storage.stat(layout.job_manifest(result.job_id)) is None:
+            return None
+        raise
     store_result(storage, adopted)
     return adopted

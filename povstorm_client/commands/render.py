@@ -36,6 +36,8 @@ from povstorm_client.commands.scene_options import (
 )
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import JobError
+from povstorm_client.frame_overview import FrameWatch
+from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job import Job
 from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.scene_job import read_scene, scene_job
@@ -108,6 +110,13 @@ def retry(
     job = Job.open(chosen_cluster(context), job_id, sandbox=sandbox_mode(sandbox))
     target = output or Path(f"{job.name}_render")
     require_writable(target)
+    frames = FrameWatch(job.cluster.storage, job.job_id, job.work_units).look(job.state()).frames
+    missing = [frame for frame, at in frames.items() if at != "rendered"]
+    print(
+        f"povstorm: {len(frames) - len(missing)} of {len(frames)} frames are there"
+        + (f"; rendering {frame_ranges(missing)}" if missing else ""),
+        file=sys.stderr,
+    )
     _run_and_save(job, target)
 
 

@@ -1,18 +1,26 @@
-"""``povstorm status``: what a job's flow is doing, and its Cloud Run executions."""
+"""``povstorm status``: how far a job is, frame by frame, and its Cloud Run executions."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
+from povstorm_client import layout
+from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.commands.chosen_cluster import chosen_cluster
-from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.commands.status_page import StatusPage
+from povstorm_client.frame_overview import FrameOverview, FrameWatch
 from povstorm_client.job import Job
+
+# Listing costs a call for each thousand objects, and so much is waited between two at least.
+_SECONDS_PER_FRAME = 0.002
+_EXECUTION_SECONDS = 10.0
 
 
 def status(
@@ -22,44 +30,69 @@ def status(
         bool, typer.Option("--watch", help="Keep looking until the job has ended")
     ] = False,
 ) -> None:
-    """Show a job's phase, its frames, and on Google Cloud its executions."""
+    """Show a job's phase, a map of its frames, its failures, and its Cloud Run executions."""
     job = Job.open(chosen_cluster(context), job_id)
-    console = Console()
+    console = Console(highlight=False)
+    ascii_only = console.options.ascii_only
+    pages = _Pages(job)
     if not watch:
-        console.print(_table(job))
+        console.print(pages.turn().render(ascii_only=ascii_only))
         return
-    with Live(_table(job), console=console, auto_refresh=False) as live:
-        while (state := job.state()) is None or not state.ended:
+    page = pages.turn()
+    with Live(page.render(ascii_only=ascii_only), console=console, auto_refresh=False) as live:
+        while page.state is None or not page.state.ended:
             time.sleep(2 * job.cluster.storage.poll_seconds)
-            live.update(_table(job), refresh=True)
-        live.update(_table(job), refresh=True)
+            page = pages.turn()
+            live.update(page.render(ascii_only=ascii_only), refresh=True)
 
 
-def _table(job: Job) -> Table:
-    table = Table(title=job.job_id, show_header=False, title_justify="left")
-    state = job.state()
-    if state is None:
-        table.add_row("phase", "submitted: no flow has begun yet")
-        table.add_row("frames", str(len(job.work_units)))
-        return table
-    seconds = max(0.0, time.time() - state.updated)
-    table.add_row("phase", state.phase if state.ended else f"{state.phase} ({seconds:.0f} s ago)")
-    done = f"{state.done} of {state.total} rendered"
-    cached = f", {state.cached} from the cache" if state.cached else ""
-    working = f", {state.running} in work" if state.running and not state.ended else ""
-    table.add_row("frames", done + cached + working)
-    if state.failed:
-        failed = [result for result in job.results() if result.state == "failed"]
-        table.add_row("failed", frame_ranges([result.frame for result in failed]))
-        for result in failed[:3]:
-            table.add_row("", f"frame {result.frame}: {result.error}")
-    if state.video_frames:
-        table.add_row("video", f"{state.video_frames} frames encoded")
-    if state.message:
-        table.add_row("", state.message)
-    for execution in job.cluster.executions(job.job_id):
-        ended = "ended" if execution.completed else f"{execution.running} running"
-        counts = f"{execution.succeeded} of {execution.task_count} tasks done, {ended}"
-        lost = f", {execution.failed} lost" if execution.failed else ""
-        table.add_row(execution.short_name, counts + lost)
-    return table
+class _Pages:
+    """One page after the other; what is dear to ask for is kept for a while."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._watch = FrameWatch(job.cluster.storage, job.job_id, job.work_units)
+        self._overview: FrameOverview | None = None
+        self._looked = 0.0
+        self._executions: Sequence[ExecutionState] = ()
+        self._asked = 0.0
+
+    def turn(self) -> StatusPage:
+        """The page as of now."""
+        job = self._job
+        state = job.state()
+        ended = state is not None and state.ended
+        now = time.monotonic()
+        if ended or self._overview is None or now >= self._looked:
+            self._overview = self._watch.look(state)
+            self._looked = now + _SECONDS_PER_FRAME * len(job.work_units)
+        if ended or now >= self._asked:
+            self._executions = job.cluster.executions(job.job_id)
+            self._asked = now + _EXECUTION_SECONDS
+        return StatusPage(
+            job.job_id,
+            state,
+            self._overview,
+            time.time(),
+            executions=self._executions,
+            slowest=_slowest(job) if ended else (),
+            usd=_usd(job),
+        )
+
+
+def _slowest(job: Job) -> list[tuple[int, float]]:
+    storage = job.cluster.storage
+    if storage.stat(layout.statistics(job.job_id)) is None:
+        return []
+    statistics = job.statistics()
+    seconds = {line.frame: line.wall_seconds or 0.0 for line in statistics.frames}
+    return [(frame, seconds[frame]) for frame in statistics.slowest_frames]
+
+
+def _usd(job: Job) -> tuple[float, float] | None:
+    """Planned and billed, of all waves so far."""
+    storage = job.cluster.storage
+    if job.fleet is None or storage.stat(layout.plan(job.job_id)) is None:
+        return None
+    plan = json.loads(storage.read(layout.plan(job.job_id)))
+    return float(plan["usd"]), float(plan["billed_usd"])

@@ -1,0 +1,153 @@
+"""``povstorm clean``: delete old jobs, and what no job refers to any more."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from povstorm_client.cluster import Cluster
+from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_table import job_table
+from povstorm_client.errors import InputError
+from povstorm_client.job_choice import choose_jobs
+from povstorm_client.job_manifest import check_job_id
+from povstorm_client.job_removal import delete_job, storage_time, undeletable
+from povstorm_client.job_state import LOST_SECONDS
+from povstorm_client.job_summary import JobSummary, job_bytes
+from povstorm_client.parallel import in_parallel
+from povstorm_client.quantities import age_seconds, size_words
+from povstorm_client.unused import Unused, delete_unused, find_unused
+
+
+def clean(
+    context: typer.Context,
+    job_ids: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+        typer.Argument(metavar="[JOB]...", help="Jobs to delete, as `povstorm jobs` lists them"),
+    ] = None,
+    older_than: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="AGE", help="Jobs submitted longer ago: 30d, 12h, 2w"),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only jobs that failed or were cancelled")
+    ] = False,
+    keep: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(metavar="N", min=0, help="Spare the N newest jobs"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be deleted, delete nothing")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask")] = False,
+) -> None:
+    """Delete jobs with their frames, and uploaded files that no job needs any more.
+
+    Give jobs, or conditions that all have to apply. Other jobs keep their frames; jobs that run
+    are left alone.
+    """
+    cluster = chosen_cluster(context)
+    everything = cluster.jobs()
+    if job_ids:
+        if older_than is not None or failed or keep is not None:
+            raise InputError("give jobs, or --older-than, --failed and --keep, but not both")
+        chosen = _named(cluster, everything, job_ids)
+        for job_id, reason in _undeletable(cluster, chosen).items():
+            raise InputError(f"job {job_id} is not deleted: {reason}")
+    else:
+        if older_than is None and not failed and keep is None:
+            raise InputError(
+                "say what to delete: jobs by their ids, or --older-than 30d, --failed, --keep N; "
+                "--dry-run shows it"
+            )
+        age = None if older_than is None else age_seconds(older_than)
+        found = choose_jobs(everything, time.time(), older_than=age, failed=failed, keep=keep or 0)
+        reasons = _undeletable(cluster, found)
+        for job_id, reason in reasons.items():
+            print(f"left alone  {job_id}: {reason}")
+        chosen = [job for job in found if job.job_id not in reasons]
+    ids = [job.job_id for job in chosen]
+    unused = find_unused(cluster.storage, storage_time(cluster.storage), without=ids)
+    size = _show(cluster, chosen, unused)
+    if not (ids or unused.files or unused.leftovers):
+        print("nothing to delete")
+        return
+    if dry_run:
+        return
+    if not yes:
+        _ask(f"Delete {_counted(len(ids), 'job')} and what is unused, {size_words(size)} in all?")
+    flows_run = any(_may_run(job) for job in everything if job.job_id not in ids)
+    try:
+        for job_id in ids:
+            delete_job(cluster.storage, job_id, with_cache=not flows_run)
+            print(f"deleted  {job_id}", flush=True)
+        swept = delete_unused(cluster.storage)
+    except KeyboardInterrupt:
+        print("povstorm: stopped; the same command goes on from there", file=sys.stderr)
+        raise
+    if swept.files or swept.leftovers:
+        print(f"deleted  {_unused_words(swept)}")
+
+
+def _undeletable(cluster: Cluster, jobs: list[JobSummary]) -> dict[str, str]:
+    ids = [job.job_id for job in jobs]
+    return undeletable(cluster.storage, ids, at_work=cluster.jobs_at_work())
+
+
+def _may_run(job: JobSummary) -> bool:
+    """Whether a flow may be at work on the job, or begin to be in this moment."""
+    silent = time.time() - (job.updated or job.created)
+    return not job.ended and not job.problem and silent < LOST_SECONDS
+
+
+def _named(cluster: Cluster, everything: list[JobSummary], job_ids: list[str]) -> list[JobSummary]:
+    by_id = {job.job_id: job for job in everything}
+    for job_id in job_ids:
+        check_job_id(job_id)
+        if job_id not in by_id:
+            raise InputError(
+                f"there is no job {job_id!r} in {cluster.storage_uri}: look with `povstorm jobs`"
+            )
+    return [by_id[job_id] for job_id in dict.fromkeys(job_ids)]
+
+
+def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unused) -> int:
+    """Print what is to be deleted; returns its size in bytes."""
+    sizes = in_parallel(lambda job: job_bytes(cluster.storage, job.job_id), chosen)
+    sized = [replace(job, bytes=size) for job, size in zip(chosen, sizes, strict=True)]
+    if sized:
+        Console().print(job_table(sized, time.time()))
+    if unused.files or unused.leftovers:
+        print(f"unused   {_unused_words(unused)}")
+    if unused.unreadable:
+        print(
+            "uploaded files stay, since it cannot be told what these jobs need: "
+            + ", ".join(unused.unreadable)
+        )
+    return sum(job.bytes or 0 for job in sized) + unused.bytes
+
+
+def _unused_words(unused: Unused) -> str:
+    words = []
+    if unused.files:
+        words.append(f"{_counted(len(unused.files), 'uploaded file')}, {size_words(unused.bytes)}")
+    if unused.leftovers:
+        words.append(f"what is left of {_counted(len(unused.leftovers), 'job')}")
+    return "; ".join(words)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise InputError("nobody is there to ask: give --yes, or look with --dry-run")
+    if not typer.confirm(question):
+        print("nothing was deleted")
+        raise typer.Exit(1)

@@ -1,0 +1,44 @@
+"""``povstorm frame``: render one frame of a stored job again, here and into the open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.scene_options import Sandbox, Switches, sandbox_mode
+from povstorm_client.frame_process import render_frame_here
+
+
+def frame(
+    context: typer.Context,
+    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm jobs` lists it")],
+    number: Annotated[int, typer.Argument(metavar="FRAME", help="The frame's number")],
+    switches: Switches = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option(metavar="FOLDER", help="A new folder; JOB_frame_NUMBER by default"),
+    ] = None,
+    sandbox: Sandbox = None,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="POV-Ray's threads; as in the job by default"),
+    ] = None,
+) -> None:
+    """Render one frame again here, with the job's own files, to see what goes wrong.
+
+    The folder keeps what POV-Ray saw, its output, the image, and the command as a script. The job
+    stays as it is.
+    """
+    status = render_frame_here(
+        chosen_cluster(context),
+        job_id,
+        number,
+        output or Path(f"{job_id}_frame_{number:04d}"),
+        sandbox=sandbox_mode(sandbox),
+        threads=threads,
+        switches=switches,
+    )
+    raise typer.Exit(status)

@@ -1,0 +1,59 @@
+"""Stored jobs as a table, for ``povstorm jobs`` and ``povstorm clean``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from povstorm_client.job_state import LOST_SECONDS
+from povstorm_client.job_summary import JobSummary
+from povstorm_client.quantities import size_words
+
+_COLOURS = {"completed": "green", "failed": "red", "unreadable": "red", "cancelled": "yellow"}
+
+
+def job_table(jobs: Iterable[JobSummary], now: float) -> Table:
+    """A line a job; now: Unix seconds, to tell which flows are silent."""
+    shown = list(jobs)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    # An id is there to be copied: rather two lines of it than an ellipsis.
+    table.add_column("job", overflow="fold", min_width=24)
+    table.add_column("submitted", no_wrap=True)
+    table.add_column("phase")
+    table.add_column("frames", justify="right")
+    with_sizes = any(job.bytes is not None for job in shown)
+    if with_sizes:
+        table.add_column("size", justify="right", no_wrap=True)
+    for job in shown:
+        size = [Text(size_words(job.bytes or 0))] if with_sizes else []
+        table.add_row(
+            Text(job.job_id), Text(_when(job.created)), _phase(job, now), _frames(job), *size
+        )
+    return table
+
+
+def _when(created: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(created)) if created else "?"
+
+
+def _phase(job: JobSummary, now: float) -> Text:
+    text = Text(job.phase, _COLOURS.get(job.phase, "cyan"))
+    if job.problem:
+        # The id is beside it already.
+        text.append(f": {job.problem}", "default")
+    elif not job.ended and job.updated and now - job.updated > LOST_SECONDS:
+        text.append(", but silent: lost?", "yellow")
+    return text
+
+
+def _frames(job: JobSummary) -> Text:
+    if not job.frames:
+        return Text("")
+    text = Text(f"{job.done} of {job.frames}")
+    if job.failed:
+        text.append(f"\n{job.failed} failed", "red")
+    return text

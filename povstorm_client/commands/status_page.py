@@ -1,0 +1,164 @@
+"""What ``povstorm status`` shows of a job: counts, rate, a map of the frames, failures, tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from povstorm_client.cloud_run.api import ExecutionState
+from povstorm_client.commands.frame_map import frame_map
+from povstorm_client.frame_overview import FrameOverview
+from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.job_state import LOST_SECONDS, JobState
+from povstorm_client.quantities import age_words, duration_words
+
+_BAR = 60
+_EXECUTION_BAR = 20
+_MOST_FAILURES = 3
+_MOST_EXECUTIONS = 4
+_COLOURS = {"completed": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
+
+
+@dataclass(frozen=True)
+class StatusPage:
+    """All that is shown.
+
+    now: Unix seconds. slowest: frames with their seconds, the slowest first. usd: planned, and
+    billed so far; None where nothing was planned.
+    """
+
+    job_id: str
+    state: JobState | None
+    overview: FrameOverview
+    now: float
+    executions: Sequence[ExecutionState] = ()
+    slowest: Sequence[tuple[int, float]] = ()
+    usd: tuple[float, float] | None = None
+
+    def render(self, *, ascii_only: bool = False) -> RenderableType:
+        """The page; it is readable without colours, in 80 columns."""
+        blocks: list[list[RenderableType]] = [
+            [self._head(), _bar(self._share, _BAR, ascii_only=ascii_only), *self._counts()],
+            [frame_map(self.overview.frames, ascii_only=ascii_only)],
+            list(self._failures()),
+            list(self._ending()),
+            list(self._executions(ascii_only=ascii_only)),
+        ]
+        lines: list[RenderableType] = []
+        for block in filter(None, blocks):
+            lines += [Text(), *block] if lines else block
+        return Group(*lines)
+
+    @property
+    def _share(self) -> float:
+        """Of the frames, or of the video while that is made."""
+        total = max(1, len(self.overview.frames))
+        if self.state is not None and self.state.phase == "stitching":
+            return self.state.video_frames / max(1, self.overview.count("rendered"))
+        return self.overview.count("rendered") / total
+
+    def _head(self) -> Text:
+        text = Text(self.job_id, "bold")
+        state = self.state
+        if state is None:
+            return text.append("  submitted: no flow has begun yet", "not bold cyan")
+        text.append(f"  {state.phase}", _COLOURS.get(state.phase, "bold cyan"))
+        silent = self.now - state.updated
+        if state.ended:
+            return text.append(f"  {age_words(silent)} ago", "not bold dim")
+        if silent > LOST_SECONDS:
+            lost = f"  its flow is silent since {age_words(silent)}: go on with povstorm retry"
+            return text.append(lost, "not bold yellow")
+        return text
+
+    def _counts(self) -> Iterator[Text]:
+        overview, state = self.overview, self.state
+        done, total = overview.count("rendered"), len(overview.frames)
+        words = [f"{done} of {total} rendered"]
+        if state is not None and state.cached:
+            words.append(f"{state.cached} from the cache")
+        if failed := overview.count("failed"):
+            words.append(f"{failed} failed")
+        if working := overview.count("working"):
+            words.append(f"{working} in work")
+        if retrying := overview.count("retrying"):
+            words.append(f"{retrying} tried again")
+        yield Text(", ".join(words))
+        if state is None or state.ended:
+            return
+        if state.phase == "stitching":
+            yield Text(f"video: {state.video_frames} of {done} frames encoded")
+            return
+        rate = overview.per_second
+        left = total - done - failed
+        if state.phase == "rendering" and rate is not None and left:
+            pace = f"{rate * 60:.3g} frames a minute"
+            yield Text(f"{pace}, about {duration_words(left / rate)} left")
+
+    def _failures(self) -> Iterator[RenderableType]:
+        failures = self.overview.failures
+        if not failures:
+            return
+        failed = [frame for frame, at in self.overview.frames.items() if at == "failed"]
+        yield Text("failed   ", "bold red").append(frame_ranges(failed), "default not bold")
+        for failure in failures[:_MOST_FAILURES]:
+            yield _indented(f"{failure.frame}: {_printable(failure.error)}")
+        yield _indented(f"look closer: povstorm frame {self.job_id} {failures[0].frame}", "dim")
+
+    def _ending(self) -> Iterator[Text]:
+        state = self.state
+        if state is not None and state.message and not self.overview.failures:
+            colour = "red" if state.phase == "failed" else "default"
+            yield Text(_printable(state.message), colour)
+        if self.slowest:
+            each = [f"{frame}: {seconds:.1f} s" for frame, seconds in self.slowest]
+            yield Text("slowest  ", "bold").append(", ".join(each), "not bold")
+        if self.usd is not None:
+            planned, billed = self.usd
+            yield Text("cost     ", "bold").append(
+                f"${billed:.4f} billed so far, ${planned:.4f} planned", "not bold"
+            )
+
+    def _executions(self, *, ascii_only: bool) -> Iterator[RenderableType]:
+        if not self.executions:
+            return
+        table = Table.grid(padding=(0, 2))
+        for execution in self.executions[:_MOST_EXECUTIONS]:
+            share = execution.succeeded / max(1, execution.task_count)
+            words = f"{execution.succeeded} of {execution.task_count} tasks done"
+            words += ", ended" if execution.completed else f", {execution.running} running"
+            lost = Text(f", {execution.failed} lost", "red") if execution.failed else Text()
+            took = (execution.completed or self.now) - execution.created
+            table.add_row(
+                Text(execution.short_name),
+                _bar(share, _EXECUTION_BAR, ascii_only=ascii_only, percent=False),
+                Text(words).append_text(lost),
+                Text(duration_words(took), "dim"),
+            )
+        yield table
+        if (more := len(self.executions) - _MOST_EXECUTIONS) > 0:
+            yield Text(f"and {more} earlier execution" + ("s" if more > 1 else ""), "dim")
+
+
+def _bar(share: float, width: int, *, ascii_only: bool, percent: bool = True) -> Text:
+    """A bar whose filled part can be told without colour."""
+    full, rest = ("#", "-") if ascii_only else ("█", "░")
+    filled = int(min(1.0, share) * width)
+    text = Text(full * filled, "green").append(rest * (width - filled), "dim")
+    if percent:
+        text.append(f"  {int(share * 100)} %")
+    return text
+
+
+def _indented(words: str, style: str = "") -> Padding:
+    return Padding(Text(words, style), (0, 0, 0, 2))
+
+
+def _printable(words: str) -> str:
+    """In one line, without what would steer the terminal: scenes choose what POV-Ray prints."""
+    return "".join(each if each.isprintable() else " " for each in words)

@@ -1,0 +1,60 @@
+"""Run render_image.open_frame as a child process: one frame of a stored job, rendered here.
+
+``povstorm frame`` calls it. Like the flow, what renders stays out of the user's process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from povstorm_client import layout, sandbox_mode
+from povstorm_client.cluster import Cluster
+from povstorm_client.job_manifest import check_job_id
+from povstorm_client.sandbox_mode import SandboxMode, sandbox_mode_here
+from povstorm_client.tools import die_with_parent
+
+# What POV-Ray needs to be stopped after Ctrl-C, which the child gets too.
+_STOP_SECONDS = 30
+
+
+def render_frame_here(
+    cluster: Cluster,
+    job_id: str,
+    frame: int,
+    folder: Path,
+    *,
+    sandbox: SandboxMode | None = None,
+    threads: int | None = None,
+    switches: list[str] | None = None,
+) -> int:
+    """Render a frame into a folder that stays; returns 0, or 1 after the reason was printed.
+
+    POV-Ray's output goes to this process's standard error. Raises InputError for what is no job
+    id.
+    """
+    check_job_id(job_id)
+    mode = sandbox_mode_here() if sandbox is None else sandbox
+    child = subprocess.Popen(
+        [
+            *die_with_parent(),
+            *(sys.executable, "-P", "-m", "render_image.open_frame"),
+            *("--gcp-credentials", cluster.gcp_credentials),
+            *(("--threads", str(threads)) if threads is not None else ()),
+            *("--", f"{cluster.storage_uri}/{layout.job(job_id)}", str(frame), str(folder)),
+            *(switches or ()),
+        ],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, sandbox_mode.VARIABLE: mode},
+    )
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        try:
+            child.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        raise

@@ -1,0 +1,50 @@
+"""What POV-Ray finds around it beside its workspace: environment variables and a povray.conf.
+
+render_unit and open_frame prepare it before they start POV-Ray.
+"""
+
+from __future__ import annotations
+
+import os
+
+from povstorm_client.scene.search import system_ini
+from povstorm_client.tools import PovRay
+from render_image.povray_conf import write_povray_conf
+from render_image.sandbox import Sandbox, View, povray_folders
+from render_image.workspace import Workspace
+
+
+def prepare_environment(
+    workspace: Workspace, povray: PovRay, wall: Sandbox | None
+) -> dict[str, str]:
+    """Write the workspace's povray.conf; returns the environment variables to start POV-Ray with.
+
+    wall: the sandbox that it will run in, None for none.
+    """
+    view = wall.view if wall else _outside_view(workspace)
+    write_povray_conf(
+        workspace.home,
+        povray,
+        readable=[view.shared, *map(str, sorted(povray_folders()))],
+        writable=[view.workspace, view.temporary],
+    )
+    return _environment(view)
+
+
+def _outside_view(workspace: Workspace) -> View:
+    """The folders as they are."""
+    shared = workspace.shared or workspace.folder / "shared"
+    return View(*map(str, (workspace.folder, shared, workspace.home, workspace.temporary)))
+
+
+def _environment(view: View) -> dict[str, str]:
+    """Nothing of the user's: neither secrets nor an own povray.ini that would change pixels."""
+    environment = {
+        "HOME": view.home,
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C.UTF-8",
+        "TMPDIR": view.temporary,
+    }
+    # Named, the installation's settings come before a povray.ini in the workspace.
+    ini = system_ini()
+    return environment if ini is None else {**environment, "POVINI": str(ini)}

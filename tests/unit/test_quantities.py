@@ -1,0 +1,54 @@
+"""Ages as people type them, ages and sizes as they read them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from povstorm_client import InputError
+from povstorm_client.quantities import age_seconds, age_words, duration_words, size_words
+
+UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@given(st.integers(0, 999_999_999), st.sampled_from(sorted(UNITS)), st.booleans(), st.booleans())
+def test_an_age_is_a_number_of_its_unit(number: int, unit: str, upper: bool, blank: bool):
+    text = f"{number}{unit.upper() if upper else unit}"
+    assert age_seconds(f" {text} " if blank else text) == number * UNITS[unit]
+
+
+@given(st.integers(0, 9999), st.integers(0, 99))
+def test_an_age_may_have_a_fraction(whole: int, hundredths: int):
+    assert age_seconds(f"{whole}.{hundredths:02}h") == pytest.approx(
+        (whole + hundredths / 100) * 3600
+    )
+
+
+@given(st.text())
+def test_whatever_is_typed_is_an_age_or_one_clear_error(text: str):
+    try:
+        assert age_seconds(text) >= 0
+    except InputError as error:
+        assert "30d" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "30", "d", "30 d", "-1d", "1e9d", "inf d", "30s", "٣d", "1.d"]
+)
+def test_what_is_no_age_is_refused(text: str):
+    with pytest.raises(InputError, match="not a number and its unit"):
+        age_seconds(text)
+
+
+def test_words():
+    assert [age_words(each) for each in (-1, 59, 60, 7200, 864_000)] == [
+        *("0 s", "59 s", "1 min", "2 h", "10 d")
+    ]
+    assert [duration_words(each) for each in (9.6, 61, 3661)] == ["10 s", "1 min 1 s", "1 h 1 min"]
+    assert [size_words(each) for each in (0, 999, 1500, 2.5e9)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "2.5 GB",
+    ]
