@@ -14,6 +14,7 @@ from povstorm_client.commands.chosen_cluster import ClusterChoice
 from povstorm_client.commands.doctor import doctor
 from povstorm_client.commands.fetch import fetch
 from povstorm_client.commands.render import render, retry
+from povstorm_client.commands.report import report
 from povstorm_client.commands.status import status
 from povstorm_client.commands.submit import submit
 from povstorm_client.errors import InputError, PovstormError
@@ -34,6 +35,7 @@ app.command(context_settings=_WITH_SWITCHES)(submit)
 app.command()(retry)
 app.command()(status)
 app.command()(fetch)
+app.command()(report)
 app.command()(cancel)
 app.command()(doctor)
 

@@ -14,7 +14,14 @@ from povstorm_client.errors import StorageError
 from povstorm_client.storage import Storage
 
 Phase = Literal[
-    "submitted", "staging", "rendering", "stitching", "completed", "failed", "cancelled"
+    "submitted",
+    "staging",
+    "rendering",
+    "stitching",
+    "reporting",
+    "completed",
+    "failed",
+    "cancelled",
 ]
 _ENDED: frozenset[Phase] = frozenset({"completed", "failed", "cancelled"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from urllib.parse import quote
 
 from prefect import get_run_logger, task
@@ -25,7 +26,12 @@ async def make_report(storage: Storage, run: JobRun) -> str:
     key = layout.report(run.manifest.job_id)
     # Whatever happens now, nobody takes an earlier run's report for this one's.
     await asyncio.to_thread(storage.delete, key)
-    report = await asyncio.to_thread(build_report, storage, run)
+    stopped = threading.Event()
+    try:
+        report = await asyncio.to_thread(build_report, storage, run, stopped)
+    except asyncio.CancelledError:
+        stopped.set()
+        raise
     await asyncio.to_thread(storage.write, key, report.html.encode())
     address = report_address(storage, key)
     await acreate_link_artifact(

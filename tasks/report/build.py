@@ -6,11 +6,12 @@ Importing it imports matplotlib, so that is left to the moment when a report is 
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 
 from povstorm_client import layout
 from povstorm_client.storage import Storage
-from tasks.report.facts import ReportFacts
+from tasks.report.facts import FrameFacts, ReportFacts
 from tasks.report.gather import JobRun, gather
 from tasks.report.page import Plots, render_page
 from tasks.report.previews import contact_sheet, make_previews, spread
@@ -31,15 +32,28 @@ class Report:
     sheet: bytes
 
 
-def build_report(storage: Storage, run: JobRun) -> Report:
-    """Build it; StorageError where the storage fails. An image that is missing is only noted."""
+class ReportStoppedError(Exception):
+    """Nobody waits for the report any more."""
+
+
+def build_report(storage: Storage, run: JobRun, stopped: threading.Event | None = None) -> Report:
+    """Build it. An image that is missing is only noted.
+
+    Raises StorageError where the storage fails, ReportStoppedError soon after ``stopped`` is set.
+    """
     # It lists the fonts that it finds, at length.
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     facts = gather(storage, run)
     output = layout.output(facts.job_id)
+
+    def read(frame: FrameFacts) -> bytes:
+        if stopped is not None and stopped.is_set():
+            raise ReportStoppedError
+        return storage.read(f"{output}/{frame.image}")
+
     previews = make_previews(
         facts.with_image,
-        lambda frame: storage.read(f"{output}/{frame.image}"),
+        read,
         wanted=[frame.frame for frame in facts.slowest],
     )
     shown = timeline(facts.spans, facts.waves)

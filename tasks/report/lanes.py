@@ -33,7 +33,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Lanes:
-    """Bars and hosts; hosts come in the order in which they began."""
+    """Bars and hosts; hosts come in the order in which their executions began."""
 
     bars: tuple[Bar, ...]
     hosts: tuple[Host, ...]
@@ -52,7 +52,12 @@ def lay_out(spans: Sequence[Span]) -> Lanes:
     bars: list[Bar] = []
     hosts: list[Host] = []
     first = 0
-    for name, work in sorted(by_host.items(), key=lambda item: item[1][0][0].started):
+    begun: dict[str, float] = {}
+    for name, work in by_host.items():
+        begun.setdefault(_execution(name), work[0][0].started)
+    order = sorted(by_host, key=lambda name: (begun[_execution(name)], *_in_numbers(name)))
+    for name in order:
+        work = by_host[name]
         # Lanes by the moment at which they become free; of the free ones the topmost is taken.
         busy: list[tuple[float, int]] = []
         free: list[int] = []
@@ -69,6 +74,16 @@ def lay_out(spans: Sequence[Span]) -> Lanes:
         hosts.append(Host(name, first, lanes))
         first += lanes
     return Lanes(tuple(bars), tuple(hosts))
+
+
+def _execution(host: str) -> str:
+    return host.rpartition("/")[0] or host
+
+
+def _in_numbers(host: str) -> tuple[str, int]:
+    """Orders task-2 before task-10."""
+    name = host.rstrip("0123456789")
+    return name, int(host[len(name) :] or 0)
 
 
 def _joined(spans: Iterable[Span]) -> list[tuple[Span, tuple[int, ...]]]:

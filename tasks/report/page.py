@@ -332,7 +332,7 @@ def _data(
         "seconds": [_short(frame.seconds) for frame in frames],
         "cpu": [_short(frame.cpu_seconds) for frame in frames],
         "memory": [
-            None if frame.peak_memory_bytes is None else round(frame.peak_memory_bytes / 2**20)
+            None if frame.peak_memory_bytes is None else round(frame.peak_memory_bytes / 1e6)
             for frame in frames
         ],
         "attempts": [frame.attempts for frame in frames],

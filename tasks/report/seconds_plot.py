@@ -39,10 +39,12 @@ def seconds_plot(frames: Sequence[FrameFacts], width: float) -> Plot:
         axes.set_ylim(floor, most * 1.3)
     else:
         axes.set_ylim(0, most * 1.08)
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-    axes.xaxis.set_major_locator(MaxNLocator(10 if width > 600 else 5, integer=True))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(10 if width > 600 else 5, integer=True, steps=[1, 2, 5, 10])
+    )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(axis="y", color=role("grid"), linewidth=1)
     axes.set_xlabel("frame", color=role("text"), fontsize=12, loc="right", labelpad=0)

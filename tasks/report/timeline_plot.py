@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from povstorm_client.quantities import duration
 from tasks.report.facts import Outcome, Span, WaveFacts
@@ -89,7 +89,8 @@ def timeline_plot(shown: Timeline, width: float) -> Plot:
     figure = Figure(width, inner + above + 46, left=left, top=12 + above, right=14)
     axes = figure.axes
     axes.set_xlim(0, shown.scale.length)
-    axes.xaxis.set_major_locator(MaxNLocator(8 if width > 600 else 4))
+    step = _tick_step(shown.scale.length, 9 if width > 600 else 4)
+    axes.xaxis.set_major_locator(MultipleLocator(step))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(shown.scale, value)))
     axes.grid(axis="x", color=role("grid"), linewidth=1)
     if shown.in_lanes:
@@ -108,6 +109,16 @@ def timeline_plot(shown: Timeline, width: float) -> Plot:
         height = 1 + (above - _WAVE_PIXELS / 2 + 4) * pixels
         _draw_waves(figure, shown, height, width)
     return figure.plot()
+
+
+def _tick_step(length: float, most: int) -> float:
+    """The distance of ticks that people count in: seconds, minutes, hours, days."""
+    hour, day = 3600, 86_400
+    steps = [10.0**power * factor for power in (-3, -2, -1, 0) for factor in (1, 2, 5)]
+    steps += [10, 15, 30, 60, 120, 300, 600, 1200, 1800, hour, 2 * hour, 4 * hour, 12 * hour]
+    return next(
+        (step for step in steps if length / step <= most), day * (1 + length // day // most)
+    )
 
 
 def _tick(scale: TimeScale, value: float) -> str:
