@@ -121,16 +121,16 @@ def finished(
     results: list[FrameResult],
     *,
     attempts: tuple[FrameResult, ...] = (),
-    images: bool = True,
+    stored: bool = True,
 ) -> JobRun:
-    """Store the results, their images, and attempts that failed; the run as the flow knows it."""
+    """The run as the flow knows it; its results, images and failed attempts are stored."""
     by_id = {unit.work_unit_id: unit for unit in units}
-    for result in results:
+    for result in results if stored else ():
         store_result(storage, result)
         if result.cache_hit:
             key = layout.result(result.job_id, result.work_unit_id)
             os.utime(storage.path(key), (START + 0.3, START + 0.3))
-        if images and result.image:
+        if result.image:
             settings = by_id[result.work_unit_id].settings
             data = picture(result.frame, settings.width, settings.height)
             storage.write(f"{layout.output(manifest.job_id)}/{result.image}", data)
@@ -155,7 +155,13 @@ def finished(
 
 
 def local_run(
-    storage: FolderStorage, frames: int, *, at_once: int = 6, width: int = 64, height: int = 48
+    storage: FolderStorage,
+    frames: int,
+    *,
+    at_once: int = 6,
+    width: int = 64,
+    height: int = 48,
+    stored: bool = True,
 ) -> JobRun:
     """A job that one machine rendered, several frames at once."""
     chance = random.Random(frames)  # noqa: S311
@@ -167,7 +173,7 @@ def local_run(
         seconds = 1.5 + math.sin(unit.frame / 25) + chance.random() ** 4 * 2
         results.append(rendered(unit, started=free[lane], seconds=seconds))
         free[lane] += seconds + 0.05
-    return finished(storage, make_manifest("orbit-local", frames), units, results)
+    return finished(storage, make_manifest("orbit-local", frames), units, results, stored=stored)
 
 
 def cloud_run(

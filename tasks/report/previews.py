@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from povstorm_client.errors import StorageError
 from povstorm_client.parallel import in_parallel
@@ -98,19 +98,20 @@ def make_previews(
     return Previews(_thinned(images, budget), unreadable)
 
 
-def contact_sheet(images: Sequence[bytes], *, columns: int = 6, width: int = 720) -> bytes:
-    """One JPEG of the images, in rows: small enough for a data URI."""
+def contact_sheet(images: Sequence[bytes], *, columns: int = 6, wide: int = 120) -> bytes:
+    """One JPEG of the images, in rows, each so many pixels wide: small enough for a data URI."""
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    first = Image.open(io.BytesIO(images[0]))
+    with Image.open(io.BytesIO(images[0])) as first:
+        high = max(1, round(wide * first.height / first.width))
     gap = 4
-    wide = (width - gap * (columns - 1)) // columns
-    high = max(1, round(wide * first.height / first.width))
-    sheet = Image.new("RGB", (width, rows * (high + gap) - gap), "#0b0c0e")
+    size = (columns * (wide + gap) - gap, rows * (high + gap) - gap)
+    sheet = Image.new("RGB", size, "#0b0c0e")
     for index, data in enumerate(images):
         with Image.open(io.BytesIO(data)) as image:
-            image.thumbnail((wide, high))
             row, column = divmod(index, columns)
-            sheet.paste(image, (column * (wide + gap), row * (high + gap)))
+            place = (column * (wide + gap), row * (high + gap))
+            sheet.paste(ImageOps.contain(image, (wide, high)), place)
     target = io.BytesIO()
     sheet.save(target, "JPEG", quality=72, optimize=True)
     return target.getvalue()

@@ -12,6 +12,8 @@
     thumbs.set(Number(button.dataset.frame), button);
   }
 
+  const inSheet = [...thumbs.keys()].map((frame) => indexOf.get(frame));
+
   // Previews: those of the contact sheet are in the page already, the others in the data.
   const sources = new Map();
   for (const [frame, button] of thumbs) {
@@ -173,15 +175,20 @@
     const target = event.target;
     // Elements that scroll or type keep their keys.
     if (target.closest("pre, summary, .scroll, input:not(#scrub)")) return;
+    // Among the thumbnails from one to the next, elsewhere from frame to frame.
+    const thumb = target.closest(".sheet button");
+    const places = thumb ? inSheet : null;
+    const here = thumb ? inSheet.indexOf(indexOf.get(Number(thumb.dataset.frame))) : current;
+    const end = (thumb ? inSheet.length : count) - 1;
     const step = event.shiftKey ? 10 : 1;
     const to = {
-      ArrowLeft: current - step, ArrowRight: current + step, Home: 0, End: count - 1,
+      ArrowLeft: here - step, ArrowRight: here + step, Home: 0, End: end,
     }[event.key];
     if (to !== undefined) {
       stop();
-      show(to);
-      const thumb = thumbs.get(data.frames[current]);
-      if (thumb && target.closest(".sheet")) thumb.focus();
+      const place = Math.max(0, Math.min(end, to));
+      show(places ? places[place] : place);
+      if (thumb) thumbs.get(data.frames[current]).focus();
     } else if (event.key === " " && !target.closest("button, a")) {
       play.click();
     } else {

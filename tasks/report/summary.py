@@ -27,7 +27,8 @@ def _parts(facts: ReportFacts, address: str, sheet: str) -> Iterator[str]:
     yield f"**{'Completed' if facts.completed else 'Failed'}**: {_plain(facts.message)}"
     if sheet:
         yield f"![Contact sheet](data:image/jpeg;base64,{sheet})"
-    yield "\n".join(["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in _rows(facts))])
+    rows = [f"| {label} | {value} |" for label, value in _rows(facts)]
+    yield "\n".join([rows[0], "|---|---|", *rows[1:]])
     failed = [frame for frame in facts.frames if frame.state == "failed"]
     if failed:
         yield "### Failed frames"
