@@ -287,8 +287,8 @@ def _timeline_lead(facts: ReportFacts, timeline: Timeline | None) -> str:
         who = "One container" if facts.waves else "One machine"
     words = f"{who}, up to {lanes} {'frames' if lanes > 1 else 'frame'} at once"
     if not timeline.in_lanes:
-        return f"{words}; so many that their number at work is shown."
-    return f"{words}. Each row is rendering one frame after another."
+        return f"{words}; so many that only their number at work is shown."
+    return f"{words}. Each row renders one frame after the other."
 
 
 def _timeline_legend(facts: ReportFacts) -> list[tuple[str, str]]:

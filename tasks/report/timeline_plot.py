@@ -16,6 +16,9 @@ from tasks.report.time_scale import TimeScale
 
 # More lanes than this are lines of a pixel or two: how many were at work says more.
 _MOST_LANES = 120
+# And more bars than this are none to be told apart, and megabytes.
+_MOST_BARS = 3000
+_MOST_CROSSES = 400
 _LANE_PIXELS = (18.0, 3.0)
 _HEIGHT_PIXELS = 380.0
 _WAVE_PIXELS = 22.0
@@ -40,11 +43,11 @@ class Timeline:
     @property
     def in_lanes(self) -> bool:
         """Whether each host has its lanes; else the number at work is shown."""
-        return self.lanes.count <= _MOST_LANES
+        return self.lanes.count <= _MOST_LANES and len(self.lanes.bars) <= _MOST_BARS
 
     @property
     def hover(self) -> list[list[int]]:
-        """Each bar as [lane, from, to, index of its span's first frame in the spans]."""
+        """Each bar as [lane, from, to, its first frame, attempt, outcome, number of frames]."""
         if not self.in_lanes:
             return []
         steps = HOVER_STEPS / self.scale.length
@@ -124,7 +127,7 @@ def _tick_step(length: float, most: int) -> float:
 def _tick(scale: TimeScale, value: float) -> str:
     if value > 0 and any(pause.position <= value for pause in scale.pauses):
         return ""  # after a pause, the axis no longer tells the time since the beginning
-    return duration(value).replace(".0 s", " s")
+    return duration(value).replace(".0 s", " s").removesuffix(" 00 s").removesuffix(" 00 min")
 
 
 def _draw_lanes(figure: Figure, shown: Timeline, width: float, inner: float) -> None:
@@ -144,7 +147,7 @@ def _draw_lanes(figure: Figure, shown: Timeline, width: float, inner: float) -> 
             ),
             outcome,
         )
-        if outcome != "rendered" and len(bars) < 400:
+        if outcome != "rendered" and len(bars) < _MOST_CROSSES:
             size = min(8.0, 0.6 * inner / count)
             figure.crosses([(_ends(shown, bar)[1], bar.lane + 0.5) for bar in bars], outcome, size)
 
@@ -172,24 +175,27 @@ def _short(host: str) -> str:
 
 
 def _draw_numbers(figure: Figure, shown: Timeline) -> None:
-    """How many were at work over time, stacked by what became of it."""
+    """How many were at work over time, stacked by what became of it; a cross at each failure."""
     axes = figure.axes
     edges = np.linspace(0, shown.scale.length, 401)
-    layers = []
+    moments = (edges[:-1] + edges[1:]) / 2
+    low = np.zeros(len(moments))
+    failures: list[tuple[float, Outcome]] = []
     for outcome in _DRAWN:
-        at_work = np.zeros(len(edges) - 1)
-        for bar in shown.lanes.bars:
-            if bar.span.outcome == outcome:
-                start, end = np.searchsorted(edges, _ends(shown, bar))
-                at_work[max(0, start - 1) : max(end, start)] += 1
-        layers.append(at_work)
-    low = np.zeros(len(edges) - 1)
-    for outcome, layer in zip(_DRAWN, layers, strict=True):
-        if layer.any():
-            axes.stairs(low + layer, edges, baseline=low, fill=True, color=role(outcome), lw=0)
-        low = low + layer
-    axes.set_ylim(0, float(low.max()) * 1.05 or 1)
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        ends = [_ends(shown, bar) for bar in shown.lanes.bars if bar.span.outcome == outcome]
+        if not ends:
+            continue
+        started, ended = (np.sort(np.array(each)) for each in zip(*ends, strict=True))
+        at_work = np.searchsorted(started, moments) - np.searchsorted(ended, moments)
+        axes.stairs(low + at_work, edges, baseline=low, fill=True, color=role(outcome), lw=0)
+        low = low + at_work
+        if outcome != "rendered":
+            failures += [(end, outcome) for _, end in ends[:_MOST_CROSSES]]
+    top = float(low.max()) * 1.12 or 1.0
+    axes.set_ylim(0, top)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    for end, outcome in failures:
+        figure.crosses([(end, 0.96 * top)], outcome)
 
 
 def _draw_pauses(figure: Figure, shown: Timeline) -> None:
