@@ -30,6 +30,7 @@ from tasks.stored_results import read_result
 
 # Each is a call to the storage; more would not be told apart in the plot either.
 _MOST_ATTEMPTS = 2000
+_DATE = len("2026-01-02")
 
 
 @dataclass(frozen=True)
@@ -248,12 +249,11 @@ def _facts(storage: Storage, run: JobRun) -> Iterable[tuple[str, str]]:
     if versions:
         yield "POV-Ray", ", ".join(versions)
     yield "povstorm", povstorm_version()
-    yield "Submitted", f"{_moment(manifest.created)} by {manifest.created_by}"
+    yield "Submitted", f"{_moment(manifest.created)} UTC by {manifest.created_by}"
     if run.statistics:
-        yield (
-            "Rendered",
-            f"{_moment(run.statistics.started)} to {_moment(run.statistics.ended)}",
-        )
+        started, ended = _moment(run.statistics.started), _moment(run.statistics.ended)
+        same_day = started[:_DATE] == ended[:_DATE]
+        yield "Rendered", f"{started} to {ended[_DATE + 1 if same_day else 0 :]} UTC"
     yield "Stored in", f"{storage.uri}/{layout.job(manifest.job_id)}"
 
 
@@ -267,8 +267,8 @@ def _shortened(text: str, most: int = 120) -> str:
 
 
 def _moment(seconds: float) -> str:
-    """Where the report is read may be another time zone than where it is written: it is named."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    """In UTC: the report may be read in another time zone than it is written in."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
 def _commands(storage: Storage, manifest: JobManifest) -> tuple[str, str]:

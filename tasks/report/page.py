@@ -303,7 +303,7 @@ def _timeline_legend(facts: ReportFacts) -> list[tuple[str, str]]:
         (kind, text) for kind, text in words.items() if kind in outcomes
     ]
     if "cached" in outcomes:
-        legend.append(("cached tick", "from the cache"))
+        legend.append(("cached tick", f"{amount(facts.count('cached'))} from the cache"))
     if facts.waves:
         legend.append(("wave", "wave: one Cloud Run execution"))
     return legend
