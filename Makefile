@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup render test lint types unit integration emulators e2e image bench lock clean
+.PHONY: help setup render test lint types unit integration emulators e2e chaos image bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ emulators: setup ## Tests of the servers that stand in for Google Cloud
 e2e: setup ## End-to-end tests only
 	@scripts/require_chromium
 	$(BIN)/pytest -n auto tests/e2e
+
+chaos: setup ## Long chaos runs; ROUNDS=20 and SEED=1, or others
+	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20)
 
 image: setup ## Build the render container's image (with Docker, or as root on Debian)
 	@scripts/build_render_image >/dev/null

@@ -81,6 +81,9 @@ class MemoryStorage:
     def mount(self, prefix: str, link: Path) -> None:
         raise NotImplementedError
 
+    def renew(self, key: str) -> None:
+        raise NotImplementedError
+
 
 @dataclass
 class _Task:

@@ -22,7 +22,7 @@ from prefect.utilities.annotations import quote
 
 from flows.run_until import run_until
 from flows.stop_request import stop_request
-from povstorm_client.errors import PovstormError, VideoError
+from povstorm_client.errors import PovstormError, StorageError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
@@ -98,10 +98,12 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
 async def _pipeline(
     storage: Storage, manifest: JobManifest, progress: JobProgress, gcp_credentials: str
 ) -> State[None]:
-    """Render, and report on it however that went."""
+    """Render, and report on it however that went, unless the storage would not take a report."""
     units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
     try:
         run = await _render(storage, manifest, units, progress, gcp_credentials)
+    except StorageError:
+        raise
     except PovstormError as error:
         results = await asyncio.to_thread(stored_results, storage, manifest.job_id)
         run = JobRun(manifest, units, results, None, completed=False, message=str(error))

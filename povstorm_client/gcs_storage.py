@@ -76,7 +76,7 @@ class GcsStorage:
                 )
         except StorageError as error:
             if isinstance(error.__cause__, PreconditionFailed):
-                return False
+                return self.read(key) == data
             raise
         return True
 
@@ -118,6 +118,10 @@ class GcsStorage:
             token, _, _ = blob.rewrite(origin, retry=_retry())
             while token is not None:
                 token, _, _ = blob.rewrite(origin, token=token, retry=_retry())
+
+    def renew(self, key: str) -> None:
+        # A lifecycle rule's age is that of the object's generation.
+        self.copy(key, key)
 
     def stat(self, key: str) -> StoredObject | None:
         blob = self._blob(key)

@@ -62,7 +62,12 @@ def bubblewrap_problem() -> str:
     command = [bwrap, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "/bin/true"]
     try:
         finished = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+            env={},  # as POV-Ray has it: nothing of ours
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{bwrap} cannot be run ({error})"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from povstorm_client import layout
 from povstorm_client.errors import InputError
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
-from povstorm_client.storage import Storage
+from povstorm_client.storage import Storage, StoredObject
+
+# Buckets and `povstorm clean` delete by age, in days: what is used again must not be deleted in
+# the middle of the job.
+_OLD_SECONDS = 12 * 3600.0
 
 
 def files_below(path: Path, target: str = "") -> dict[str, Path]:
@@ -72,6 +77,7 @@ def upload_missing(
 ) -> dict[str, str]:
     """Upload the contents that the storage lacks; returns path → SHA-256.
 
+    What it has starts its age anew, so that it does not expire under the job that uses it.
     on_progress is told the bytes that are uploaded so far, and those that have to be.
     """
     digests = dict(zip(files, in_parallel(sha256, files.values()), strict=True))
@@ -80,7 +86,11 @@ def upload_missing(
 
     def is_missing(digest: str) -> bool:
         stored = storage.stat(layout.blob(digest))
-        return stored is None or stored.size != sizes[digest]
+        if stored is None or stored.size != sizes[digest]:
+            return True
+        if _is_old(stored):
+            storage.renew(stored.key)
+        return False
 
     found = zip(contents, in_parallel(is_missing, contents), strict=True)
     missing = [digest for digest, lacks in found if lacks]
@@ -100,18 +110,26 @@ def upload_missing(
     return digests
 
 
+def _is_old(stored: StoredObject) -> bool:
+    return time.time() - stored.changed > _OLD_SECONDS
+
+
 def stage(storage: Storage, files: dict[str, str]) -> str:
     """Lay the blobs out as ``shared/<tree digest>/``; returns that prefix.
 
-    Staging an existing tree again only adds what is missing, so it can be repeated.
+    Staging an existing tree again adds what is missing and renews what is old, so it can be
+    repeated.
     """
     prefix = layout.shared(tree_digest(files))
-    present = {stored.key for stored in storage.list(prefix)}
-    missing = [path for path in files if f"{prefix}/{path}" not in present]
+    present = {stored.key: stored for stored in storage.list(prefix)}
 
-    def copy(path: str) -> None:
-        storage.copy(layout.blob(files[path]), f"{prefix}/{path}")
+    def lay_out(path: str) -> None:
+        key = f"{prefix}/{path}"
+        if key not in present:
+            storage.copy(layout.blob(files[path]), key)
+        elif _is_old(present[key]):
+            storage.renew(key)
 
-    for _ in in_parallel(copy, missing):
+    for _ in in_parallel(lay_out, files):
         pass
     return prefix

@@ -52,7 +52,11 @@ class Storage(Protocol):
         """Create or replace an object."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Create an object; False, and nothing is changed, if there is one already."""
+        """Create an object; False, and nothing is changed, if there is one already.
+
+        One with the same data is taken for one that this call has made: its answer may have been
+        lost. So data that tells who made it decides between two makers.
+        """
 
     def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
         """Create or replace an object from a file; returns its crc32c (base64, as GCS gives it).
@@ -65,6 +69,9 @@ class Storage(Protocol):
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the storage."""
+
+    def renew(self, key: str) -> None:
+        """Let the object's age begin anew."""
 
     def stat(self, key: str) -> StoredObject | None:
         """What is known of the object, None where there is none."""
@@ -134,7 +141,7 @@ class FolderStorage:
             finally:
                 partial.unlink()
         except FileExistsError:
-            return False
+            return self.read(key) == data
         except OSError as error:
             raise _storage_error("write", key, self.uri, error) from error
         return True
@@ -161,6 +168,12 @@ class FolderStorage:
                 raise _storage_error("copy", source, self.uri, error) from error
             except OSError:  # another file system, or one without hard links
                 shutil.copyfile(self.path(source), partial)
+
+    def renew(self, key: str) -> None:
+        try:
+            os.utime(self.path(key))
+        except OSError as error:
+            raise _storage_error("renew", key, self.uri, error) from error
 
     def stat(self, key: str) -> StoredObject | None:
         try:

@@ -43,10 +43,7 @@ class Claim:
 
 def claim(storage: Storage, wave: str, unit_id: str, by: Claim) -> bool:
     """Take an open frame; False if somebody else has it."""
-    if storage.create(layout.wave_claim(wave, unit_id), json.dumps(asdict(by)).encode()):
-        return True
-    # A storage that was asked twice, since its answer was lost, has made it the first time.
-    return read_claim(storage, wave, unit_id) == by
+    return storage.create(layout.wave_claim(wave, unit_id), json.dumps(asdict(by)).encode())
 
 
 def read_claim(storage: Storage, wave: str, unit_id: str) -> Claim | None:

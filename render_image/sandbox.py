@@ -85,7 +85,12 @@ class Sandbox:
         command = [*self._before, "--", str(povray.path), "--version"]
         try:
             finished = subprocess.run(
-                command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+                command,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_SECONDS,
+                check=False,
+                env={},  # as POV-Ray has it: nothing of ours
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)

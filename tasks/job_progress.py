@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import httpx
+from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
+from povstorm_client.errors import StorageError
 from povstorm_client.job_state import JobState, Phase, write_state
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
@@ -75,26 +78,38 @@ class JobProgress:
         self.state = replace(self.state, video_frames=frames)
 
     async def publish_artifact(self) -> None:
-        """Bring the progress artifact of the flow run up to date."""
+        """Bring the progress artifact of the flow run up to date, if Prefect can be reached."""
         state = self.state
         percent = 100.0 * (state.done + state.failed) / max(1, state.total)
         text = f"{state.done} of {state.total} frames, {state.failed} failed"
-        if self._artifact is None:
-            self._artifact = await acreate_progress_artifact(percent, description=text)
-        elif percent != self._artifact_percent:
-            await aupdate_progress_artifact(self._artifact, percent, description=text)
-        self._artifact_percent = percent
+        try:
+            if self._artifact is None:
+                self._artifact = await acreate_progress_artifact(percent, description=text)
+            elif percent != self._artifact_percent:
+                await aupdate_progress_artifact(self._artifact, percent, description=text)
+        except httpx.HTTPError as error:
+            self._warn(error)
+        else:
+            self._artifact_percent = percent
 
     async def _keep_publishing(self) -> None:
         while True:
             await asyncio.sleep(2 * self._storage.poll_seconds)
-            await self._publish()
+            try:
+                await self._publish()
+            except StorageError as error:
+                self._warn(error)
             if time.monotonic() >= self._artifact_due:
                 await self.publish_artifact()
                 self._artifact_due = time.monotonic() + _ARTIFACT_SECONDS
 
     async def _publish(self) -> None:
-        if self.state != self._published:
-            self._published = self.state
-            stamped = replace(self.state, updated=time.time())
+        state = self.state
+        if state != self._published:
+            stamped = replace(state, updated=time.time())
             await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)
+            self._published = state
+
+    def _warn(self, error: Exception) -> None:
+        """Frames matter more than who looks at them: the next publication may work."""
+        get_run_logger().warning("the job's progress could not be published: %s", error)

@@ -7,6 +7,7 @@ import base64
 import threading
 from urllib.parse import quote
 
+import httpx
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -34,15 +35,17 @@ async def make_report(storage: Storage, run: JobRun) -> str:
         raise
     await asyncio.to_thread(storage.write, key, report.html.encode())
     address = report_address(storage, key)
-    await acreate_link_artifact(
-        address, key="report", link_text="report.html", description=f"Report of {run.manifest.name}"
-    )
-    await acreate_markdown_artifact(
-        summary(report.facts, address, base64.b64encode(report.sheet).decode("ascii")),
-        key="summary",
-        description=f"Summary of {run.manifest.job_id}",
-    )
     get_run_logger().info("report: %s (%d kB)", address, len(report.html) // 1000)
+    text = summary(report.facts, address, base64.b64encode(report.sheet).decode("ascii"))
+    job_id = run.manifest.job_id
+    try:
+        await acreate_link_artifact(
+            address, key="report", link_text="report.html", description=f"Report of {job_id}"
+        )
+        await acreate_markdown_artifact(text, key="summary", description=f"Summary of {job_id}")
+    except httpx.HTTPError as error:
+        # The report is there all the same.
+        get_run_logger().warning("Prefect's pages have no link to the report: %s", error)
     return address
 
 

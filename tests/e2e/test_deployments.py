@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,10 +11,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
+from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration
 
 from povstorm_client import Cluster, Job
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
@@ -234,3 +239,20 @@ def test_prefects_own_cloud_run_worker_starts_the_flow_as_a_cloud_run_job(
     # The flow's own job is made, run, and deleted by the worker; the waves are the flow's.
     assert calls["jobs.create"] >= 1
     assert calls["jobs.delete"] == 1
+
+
+def test_flows_join_the_network_that_the_pool_names(cloud: GoogleCloud, deployed: str):
+    template = json.loads((ROOT / "deployments" / "pools" / "cloud-run.json").read_text())
+    network = template["variables"]["properties"]["vpc_access"]["examples"][0]
+
+    def job_body(**values: object) -> dict[str, Any]:
+        configuration = asyncio.run(
+            CloudRunWorkerJobV2Configuration.from_template_and_values(
+                template, {"image": "flow:1", "region": "europe-west1", **values}
+            )
+        )
+        configuration.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="night"))
+        return configuration.job_body["template"]["template"]
+
+    assert job_body(vpc_access=network)["vpcAccess"] == network
+    assert "vpcAccess" not in job_body()

@@ -50,6 +50,8 @@ def test_calls_are_repeated_until_they_succeed(
         for number in range(10):
             storage.write(f"a/{number}", f"content {number}".encode())
             assert storage.read(f"a/{number}") == f"content {number}".encode()
+            assert storage.create(f"d/{number}", secrets.token_bytes(8))
+            assert not storage.create(f"d/{number}", b"another's")
             storage.copy(f"a/{number}", f"b/{number}")
             assert storage.upload(f"c/{number}", tmp_path / "a") == crc32c(tmp_path / "a")
             storage.download(f"c/{number}", tmp_path / "again")

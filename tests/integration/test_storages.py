@@ -42,6 +42,7 @@ def test_what_is_written_is_read_and_replaced(storage: Storage):
 def test_an_object_is_created_once(storage: Storage):
     assert storage.create("jobs/a/job.json", b"first")
     assert not storage.create("jobs/a/job.json", b"second")
+    assert storage.create("jobs/a/job.json", b"first")  # as if its answer had been lost
 
     assert storage.read("jobs/a/job.json") == b"first"
     assert keys(storage, "jobs") == ["jobs/a/job.json"]
@@ -183,6 +184,26 @@ def test_only_missing_contents_are_uploaded(storage: Storage, tmp_path: Path):
     prefix = shared_resources.stage(storage, digests)
     assert keys(storage, prefix) == [f"{prefix}/{name}" for name in sorted(files)]
     assert shared_resources.stage(storage, digests) == prefix
+
+
+def test_contents_that_are_used_again_do_not_expire_under_the_job(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "a.inc"
+    file.write_bytes(b"content")
+
+    def use() -> list[float]:
+        digests = shared_resources.upload_missing(storage, {"a.inc": file})
+        prefix = shared_resources.stage(storage, digests)
+        entries = [*storage.list("blobs"), *storage.list(prefix)]
+        assert [storage.read(entry.key) for entry in entries] == [b"content"] * 2
+        return [entry.changed for entry in entries]
+
+    first = use()
+    time.sleep(0.05)
+    assert use() == first
+    monkeypatch.setattr(shared_resources, "_OLD_SECONDS", 0.0)
+    assert all(again > before for again, before in zip(use(), first, strict=True))
 
 
 def test_a_bucket_lists_more_than_a_page(gcs_storage: GcsStorage):

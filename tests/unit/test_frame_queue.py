@@ -130,8 +130,7 @@ def test_another_container_of_a_task_takes_over_the_claims_of_the_lost_one(
     assert own(queue(storage, 0)) == [1, 2]
 
 
-def test_a_claim_whose_answer_was_lost_is_known_again(storage: FolderStorage):
-    assert claim(storage, WAVE, "unit", Claim(3, "a"))
+def test_a_frame_is_claimed_once(storage: FolderStorage):
     assert claim(storage, WAVE, "unit", Claim(3, "a"))
     assert not claim(storage, WAVE, "unit", Claim(3, "b"))
     assert read_claim(storage, WAVE, "unit") == Claim(3, "a")

@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 Now = Callable[[], float]
 
 
-def loop_now() -> Now:
-    """Unix seconds that go on with the running loop's time, so also in a loop of virtual time."""
+def loop_now(skew: float = 0.0) -> Now:
+    """Unix seconds that go on with the running loop's time, so also in a loop of virtual time.
+
+    skew: seconds ahead of everybody else's clock.
+    """
     loop = asyncio.get_running_loop()
-    epoch = time.time() - loop.time()
+    epoch = time.time() - loop.time() + skew
     return lambda: epoch + loop.time()
 
 

@@ -24,6 +24,7 @@ class Knobs:
     answered 503; fail_runs: the next run calls answered 503 and not accepted; fail_calls,
     refuse_calls: the next calls of any method answered 503 or 429. run_tasks_twice: each attempt
     is delivered to two containers. denied_permissions: such as ``run.jobs.run``.
+    clock_skew_seconds: how far its clock is ahead; it counts at start only.
     """
 
     tasks_per_execution: int = 10_000
@@ -45,6 +46,7 @@ class Knobs:
     refuse_calls: int = 0
     run_tasks_twice: bool = False
     denied_permissions: list[str] = field(default_factory=list)
+    clock_skew_seconds: float = 0.0
     seed: int = 1
 
     def change(self, values: dict[str, Any]) -> None:

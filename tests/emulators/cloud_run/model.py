@@ -61,7 +61,7 @@ class CloudRunModel:
         self.calls: Counter[str] = Counter()
         self.bill = Bill()
         self._containers = containers
-        self._now = now or loop_now()
+        self._now = now or loop_now(self.knobs.clock_skew_seconds)
         self._random = random.Random(self.knobs.seed)  # noqa: S311 - no secret
         self._rates = CallRates(self.knobs, self._now)
         self._slots: dict[Location, TaskSlots] = defaultdict(

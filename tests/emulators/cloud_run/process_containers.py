@@ -81,7 +81,9 @@ class ProcessContainers:
             environment = dict(os.environ)
         else:
             command = [*(spec.command or self._command), *spec.arguments]
-            environment = {"PATH": os.environ["PATH"], "HOME": home, **variables}
+            # A container's temporary files go with it.
+            local = {"PATH": os.environ["PATH"], "HOME": home, "TMPDIR": home}
+            environment = {**local, **variables}
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -29,6 +30,7 @@ import google_crc32c
 Fault = Literal["503", "429", "reset", "reset after", "slow", "cut"]
 
 _OBJECT = re.compile(r"/(?:upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?(/.*)?")
+_TIME = re.compile(rb'("(?:timeCreated|updated|timeStorageClassUpdated)": ?")([^"]+)')
 _PLACE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -69,6 +71,8 @@ class GcsProxy:
         self.injected: Counter[Fault] = Counter()
         # Grants by bearer token; None asks nobody.
         self.grants: dict[str, list[Grant]] | None = None
+        # How many seconds the server's clock is ahead of everybody else's.
+        self.clock_skew = 0.0
         self.uploads: dict[str, _Upload] = {}
         self._lock = threading.Lock()
         self.set_faults(Faults())
@@ -364,6 +368,8 @@ class _Handler(BaseHTTPRequestHandler):
             connection.close()
 
     def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        if self.server.proxy.clock_skew and "json" in headers.get("Content-Type", ""):
+            content = _TIME.sub(self._skewed, content)
         self.send_response(status)
         for name, value in headers.items():
             if name.lower() not in ("connection", "transfer-encoding", "content-length", "date"):
@@ -372,6 +378,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+    def _skewed(self, time_of: re.Match[bytes]) -> bytes:
+        moment = datetime.fromisoformat(time_of[2].decode())
+        later = moment + timedelta(seconds=self.server.proxy.clock_skew)
+        return time_of[1] + later.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
 
     def _refuse(self, status: int, message: str, headers: dict[str, str]) -> None:
         body = json.dumps({"error": {"code": status, "message": message}}).encode()

@@ -1,0 +1,86 @@
+"""ChaosPlan: which faults a run meets, and when, drawn from a seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+Where = Literal["local", "cloud"]
+
+FRAMES = 24
+# The proxy's faults, with their probability for each call to the storage.
+STORAGE_FAULTS = {
+    "unavailable": 0.04,
+    "too_many": 0.02,
+    "reset": 0.03,
+    "reset_after": 0.03,
+    "slow": 0.03,
+    "cut": 0.05,
+}
+
+
+@dataclass(frozen=True)
+class ChaosPlan:
+    """What goes wrong in one run.
+
+    Each number in a list is a moment: when so many frames have a result. kill_povray,
+    kill_container: a random one is killed (SIGKILL) each time. kill_flow: the orchestrator is
+    killed and the job started again. fill_disk: the storage's disk is full for a few seconds.
+    twice: the job is started twice at the same time. stop_prefect: for so many seconds.
+    skew: how many seconds the clocks of Cloud Storage and Cloud Run are ahead.
+    storage: the kinds of STORAGE_FAULTS. lose_answers: `run` calls that are accepted and answered
+    503; refuse_runs: answered 429; run_tasks_twice: each task is delivered to two containers.
+    """
+
+    seed: int
+    where: Where
+    kill_povray: list[int] = field(default_factory=list)
+    kill_container: list[int] = field(default_factory=list)
+    kill_flow: list[int] = field(default_factory=list)
+    fill_disk: list[int] = field(default_factory=list)
+    twice: bool = False
+    stop_prefect: float = 0.0
+    skew: int = 0
+    storage: list[str] = field(default_factory=list)
+    lose_answers: int = 0
+    refuse_runs: int = 0
+    run_tasks_twice: bool = False
+
+    def __str__(self) -> str:
+        """The seed, and only what goes wrong."""
+        faults = {name: value for name, value in asdict(self).items() if value and name != "seed"}
+        return f"seed {self.seed}: {faults.pop('where')}, " + ", ".join(
+            f"{name} {value}" for name, value in faults.items()
+        )
+
+
+def draw_plan(seed: int, where: Where | None = None) -> ChaosPlan:
+    """The plan of a seed; the same seed gives the same plan."""
+    generator = random.Random(seed)  # noqa: S311 - no secret
+    where = where or generator.choice(("local", "cloud"))
+
+    def moments(most: int) -> list[int]:
+        return sorted(generator.randint(1, FRAMES - 4) for _ in range(generator.randint(0, most)))
+
+    def maybe(probability: float) -> bool:
+        return generator.random() < probability
+
+    faults = {
+        "kill_povray": moments(3),
+        "kill_flow": moments(1),
+        "twice": maybe(0.3),
+        "stop_prefect": generator.choice((0.0, 0.0, 20.0)),
+    }
+    if where == "local":
+        faults["fill_disk"] = moments(1)
+    else:
+        faults |= {
+            "kill_container": moments(2),
+            "storage": generator.sample(sorted(STORAGE_FAULTS), generator.randint(0, 4)),
+            "lose_answers": generator.randint(0, 1),
+            "refuse_runs": generator.randint(0, 1),
+            "run_tasks_twice": maybe(0.2),
+            "skew": generator.choice((0, 0, -3600, 3600, 100_000)),
+        }
+    return ChaosPlan(seed, where, **faults)

@@ -1,0 +1,43 @@
+"""A Prefect server that can be stopped and started again, with its database."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.emulators.processes import free_port, wait_for_port
+
+_START_SECONDS = 120
+
+
+class PrefectServer:
+    """Runs while ``with`` does; its database is in PREFECT_HOME."""
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}/api"
+
+    def __enter__(self) -> PrefectServer:
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+        self._process = subprocess.Popen(
+            [*command, "--port", str(self._port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for_port(self._port, self._process, _START_SECONDS)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """No server answers while the block runs, and until the next one has started."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()

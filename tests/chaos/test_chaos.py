@@ -1,0 +1,50 @@
+"""Short chaos runs, which together meet every kind of fault; `make chaos` draws long ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.plan import FRAMES, STORAGE_FAULTS, ChaosPlan, draw_plan
+from tests.chaos.prefect_server import PrefectServer
+from tests.chaos.run import run
+
+PLANS = {
+    "local": ChaosPlan(1, "local", kill_povray=[3, 9], kill_flow=[6], fill_disk=[12]),
+    "storage and containers": ChaosPlan(
+        2,
+        "cloud",
+        kill_povray=[2],
+        kill_container=[4],
+        kill_flow=[8],
+        storage=sorted(STORAGE_FAULTS),
+        lose_answers=1,
+        refuse_runs=1,
+        skew=3600,
+    ),
+    "everything twice": ChaosPlan(
+        3, "cloud", twice=True, run_tasks_twice=True, stop_prefect=2.0, skew=-3600
+    ),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_whatever_goes_wrong_every_frame_is_there_once_and_right(
+    plan: ChaosPlan, prefect: PrefectServer, tmp_path: Path
+):
+    if plan.fill_disk and os.geteuid() != 0:
+        pytest.skip("a disk that can be filled is mounted by root")
+    report = run(plan, tmp_path, prefect)
+    print(report)
+    assert report.audit.violations == []
+    assert report.audit.rendered == FRAMES
+    assert report.faults.total() >= 3
+
+
+def test_a_seed_always_draws_the_same_faults_and_seeds_differ():
+    plans = [draw_plan(seed) for seed in range(200)]
+    assert plans == [draw_plan(seed) for seed in range(200)]
+    assert len({str(plan).partition(":")[2] for plan in plans}) > 150
+    assert {plan.where for plan in plans} == {"local", "cloud"}
