@@ -24,6 +24,7 @@ render: setup ## Render examples/orbit to examples/orbit/out/orbit.mp4
 
 test: setup ## Lint, types and all tests
 	@scripts/require_povray examples
+	@scripts/require_chromium
 	$(MAKE) --no-print-directory lint types
 	$(BIN)/pytest -n auto
 
@@ -45,6 +46,7 @@ emulators: setup ## Tests of the servers that stand in for Google Cloud
 	$(BIN)/pytest -n auto tests/emulators
 
 e2e: setup ## End-to-end tests only
+	@scripts/require_chromium
 	$(BIN)/pytest -n auto tests/e2e
 
 chaos: setup ## Long chaos runs; ROUNDS=20 and SEED=1, or others

@@ -1,4 +1,4 @@
-"""The render-job flow: stage the shared resources, render the frames, stitch, collect statistics.
+"""The render-job flow: stage shared resources, render frames, stitch, collect statistics, report.
 
 Deployments call render_job; the client runs this module as a child process for a local job:
 ``python -P -m flows.render_job JOB_URI [GCP_CREDENTIALS]``, which stops when its standard input
@@ -12,25 +12,31 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
+from prefect.tasks import Task
+from prefect.utilities.annotations import quote
 
 from flows.run_until import run_until
 from flows.stop_request import stop_request
-from povstorm_client.errors import PovstormError, VideoError
+from povstorm_client.errors import PovstormError, StorageError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.job_state import Phase
 from povstorm_client.parallel import CALLS_AT_ONCE
 from povstorm_client.storage import Storage
+from povstorm_client.work_unit import WorkUnit
 from tasks.collect_statistics import collect_statistics
 from tasks.estimate import remember_estimate
 from tasks.frame_map import map_frames
 from tasks.job_progress import JobProgress
+from tasks.make_report import make_report
 from tasks.renderers.choose import choose_renderer
+from tasks.report.gather import JobRun, stored_results
 from tasks.result_storage import choose_result_storage
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
@@ -54,7 +60,7 @@ def _job_id(**_: object) -> str:
 
 @flow(name="render-job", flow_run_name=_job_id, persist_result=False)
 async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
-    """Render a stored job: images, video and statistics end up below its prefix.
+    """Render a stored job: images, video, statistics and report end up below its prefix.
 
     Ends Completed, Failed (naming the frames) or Cancelled; running a job again renders only what
     is missing.
@@ -92,7 +98,33 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
 async def _pipeline(
     storage: Storage, manifest: JobManifest, progress: JobProgress, gcp_credentials: str
 ) -> State[None]:
+    """Render, and report on it however that went, unless the storage would not take a report."""
     units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
+    try:
+        run = await _render(storage, manifest, units, progress, gcp_credentials)
+    except StorageError:
+        raise
+    except PovstormError as error:
+        results = await asyncio.to_thread(stored_results, storage, manifest.job_id)
+        run = JobRun(manifest, units, results, None, completed=False, message=str(error))
+    progress.enter("reporting")
+    # Quoted: Prefect would look through all results for futures to wait for.
+    task: Task[..., Any] = make_report
+    report = await task(storage, quote(run), return_state=True)
+    message = run.message
+    if not report.is_completed():
+        # The job is what it is without one; Prefect has logged the exception.
+        message += f"; there is no report: {report.message}"
+    return Completed(message=message) if run.completed else Failed(message=message)
+
+
+async def _render(
+    storage: Storage,
+    manifest: JobManifest,
+    units: list[WorkUnit],
+    progress: JobProgress,
+    gcp_credentials: str,
+) -> JobRun:
     await stage_shared_resources(storage, manifest)
     progress.enter("rendering")
     chosen = await asyncio.to_thread(
@@ -117,24 +149,26 @@ async def _pipeline(
     await asyncio.to_thread(remember_estimate, storage, manifest, units, results)
     rendered = {result.frame for result in results if result.state == "rendered"}
     missing = [frame for frame in manifest.frames if frame not in rendered]
-    complete = rendered and (not missing or manifest.allow_missing_frames)
-    video, video_error = None, None
+    complete = bool(rendered and (not missing or manifest.allow_missing_frames))
+    message = f"{len(rendered)} of {len(manifest.frames)} frames"
+    if not complete:
+        first = next((result for result in results if result.state == "failed"), None)
+        message = (
+            f"{len(missing)} of {len(manifest.frames)} frames were not rendered: "
+            f"{frame_ranges(missing)}" + (f"; frame {first.frame}: {first.error}" if first else "")
+        )
+    video = None
     if complete and manifest.video_ending:
         progress.enter("stitching")
         try:
             video = await stitch_video(storage, manifest, results, progress.encoded)
         except VideoError as error:
-            video_error = error  # the statistics of the frames are wanted all the same
-    await collect_statistics(storage, manifest, results, video=video, started=started, ended=ended)
-    if video_error is not None:
-        return Failed(message=str(video_error))
-    if complete:
-        return Completed(message=f"{len(rendered)} of {len(manifest.frames)} frames")
-    first = next((result for result in results if result.state == "failed"), None)
-    return Failed(
-        message=f"{len(missing)} of {len(manifest.frames)} frames were not rendered: "
-        f"{frame_ranges(missing)}" + (f"; frame {first.frame}: {first.error}" if first else "")
+            # The statistics of the frames are wanted all the same.
+            complete, message = False, str(error)
+    statistics = await collect_statistics(
+        storage, manifest, results, video=video, started=started, ended=ended
     )
+    return JobRun(manifest, units, results, statistics, completed=complete, message=message)
 
 
 async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str = "") -> int:

@@ -17,6 +17,7 @@ from povstorm_client.commands.fetch import fetch
 from povstorm_client.commands.frame import frame
 from povstorm_client.commands.jobs import jobs
 from povstorm_client.commands.render import render, retry
+from povstorm_client.commands.report import report
 from povstorm_client.commands.status import status
 from povstorm_client.commands.submit import submit
 from povstorm_client.errors import InputError, PovstormError
@@ -38,6 +39,7 @@ app.command(context_settings=_WITH_SWITCHES)(frame)
 app.command()(retry)
 app.command()(status)
 app.command()(fetch)
+app.command()(report)
 app.command()(cancel)
 app.command()(jobs)
 app.command()(clean)

@@ -333,6 +333,22 @@ class Job:
         self.cluster.storage.download(key, target)
         return target
 
+    def has_report(self) -> bool:
+        """Whether there is a report: the flow makes one when it ends."""
+        return self.cluster.storage.stat(layout.report(self.job_id)) is not None
+
+    def save_report(self, path: str | Path) -> Path:
+        """Save the report, a page that opens offline; InputError if the job has none yet."""
+        if not self.has_report():
+            raise InputError(
+                f"job {self.job_id} has no report: its flow makes one when it ends; "
+                f"run it with `povstorm retry {self.job_id}`"
+            )
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.cluster.storage.download(layout.report(self.job_id), target)
+        return target
+
     def statistics(self) -> JobStatistics:
         """The job's statistics; InputError before it ran. Printing them shows a table."""
         key = layout.statistics(self.job_id)

@@ -15,7 +15,14 @@ from povstorm_client.errors import StorageError
 from povstorm_client.storage import Storage
 
 Phase = Literal[
-    "submitted", "staging", "rendering", "stitching", "completed", "failed", "cancelled"
+    "submitted",
+    "staging",
+    "rendering",
+    "stitching",
+    "reporting",
+    "completed",
+    "failed",
+    "cancelled",
 ]
 # How often a flow writes the state although nothing changed, in seconds.
 HEARTBEAT_SECONDS = 30.0

@@ -67,6 +67,19 @@ def result(job_id: str, work_unit_id: str) -> str:
     return f"{results(job_id)}/{work_unit_id}.json"
 
 
+def attempts(job_id: str) -> str:
+    """The prefix of the attempts that failed."""
+    return f"{job(job_id)}/attempts"
+
+
+def attempt(job_id: str, work_unit_id: str, number: int, noticed: float) -> str:
+    """The FrameResult of an attempt that failed, kept for the report.
+
+    number counts from 1 in each run of the job; noticed, Unix seconds, tells the runs apart.
+    """
+    return f"{attempts(job_id)}/{work_unit_id}-{number}-{round(noticed * 1000)}.json"
+
+
 def log(job_id: str, work_unit_id: str) -> str:
     """POV-Ray's whole output for a unit's last attempt."""
     return f"{job(job_id)}/logs/{work_unit_id}.txt"
@@ -130,3 +143,8 @@ def statistics(job_id: str) -> str:
 def deletion(job_id: str) -> str:
     """There from before a job's first object is deleted until its last one is."""
     return f"{DELETIONS}/{job_id}.json"
+
+
+def report(job_id: str) -> str:
+    """The page about the job, one file that opens offline."""
+    return f"{job(job_id)}/report.html"

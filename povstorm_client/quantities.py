@@ -1,4 +1,4 @@
-"""Ages as people type them (``30d``), ages and sizes as they read them; for commands on jobs."""
+"""Durations, ages, bytes and counts as people write them; for tables, pages and messages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from povstorm_client.errors import InputError
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _AGE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([mhdw])", re.ASCII)
+
+
+def duration(seconds: float) -> str:
+    """E.g. ``"7.1 s"``, ``"42 s"``, ``"2 min 05 s"``, ``"3 h 07 min"``, ``"4 d 02 h"``."""
+    if round(seconds, 1) < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24:02d} h"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def age_seconds(text: str) -> float:
@@ -26,23 +39,20 @@ def age_seconds(text: str) -> float:
 
 def age_words(seconds: float) -> str:
     """An age in its largest unit that fits, e.g. ``"3 h"``."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
+    for unit, in_seconds in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= in_seconds:
+            return f"{seconds / in_seconds:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
 
 
-def duration_words(seconds: float) -> str:
-    """A duration by two units, e.g. ``"1 h 5 min"``."""
-    whole = max(0, round(seconds))
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+def byte_size(count: int) -> str:
+    """Bytes by powers of 1000, e.g. ``"4.2 MB"``."""
+    for unit, in_bytes in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= in_bytes:
+            return f"{count / in_bytes:,.1f} {unit}"
+    return f"{count} bytes"
 
 
-def size_words(count: int) -> str:
-    """A number of bytes by powers of 1000, e.g. ``"1.5 GB"``."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"
+def amount(count: int) -> str:
+    """A number of things, e.g. ``"12,345"`` or ``"1.2 million"``."""
+    return f"{count / 1e6:,.1f} million" if count >= 1_000_000 else f"{count:,}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.quantities import amount, byte_size, duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -60,7 +61,7 @@ def _outcome(statistics: JobStatistics) -> str:
         words += f", {statistics.frames_from_cache} from cache"
     if statistics.frames_failed:
         words += f", {statistics.frames_failed} failed"
-    return f"{words}; {_duration(statistics.elapsed_seconds)}"
+    return f"{words}; {duration(statistics.elapsed_seconds)}"
 
 
 def _rows(statistics: JobStatistics) -> Iterator[tuple[str, RenderableType]]:
@@ -69,18 +70,18 @@ def _rows(statistics: JobStatistics) -> Iterator[tuple[str, RenderableType]]:
         yield (
             "speed",
             f"{statistics.speed_up:.1f}x one frame after another "
-            f"({_duration(statistics.one_by_one_seconds)})",
+            f"({duration(statistics.one_by_one_seconds)})",
         )
     if statistics.cpu_percentiles:
-        yield "CPU", _duration(statistics.cpu_seconds)
+        yield "CPU", duration(statistics.cpu_seconds)
     if phases := _phases(statistics):
         yield "phases", phases
     if statistics.frames_rendered:
         yield "memory", f"{statistics.peak_memory_bytes / 2**20:,.0f} MiB at most in a frame"
         yield (
             "images",
-            f"{_size(statistics.image_bytes)}, {_count(statistics.pixels)} pixels, "
-            f"{_count(statistics.rays)} rays",
+            f"{byte_size(statistics.image_bytes)}, {amount(statistics.pixels)} pixels, "
+            f"{amount(statistics.rays)} rays",
         )
     if statistics.video:
         yield "video", _video(statistics)
@@ -125,7 +126,7 @@ def _video(statistics: JobStatistics) -> str:
     return (
         f"{video.get('frames')} frames at {video.get('fps')} a second, "
         f"{video.get('width')}x{video.get('height')} {video.get('codec')}, "
-        f"{_size(int(video.get('bytes', 0)))}"
+        f"{byte_size(int(video.get('bytes', 0)))}"
     )
 
 
@@ -142,23 +143,3 @@ def _percentile_line(name: str, cells: tuple[str, ...]) -> str:
 
 def _cells(values: Percentiles) -> tuple[str, ...]:
     return tuple(f"{value:.2f}" for value in (values.p50, values.p90, values.p99, values.maximum))
-
-
-def _duration(seconds: float) -> str:
-    # 59.96 would be written as 60.0 s.
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count} bytes"
-
-
-def _count(count: int) -> str:
-    return f"{count / 1e6:,.1f} million" if count >= 1_000_000 else f"{count:,}"

@@ -6,6 +6,7 @@ render_job maps it over a job's work units; retries, caching and history are Pre
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -75,6 +76,9 @@ async def render_frame(
     attempt = _attempt()
     try:
         result = await renderer.render(unit, attempt=attempt, final_attempt=attempt > retries)
+    except RenderError:
+        await asyncio.to_thread(_keep_failure, storage, unit, attempt)
+        raise
     finally:
         text = await asyncio.to_thread(_povray_output, storage, unit)
         if text:
@@ -85,6 +89,18 @@ async def render_frame(
 def _attempt() -> int:
     context = TaskRunContext.get()
     return max(1, context.task_run.run_count) if context else 1
+
+
+def _keep_failure(storage: Storage, unit: WorkUnit, attempt: int) -> None:
+    """Keep what the attempt stored as its result, which the next one replaces; for the report."""
+    try:
+        storage.copy(
+            layout.result(unit.job_id, unit.work_unit_id),
+            layout.attempt(unit.job_id, unit.work_unit_id, attempt, time.time()),
+        )
+    except StorageError as error:
+        # The frame's own error is the one to raise: it decides whether there is another attempt.
+        get_run_logger().warning("attempt %d will not be in the report: %s", attempt, error)
 
 
 def _povray_output(storage: Storage, unit: WorkUnit) -> str:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from povstorm_client.cloud_run import limits
+from povstorm_client.quantities import duration
 from povstorm_client.terraform_outputs import RenderJob
 
 # How far above the least possible cost a plan may go to be faster.
@@ -38,7 +39,7 @@ class WavePlan:
         """One line for people."""
         return (
             f"{self.frames} frames in {self.tasks} tasks of {self.job.name} "
-            f"({self.frames_per_task} a task): about {_duration(self.seconds)}, ${self.usd:.3f}"
+            f"({self.frames_per_task} a task): about {duration(self.seconds)}, ${self.usd:.3f}"
         )
 
 
@@ -108,11 +109,3 @@ def memory_needed_mib(width: int, height: int, peak_bytes: int) -> float:
 
 # Python with the storage client, and what the kernel counts beside.
 _CONTAINER_MIB = 192.0
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

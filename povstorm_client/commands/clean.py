@@ -20,7 +20,7 @@ from povstorm_client.job_removal import delete_job, storage_time, undeletable
 from povstorm_client.job_state import LOST_SECONDS
 from povstorm_client.job_summary import JobSummary, job_bytes
 from povstorm_client.parallel import in_parallel
-from povstorm_client.quantities import age_seconds, size_words
+from povstorm_client.quantities import age_seconds, byte_size
 from povstorm_client.unused import Unused, delete_unused, find_unused
 
 
@@ -80,7 +80,7 @@ def clean(
     if dry_run:
         return
     if not yes:
-        _ask(f"Delete {_counted(len(ids), 'job')} and what is unused, {size_words(size)} in all?")
+        _ask(f"Delete {_counted(len(ids), 'job')} and what is unused, {byte_size(size)} in all?")
     flows_run = any(_may_run(job) for job in everything if job.job_id not in ids)
     try:
         for job_id in ids:
@@ -135,7 +135,7 @@ def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unused) -> int:
 def _unused_words(unused: Unused) -> str:
     words = []
     if unused.files:
-        words.append(f"{_counted(len(unused.files), 'uploaded file')}, {size_words(unused.bytes)}")
+        words.append(f"{_counted(len(unused.files), 'uploaded file')}, {byte_size(unused.bytes)}")
     if unused.leftovers:
         words.append(f"what is left of {_counted(len(unused.leftovers), 'job')}")
     return "; ".join(words)

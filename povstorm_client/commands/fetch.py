@@ -21,7 +21,7 @@ def fetch(
         typer.Option(metavar="FOLDER", help="Where to put the results; NAME_render by default"),
     ] = None,
 ) -> None:
-    """Save a job's images, video and statistics; of a job that still runs, what is there."""
+    """Save a job's images, video and report; of a job that still runs, what is there."""
     job = Job.open(chosen_cluster(context), job_id)
     target = output or Path(f"{job.name}_render")
     require_writable(target)
@@ -33,6 +33,8 @@ def fetch(
         print(job.statistics())
     if job.video and storage.stat(layout.video(job_id, job.video)) is not None:
         print(f"video   {job.save_video(target / f'{job.name}.{job.video}')}")
+    if job.has_report():
+        print(f"report  {job.save_report(target / 'report.html')}")
     state = job.state()
     if state is None or not state.ended:
         print(f"the job has not ended: {state.phase if state else 'waiting for its flow'}")

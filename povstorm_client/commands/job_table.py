@@ -11,7 +11,7 @@ from rich.text import Text
 
 from povstorm_client.job_state import LOST_SECONDS
 from povstorm_client.job_summary import JobSummary
-from povstorm_client.quantities import size_words
+from povstorm_client.quantities import byte_size
 
 _COLOURS = {"completed": "green", "failed": "red", "unreadable": "red", "cancelled": "yellow"}
 
@@ -29,7 +29,7 @@ def job_table(jobs: Iterable[JobSummary], now: float) -> Table:
     if with_sizes:
         table.add_column("size", justify="right", no_wrap=True)
     for job in shown:
-        size = [Text(size_words(job.bytes or 0))] if with_sizes else []
+        size = [Text(byte_size(job.bytes or 0))] if with_sizes else []
         table.add_row(
             Text(job.job_id), Text(_when(job.created)), _phase(job, now), _frames(job), *size
         )

@@ -131,6 +131,7 @@ def _run_and_save(job: Job, target: Path) -> None:
         raise
     except JobError:
         job.save_images(target / "frames")
+        _save_report(job, target)
         print(
             f"povstorm: what was rendered is in {target}. "
             f"Try the rest again with: povstorm retry {job.job_id}",
@@ -143,3 +144,13 @@ def _run_and_save(job: Job, target: Path) -> None:
     print(f"images  {images[0]}" + (f" … {images[-1].name}" if len(images) > 1 else ""))
     if job.video:
         print(f"video   {job.save_video(target / f'{job.name}.{job.video}')}")
+    _save_report(job, target)
+
+
+def _save_report(job: Job, target: Path) -> None:
+    # A job is no less complete for want of one; the flow's message says why there is none.
+    state = job.state()
+    if job.has_report():
+        print(f"report  {job.save_report(target / 'report.html')}")
+    elif state is not None and state.phase == "completed":
+        print(f"report  none: {state.message}")

@@ -15,7 +15,7 @@ from povstorm_client.commands.frame_map import frame_map
 from povstorm_client.frame_overview import FrameOverview
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job_state import LOST_SECONDS, JobState
-from povstorm_client.quantities import age_words, duration_words
+from povstorm_client.quantities import age_words, duration
 
 _BAR = 60
 _EXECUTION_BAR = 20
@@ -98,7 +98,7 @@ class StatusPage:
         left = total - done - failed
         if state.phase == "rendering" and rate is not None and left:
             pace = f"{rate * 60:.3g} frames a minute"
-            yield Text(f"{pace}, about {duration_words(left / rate)} left")
+            yield Text(f"{pace}, about {duration(left / rate)} left")
 
     def _failures(self) -> Iterator[RenderableType]:
         failures = self.overview.failures
@@ -138,7 +138,7 @@ class StatusPage:
                 Text(execution.short_name),
                 _bar(share, _EXECUTION_BAR, ascii_only=ascii_only, percent=False),
                 Text(words).append_text(lost),
-                Text(duration_words(took), "dim"),
+                Text(duration(took), "dim"),
             )
         yield table
         if (more := len(self.executions) - _MOST_EXECUTIONS) > 0:

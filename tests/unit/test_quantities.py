@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client import InputError
-from povstorm_client.quantities import age_seconds, age_words, duration_words, size_words
+from povstorm_client.quantities import age_seconds, age_words, byte_size, duration
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -45,10 +45,10 @@ def test_words():
     assert [age_words(each) for each in (-1, 59, 60, 7200, 864_000)] == [
         *("0 s", "59 s", "1 min", "2 h", "10 d")
     ]
-    assert [duration_words(each) for each in (9.6, 61, 3661)] == ["10 s", "1 min 1 s", "1 h 1 min"]
-    assert [size_words(each) for each in (0, 999, 1500, 2.5e9)] == [
-        "0 B",
-        "999 B",
+    assert [duration(each) for each in (9.6, 61, 3661)] == ["9.6 s", "1 min 01 s", "1 h 01 min"]
+    assert [byte_size(each) for each in (0, 999, 1500, 2.5e9)] == [
+        "0 bytes",
+        "999 bytes",
         "1.5 kB",
         "2.5 GB",
     ]

@@ -55,6 +55,14 @@ def test_importing_it_imports_no_prefect_and_no_pydantic(module: str):
     assert done.stdout.strip() == "set()"
 
 
+def test_a_flow_imports_matplotlib_only_when_it_makes_its_report():
+    program = "import sys, flows.render_job; print('matplotlib' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
 def test_no_module_is_in_a_circle():
     imports = {
         ".".join(file.relative_to(ROOT).with_suffix("").parts): imported_modules(file)

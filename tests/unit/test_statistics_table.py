@@ -74,8 +74,8 @@ def test_a_finished_job_shows_totals_percentiles_and_slowest_frames():
     text = str(statistics_of(results, frames=3, seconds=12.0, video=VIDEO))
     assert text == (
         "\n"
-        "orbit: 3 of 3 frames; 12.0 s\n"
-        "  speed    2.0x one frame after another (24.0 s)\n"
+        "orbit: 3 of 3 frames; 12 s\n"
+        "  speed    2.0x one frame after another (24 s)\n"
         "  CPU      24.0 s\n"
         "  phases   parse 25 %, trace 75 %\n"
         "  memory   50 MiB at most in a frame\n"
@@ -130,8 +130,10 @@ def test_names_and_errors_are_shown_as_they_are():
     ("seconds", "words"),
     [
         (0.04, "0.0 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1 min 00 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
         (3599.6, "1 h 00 min"),
         (7_260, "2 h 01 min"),
     ],

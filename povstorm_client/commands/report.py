@@ -1,0 +1,40 @@
+"""``povstorm report``: open a job's report in the browser."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from povstorm_client import layout
+from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.job import Job
+from povstorm_client.storage import FolderStorage
+
+
+def report(
+    context: typer.Context,
+    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option(
+            metavar="FILE",
+            help="Where to save it; of a job in a bucket, NAME_render/report.html by default",
+        ),
+    ] = None,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Save it, or say where it is, and open nothing")
+    ] = False,
+) -> None:
+    """Open a job's report: frames, times, who rendered what, failures, cost. It works offline."""
+    job = Job.open(chosen_cluster(context), job_id)
+    storage = job.cluster.storage
+    if output is None and isinstance(storage, FolderStorage) and job.has_report():
+        path = storage.path(layout.report(job_id))
+    else:
+        path = job.save_report(output or Path(f"{job.name}_render") / "report.html")
+    print(f"report  {path}")
+    if not no_open and not webbrowser.open(path.absolute().as_uri()):
+        print("no browser was found here: open that file in one")

@@ -1,0 +1,77 @@
+"""Build a report from what the storage holds; the one module that make_report needs to call.
+
+Importing it imports matplotlib, so that is left to the moment when a report is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from povstorm_client import layout
+from povstorm_client.storage import Storage
+from tasks.report.facts import FrameFacts, ReportFacts
+from tasks.report.gather import JobRun, gather
+from tasks.report.page import Plots, render_page
+from tasks.report.previews import contact_sheet, make_previews, spread
+from tasks.report.seconds_plot import seconds_plot
+from tasks.report.timeline_plot import timeline, timeline_plot
+
+# CSS pixels: of the page's column, and of a phone's.
+_WIDE, _NARROW = 1040.0, 343.0
+_SUMMARY_IMAGES = 18
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report: its page, the facts in it, and a contact sheet (JPEG; b"": no images)."""
+
+    html: str
+    facts: ReportFacts
+    sheet: bytes
+
+
+class ReportStoppedError(Exception):
+    """Nobody waits for the report any more."""
+
+
+def build_report(storage: Storage, run: JobRun, stopped: threading.Event | None = None) -> Report:
+    """Build it. An image that is missing is only noted.
+
+    Raises StorageError where the storage fails, ReportStoppedError soon after ``stopped`` is set.
+    """
+    # It lists the fonts that it finds, at length.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    facts = gather(storage, run)
+    output = layout.output(facts.job_id)
+
+    def read(frame: FrameFacts) -> bytes:
+        if stopped is not None and stopped.is_set():
+            raise ReportStoppedError
+        return storage.read(f"{output}/{frame.image}")
+
+    previews = make_previews(
+        facts.with_image,
+        read,
+        wanted=[frame.frame for frame in facts.slowest],
+    )
+    shown = timeline(facts.spans, facts.waves)
+    timed = any(frame.seconds is not None for frame in facts.frames)
+    html = render_page(
+        facts,
+        previews,
+        shown,
+        Plots(
+            seconds=(seconds_plot(facts.frames, _WIDE), seconds_plot(facts.frames, _NARROW))
+            if timed
+            else None,
+            timeline=(timeline_plot(shown, _WIDE), timeline_plot(shown, _NARROW))
+            if shown
+            else None,
+        ),
+    )
+    pictured = [each for each in facts.frames if each.frame in previews.images]
+    chosen = spread(pictured, _SUMMARY_IMAGES)
+    sheet = contact_sheet([previews.images[each.frame] for each in chosen]) if chosen else b""
+    return Report(html, facts, sheet)

@@ -1,0 +1,281 @@
+"""Gather what a report tells: from the job's manifest, its results, and what storage keeps of it.
+
+What is missing or unreadable in the storage is left out of the report; make_report calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from povstorm_client import layout
+from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.frame_result import FrameResult
+from povstorm_client.job_manifest import JobManifest
+from povstorm_client.job_statistics import JobStatistics
+from povstorm_client.parallel import in_parallel
+from povstorm_client.render_settings import RenderSettings
+from povstorm_client.storage import FolderStorage, Storage, StoredObject
+from povstorm_client.version import povstorm_version
+from povstorm_client.work_unit import WorkUnit
+from render_image.machine import cores
+from tasks.report.facts import FrameFacts, Outcome, ReportFacts, Span, Timing, WaveFacts
+from tasks.stored_results import read_result
+
+# Each is a call to the storage; more would not be told apart in the plot either.
+_MOST_ATTEMPTS = 2000
+_DATE = len("2026-01-02")
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A job that has ended, as the flow knows it.
+
+    results: of the frames that were tried; statistics: None where none were made; completed,
+    message: the state that the flow ends with.
+    """
+
+    manifest: JobManifest
+    units: Sequence[WorkUnit]
+    results: Sequence[FrameResult]
+    statistics: JobStatistics | None
+    completed: bool
+    message: str
+
+
+def stored_results(storage: Storage, job_id: str) -> list[FrameResult]:
+    """All results that the storage has of a job, ascending by frame."""
+    keys = [entry.key for entry in storage.list(layout.results(job_id))]
+    found = in_parallel(lambda key: read_result(storage, key), keys)
+    return sorted((each for each in found if each is not None), key=lambda each: each.frame)
+
+
+def gather(storage: Storage, run: JobRun) -> ReportFacts:
+    """The facts of a job's report; StorageError where the storage fails."""
+    manifest = run.manifest
+    notes: list[str] = []
+    failures = _failed_attempts(storage, manifest.job_id, notes)
+    settings = run.units[0].settings
+    again, retry = _commands(storage, manifest)
+    video = ""
+    if manifest.video_ending:
+        key = layout.video(manifest.job_id, manifest.video_ending)
+        # Of a job that failed now, an earlier run may have left one.
+        video = key.rpartition("/")[2] if run.completed and storage.stat(key) else ""
+    return ReportFacts(
+        job_id=manifest.job_id,
+        name=manifest.name,
+        completed=run.completed,
+        message=run.message,
+        width=settings.width,
+        height=settings.height,
+        fps=float(manifest.frames_per_second),
+        frames=tuple(_frames(run)),
+        spans=tuple(_spans(storage, run, failures)),
+        waves=_waves(storage, manifest.job_id, notes),
+        notes=tuple(notes),
+        timing=_timing(run),
+        facts=tuple(_facts(storage, run)),
+        again=again,
+        retry=retry,
+        video=video,
+    )
+
+
+def clock(settings: RenderSettings, frame: int) -> float:
+    """The clock of a frame, as POV-Ray's own animation loop counts it."""
+    if settings.clock is not None:
+        return settings.clock
+    steps = settings.final_frame - settings.initial_frame + settings.cyclic
+    if steps <= 0:
+        return settings.initial_clock
+    share = (frame - settings.initial_frame) / steps
+    return settings.initial_clock + share * (settings.final_clock - settings.initial_clock)
+
+
+def _frames(run: JobRun) -> Iterable[FrameFacts]:
+    results = {result.frame: result for result in run.results}
+    settings = {unit.frame: unit.settings for unit in run.units}
+    at = {frame: index for index, frame in enumerate(run.manifest.frames)}
+    for frame in run.manifest.frames:
+        result = results.get(frame)
+        common: dict[str, Any] = {
+            "frame": frame,
+            "clock": clock(settings[frame], frame),
+            "at": float(at[frame] / run.manifest.frames_per_second),
+        }
+        if result is None or result.state == "retrying":
+            yield FrameFacts(**common, state="missing", error=result.error if result else "")
+            continue
+        taken = result.statistics
+        yield FrameFacts(
+            **common,
+            state="cached" if result.cache_hit else result.state,
+            attempts=result.attempt,
+            seconds=taken.wall_seconds if taken else None,
+            cpu_seconds=taken.cpu_seconds if taken else None,
+            peak_memory_bytes=taken.peak_memory_bytes if taken else None,
+            host=result.host,
+            image=result.image,
+            error=result.error,
+            log_tail=result.log_tail,
+        )
+
+
+def _failed_attempts(storage: Storage, job_id: str, notes: list[str]) -> list[FrameResult]:
+    entries = sorted(storage.list(layout.attempts(job_id)), key=lambda entry: entry.changed)
+    latest = entries[-_MOST_ATTEMPTS:]
+    if len(entries) > len(latest):
+        notes.append(f"{len(entries)} attempts failed; the timeline has the last {len(latest)}.")
+    found = in_parallel(lambda entry: read_result(storage, entry.key), latest)
+    return [result for result in found if result is not None]
+
+
+def _spans(storage: Storage, run: JobRun, failures: Sequence[FrameResult]) -> list[Span]:
+    stored = {entry.key: entry for entry in storage.list(layout.results(run.manifest.job_id))}
+    spans: dict[tuple[int, int, float], Span] = {}
+    for result in [*failures, *run.results]:
+        if not result.started:
+            continue  # nothing is known of it, such as when the storage failed
+        span = _span(result, stored.get(layout.result(result.job_id, result.work_unit_id)))
+        spans[span.frame, span.attempt, span.started] = span
+    return sorted(spans.values(), key=lambda span: (span.started, span.frame))
+
+
+def _span(result: FrameResult, stored: StoredObject | None) -> Span:
+    started, ended = result.started, max(result.started, result.ended)
+    if result.cache_hit:
+        # Its own times are those of the job that rendered it.
+        started = ended = stored.changed if stored else ended
+    return Span(
+        result.frame, result.attempt, result.host, started, ended, _outcome(result), result.error
+    )
+
+
+def _outcome(result: FrameResult) -> Outcome:
+    if result.cache_hit:
+        return "cached"
+    if result.state == "rendered":
+        return "rendered"
+    if is_lost_container(result):
+        return "lost"
+    return "retried" if result.state == "retrying" else "failed"
+
+
+def is_lost_container(result: FrameResult) -> bool:
+    """Whether the dispatcher wrote this result, for a container that ended without one."""
+    return (
+        result.state != "rendered"
+        and "/task-" in result.host
+        and result.error.startswith("its container ")
+    )
+
+
+def _waves(storage: Storage, job_id: str, notes: list[str]) -> tuple[WaveFacts, ...]:
+    key = layout.plan(job_id)
+    if storage.stat(key) is None:
+        return ()
+    try:
+        waves = [
+            WaveFacts(
+                wave=str(wave["wave"]),
+                render_job=str(wave["render_job"]),
+                tasks=int(wave["tasks"]),
+                frames=int(wave["frames"]),
+                failed_tasks=int(wave["failed_tasks"]),
+                submitted=float(wave["submitted"]),
+                completed=_maybe(wave["completed"]),
+                predicted_seconds=float(wave["predicted_seconds"]),
+                predicted_usd=float(wave["predicted_usd"]),
+                billed_usd=_maybe(wave["billed_usd"]),
+            )
+            for wave in json.loads(storage.read(key))["waves"]
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        notes.append(f"The plan of the waves, {key}, is not readable: {error!r}")
+        return ()
+    return tuple(sorted(waves, key=lambda wave: wave.submitted))
+
+
+def _maybe(value: object) -> float | None:
+    return None if value is None else float(str(value))
+
+
+def _timing(run: JobRun) -> Timing | None:
+    statistics = run.statistics
+    if statistics is None:
+        return None
+    return Timing(
+        started=statistics.started,
+        ended=statistics.ended,
+        elapsed=statistics.elapsed_seconds,
+        cpu_seconds=statistics.cpu_seconds,
+        one_by_one=statistics.one_by_one_seconds,
+        speed_up=statistics.speed_up,
+        retries=statistics.retries,
+        peak_memory_bytes=statistics.peak_memory_bytes,
+        cores=None if run.manifest.cloud_run else cores(),
+    )
+
+
+def _facts(storage: Storage, run: JobRun) -> Iterable[tuple[str, str]]:
+    manifest, settings = run.manifest, run.units[0].settings
+    yield "Scene", settings.scene.removeprefix("shared/")
+    yield "Size", f"{settings.width}x{settings.height} pixels"
+    if settings.antialias is not None:
+        yield "Antialiasing", f"threshold {settings.antialias:g}"
+    if settings.options:
+        yield "Options", " ".join(settings.options)
+    yield "Frames", f"{len(manifest.frames)}: {_shortened(frame_ranges(manifest.frames))}"
+    yield "Frames a second", _fps(manifest)
+    if len(manifest.frames) > 1:
+        ends = [clock(run.units[index].settings, run.units[index].frame) for index in (0, -1)]
+        yield "Clock", f"{ends[0]:g} to {ends[1]:g}"
+    if run.statistics and run.statistics.video:
+        video = run.statistics.video
+        yield "Video", f"{video.get('frames')} frames, {video.get('codec')}"
+    fleet = manifest.cloud_run
+    if fleet is None:
+        yield "Rendered on", f"{platform.node()}, {cores():g} cores"
+    else:
+        yield "Rendered on", f"Google Cloud Run, {fleet.project_id}, {fleet.region}"
+    versions = sorted({result.renderer_version for result in run.results} - {""})
+    if versions:
+        yield "POV-Ray", ", ".join(versions)
+    yield "povstorm", povstorm_version()
+    yield "Submitted", f"{_moment(manifest.created)} UTC by {manifest.created_by}"
+    if run.statistics:
+        started, ended = _moment(run.statistics.started), _moment(run.statistics.ended)
+        same_day = started[:_DATE] == ended[:_DATE]
+        yield "Rendered", f"{started} to {ended[_DATE + 1 if same_day else 0 :]} UTC"
+    yield "Stored in", f"{storage.uri}/{layout.job(manifest.job_id)}"
+
+
+def _fps(manifest: JobManifest) -> str:
+    fps = manifest.frames_per_second
+    return str(fps) if fps.denominator == 1 else f"{float(fps):.3f} ({fps})"
+
+
+def _shortened(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
+def _moment(seconds: float) -> str:
+    """In UTC: the report may be read in another time zone than it is written in."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+
+
+def _commands(storage: Storage, manifest: JobManifest) -> tuple[str, str]:
+    """The commands that render one frame again, and all that is missing."""
+    povstorm = "povstorm"
+    if not isinstance(storage, FolderStorage):
+        povstorm = "povstorm --cluster outputs.json"
+    elif storage.root != Path.home() / ".povstorm":
+        povstorm = f"POVSTORM_HOME={shlex.quote(str(storage.root))} povstorm"
+    return f"{povstorm} frame {manifest.job_id} FRAME", f"{povstorm} retry {manifest.job_id}"
