@@ -76,7 +76,7 @@ def test_a_finished_job_shows_totals_percentiles_and_slowest_frames():
         "\n"
         "orbit: 3 of 3 frames; 12 s\n"
         "  speed    2.0x one frame after another (24 s)\n"
-        "  CPU      24.0 s\n"
+        "  CPU      24 s\n"
         "  phases   parse 25 %, trace 75 %\n"
         "  memory   50 MiB at most in a frame\n"
         "  images   4.5 MB, 3.0 million pixels, 6.0 million rays\n"
