@@ -70,7 +70,7 @@ def test_a_job_is_tried_again_looked_at_and_deleted(
     shown = povstorm(cloud, "status", job.job_id, cwd=tmp_path).stdout
     assert "4 of 6 rendered" in shown
     assert "4: File" in shown
-    assert "tasks done, ended" in shown
+    assert "tasks done" in shown
     retried = povstorm(cloud, "retry", job.job_id, cwd=tmp_path)
     assert retried.returncode == 1
     assert "4 of 6 frames are there; rendering 2, 4" in retried.stderr

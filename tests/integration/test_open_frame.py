@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from PIL import Image
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit, layout, shared_resources
 from povstorm_client.frame_process import render_frame_here
 from povstorm_client.job_manifest import read_manifest
+from render_image.limits import Limits
+from render_image.rerun_script import write_rerun_script
 
 SCENE = """#version 3.7;
 #include "ball.inc"
@@ -138,6 +141,39 @@ def test_a_frame_that_fails_leaves_all_there_is_to_look_at(
     assert (tmp_path / "open/workspace/shared/a.pov").is_file()
     again = subprocess.run([tmp_path / "open/rerun.sh"], check=False, capture_output=True)
     assert b"nowhere.inc" in again.stderr
+
+
+def test_what_a_scene_prints_cannot_steer_the_terminal(
+    cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    job = Job(cluster, "loud")
+    unit = WorkUnit(RenderSettings("a.pov", width=16, height=8))
+    scene = r'#version 3.7; #debug concat(chr(27), "]0;owned", chr(7), "\n")'
+    unit.add_inline_resource("a.pov", scene)
+    job.add_work_unit(unit)
+    job.submit()
+
+    render_frame_here(cluster, job.job_id, 1, tmp_path / "open")
+
+    said = capfd.readouterr().err
+    assert "?]0;owned?" in said
+    assert "\x1b" not in said
+
+
+def test_words_of_the_command_are_nothing_but_words_to_the_shell(tmp_path: Path):
+    words = ["a b", "$(touch owned)", "`touch owned`", "it's; touch owned", "", f"{tmp_path}/x'y"]
+    (tmp_path / "workspace").mkdir()
+    script = write_rerun_script(
+        *(tmp_path, "Frame 1", ["printf", "%s\\n", *words]),
+        environment={"PATH": os.environ["PATH"], "HOME": "$(touch owned)"},
+        limits=Limits(),
+        before=None,
+    )
+
+    done = subprocess.run([script], check=True, capture_output=True, text=True)
+
+    assert done.stdout.split("\n")[:-1] == words
+    assert list((tmp_path / "workspace").iterdir()) == []
 
 
 def test_options_change_how_it_is_drawn(job: Job, tmp_path: Path):
