@@ -40,6 +40,9 @@ from render_image.workspace import lay_out_workspace
 
 _FAILED = 1
 _TAIL_SECONDS = 0.1
+# A scene chooses what POV-Ray prints: it shall not steer the terminal with it.
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\n\r\t"))
+_PRINTABLE = bytes.maketrans(_CONTROLS, b"?" * len(_CONTROLS))
 
 
 def main(arguments: list[str]) -> int:
@@ -178,7 +181,7 @@ async def _follow(log: Path) -> None:
             return position
         with log.open("rb") as file:
             file.seek(position)
-            sys.stderr.buffer.write(file.read())
+            sys.stderr.buffer.write(file.read().translate(_PRINTABLE))
             sys.stderr.buffer.flush()
             return file.tell()
 

@@ -18,7 +18,9 @@ from povstorm_client.job_state import LOST_SECONDS, JobState
 from povstorm_client.quantities import age_words, duration
 
 _BAR = 60
-_EXECUTION_BAR = 20
+_EXECUTION_BAR = 12
+# Beside longer names there is no room for a bar.
+_SHORT_NAME = 20
 _MOST_FAILURES = 3
 _MOST_EXECUTIONS = 4
 _COLOURS = {"completed": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
@@ -127,18 +129,25 @@ class StatusPage:
     def _executions(self, *, ascii_only: bool) -> Iterator[RenderableType]:
         if not self.executions:
             return
+        shown = self.executions[:_MOST_EXECUTIONS]
+        with_bars = all(len(execution.short_name) <= _SHORT_NAME for execution in shown)
         table = Table.grid(padding=(0, 2))
-        for execution in self.executions[:_MOST_EXECUTIONS]:
+        for execution in shown:
             share = execution.succeeded / max(1, execution.task_count)
-            words = f"{execution.succeeded} of {execution.task_count} tasks done"
-            words += ", ended" if execution.completed else f", {execution.running} running"
-            lost = Text(f", {execution.failed} lost", "red") if execution.failed else Text()
-            took = (execution.completed or self.now) - execution.created
+            bar = _bar(share, _EXECUTION_BAR, ascii_only=ascii_only, percent=False)
+            words = Text(f"{execution.succeeded} of {execution.task_count} tasks done")
+            if execution.completed is None:
+                words.append(f", {execution.running} running")
+            if execution.failed:
+                words.append(", ").append(f"{execution.failed} lost", "red")
+            if execution.cancelled:
+                words.append(", ").append(f"{execution.cancelled} stopped", "yellow")
+            took = duration((execution.completed or self.now) - execution.created)
             table.add_row(
                 Text(execution.short_name),
-                _bar(share, _EXECUTION_BAR, ascii_only=ascii_only, percent=False),
-                Text(words).append_text(lost),
-                Text(duration(took), "dim"),
+                *([bar] if with_bars else []),
+                words,
+                Text(f"in {took}" if execution.completed else f"for {took}", "dim"),
             )
         yield table
         if (more := len(self.executions) - _MOST_EXECUTIONS) > 0:
@@ -149,7 +158,7 @@ def _bar(share: float, width: int, *, ascii_only: bool, percent: bool = True) ->
     """A bar whose filled part can be told without colour."""
     full, rest = ("#", "-") if ascii_only else ("█", "░")
     filled = int(min(1.0, share) * width)
-    text = Text(full * filled, "green").append(rest * (width - filled), "dim")
+    text = Text().append(full * filled, "green").append(rest * (width - filled), "dim")
     if percent:
         text.append(f"  {int(share * 100)} %")
     return text

@@ -340,7 +340,7 @@ def test_the_command_line_plans_renders_and_fetches(cloud: GoogleCloud, tmp_path
     assert (tmp_path / "again" / "statistics.json").is_file()
     shown = povstorm(cloud, "status", job_id, "--watch", cwd=tmp_path).stdout
     assert "6 of 6 rendered" in shown
-    assert "2 of 2 tasks done, ended" in shown
+    assert "2 of 2 tasks done" in shown
     assert "has ended already" in povstorm(cloud, "cancel", job_id, cwd=tmp_path).stdout
 
 

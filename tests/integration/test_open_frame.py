@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from PIL import Image
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit, layout, shared_resources
 from povstorm_client.frame_process import render_frame_here
 from povstorm_client.job_manifest import read_manifest
+from render_image.limits import Limits
+from render_image.rerun_script import write_rerun_script
 
 SCENE = """#version 3.7;
 #include "ball.inc"
@@ -85,47 +88,37 @@ def test_it_is_the_frame_with_its_own_files_in_a_folder_that_stays(
     assert "Render Statistics" in printed.err
     assert "Render Statistics" in (folder / "povray.txt").read_text()
     assert f"image   {workspace}/output/frame_2.png" in printed.out
-    assert stored(job) == before
-    (workspace / "shared" / "a.pov").write_text("changed")
+    assert "pixels" not in printed.out, "there is no image yet to compare with"
     assert stored(job) == before
 
-
-def test_the_script_renders_the_same_again_wherever_its_folder_is(job: Job, tmp_path: Path):
-    render_frame_here(job.cluster, job.job_id, 2, tmp_path / "open")
-    image = pixels(tmp_path / "open/workspace/output/frame_2.png")
+    # The script renders the same again, wherever its folder is, and after a change another.
+    image = pixels(workspace / "output/frame_2.png")
     moved = tmp_path / "moved 'away' $HOME"
-    shutil.move(tmp_path / "open", moved)
+    shutil.move(folder, moved)
     (moved / "workspace/output/frame_2.png").unlink()
-
     subprocess.run([moved / "rerun.sh"], check=True, capture_output=True, cwd="/")
-
     assert pixels(moved / "workspace/output/frame_2.png") == image
+    (moved / "workspace/colour.inc").write_text("#declare Colour = rgb z;\n")
+    subprocess.run([moved / "rerun.sh"], check=True, capture_output=True, cwd="/")
+    assert pixels(moved / "workspace/output/frame_2.png") != image
+    assert stored(job) == before
 
 
 def test_it_says_whether_the_pixels_are_those_that_the_job_has(
     job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    output = layout.output(job.job_id)
-    render_frame_here(job.cluster, job.job_id, 1, tmp_path / "one")
-    image = (tmp_path / "one/workspace/output/frame_1.png").read_bytes()
-    assert "pixels" not in capfd.readouterr().out
+    storage = job.cluster.storage
+    render_frame_here(job.cluster, job.job_id, 1, tmp_path / "uploaded")
+    image = (tmp_path / "uploaded/workspace/output/frame_1.png").read_bytes()
+    for frame in (1, 2):
+        storage.write(f"{layout.output(job.job_id)}/frame_{frame}.png", image)
+    # As after a run of the job: the tree is staged.
+    shared_resources.stage(storage, read_manifest(storage, job.job_id).shared_files)
+    storage.delete("blobs")
+
     for frame, words in ((1, "(the job's pixels)"), (2, "(not the pixels of the job's image)")):
-        job.cluster.storage.write(f"{output}/frame_{frame}.png", image)
-        assert render_frame_here(job.cluster, job.job_id, frame, tmp_path / f"again {frame}") == 0
+        assert render_frame_here(job.cluster, job.job_id, frame, tmp_path / f"staged {frame}") == 0
         assert words in capfd.readouterr().out
-
-
-@in_both_storages
-def test_a_staged_tree_and_uploaded_files_give_the_same(job: Job, tmp_path: Path):
-    assert render_frame_here(job.cluster, job.job_id, 1, tmp_path / "uploaded") == 0
-    manifest = read_manifest(job.cluster.storage, job.job_id)
-    shared_resources.stage(job.cluster.storage, manifest.shared_files)
-    job.cluster.storage.delete("blobs")
-
-    assert render_frame_here(job.cluster, job.job_id, 1, tmp_path / "staged") == 0
-
-    image = "workspace/output/frame_1.png"
-    assert pixels(tmp_path / "staged" / image) == pixels(tmp_path / "uploaded" / image)
 
 
 def test_a_frame_that_fails_leaves_all_there_is_to_look_at(
@@ -138,6 +131,39 @@ def test_a_frame_that_fails_leaves_all_there_is_to_look_at(
     assert (tmp_path / "open/workspace/shared/a.pov").is_file()
     again = subprocess.run([tmp_path / "open/rerun.sh"], check=False, capture_output=True)
     assert b"nowhere.inc" in again.stderr
+
+
+def test_what_a_scene_prints_cannot_steer_the_terminal(
+    cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    job = Job(cluster, "loud")
+    unit = WorkUnit(RenderSettings("a.pov", width=16, height=8))
+    scene = r'#version 3.7; #debug concat(chr(27), "]0;owned", chr(7), "\n")'
+    unit.add_inline_resource("a.pov", scene)
+    job.add_work_unit(unit)
+    job.submit()
+
+    render_frame_here(cluster, job.job_id, 1, tmp_path / "open")
+
+    said = capfd.readouterr().err
+    assert "?]0;owned?" in said
+    assert "\x1b" not in said
+
+
+def test_words_of_the_command_are_nothing_but_words_to_the_shell(tmp_path: Path):
+    words = ["a b", "$(touch owned)", "`touch owned`", "it's; touch owned", "", f"{tmp_path}/x'y"]
+    (tmp_path / "workspace").mkdir()
+    script = write_rerun_script(
+        *(tmp_path, "Frame 1", ["printf", "%s\\n", *words]),
+        environment={"PATH": os.environ["PATH"], "HOME": "$(touch owned)"},
+        limits=Limits(),
+        before=None,
+    )
+
+    done = subprocess.run([script], check=True, capture_output=True, text=True)
+
+    assert done.stdout.split("\n")[:-1] == words
+    assert list((tmp_path / "workspace").iterdir()) == []
 
 
 def test_options_change_how_it_is_drawn(job: Job, tmp_path: Path):

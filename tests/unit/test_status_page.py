@@ -63,9 +63,18 @@ def test_executions_tell_their_tasks_and_what_was_lost():
     text = shown(replace(PAGE, executions=[running, ended], usd=(0.5, 0.25)))
 
     assert "1 of 2 tasks done, 1 running" in text
-    assert "3 of 4 tasks done, ended, 1 lost" in text
-    assert "1 min 15 s" in text
+    assert "3 of 4 tasks done, 1 lost" in text
+    assert "in 1 min 15 s" in text
+    assert "for 20 s" in text
     assert "$0.2500 billed so far, $0.5000 planned" in text
+
+
+def test_long_names_of_executions_are_whole_and_fit():
+    name = "povstorm-render-small-ab12x"
+    execution = ExecutionState(f"e/{name}", "", 90, 8, 81, 1, 0, 0, NOW - 50, None, "")
+    lines = shown(replace(PAGE, executions=[execution])).splitlines()
+
+    assert f"{name}  81 of 90 tasks done, 8 running, 1 lost  for 50 s" in lines[-1]
 
 
 def test_only_the_newest_executions_are_listed():
