@@ -45,7 +45,7 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         patch.delenv("PREFECT_API_URL", raising=False)
-        patch.delenv("POVSTORM_HOME", raising=False)
+        patch.setenv("POVSTORM_HOME", str(tmp_path_factory.mktemp("povstorm")))
         yield
 
 

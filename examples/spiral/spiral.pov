@@ -17,7 +17,7 @@ background { rgb <0.012, 0.014, 0.03> }
   sphere {
     <2.3 * Far, 0.28 * Wave, 0>, 0.05 + 0.085 * Far
     rotate y * (I * Golden + 360 * clock)
-    pigment { rgb CHSV2RGB(<200 + 150 * Far + 25 * Wave, 0.75, 0.95>) }
+    pigment { color CHSV2RGB(<200 + 150 * Far + 25 * Wave, 0.75, 0.95>) }
     finish { ambient 0.04 diffuse 0.75 phong 0.6 phong_size 60 reflection 0.06 }
   }
 #end

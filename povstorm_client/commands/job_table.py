@@ -19,7 +19,7 @@ _COLOURS = {"completed": "green", "failed": "red", "unreadable": "red", "cancell
 def job_table(jobs: Iterable[JobSummary], now: float) -> Table:
     """A line a job; now: Unix seconds, to tell which flows are silent."""
     shown = list(jobs)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     # An id is there to be copied: rather two lines of it than an ellipsis.
     table.add_column("job", overflow="fold", min_width=24)
     table.add_column("submitted", no_wrap=True)
