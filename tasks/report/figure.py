@@ -61,7 +61,7 @@ class Figure:
         left: float = 52,
         top: float = 12,
         right: float = 12,
-        bottom: float = 34,
+        bottom: float = 38,
     ) -> None:
         self._size = (width, height)
         self._box = (left, top, width - right, height - bottom)
@@ -79,7 +79,7 @@ class Figure:
         self.axes.set_axisbelow(True)
         for spine in self.axes.spines.values():
             spine.set_visible(False)
-        self.axes.tick_params(length=0, pad=6, colors=role("text"), labelsize=12)
+        self.axes.tick_params(which="both", length=0, pad=6, colors=role("text"), labelsize=12)
         self.axes.margins(0)
 
     def bars(self, bars: Iterable[tuple[float, float, float, float]], colour: str) -> None:

@@ -23,6 +23,7 @@ from povstorm_client.quantities import amount, byte_size, duration
 from tasks.report.facts import FrameFacts, FrameState, ReportFacts, WaveFacts
 from tasks.report.figure import Plot
 from tasks.report.previews import Previews, spread
+from tasks.report.seconds_plot import is_grouped
 from tasks.report.timeline_plot import HOVER_STEPS, Timeline
 
 _HERE = Path(__file__).parent
@@ -263,17 +264,27 @@ def _seconds_lead(facts: ReportFacts) -> str:
     )
 
 
-def _seconds_legend(facts: ReportFacts, plots: Plots) -> list[tuple[str, str]]:
+def _seconds_legend(facts: ReportFacts, plots: Plots) -> list[tuple[str, str, str]]:
+    """Kind, words, and which of the plots has it: "wide", "narrow", or "" for both."""
     if plots.seconds is None:
         return []
-    grouped = not plots.seconds[0].svg.count(" z") > 1
-    legend = [("rendered", "rendered")] if facts.count("rendered") else []
-    if facts.count("cached"):
-        legend.append(("cached", "from the cache, as timed then"))
-    legend.append(("range", "least to most of neighbours") if grouped else ("cpu", "CPU seconds"))
-    if facts.count("failed"):
-        legend.append(("failed", "failed"))
-    return legend
+    wide, narrow = (is_grouped(facts.frames, plot.width) for plot in plots.seconds)
+    in_bars, in_groups = _where(not wide, not narrow), _where(wide, narrow)
+    legend = [
+        ("rendered", "rendered", in_bars) if facts.count("rendered") else None,
+        ("cached", "from the cache, as timed then", in_bars) if facts.count("cached") else None,
+        ("cpu", "CPU seconds", in_bars),
+        ("rendered", "median of neighbours", in_groups),
+        ("range", "their least to most", in_groups),
+        ("failed", "failed", "") if facts.count("failed") else None,
+    ]
+    return [(kind, words, where) for kind, words, where in filter(None, legend) if where != "none"]
+
+
+def _where(wide: bool, narrow: bool) -> str:
+    return {(True, True): "", (True, False): "wide", (False, True): "narrow"}.get(
+        (wide, narrow), "none"
+    )
 
 
 def _timeline_lead(facts: ReportFacts, timeline: Timeline | None) -> str:

@@ -17,6 +17,12 @@ _LEAST_BAR = 2.5
 _COLUMN = 3.0
 # Beyond this, the slowest frame would leave nothing of the others on a linear scale.
 _MUCH = 25
+_LEFT, _RIGHT = 46.0, 12.0
+
+
+def is_grouped(frames: Sequence[FrameFacts], width: float) -> bool:
+    """Whether a plot so wide has no room for a bar of each frame."""
+    return _pixels(frames, width) < _LEAST_BAR
 
 
 def seconds_plot(frames: Sequence[FrameFacts], width: float) -> Plot:
@@ -24,7 +30,7 @@ def seconds_plot(frames: Sequence[FrameFacts], width: float) -> Plot:
 
     frames: all of the job, at least one.
     """
-    figure = Figure(width, 260 if width > 600 else 220, left=46)
+    figure = Figure(width, 260 if width > 600 else 220, left=_LEFT, right=_RIGHT)
     first, last = frames[0].frame - 0.5, frames[-1].frame + 0.5
     timed = [frame for frame in frames if frame.seconds is not None]
     most = max((frame.seconds or 0.0 for frame in timed), default=0.0) or 1.0
@@ -47,15 +53,20 @@ def seconds_plot(frames: Sequence[FrameFacts], width: float) -> Plot:
     )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(axis="y", color=role("grid"), linewidth=1)
-    axes.set_xlabel("frame", color=role("text"), fontsize=12, loc="right", labelpad=0)
-    inner = width - 58
-    if inner / (last - first) >= _LEAST_BAR:
-        _draw_frames(figure, timed, floor, inner / (last - first))
+    axes.set_xlabel("frame", color=role("text"), fontsize=12, loc="right", labelpad=3)
+    pixels = _pixels(frames, width)
+    if is_grouped(frames, width):
+        _draw_groups(figure, timed, math.ceil(_COLUMN / pixels))
     else:
-        _draw_groups(figure, timed, math.ceil((last - first) / (inner / _COLUMN)))
+        _draw_frames(figure, timed, floor, pixels)
     failed = [(frame.frame, floor) for frame in frames if frame.state == "failed"]
     figure.crosses(failed, "failed")
     return figure.plot()
+
+
+def _pixels(frames: Sequence[FrameFacts], width: float) -> float:
+    """The room for one frame number, in pixels."""
+    return (width - _LEFT - _RIGHT) / (frames[-1].frame - frames[0].frame + 1)
 
 
 def _draw_frames(figure: Figure, timed: Sequence[FrameFacts], floor: float, pixels: float) -> None:

@@ -89,7 +89,7 @@ def timeline_plot(shown: Timeline, width: float) -> Plot:
     left = 132.0 if several and shown.in_lanes and width > 600 else 12.0
     if not shown.in_lanes:
         left = 46.0
-    figure = Figure(width, inner + above + 46, left=left, top=12 + above, right=14)
+    figure = Figure(width, inner + above + 50, left=left, top=12 + above, right=14)
     axes = figure.axes
     axes.set_xlim(0, shown.scale.length)
     step = _tick_step(shown.scale.length, 9 if width > 600 else 4)
@@ -127,7 +127,9 @@ def _tick_step(length: float, most: int) -> float:
 def _tick(scale: TimeScale, value: float) -> str:
     if value > 0 and any(pause.position <= value for pause in scale.pauses):
         return ""  # after a pause, the axis no longer tells the time since the beginning
-    return duration(value).replace(".0 s", " s").removesuffix(" 00 s").removesuffix(" 00 min")
+    if value < 60:
+        return f"{round(value, 3):g} s"
+    return duration(value).removesuffix(" 00 s").removesuffix(" 00 min")
 
 
 def _draw_lanes(figure: Figure, shown: Timeline, width: float, inner: float) -> None:
@@ -205,7 +207,7 @@ def _draw_pauses(figure: Figure, shown: Timeline) -> None:
             f"{duration(pause.seconds)} later",
             (pause.position, 0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, -16),
+            xytext=(0, -21),
             textcoords="offset pixels",
             ha="center",
             va="top",
