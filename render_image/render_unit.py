@@ -6,6 +6,7 @@ Called by the renderers (tasks/renderers) on this machine, by the container's en
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import time
@@ -134,7 +135,7 @@ def _commit(
         outputs = _outputs(unit, workspace.output)
     except RenderError as error:
         log_tail = povray_output.tail(log)
-        store_result(
+        store_failure(
             storage,
             replace(
                 result,
@@ -171,6 +172,23 @@ def store_result(storage: Storage, result: FrameResult) -> None:
     """Store a FrameResult: the commit point of its frame."""
     key = layout.result(result.job_id, result.work_unit_id)
     storage.write(key, json.dumps(result.to_json()).encode())
+
+
+def store_failure(storage: Storage, result: FrameResult) -> FrameResult:
+    """Store a FrameResult that is not rendered, unless somebody else has rendered the frame.
+
+    A task may be delivered to two containers, of which one fails; a lost container may have stored
+    its last frame after all. Returns the FrameResult that is stored now.
+    """
+    key = layout.result(result.job_id, result.work_unit_id)
+    text = json.dumps(result.to_json()).encode()
+    if not storage.create(key, text):
+        with contextlib.suppress(ValueError):  # what is not readable commits nothing
+            stored = FrameResult.from_json(json.loads(storage.read(key)))
+            if stored.state == "rendered":
+                return stored
+        storage.write(key, text)
+    return result
 
 
 def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:

@@ -30,7 +30,7 @@ from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage, StoredObject
 from povstorm_client.work_unit import WorkUnit
-from render_image.render_unit import store_result
+from render_image.render_unit import store_failure
 from render_image.wave_share import read_index
 from tasks.renderers.wave import WaitingFrame, Wave, lost_frames, share_out, store_wave
 from tasks.renderers.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner, spread
@@ -472,8 +472,12 @@ class CloudRunRenderer:
             ended=(task.completed if task else None) or time.time(),
             error=error,
         )
-        await asyncio.to_thread(store_result, self._storage, result)
-        if not frame.result.done():
+        stored = await asyncio.to_thread(store_failure, self._storage, result)
+        if frame.result.done():
+            return
+        if stored.state == "rendered":
+            frame.result.set_result(stored)
+        else:
             frame.result.set_exception(
                 RenderError(f"frame {unit.frame}: {error}", retryable=retryable)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from PIL import Image
 
 from povstorm_client import RenderError, WorkUnit, layout
+from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import FolderStorage, crc32c
 from povstorm_client.tools import PovRay, require_povray
-from render_image.render_unit import render_unit
+from render_image.render_unit import render_unit, store_failure
 from tests.conftest import SPHERE
 
 JOB = "job"
@@ -28,6 +30,10 @@ def render(unit: WorkUnit, storage: FolderStorage, povray: PovRay | None = None,
         # The fakes are shell scripts, and in the sandbox there is no shell.
         options["sandbox"] = "off"
     return asyncio.run(render_unit(unit, storage, povray or require_povray(), **options))
+
+
+def stored_result(storage: FolderStorage, unit: WorkUnit) -> FrameResult:
+    return FrameResult.from_json(json.loads(storage.read(layout.result(JOB, unit.work_unit_id))))
 
 
 def fake_povray(folder: Path, script: str) -> PovRay:
@@ -103,6 +109,23 @@ def test_a_parse_error_is_final_and_has_povrays_own_line(
         ("echo broken > output/frame_1.png", "not a whole image", True),
     ],
 )
+def test_a_failure_leaves_the_frame_that_another_container_has_rendered(
+    sphere_unit, storage: FolderStorage
+):
+    unit = assigned(sphere_unit())
+    rendered = render(unit, storage)
+    broken = replace(rendered, state="retrying", error="POV-Ray was killed by signal 9")
+
+    assert store_failure(storage, broken) == rendered
+    assert stored_result(storage, unit) == rendered
+
+    storage.delete(layout.result(unit.job_id, unit.work_unit_id))
+    assert store_failure(storage, broken) == broken
+    again = replace(broken, attempt=2)
+    assert store_failure(storage, again) == again
+    assert stored_result(storage, unit) == again
+
+
 def test_only_what_can_pass_is_worth_another_attempt(
     sphere_unit, storage: FolderStorage, tmp_path: Path, script: str, words: str, retryable: bool
 ):
