@@ -58,7 +58,8 @@ class TimeScale:
 
 def _merged(busy: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     merged: list[tuple[float, float]] = []
-    for start, end in sorted(busy):
+    # Start and end may be of two clocks, which differ.
+    for start, end in sorted((start, max(start, end)) for start, end in busy):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:

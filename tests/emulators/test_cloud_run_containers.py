@@ -93,7 +93,7 @@ def test_a_process_has_the_variables_of_its_container_and_no_others(tmp_path, mo
 
     # Python sets LC_CTYPE itself.
     names = set((tmp_path / "out").read_text().split()) - {"LC_CTYPE"}
-    assert names == {"HOME", "OF_ALL", "OF_ONE", "PATH"}
+    assert names == {"HOME", "OF_ALL", "OF_ONE", "PATH", "TMPDIR"}
 
 
 def test_a_jobs_command_replaces_the_images(tmp_path):

@@ -33,6 +33,12 @@ def test_a_night_between_two_runs_takes_little_of_the_axis():
     assert (pause.position, pause.seconds) == (pytest.approx(42.5), 49_960)
 
 
+def test_an_end_by_another_clock_that_is_behind_makes_no_time_negative():
+    scale = TimeScale([(5000, 5010), (5004, 1404)])
+    assert scale.length == 10
+    assert scale(1404) == 0
+
+
 def test_short_waits_stay_as_they_are():
     scale = TimeScale([(100, 110), (112, 120)])
     assert [scale(100), scale(112), scale(120), scale.length] == [0, 12, 20, 20]
