@@ -98,17 +98,6 @@ def test_a_parse_error_is_final_and_has_povrays_own_line(
     assert b'"failed"' in storage.read(layout.result(JOB, unit.work_unit_id))
 
 
-@pytest.mark.parametrize(
-    ("script", "words", "retryable"),
-    [
-        ("kill -9 $$", "killed by signal 9", True),
-        ("exit 137", "exited with 137", True),
-        ("exit 2", "exited with 2", True),
-        ("echo 'Out of memory' >&2; exit 1", "Out of memory|exited with 1", True),
-        ("exit 0", "wrote no frame_1.png", False),
-        ("echo broken > output/frame_1.png", "not a whole image", True),
-    ],
-)
 def test_a_failure_leaves_the_frame_that_another_container_has_rendered(
     sphere_unit, storage: FolderStorage
 ):
@@ -126,6 +115,17 @@ def test_a_failure_leaves_the_frame_that_another_container_has_rendered(
     assert stored_result(storage, unit) == again
 
 
+@pytest.mark.parametrize(
+    ("script", "words", "retryable"),
+    [
+        ("kill -9 $$", "killed by signal 9", True),
+        ("exit 137", "exited with 137", True),
+        ("exit 2", "exited with 2", True),
+        ("echo 'Out of memory' >&2; exit 1", "Out of memory|exited with 1", True),
+        ("exit 0", "wrote no frame_1.png", False),
+        ("echo broken > output/frame_1.png", "not a whole image", True),
+    ],
+)
 def test_only_what_can_pass_is_worth_another_attempt(
     sphere_unit, storage: FolderStorage, tmp_path: Path, script: str, words: str, retryable: bool
 ):
