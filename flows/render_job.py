@@ -1,13 +1,14 @@
 """The render-job flow: stage shared resources, render frames, stitch, collect statistics, report.
 
 Deployments call render_job; the client runs this module as a child process for a local job:
-``python -P -m flows.render_job JOB_URI [GCP_CREDENTIALS]``, which stops when its standard input
-is closed.
+``python -P -m flows.render_job JOB_URI GCP_CREDENTIALS TEMPORARY_FOLDER``, which stops when its
+standard input is closed, and removes the folder when it has stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -171,7 +172,7 @@ async def _render(
     return JobRun(manifest, units, results, statistics, completed=complete, message=message)
 
 
-async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str = "") -> int:
+async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str) -> int:
     stop = asyncio.Event()
     stop_requested.set(stop)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
@@ -179,5 +180,13 @@ async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str = "") -> in
     return 0 if state.is_completed() else 1
 
 
+def _main(job_uri: str, gcp_credentials: str, temporary: str) -> int:
+    try:
+        return asyncio.run(_run_until_stdin_closes(job_uri, gcp_credentials))
+    finally:
+        # The client does so too, unless it was killed.
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_run_until_stdin_closes(*sys.argv[1:])))
+    sys.exit(_main(*sys.argv[1:]))

@@ -33,16 +33,17 @@ class FlowProcess:
     def __init__(
         self, job_uri: str, gcp_credentials: str, log: Path, *, sandbox: SandboxMode
     ) -> None:
-        # The flow's temporary files are removed from here, so that they go even if it is killed.
+        # Removed by the flow when it ends, and from here if it was killed.
         self._temporary = tempfile.TemporaryDirectory(
             prefix="povstorm-", ignore_cleanup_errors=True
         )
         # -P keeps the current folder, and with it a user's own tasks.py, off sys.path.
         # The pipe is never written to: the flow takes its closing as the request to stop.
         log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-P", "-m", "flows.render_job", job_uri, gcp_credentials]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "flows.render_job", job_uri, gcp_credentials],
+                [*command, self._temporary.name],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

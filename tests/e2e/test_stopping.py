@@ -67,8 +67,11 @@ def is_povray(process: psutil.Process) -> bool:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopping_the_client_stops_all_and_keeps_finished_frames(
-    how: signal.Signals, tmp_path: Path, on_server: str
+    how: signal.Signals, tmp_path: Path, on_server: str, monkeypatch: pytest.MonkeyPatch
 ):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     program, job = start(tmp_path)
     client = psutil.Process(program.pid)
     family = client.children(recursive=True)
@@ -76,6 +79,7 @@ def test_stopping_the_client_stops_all_and_keeps_finished_frames(
     program.send_signal(how)
     program.wait(30)
     wait_for(lambda: not any(child.is_running() for child in family), seconds=30)
+    assert list(temporary.iterdir()) == []
     assert job.state().phase == "cancelled"
     kept = {result.frame: result.ended for result in job.results() if result.state == "rendered"}
     assert 3 <= len(kept) < 60
