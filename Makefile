@@ -4,6 +4,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Half as many again as cores: tests of whole jobs wait for servers much of their time.
+PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) \* 3 / 2) --dist worksteal
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup render test lint types unit integration emulators e2e chaos image bench lock clean
@@ -26,7 +28,7 @@ test: setup ## Lint, types and all tests
 	@scripts/require_povray examples
 	@scripts/require_chromium
 	$(MAKE) --no-print-directory lint types
-	$(BIN)/pytest -n auto
+	$(PYTEST)
 
 lint: setup ## ruff (lint and format), hadolint
 	$(BIN)/ruff check .
@@ -37,17 +39,17 @@ types: setup ## mypy --strict
 	$(BIN)/mypy
 
 unit: setup ## Unit tests only
-	$(BIN)/pytest -n auto tests/unit
+	$(PYTEST) tests/unit
 
 integration: setup ## Integration tests only
-	$(BIN)/pytest -n auto tests/integration
+	$(PYTEST) tests/integration
 
 emulators: setup ## Tests of the servers that stand in for Google Cloud
-	$(BIN)/pytest -n auto tests/emulators
+	$(PYTEST) tests/emulators
 
 e2e: setup ## End-to-end tests only
 	@scripts/require_chromium
-	$(BIN)/pytest -n auto tests/e2e
+	$(PYTEST) tests/e2e
 
 chaos: setup ## Long chaos runs; ROUNDS=20 and SEED=1, or others
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20)

@@ -71,7 +71,9 @@ def deployed(cloud: GoogleCloud) -> str:
     """All deployments, made by the one command of docs/deploy.md; returns what it printed."""
     for name, (kind, template) in POOLS.items():
         file = ROOT / "deployments" / "pools" / template
-        prefect("work-pool", "create", name, "--type", kind, "--base-job-template", str(file))
+        # A worker process of the tests may come here twice, with the same server.
+        options = ("--type", kind, "--base-job-template", str(file), "--overwrite")
+        prefect("work-pool", "create", name, *options)
     return prefect(
         *("deploy", "--prefect-file", "deployments/prefect.yaml", "--all"),
         POVSTORM_FLOW_IMAGE="europe-west1-docker.pkg.dev/test-project/povstorm/flow:0.1.0",
