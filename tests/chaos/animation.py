@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import subprocess
+import tempfile
 from pathlib import Path
 
 from PIL import Image
@@ -39,9 +41,16 @@ def make_job(cluster: Cluster, name: str, frames: int, folder: Path, **options: 
     return job
 
 
-def reference(frames: int, folder: Path) -> dict[int, str]:
+@functools.cache
+def reference(frames: int) -> dict[int, str]:
     """Digests of the pixels of POV-Ray's own animation loop, by frame."""
-    folder.mkdir()
+    with tempfile.TemporaryDirectory(prefix="povstorm-reference-") as folder:
+        images = render_reference(frames, Path(folder))
+        return {frame: digest(image.read_bytes()) for frame, image in enumerate(images, 1)}
+
+
+def render_reference(frames: int, folder: Path) -> list[Path]:
+    """The images of POV-Ray's own animation loop, in an empty folder."""
     (folder / "shared").mkdir()
     (folder / "shared" / "colour.inc").write_text(COLOUR)
     (folder / "scene.pov").write_text(SCENE)
@@ -54,8 +63,7 @@ def reference(frames: int, folder: Path) -> dict[int, str]:
         check=True,
         capture_output=True,
     )
-    images = sorted(folder.glob("frame*.png"))
-    return {frame: digest(image.read_bytes()) for frame, image in enumerate(images, 1)}
+    return sorted(folder.glob("frame*.png"))
 
 
 def digest(image: bytes) -> str:

@@ -25,9 +25,12 @@ class ChaosPlan:
     """What goes wrong in one run.
 
     Each number in a list is a moment: when so many frames have a result. kill_povray,
-    kill_container: a random one is killed (SIGKILL) each time. kill_flow: the orchestrator is
-    killed and the job started again. fill_disk: the storage's disk is full for a few seconds.
-    twice: the job is started twice at the same time. stop_prefect: for so many seconds.
+    kill_container: a random one is killed (SIGKILL) each time. kill_flow, kill_client: the
+    orchestrator or the client program is killed, and the job run again. cancel: the job is
+    cancelled, and run again. fill_disk: the storage's disk is full for a few seconds.
+    fail_calls: the next calls of the Cloud Run API are answered 503. twice: the job is run twice
+    at the same time. stop_prefect, hold_prefect: seconds without a Prefect server, and with one
+    that takes calls and does not answer.
     skew: how many seconds the clocks of Cloud Storage and Cloud Run are ahead.
     storage: the kinds of STORAGE_FAULTS. lose_answers: `run` calls that are accepted and answered
     503; refuse_runs: answered 429; run_tasks_twice: each task is delivered to two containers.
@@ -38,9 +41,13 @@ class ChaosPlan:
     kill_povray: list[int] = field(default_factory=list)
     kill_container: list[int] = field(default_factory=list)
     kill_flow: list[int] = field(default_factory=list)
+    kill_client: list[int] = field(default_factory=list)
+    cancel: list[int] = field(default_factory=list)
     fill_disk: list[int] = field(default_factory=list)
+    fail_calls: list[int] = field(default_factory=list)
     twice: bool = False
     stop_prefect: float = 0.0
+    hold_prefect: float = 0.0
     skew: int = 0
     storage: list[str] = field(default_factory=list)
     lose_answers: int = 0
@@ -69,14 +76,18 @@ def draw_plan(seed: int, where: Where | None = None) -> ChaosPlan:
     faults = {
         "kill_povray": moments(3),
         "kill_flow": moments(1),
+        "kill_client": moments(1),
+        "cancel": moments(1) if maybe(0.4) else [],
         "twice": maybe(0.3),
         "stop_prefect": generator.choice((0.0, 0.0, 20.0)),
+        "hold_prefect": generator.choice((0.0, 0.0, 10.0)),
     }
     if where == "local":
         faults["fill_disk"] = moments(1)
     else:
         faults |= {
             "kill_container": moments(2),
+            "fail_calls": moments(2),
             "storage": generator.sample(sorted(STORAGE_FAULTS), generator.randint(0, 4)),
             "lose_answers": generator.randint(0, 1),
             "refuse_runs": generator.randint(0, 1),

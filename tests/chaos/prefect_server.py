@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
+
 from tests.emulators.processes import free_port, wait_for_port
 
 _START_SECONDS = 120
@@ -41,3 +43,16 @@ class PrefectServer:
             yield
         finally:
             self.__enter__()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The server takes connections while the block runs, and answers none."""
+        server = psutil.Process(self._process.pid)
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()

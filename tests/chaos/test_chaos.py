@@ -12,20 +12,30 @@ from tests.chaos.prefect_server import PrefectServer
 from tests.chaos.run import run
 
 PLANS = {
-    "local": ChaosPlan(1, "local", kill_povray=[3, 9], kill_flow=[6], fill_disk=[12]),
+    "local": ChaosPlan(
+        1, "local", kill_povray=[3, 9], kill_flow=[6], kill_client=[14], fill_disk=[10]
+    ),
     "storage and containers": ChaosPlan(
         2,
         "cloud",
         kill_povray=[2],
         kill_container=[4],
         kill_flow=[8],
+        cancel=[16],
         storage=sorted(STORAGE_FAULTS),
         lose_answers=1,
         refuse_runs=1,
         skew=3600,
     ),
     "everything twice": ChaosPlan(
-        3, "cloud", twice=True, run_tasks_twice=True, stop_prefect=2.0, skew=-3600
+        3,
+        "cloud",
+        twice=True,
+        run_tasks_twice=True,
+        fail_calls=[6],
+        stop_prefect=2.0,
+        hold_prefect=2.0,
+        skew=-3600,
     ),
 }
 

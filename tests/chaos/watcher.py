@@ -5,19 +5,21 @@ It believes neither results nor statistics: it looks at the process table and in
 
 from __future__ import annotations
 
-import re
+import json
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import psutil
 
 from povstorm_client import layout
 from povstorm_client.errors import StorageError
-from povstorm_client.storage import Storage
+from povstorm_client.storage import Storage, StoredObject
 from tests.chaos.animation import digest
+from tests.chaos.processes import povray_processes
 
-_FRAME = re.compile(r"\+SF(\d+)")
 # A POV-Ray process lives for 0.7 s at least, most of it asleep: this often none is missed.
 _PROCESS_SECONDS = 0.1
 _STORAGE_SECONDS = 0.2
@@ -25,15 +27,19 @@ _STORAGE_SECONDS = 0.2
 
 @dataclass
 class Seen:
-    """renderings: POV-Ray processes by frame. broken: images that could be read and not decoded."""
+    """What a run has shown.
+
+    renderings: POV-Ray processes by frame. broken: images that could be read and not decoded.
+    undone: frames that were rendered, and then were not.
+    """
 
     renderings: Counter[int] = field(default_factory=Counter)
-    images: int = 0
     broken: list[str] = field(default_factory=list)
+    undone: list[int] = field(default_factory=list)
 
 
 class Watcher:
-    """Watches while ``with`` runs.
+    """Watches while ``with`` runs; the end of it raises what kept it from watching.
 
     storage: another way to the job's storage than the one with the faults.
     """
@@ -42,67 +48,77 @@ class Watcher:
         self._scene = f"{name}.pov"
         self._job_id = job_id
         self._storage = storage
-        self._known: set[tuple[int, float]] = set()
-        self._read: set[tuple[str, float, int]] = set()
+        self._processes: set[psutil.Process] = set()
+        self._versions: set[StoredObject] = set()
+        self._rendered: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._results_lock = threading.Lock()
         self._ended = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._repeat, args=(look, seconds), daemon=True)
-            for look, seconds in (
-                (self._look_at_processes, _PROCESS_SECONDS),
-                (self._look_at_images, _STORAGE_SECONDS),
-            )
-        ]
+        self._pool = ThreadPoolExecutor()
+        self._watching: list[Future[None]] = []
         self.seen = Seen()
 
     def __enter__(self) -> Watcher:
-        for thread in self._threads:
-            thread.start()
+        for look, seconds in (
+            (self.look_at_processes, _PROCESS_SECONDS),
+            (self._look_at_images, _STORAGE_SECONDS),
+            (self.rendered, _STORAGE_SECONDS),
+        ):
+            self._watching.append(self._pool.submit(self._repeat, look, seconds))
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._ended.set()
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
+        for each in self._watching:
+            each.result()
 
-    def stored(self) -> int:
-        """How many frames have a result."""
-        return sum(1 for _ in self._storage.list(layout.results(self._job_id)))
+    def rendered(self) -> Set[int]:
+        """The frames that have a result that says so now."""
+        with self._results_lock:
+            for entry, content in self._changed(layout.results(self._job_id)):
+                result = json.loads(content)
+                if result["state"] == "rendered":
+                    self._rendered[entry.key] = result["frame"]
+                elif self._rendered.pop(entry.key, None) is not None:
+                    self.seen.undone.append(result["frame"])
+            return set(self._rendered.values())
 
-    def povray_processes(self) -> list[psutil.Process]:
-        """Those that render a frame of the job now, without the processes that contain them."""
-        found = []
-        for process in psutil.process_iter(["name", "cmdline"]):
-            words = process.info["cmdline"] or []
-            if process.info["name"] == "povray" and any(self._scene in word for word in words):
-                found.append(process)
-        return found
+    def renderings(self) -> Counter[int]:
+        """How many POV-Ray processes were seen until now, by frame."""
+        with self._lock:
+            return self.seen.renderings.copy()
 
-    def _repeat(self, look, seconds: float) -> None:
+    def look_at_processes(self) -> dict[psutil.Process, int]:
+        """The POV-Ray processes of now, and the frame that each renders."""
+        rendering = povray_processes(self._scene)
+        with self._lock:
+            for process, frame in rendering.items():
+                if process not in self._processes:
+                    self._processes.add(process)
+                    self.seen.renderings[frame] += 1
+        return rendering
+
+    def _repeat(self, look: Callable[[], object], seconds: float) -> None:
         while not self._ended.wait(seconds):
             look()
         look()
 
-    def _look_at_processes(self) -> None:
-        for process in self.povray_processes():
-            identity = (process.pid, process.create_time())
-            if identity not in self._known:
-                self._known.add(identity)
-                frame = _FRAME.search(" ".join(process.info["cmdline"]))
-                if frame is not None:
-                    self.seen.renderings[int(frame[1])] += 1
-
     def _look_at_images(self) -> None:
-        for entry in self._storage.list(layout.output(self._job_id)):
-            version = (entry.key, entry.changed, entry.size)
-            if version in self._read:
-                continue
-            self._read.add(version)
-            try:
-                image = self._storage.read(entry.key)
-            except StorageError:
-                continue  # deleted since it was listed, for another attempt
-            self.seen.images += 1
+        for entry, image in self._changed(layout.output(self._job_id)):
             try:
                 digest(image)
             except (OSError, SyntaxError) as error:
                 self.seen.broken.append(f"{entry.key}: {error}")
+
+    def _changed(self, prefix: str) -> Iterator[tuple[StoredObject, bytes]]:
+        """What is new below the prefix since the last look, or has another content."""
+        for entry in self._storage.list(prefix):
+            if entry in self._versions:
+                continue
+            self._versions.add(entry)
+            try:
+                content = self._storage.read(entry.key)
+            except StorageError:
+                continue  # deleted since it was listed, for another attempt
+            yield entry, content

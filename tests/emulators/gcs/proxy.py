@@ -14,6 +14,7 @@ import random
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import Counter
@@ -137,6 +138,11 @@ class _Upload:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     proxy: GcsProxy
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _RefusalError(Exception):

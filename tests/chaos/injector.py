@@ -1,0 +1,186 @@
+"""Injector: the faults of one run, each at its moment, and how often each explains a rendering."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Set
+
+import psutil
+
+from tests.chaos.client_program import ClientProgram
+from tests.chaos.plan import FRAMES, ChaosPlan
+from tests.chaos.processes import processes_with
+from tests.chaos.watcher import Watcher
+from tests.chaos.world import World
+
+# Between two faults, so that the first is noticed before the next one hides it.
+_APART_SECONDS = 0.5
+_DISK_FULL_SECONDS = 4.0
+_CALLS_TO_FAIL = 3
+# For a flow to end after its client: it cancels its executions, and tells Prefect.
+_FLOW_ENDS_SECONDS = 40
+
+
+class Injector:
+    """Injects what a plan says into a job that client programs run.
+
+    faults: injected, by kind. explained: how many renderings beyond the first the faults explain,
+    by frame; deliveries: by how much a frame's renderings are multiplied.
+    """
+
+    def __init__(self, plan: ChaosPlan, world: World, job_id: str, watcher: Watcher) -> None:
+        self._plan = plan
+        self._world = world
+        self._job_id = job_id
+        self._watcher = watcher
+        self._random = random.Random(plan.seed)  # noqa: S311 - no secret
+        self._not_before = 0.0
+        self.explained: Counter[int] = Counter()
+        self.deliveries = (1 + plan.twice) * (1 + plan.run_tasks_twice)
+        self.faults: Counter[str] = Counter(
+            {
+                "job run twice at once": int(plan.twice),
+                "tasks delivered twice": int(plan.run_tasks_twice),
+                "submit accepted without an answer": plan.lose_answers,
+                "submit refused by a quota": plan.refuse_runs,
+                "clock ahead or behind": int(bool(plan.skew)),
+            }
+        )
+        self._due: list[tuple[int, Callable[[list[ClientProgram]], bool]]] = [
+            (moment, action)
+            for moments, action in (
+                (plan.kill_povray, self._kill_povray),
+                (plan.kill_container, self._kill_container),
+                (plan.kill_flow, self._kill_flow),
+                (plan.kill_client, self._kill_client),
+                (plan.cancel, self._cancel),
+                (plan.fill_disk, self._fill_disk),
+                (plan.fail_calls, self._fail_calls),
+                ([FRAMES // 3] if plan.stop_prefect else [], self._stop_prefect),
+                ([FRAMES // 2] if plan.hold_prefect else [], self._hold_prefect),
+            )
+            for moment in moments
+        ]
+
+    def inject(self, clients: list[ClientProgram]) -> None:
+        """Inject one fault that is due; what finds nothing to break stays due."""
+        if not self._due or time.monotonic() < self._not_before:
+            return
+        rendered = len(self._watcher.rendered())
+        for moment, action in self._due:
+            if rendered >= moment and action(clients):
+                self._due.remove((moment, action))
+                self._not_before = time.monotonic() + _APART_SECONDS
+                return
+
+    def _kill_povray(self, _: list[ClientProgram]) -> bool:
+        rendering = self._watcher.look_at_processes()
+        if not rendering:
+            return False
+        victim = self._random.choice(list(rendering))
+        self._kill(victim, "POV-Ray killed")
+        self._explain([rendering[victim]])
+        return True
+
+    def _kill_container(self, _: list[ClientProgram]) -> bool:
+        containers = processes_with("render_image.entrypoint", self._job_id)
+        if not containers:
+            return False
+        victim = self._random.choice(containers)
+        rendering = self._watcher.look_at_processes()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            inside = set(victim.children(recursive=True))
+            elsewhere = {frame for povray, frame in rendering.items() if povray not in inside}
+            own = {frame for povray, frame in rendering.items() if povray in inside}
+            self._kill(victim, "container killed")
+            self._watcher.look_at_processes()
+            self._explain(self._unfinished() - (elsewhere - own))
+        return True
+
+    def _kill_flow(self, _: list[ClientProgram]) -> bool:
+        flows = processes_with("flows.render_job", self._job_id)
+        if not flows:
+            return False
+        self._kill(self._random.choice(flows), "flow killed")
+        if self._world.cloud is None:  # containers go on, and are taken over
+            self._watcher.look_at_processes()
+            self._explain(self._unfinished())
+        return True
+
+    def _kill_client(self, clients: list[ClientProgram]) -> bool:
+        running = [client for client in clients if client.returncode is None and client.flows()]
+        if not running:
+            return False
+        victim = self._random.choice(running)
+        flows = victim.flows()
+        victim.kill()
+        self.faults["client killed"] += 1
+        self._wait_for_the_end_of(flows)
+        return True
+
+    def _cancel(self, _: list[ClientProgram]) -> bool:
+        flows = processes_with("flows.render_job", self._job_id)
+        if not flows:
+            return False
+        self._world.cluster.cancel(self._job_id)
+        self.faults["job cancelled"] += 1
+        self._wait_for_the_end_of(flows)
+        return True
+
+    def _wait_for_the_end_of(self, flows: list[psutil.Process]) -> None:
+        """A flow that was told to stop takes what was in work along."""
+        _, left = psutil.wait_procs(flows, _FLOW_ENDS_SECONDS)
+        assert not left, f"a flow does not stop: {left}"
+        self._watcher.look_at_processes()
+        self._explain(self._unfinished())
+
+    def _fill_disk(self, _: list[ClientProgram]) -> bool:
+        disk = self._world.disk
+        if disk is None:
+            return True
+        before = self._watcher.renderings()
+        self.faults["disk full"] += 1
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        time.sleep(_DISK_FULL_SECONDS)
+        filler.unlink()
+        self._watcher.look_at_processes()
+        # Whatever was rendered meanwhile could not be stored.
+        self.explained += self._watcher.renderings() - before
+        self._explain(self._unfinished())
+        return True
+
+    def _fail_calls(self, _: list[ClientProgram]) -> bool:
+        if self._world.cloud is not None:
+            self._world.cloud.run.set_knobs(fail_calls=_CALLS_TO_FAIL)
+            self.faults["Cloud Run call failed"] += _CALLS_TO_FAIL
+        return True
+
+    def _stop_prefect(self, _: list[ClientProgram]) -> bool:
+        self.faults["Prefect server stopped"] += 1
+        with self._world.prefect.stopped():
+            time.sleep(self._plan.stop_prefect)
+        return True
+
+    def _hold_prefect(self, _: list[ClientProgram]) -> bool:
+        self.faults["Prefect server held"] += 1
+        with self._world.prefect.held():
+            time.sleep(self._plan.hold_prefect)
+        return True
+
+    def _kill(self, process: psutil.Process, kind: str) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+            self.faults[kind] += 1
+
+    def _explain(self, frames: Iterable[int]) -> None:
+        self.explained.update(frames)
+
+    def _unfinished(self) -> Set[int]:
+        """Frames that were begun and have no result."""
+        return set(self._watcher.renderings()) - self._watcher.rendered()

@@ -1,0 +1,47 @@
+"""Which processes of this machine belong to a job; the injector kills them, the audit counts."""
+
+from __future__ import annotations
+
+import re
+
+import psutil
+
+_FRAME = re.compile(r"\+SF(\d+)")
+
+
+def povray_processes(scene: str) -> dict[psutil.Process, int]:
+    """Those that render a frame of the scene now → the frame.
+
+    The processes that contain them, which have their command among their words, are others.
+    """
+    found = {}
+    for process in psutil.process_iter(["name", "cmdline"]):
+        words = process.info["cmdline"] or []
+        if process.info["name"] == "povray" and any(scene in word for word in words):
+            frame = _FRAME.search(" ".join(words))
+            if frame is not None:
+                found[process] = int(frame[1])
+    return found
+
+
+def processes_with(*words: str) -> list[psutil.Process]:
+    """Those that have all of the words among theirs, without the processes that contain them."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if all(word in line for word in words) and "bwrap" not in line:
+            found.append(process)
+    return found
+
+
+def processes_of(job_id: str) -> list[str]:
+    """Processes that have the job's id, or its name as a scene, among their words."""
+    name = job_id.rsplit("-", 3)[0]
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if process.pid == psutil.Process().pid:
+            continue
+        words = " ".join(process.info["cmdline"] or [])
+        if job_id in words or f"{name}.pov" in words:
+            found.append(f"{process.pid} {words[:200]}")
+    return found

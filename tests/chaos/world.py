@@ -1,0 +1,107 @@
+"""Where a chaos run happens: a cluster of this machine's or on the Google Cloud of the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import Cluster
+from povstorm_client.gcs_storage import GcsStorage
+from povstorm_client.storage import Storage
+from tests.chaos.plan import STORAGE_FAULTS, ChaosPlan
+from tests.chaos.prefect_server import PrefectServer
+from tests.e2e.google_cloud import GoogleCloud, google_cloud
+from tests.emulators.gcs.proxy import GcsProxy
+from tests.emulators.gcs.server import GcsServer
+
+_DISK = "12m"
+
+
+@dataclass
+class World:
+    """Where a run happens.
+
+    where: the storage's folder or the outputs file, which make the cluster. direct: a way to the
+    storage without faults. temporary: where all temporary files go. disk: a storage that can be
+    filled.
+    """
+
+    where: Path
+    cluster: Cluster
+    direct: Storage
+    temporary: Path
+    prefect: PrefectServer
+    disk: Path | None = None
+    cloud: GoogleCloud | None = None
+    proxy: GcsProxy | None = None
+
+
+@contextmanager
+def chaos_world(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Iterator[World]:
+    """Set up what the plan needs in an empty folder; the environment points to it."""
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("PREFECT_API_URL", prefect.url)
+        patch.setenv("POVSTORM_HOME", str(folder / "home"))
+        set_up = _cloud if plan.where == "cloud" else _here
+        world = stack.enter_context(set_up(plan, folder, temporary, prefect))
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", None)
+        yield world
+
+
+@contextmanager
+def _here(
+    plan: ChaosPlan, folder: Path, temporary: Path, prefect: PrefectServer
+) -> Iterator[World]:
+    storage = folder / "storage"
+    storage.mkdir()
+    with _small_disk(storage) if plan.fill_disk else contextlib.nullcontext():
+        cluster = Cluster.local(storage)
+        disk = storage if plan.fill_disk else None
+        yield World(storage, cluster, cluster.storage, temporary, prefect, disk)
+
+
+@contextmanager
+def _cloud(
+    plan: ChaosPlan, folder: Path, temporary: Path, prefect: PrefectServer
+) -> Iterator[World]:
+    knobs = {
+        "lose_answers": plan.lose_answers,
+        "refuse_runs": plan.refuse_runs,
+        "run_tasks_twice": plan.run_tasks_twice,
+        "clock_skew_seconds": float(plan.skew),
+    }
+    with (
+        GcsProxy() as proxy,
+        GcsServer(proxy) as gcs,
+        google_cloud(folder, gcs, **knobs) as cloud,
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("STORAGE_EMULATOR_HOST", proxy.upstream)
+            direct = GcsStorage(cloud.bucket)
+            direct.stat("opens it")
+        cluster = Cluster.from_terraform_outputs(cloud.outputs)
+        proxy.clock_skew = float(plan.skew)
+        with proxy.injecting(**{kind: STORAGE_FAULTS[kind] for kind in plan.storage}):
+            yield World(cloud.outputs, cluster, direct, temporary, prefect, None, cloud, proxy)
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[None]:
+    """A file system of its own that can be filled."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "povstorm-chaos", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
