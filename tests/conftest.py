@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory):
         patch.delenv("PREFECT_API_URL", raising=False)
         patch.setenv("POVSTORM_HOME", str(tmp_path_factory.mktemp("povstorm")))
         yield
+    # Prefect's embedded server tells its end after pytest has closed what that is written to.
+    logging.getLogger("prefect").setLevel(logging.WARNING)
 
 
 @pytest.fixture
