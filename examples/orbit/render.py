@@ -49,6 +49,7 @@ def main() -> None:
 
     images = job.save_images(chosen.output / "frames")
     video = job.save_video(chosen.output / "orbit.mp4")
+    job.save_report(chosen.output / "report.html")
     print(job.statistics())
     print(f"{len(images)} images in {images[0].parent}, the video is {video}")
 

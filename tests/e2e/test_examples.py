@@ -11,7 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_the_orbit_client_program_makes_its_images_and_its_video(
+def test_the_orbit_client_program_makes_its_images_its_video_and_its_report(
     tmp_path: Path, on_server: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
@@ -25,6 +25,7 @@ def test_the_orbit_client_program_makes_its_images_and_its_video(
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out" / "frames").glob("*.png"))) == 6
     assert (tmp_path / "out" / "orbit.mp4").stat().st_size > 0
+    assert "orbit" in (tmp_path / "out" / "report.html").read_text()
     assert "6 of 6 frames" in done.stdout
 
 
