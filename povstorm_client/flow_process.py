@@ -5,7 +5,6 @@ A child keeps Prefect, and our modules named ``tasks`` and ``flows``, out of the
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from povstorm_client import sandbox_mode
+from povstorm_client.left_processes import kill_all_about
 from povstorm_client.sandbox_mode import SandboxMode
 
 _ENVIRONMENT_DEFAULTS = {
@@ -84,7 +84,7 @@ class FlowProcess:
     def _clear_up(self) -> None:
         self._kill_group()
         if self._process.returncode < 0:
-            _kill_all_about(self._temporary.name)
+            kill_all_about(self._temporary.name)
         self._temporary.cleanup()
 
     def _kill_group(self) -> None:
@@ -93,16 +93,3 @@ class FlowProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return  # all of it has ended
-
-
-def _kill_all_about(folder: str) -> None:
-    """Kill the processes that have the folder among their arguments.
-
-    bubblewrap that is killed while it starts leaves a child behind, which waits for it for ever.
-    """
-    import psutil
-
-    for process in psutil.process_iter(["cmdline"]):
-        if any(folder in word for word in process.info["cmdline"] or ()):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()

@@ -140,10 +140,18 @@ def test_sigterm_comes_first_and_lets_a_process_finish(tmp_path):
     assert (tmp_path / "done").read_text() == "tidied"
 
 
-def test_what_a_container_started_ends_with_it(tmp_path):
+@pytest.mark.parametrize(
+    "child",
+    [
+        "subprocess.Popen(['sleep', '600'])",
+        "subprocess.Popen(['sh', '-c', 'sleep 600; true', os.environ['TMPDIR']], process_group=0)",
+    ],
+    ids=["in its group", "in its temporary folder"],
+)
+def test_what_a_container_started_ends_with_it(tmp_path, child):
     program = (
-        "import pathlib, subprocess; "
-        "child = subprocess.Popen(['sleep', '600']); "
+        "import os, pathlib, subprocess; "
+        f"child = {child}; "
         f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(child.pid))"
     )
 

@@ -11,6 +11,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from povstorm_client.left_processes import kill_all_about
 from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
 
 # Between SIGTERM and SIGKILL: https://cloud.google.com/run/docs/container-contract#job-shutdown.
@@ -63,7 +64,7 @@ class ProcessContainers:
                 raise
             finally:
                 running.discard(process)
-                await self._clean_up(process, name)
+                await self._clean_up(process, name, home)
         if status < 0:
             return ContainerEnd(term_signal=-status)
         if status == _OUT_OF_MEMORY:
@@ -117,9 +118,10 @@ class ProcessContainers:
             _kill_group(process)
             await process.wait()
 
-    async def _clean_up(self, process: asyncio.subprocess.Process, name: str) -> None:
-        # A container's other processes end with its first one.
+    async def _clean_up(self, process: asyncio.subprocess.Process, name: str, home: str) -> None:
+        # A container's other processes end with its first one, also those of other groups.
         _kill_group(process)
+        await asyncio.to_thread(kill_all_about, home)
         if self._engine:
             # One that ended by itself is not there for the first, nor, with --rm, for the second.
             for words in (("kill", "--signal=KILL", name), ("rm", "--force", name)):
