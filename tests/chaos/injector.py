@@ -98,6 +98,9 @@ class Injector:
             self._kill(victim, "container killed")
             self._watcher.look_at_processes()
             self._explain(self._unfinished() - (elsewhere - own))
+        if self._plan.run_tasks_twice:
+            # What it had not begun is rendered by its twin, and in another wave as well.
+            self._explain(set(range(1, FRAMES + 1)) - self._watcher.rendered() - self._unfinished())
         return True
 
     def _kill_flow(self, _: list[ClientProgram]) -> bool:
