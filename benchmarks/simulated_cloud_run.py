@@ -84,6 +84,9 @@ class MemoryStorage:
     def remove(self, key: str) -> None:
         raise NotImplementedError
 
+    def remove_unless(self, key: str, keep: Callable[[bytes], bool]) -> bytes | None:
+        raise NotImplementedError
+
     def mount(self, prefix: str, link: Path) -> None:
         raise NotImplementedError
 

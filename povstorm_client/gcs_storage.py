@@ -170,6 +170,25 @@ class GcsStorage:
             if not isinstance(error.__cause__, NotFound):
                 raise
 
+    def remove_unless(self, key: str, keep: Callable[[bytes], bool]) -> bytes | None:
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        name = self._blob(key).name
+        while True:
+            with self._errors("delete", key):
+                blob = self._bucket.get_blob(name, retry=_retry())
+                if blob is None:
+                    return None
+                same = {"if_generation_match": blob.generation, "retry": _retry()}
+                try:
+                    data: bytes = blob.download_as_bytes(checksum="crc32c", **same)
+                    if keep(data):
+                        return data
+                    blob.delete(**same)
+                except (NotFound, PreconditionFailed):
+                    continue  # another has replaced or deleted it, or this did without an answer
+                return None
+
     def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
         if not keep:
             self._download_tree(prefix, link)

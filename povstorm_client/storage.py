@@ -91,6 +91,13 @@ class Storage(Protocol):
     def remove(self, key: str) -> None:
         """Delete one object, which nothing is under; nothing is an answer too."""
 
+    def remove_unless(self, key: str, keep: Callable[[bytes], bool]) -> bytes | None:
+        """Delete an object unless ``keep`` says of its data that it stays; returns what stayed.
+
+        A bucket deletes what was looked at: an object that is replaced meanwhile is looked at
+        again. In a folder the last to write may lose what it wrote in the moment between.
+        """
+
     def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
         """Make the objects under the prefix readable as files below ``link``.
 
@@ -227,6 +234,15 @@ class FolderStorage:
             self.path(key).unlink(missing_ok=True)
         except OSError as error:
             raise _storage_error("delete", key, self.uri, error) from error
+
+    def remove_unless(self, key: str, keep: Callable[[bytes], bool]) -> bytes | None:
+        if self.stat(key) is None:
+            return None
+        data = self.read(key)
+        if keep(data):
+            return data
+        self.remove(key)
+        return None
 
     def delete(self, prefix: str) -> None:
         path = self.path(prefix)

@@ -51,7 +51,7 @@ def inspect_png(path: Path, *, decode: bool = False) -> PngFacts:
 
 def check_image(path: Path, width: int, height: int) -> None:
     """Raise RenderError unless the file is a complete PNG of width x height pixels."""
-    if not path.is_file():
+    if path.is_symlink() or not path.is_file():
         raise RenderError(
             f"POV-Ray ended without an error but wrote no {path.name}", retryable=False
         )

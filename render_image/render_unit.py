@@ -6,7 +6,6 @@ Called by the renderers (tasks/renderers) on this machine, by the container's en
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 import time
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, RenderError
+from povstorm_client.errors import InputError, RenderError, StorageError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode
@@ -24,6 +23,7 @@ from povstorm_client.tools import PovRay
 from povstorm_client.work_unit import WorkUnit
 from render_image import povray_output
 from render_image.image_check import check_image
+from render_image.image_dates import drop_dates
 from render_image.limits import Limits
 from render_image.machine import host_name
 from render_image.povray_environment import prepare_environment
@@ -133,6 +133,7 @@ def _commit(
         raise_for_exit(exited, log, timeout, limits)
         check_image(image, unit.settings.width, unit.settings.height)
         outputs = _outputs(unit, workspace.output)
+        drop_dates(image)
     except RenderError as error:
         log_tail = povray_output.tail(log)
         store_failure(
@@ -164,14 +165,23 @@ def _commit(
         height=unit.settings.height,
         statistics=_statistics(exited, log, unit, image.stat().st_size),
     )
-    store_result(storage, rendered)
-    return rendered
+    return store_result(storage, rendered)
 
 
-def store_result(storage: Storage, result: FrameResult) -> None:
-    """Store a FrameResult: the commit point of its frame."""
+def store_result(storage: Storage, result: FrameResult) -> FrameResult:
+    """Store the FrameResult of a rendered frame: its commit point.
+
+    Where another container has rendered the same image before, its result stays. Returns the
+    FrameResult that is stored now.
+    """
     key = layout.result(result.job_id, result.work_unit_id)
-    storage.write(key, json.dumps(result.to_json()).encode())
+    text = json.dumps(result.to_json()).encode()
+    if not storage.create(key, text):
+        stored = _rendered(storage.read(key))
+        if stored is not None and stored.image_crc32c == result.image_crc32c:
+            return stored
+        storage.write(key, text)
+    return result
 
 
 def store_failure(storage: Storage, result: FrameResult) -> FrameResult:
@@ -182,13 +192,26 @@ def store_failure(storage: Storage, result: FrameResult) -> FrameResult:
     """
     key = layout.result(result.job_id, result.work_unit_id)
     text = json.dumps(result.to_json()).encode()
-    if not storage.create(key, text):
-        with contextlib.suppress(ValueError):  # what is not readable commits nothing
-            stored = FrameResult.from_json(json.loads(storage.read(key)))
-            if stored.state == "rendered":
-                return stored
-        storage.write(key, text)
+    while not storage.create(key, text):
+        stored = remove_unless_rendered(storage, key)
+        if stored is not None:
+            return stored
     return result
+
+
+def remove_unless_rendered(storage: Storage, key: str) -> FrameResult | None:
+    """Delete a stored FrameResult that is not rendered; returns one that is, which stays."""
+    stayed = storage.remove_unless(key, lambda data: _rendered(data) is not None)
+    return None if stayed is None else _rendered(stayed)
+
+
+def _rendered(data: bytes) -> FrameResult | None:
+    """The FrameResult if it says rendered; what is not readable commits nothing."""
+    try:
+        stored = FrameResult.from_json(json.loads(data))
+    except (ValueError, StorageError):
+        return None
+    return stored if stored.state == "rendered" else None
 
 
 def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:

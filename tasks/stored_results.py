@@ -23,7 +23,10 @@ def image_key(result: FrameResult) -> str:
 
 
 def find_stored_results(storage: Storage, units: list[WorkUnit]) -> dict[str, FrameResult]:
-    """The units that need no rendering: work unit id → result with its image there in full."""
+    """The units that need no rendering: work unit id → result with its image there in full.
+
+    A result whose image is gone is deleted, so that the frame's next one is the first again.
+    """
     if not units:
         return {}
     job_id = units[0].job_id
@@ -32,14 +35,16 @@ def find_stored_results(storage: Storage, units: list[WorkUnit]) -> dict[str, Fr
     if not keys:
         return {}
     sizes = {entry.key: entry.size for entry in storage.list(layout.output(job_id))}
-    found = in_parallel(lambda key: read_result(storage, key), keys)
-    return {
-        result.work_unit_id: result
-        for result in found
-        if result is not None
-        and result.state == "rendered"
-        and sizes.get(image_key(result)) == result.image_bytes
-    }
+    found: dict[str, FrameResult] = {}
+    for result in in_parallel(lambda key: read_result(storage, key), keys):
+        if result is None or result.state != "rendered":
+            continue
+        # Looked at once more, since another run of the job may have stored both meanwhile.
+        if sizes.get(image_key(result)) == result.image_bytes or has_image(storage, result):
+            found[result.work_unit_id] = result
+        else:
+            storage.remove(layout.result(job_id, result.work_unit_id))
+    return found
 
 
 def read_result(storage: Storage, key: str) -> FrameResult | None:

@@ -8,6 +8,7 @@ learned by listing the job's results, and from the state of the execution if a c
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import random
@@ -30,12 +31,12 @@ from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage, StoredObject
 from povstorm_client.work_unit import WorkUnit
-from render_image.render_unit import store_failure
+from render_image.render_unit import remove_unless_rendered, store_failure
 from render_image.wave_share import read_index
 from tasks.renderers.wave import WaitingFrame, Wave, lost_frames, share_out, store_wave
 from tasks.renderers.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner, spread
 from tasks.renderers.wave_record import wave_record
-from tasks.stored_results import read_result
+from tasks.stored_results import has_image, read_result
 
 Logger = logging.Logger | logging.LoggerAdapter[Any]
 
@@ -90,6 +91,7 @@ class CloudRunRenderer:
         self._pace = pace or Pace()
         self._log = logger or logging.getLogger(__name__)
         self._run_id = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
         self._version = ""
         # What one wave can take: more frames would only read Running long before their turn.
         self._admitted = asyncio.Semaphore(limits.MOST_TASKS_PER_EXECUTION)
@@ -256,8 +258,7 @@ class CloudRunRenderer:
         )
 
     def _launch(self, frames: list[WaitingFrame], kind: Kind, plan: WavePlan) -> Wave:
-        number = len(self._waves) + len(self._ended) + 1
-        wave_id = f"w{number:04d}-{self._run_id}"
+        wave_id = f"w{next(self._numbers):04d}-{self._run_id}"
         shares = share_out(frames, plan.tasks)
         wave = Wave(
             wave_id=wave_id,
@@ -278,12 +279,17 @@ class CloudRunRenderer:
 
     async def _submit(self, wave: Wave, shares: list[list[WaitingFrame]]) -> None:
         """Store the wave and start its execution, once, however often Google has to be asked."""
-        await asyncio.to_thread(self._clear_earlier_attempts, wave)
+        for result in await asyncio.to_thread(self._clear_earlier_attempts, wave):
+            self._resolve(wave, wave.waiting[result.work_unit_id], result)
+        if not wave.waiting:
+            self._waves.remove(wave)
+            return
+        left = [[each for each in share if not each.result.done()] for share in shares]
         await asyncio.to_thread(
             store_wave,
             self._storage,
             wave.prefix,
-            shares,
+            left,
             frame_timeout=self._frame_timeout,
             stall_timeout=self._stall_timeout,
         )
@@ -302,23 +308,26 @@ class CloudRunRenderer:
                     await asyncio.sleep(delay * jitter)
                     delay = min(2 * delay, self._pace.park_most)
 
-    def _clear_earlier_attempts(self, wave: Wave) -> None:
+    def _clear_earlier_attempts(self, wave: Wave) -> list[FrameResult]:
         """Delete what earlier attempts stored: the container may create objects, not replace them.
 
-        So its account needs no right to delete anything.
+        So its account needs no right to delete anything. Returns the frames that need no further
+        attempt: another run of the job, or a container that was thought lost, has rendered them.
         """
+
+        def clear(unit: WorkUnit) -> FrameResult | None:
+            key = layout.result(unit.job_id, unit.work_unit_id)
+            rendered = remove_unless_rendered(self._storage, key)
+            if rendered is not None:
+                if has_image(self._storage, rendered):
+                    return rendered
+                self._storage.remove(key)
+            self._storage.remove(layout.log(unit.job_id, unit.work_unit_id))
+            self._storage.remove(f"{unit.offload_gcs_prefix}/{unit.image_name}")
+            return None
+
         stale = [frame.unit for frame in wave.waiting.values() if frame.key in self._seen]
-        keys = [
-            key
-            for unit in stale
-            for key in (
-                layout.result(unit.job_id, unit.work_unit_id),
-                layout.log(unit.job_id, unit.work_unit_id),
-                f"{unit.offload_gcs_prefix}/{unit.image_name}",
-            )
-        ]
-        for _ in in_parallel(self._storage.delete, keys):
-            pass
+        return [result for result in in_parallel(clear, stale) if result is not None]
 
     async def _run(self, wave: Wave) -> None:
         asking = asyncio.ensure_future(

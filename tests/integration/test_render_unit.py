@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from povstorm_client import RenderError, WorkUnit, layout
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import FolderStorage, crc32c
 from povstorm_client.tools import PovRay, require_povray
-from render_image.render_unit import render_unit, store_failure
+from render_image.render_unit import render_unit, store_failure, store_result
 from tests.conftest import SPHERE
 
 JOB = "job"
@@ -113,6 +114,29 @@ def test_a_failure_leaves_the_frame_that_another_container_has_rendered(
     again = replace(broken, attempt=2)
     assert store_failure(storage, again) == again
     assert stored_result(storage, unit) == again
+
+
+def test_a_frame_rendered_twice_is_the_same_file_and_the_first_result_stays(
+    sphere_unit, storage: FolderStorage
+):
+    unit = assigned(sphere_unit())
+    image = storage.path(f"{layout.output(JOB)}/frame_1.png")
+    first = render(unit, storage, attempt=1)
+    before = image.read_bytes()
+    time.sleep(1)  # POV-Ray writes the time in whole seconds
+
+    assert render(unit, storage, attempt=2) == first
+    assert image.read_bytes() == before
+    assert stored_result(storage, unit) == first
+
+
+def test_a_result_is_replaced_where_its_image_is_another(sphere_unit, storage: FolderStorage):
+    unit = assigned(sphere_unit())
+    first = render(unit, storage)
+    other = replace(first, image_crc32c="AAAAAA==", attempt=2)
+
+    assert store_result(storage, other) == other
+    assert stored_result(storage, unit) == other
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,35 @@ def test_an_object_is_created_once(storage: Storage):
     assert keys(storage, "jobs") == ["jobs/a/job.json"]
 
 
+def test_an_object_is_removed_unless_it_is_to_stay(storage: Storage):
+    storage.write("a/result.json", b"failed")
+
+    def is_rendered(data: bytes) -> bool:
+        return data == b"rendered"
+
+    assert storage.remove_unless("a/result.json", is_rendered) is None
+    assert storage.stat("a/result.json") is None
+    assert storage.remove_unless("a/result.json", is_rendered) is None
+
+    storage.write("a/result.json", b"rendered")
+    assert storage.remove_unless("a/result.json", is_rendered) == b"rendered"
+    assert storage.read("a/result.json") == b"rendered"
+
+
+def test_a_bucket_removes_nothing_that_was_replaced_since_it_was_looked_at(
+    checked_storage: GcsStorage,
+):
+    checked_storage.write("a/result.json", b"failed")
+
+    def look(data: bytes) -> bool:
+        if data == b"failed":
+            checked_storage.write("a/result.json", b"rendered")
+        return data == b"rendered"
+
+    assert checked_storage.remove_unless("a/result.json", look) == b"rendered"
+    assert checked_storage.read("a/result.json") == b"rendered"
+
+
 def test_what_is_missing_is_named(storage: Storage, tmp_path: Path):
     for look in (
         lambda: storage.read("a/missing.txt"),
