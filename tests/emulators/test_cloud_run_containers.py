@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -21,6 +22,10 @@ import requests
 from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
 from tests.emulators.cloud_run.process_containers import ProcessContainers
 from tests.emulators.cloud_run.server import ROOT, CloudRunServer
+from tests.emulators.container.render_container import (
+    CannotRunContainersError,
+    build_render_container,
+)
 
 PYTHON = (sys.executable, "-c", "import sys; exec(sys.argv[1])")
 ULIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000")
@@ -190,6 +195,9 @@ time.sleep(600)
 @pytest.fixture(scope="module")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
     """podman with folders of its own, and an image of nothing but a shell and ``sleep``."""
+    with contextlib.suppress(CannotRunContainersError):
+        # Where it can be had, podman comes with what builds the image.
+        build_render_container()
     if os.getuid() != 0 or not all(shutil.which(name) for name in ("podman", "runc")):
         pytest.skip("containers need root, podman and runc (apt install podman runc)")
     folder = tmp_path_factory.mktemp("podman")
