@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from povstorm_client.job_state import JobState
+from povstorm_client.terminal import plain_console, printable
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -27,12 +28,12 @@ def progress_bar(name: str, total: int, *, visible: bool = True) -> Iterator[Sho
         with _bar(name, total) as show:
             yield show
     else:
-        yield _lines(name)
+        yield _lines(printable(name))
 
 
 @contextmanager
 def _bar(name: str, total: int) -> Iterator[Show]:
-    from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -53,10 +54,10 @@ def _bar(name: str, total: int) -> Iterator[Show]:
         TimeElapsedColumn(),
         TextColumn("eta"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=plain_console(stderr=True),
     )
     with bar:
-        row = bar.add_task(name, total=total, phase="starting Prefect", counts="")
+        row = bar.add_task(escape(name), total=total, phase="starting Prefect", counts="")
 
         def show(state: JobState) -> None:
             bar.update(
@@ -64,7 +65,7 @@ def _bar(name: str, total: int) -> Iterator[Show]:
                 completed=state.video_frames
                 if state.phase == "stitching"
                 else state.done + state.failed,
-                phase=state.phase,
+                phase=escape(state.phase),
                 counts=_counts(state, colour=True),
             )
 
@@ -81,7 +82,7 @@ def _lines(name: str) -> Show:
         seen, next_line = state.phase, time.monotonic() + _SECONDS_BETWEEN_LINES
         counts = _counts(state, colour=False)
         print(
-            f"{name}: {state.phase}, {state.done} of {state.total} frames"
+            f"{name}: {printable(state.phase)}, {state.done} of {state.total} frames"
             + (f" ({counts})" if counts else ""),
             file=sys.stderr,
             flush=True,

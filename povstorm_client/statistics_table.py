@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.quantities import amount, byte_size, duration
+from povstorm_client.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,7 +52,7 @@ def statistics_table(statistics: JobStatistics, console_width: int = _WIDTH) -> 
     if rows.row_count:
         console.print(Padding(rows, (0, 0, 0, 2)))
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    return "\n".join(lines).rstrip()
+    return printable("\n".join(lines).rstrip())
 
 
 def _outcome(statistics: JobStatistics) -> str:

@@ -9,13 +9,14 @@ import typer
 
 from povstorm_client import layout
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import require_writable
 from povstorm_client.job import Job
 
 
 def fetch(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
+    job_id: JobArgument,
     output: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(metavar="FOLDER", help="Where to put the results; NAME_render by default"),

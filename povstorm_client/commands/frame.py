@@ -8,13 +8,14 @@ from typing import Annotated, Optional
 import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.scene_options import Sandbox, Switches, sandbox_mode
 from povstorm_client.frame_process import render_frame_here
 
 
 def frame(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm jobs` lists it")],
+    job_id: JobArgument,
     number: Annotated[int, typer.Argument(metavar="FRAME", help="The frame's number")],
     switches: Switches = None,
     output: Annotated[

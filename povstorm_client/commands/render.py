@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import require_writable
 from povstorm_client.commands.render_plan import print_plan
 from povstorm_client.commands.scene_options import (
@@ -102,7 +102,7 @@ def render(
 
 def retry(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
+    job_id: JobArgument,
     output: Output = None,
     sandbox: Sandbox = None,
 ) -> None:

@@ -10,13 +10,14 @@ import typer
 
 from povstorm_client import layout
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.job import Job
 from povstorm_client.storage import FolderStorage
 
 
 def report(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
+    job_id: JobArgument,
     output: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(

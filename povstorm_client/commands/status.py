@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from povstorm_client import layout
 from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.status_page import StatusPage
 from povstorm_client.frame_overview import FrameOverview, FrameWatch
 from povstorm_client.job import Job
+from povstorm_client.terminal import plain_console
 
 # Listing costs a call for each thousand objects, and so much is waited between two at least.
 _SECONDS_PER_FRAME = 0.002
@@ -25,14 +26,14 @@ _EXECUTION_SECONDS = 10.0
 
 def status(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
+    job_id: JobArgument,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep looking until the job has ended")
     ] = False,
 ) -> None:
     """Show a job's phase, a map of its frames, its failures, and its Cloud Run executions."""
     job = Job.open(chosen_cluster(context), job_id)
-    console = Console(highlight=False)
+    console = plain_console()
     ascii_only = console.options.ascii_only
     pages = _Pages(job)
     if not watch:
