@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from povstorm_client import checks, layout
+from povstorm_client.argument_checks import check_path, check_type
 from povstorm_client.checks import Check
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
@@ -43,6 +44,14 @@ class Cluster:
     deployment: str | None = None
     gcp_credentials: str = ""
 
+    def __post_init__(self) -> None:
+        check_type("storage_uri", self.storage_uri, str, "a text: Cluster.local() makes one")
+        if self.outputs is not None:
+            check_type("outputs", self.outputs, TerraformOutputs, "TerraformOutputs or None")
+        if self.deployment is not None:
+            check_type("deployment", self.deployment, str, "a text such as 'render-job/cloud'")
+        check_type("gcp_credentials", self.gcp_credentials, str, "a text: the name of a block")
+
     @classmethod
     def local(cls, folder: str | Path | None = None) -> Cluster:
         """Use this machine, with a folder as the storage: ``$POVSTORM_HOME``, else ``~/.povstorm``.
@@ -50,7 +59,7 @@ class Cluster:
         The folder also holds the cache: frames rendered once are found there again. It is made
         when a job is submitted.
         """
-        chosen = Path(folder).expanduser() if folder else _home()
+        chosen = _home() if folder in (None, "") else _expanded(check_path("folder", folder))
         return cls(chosen.absolute().as_uri())
 
     @classmethod
@@ -63,7 +72,7 @@ class Cluster:
         and goes on when this program ends. Raises InputError for a file that is not such output,
         naming what is missing in it.
         """
-        outputs = read_terraform_outputs(Path(path))
+        outputs = read_terraform_outputs(check_path("path", path))
         return cls(f"gs://{outputs.bucket}", outputs, deployment, gcp_credentials)
 
     @cached_property
@@ -221,4 +230,14 @@ class Cluster:
 
 
 def _home() -> Path:
-    return Path(os.environ.get("POVSTORM_HOME") or Path.home() / ".povstorm").expanduser()
+    return _expanded(Path(os.environ.get("POVSTORM_HOME") or "~/.povstorm"))
+
+
+def _expanded(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder} begins in a home folder that is not known: set HOME, or POVSTORM_HOME to "
+            "another folder"
+        ) from error

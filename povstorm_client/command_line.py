@@ -37,7 +37,19 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 _ClickException: Any = typer.BadParameter.__mro__[2]
 
 
-class CommandWithSwitches(typer.core.TyperCommand):
+class Command(typer.core.TyperCommand):
+    """A command whose mistakes are told with its usage."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's context
+        """An option without its value is told without the command that lacks it."""
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
+class CommandWithSwitches(Command):
     """A command that takes POV-Ray's own options, such as -D or Quality=9, among its arguments."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's context
@@ -76,7 +88,7 @@ def _add(command: Any, group: str, example: str, *, switches: bool = False) -> N
     app.command(
         rich_help_panel=group,
         epilog=f"Example: {example}",
-        cls=CommandWithSwitches if switches else None,
+        cls=CommandWithSwitches if switches else Command,
         context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]}
         if switches
         else {"help_option_names": _HELP_NAMES},
@@ -140,7 +152,7 @@ def _povstorm(
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(2)
-    context.obj = ClusterChoice(cluster, deployment, gcp_credentials)
+    context.obj = ClusterChoice(cluster, deployment or None, gcp_credentials)
 
 
 def run(words: list[str]) -> int:
@@ -155,9 +167,9 @@ def run(words: list[str]) -> int:
         return 130
     except _UsageError as error:
         print(f"povstorm: {_words(error)}", file=sys.stderr)
-        if error.ctx is not None:
-            usage = " ".join(error.ctx.get_usage().split())
-            print(f"{usage}\n{error.ctx.command_path} --help says more", file=sys.stderr)
+        context = error.ctx or typer.Context(typer.main.get_command(app), info_name="povstorm")
+        print(" ".join(context.get_usage().split()), file=sys.stderr)
+        print(f"{context.command_path} --help says more", file=sys.stderr)
         return int(error.exit_code)
     except _ClickException as error:
         print(f"povstorm: {_words(error)}", file=sys.stderr)

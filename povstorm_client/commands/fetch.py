@@ -26,7 +26,7 @@ def fetch(
     job = Job.open(chosen_cluster(context), job_id)
     target = output or Path(f"{job.name}_render")
     require_writable(target)
-    images = job.save_images(target / "frames")
+    images = job.save_images(target / "frames") if job.results() else []
     print(f"images  {len(images)} of {len(job.work_units)} in {target / 'frames'}")
     storage = job.cluster.storage
     if storage.stat(layout.statistics(job_id)) is not None:

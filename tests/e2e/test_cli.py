@@ -93,7 +93,6 @@ def test_what_failed_is_told_kept_and_tried_again(folder: Path, on_server: str):
         (["anim.ini", "--video", "avi"], "video format 'avi'"),
         (["anim.ini", "+KFF0"], "before initial frame"),
         (["anim.ini", "+Zork"], "no option '+Zork'"),
-        (["anim.ini", "--zork"], "no option --zork"),
         (["anim.ini", "--output", "anim.pov"], "output folder anim.pov cannot be written to"),
         (["anim.ini", "--output", "/proc"], "output folder /proc cannot be written to"),
         (["anim.ini", "--include", "nix"], "--include nix does not exist"),
