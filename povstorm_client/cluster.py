@@ -106,7 +106,11 @@ class Cluster:
         )
 
     def require_tools(self, *, video: bool) -> None:
-        """Raise ToolError unless this machine has what its part of the work needs."""
+        """Raise ToolError unless this machine has what its part of the work needs.
+
+        The Prefect server that was chosen is looked at too; InputError if a deployment has none.
+        """
+        self.require_prefect_server()
         if self.outputs is None:
             require_povray()
         if video and self.deployment is None:
@@ -133,6 +137,20 @@ class Cluster:
             # Not where a job of this machine's own would be.
             log = _home() / "flow_logs" / f"{job_id}.txt"
         return FlowProcess(uri, self.gcp_credentials, log, sandbox=sandbox)
+
+    def require_prefect_server(self) -> None:
+        """Raise ToolError if the chosen Prefect server does not answer.
+
+        InputError where a deployment needs one and none is chosen.
+        """
+        # Importing what asks it takes a tenth of a command's start.
+        from povstorm_client.prefect_server import VARIABLE, require_server
+
+        if require_server() is None and self.deployment is not None:
+            raise InputError(
+                f"the deployment {self.deployment} is on a Prefect server, and none is chosen: set "
+                f"{VARIABLE} (`prefect server start` prints it), or `prefect cloud login`"
+            )
 
     def require_deployment(self) -> None:
         """Raise InputError unless flows of this cluster outlive this program."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from povstorm_client.errors import InputError, JobError
+from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -89,6 +90,15 @@ class DeployedFlow:
 
         ui = get_current_settings().ui_url
         return f"{ui}/runs/flow-run/{self.flow_run_id}" if ui else f"flow run {self.flow_run_id}"
+
+    @property
+    def last_words(self) -> str:
+        """The message of the run's state."""
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(self.flow_run_id).state
+        return one_line(state.message or state.name) if state is not None else ""
 
     def stop(self) -> None:
         """End the run: at once if it has not begun, else as soon as it sees the note.

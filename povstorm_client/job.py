@@ -33,6 +33,7 @@ from povstorm_client.job_state import JobState, read_state
 from povstorm_client.job_statistics import JobStatistics
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
+from povstorm_client.running_flow import RunningFlow
 from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
 from povstorm_client.sweep_notice import last_sweep, swept_since
 from povstorm_client.terminal import printable
@@ -283,16 +284,18 @@ class Job:
         except BaseException:
             flow.stop()
             raise
-        self._raise_unless_completed(before, returncode, flow.log)
+        self._raise_unless_completed(before, returncode, flow)
 
     def _raise_unless_completed(
-        self, before: JobState | None, returncode: int, flow_log: str
+        self, before: JobState | None, returncode: int, flow: RunningFlow
     ) -> None:
         state = self.state()
         if state is None or not state.ended or (before is not None and state.run == before.run):
+            said = flow.last_words
             raise JobError(
                 f"the flow of job {self.job_id} ended with exit code {returncode} before the job "
-                f"did; its output is in {flow_log}"
+                f"did{f': {said}' if said else ''}; its output is in {flow.log}. "
+                f"`povstorm retry {self.job_id}` goes on"
             )
         if state.phase != "completed":
             failed = tuple(result.frame for result in self.results() if result.state == "failed")
