@@ -226,12 +226,20 @@ class Cluster:
 
     def check(self) -> list[Check]:
         """Whether all is there that a render needs: `povstorm doctor` prints it."""
+        from povstorm_client import machine_checks as here
+
         found: list[Check] = []
         if self.outputs is None:
-            found.append(checks.check_povray())
+            found += [*here.check_povray(), here.check_sandbox(), here.check_memory()]
         if self.deployment is None:
-            found.append(checks.check_ffmpeg())
-        found.append(checks.check_storage(lambda: self.storage))
+            found.append(here.check_ffmpeg())
+        found.append(checks.check_storage(lambda: self.storage, bucket=self.outputs is not None))
+        found += here.check_storage_folder(lambda: self.storage)
+        if found[-1].name != "storage" or found[-1].passed:
+            found.append(here.check_clock(lambda: self.storage))
+        if self.deployment is None:
+            found.append(here.check_temporary_folder())
+        found += here.check_prefect()
         api, fleet = self.renderer, self.fleet()
         if self.outputs is not None and api is not None and fleet is not None:
             found += checks.check_render_jobs(api, fleet, self.outputs.render_image)

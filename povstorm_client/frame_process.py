@@ -29,11 +29,12 @@ def render_frame_here(
     sandbox: SandboxMode | None = None,
     threads: int | None = None,
     switches: list[str] | None = None,
+    verbose: bool = True,
 ) -> int:
     """Render a frame into a folder that stays; returns 0, or 1 after the reason was printed.
 
-    POV-Ray's output goes to this process's standard error. Raises InputError for what is no job
-    id.
+    POV-Ray's output goes to this process's standard error, unless it is not verbose: then it is
+    in the folder's povray.txt only. Raises InputError for what is no job id.
     """
     check_job_id(job_id)
     mode = sandbox_mode_here() if sandbox is None else sandbox
@@ -43,6 +44,7 @@ def render_frame_here(
             *(sys.executable, "-P", "-m", "render_image.open_frame"),
             *("--gcp-credentials", cluster.gcp_credentials),
             *(("--threads", str(threads)) if threads is not None else ()),
+            *(() if verbose else ("--quiet",)),
             *("--", f"{cluster.storage_uri}/{layout.job(job_id)}", str(frame), str(folder)),
             *(switches or ()),
         ],

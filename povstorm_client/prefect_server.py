@@ -6,6 +6,7 @@ seconds, is not asked. Where no server is chosen, a flow starts one of its own.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from povstorm_client.terminal import one_line
 
 VARIABLE = "PREFECT_API_URL"
 _ANSWER_SECONDS = 10.0
+# What sockets, certificates, addresses and answers raise.
+_UNANSWERED = (OSError, ValueError, http.client.HTTPException)
 _DOTENV = re.compile(rf"^\s*(?:export\s+)?{VARIABLE}\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
@@ -33,8 +36,18 @@ class PrefectServer:
 
 
 def prefect_home() -> Path:
-    """The folder of Prefect's profiles, and of the database of a server that a flow starts."""
-    return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    """The folder of Prefect's profiles, and of the database of a server that a flow starts.
+
+    InputError if it is in a home folder that is not known.
+    """
+    folder = Path(os.environ.get("PREFECT_HOME") or "~/.prefect")
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder}, Prefect's folder, begins in a home folder that is not known: set HOME, or "
+            "PREFECT_HOME to another folder"
+        ) from error
 
 
 def chosen_server() -> PrefectServer | None:
@@ -101,8 +114,7 @@ def require_server() -> PrefectServer | None:
         if error.code != 404 or "prefect.cloud" in server.url:
             return server
         answer = None
-    # What its sockets, certificates and answers can raise has no narrower base.
-    except (OSError, ValueError) as error:
+    except _UNANSWERED as error:
         reason = getattr(error, "reason", None) or error
         raise ToolError(
             f"the Prefect server at {server.url}, chosen by {server.chosen_by}, does not answer "
@@ -121,7 +133,7 @@ def server_version(server: PrefectServer) -> str | None:
     """The version that a self-hosted server tells; None where it tells none (Prefect Cloud)."""
     try:
         found = _get(f"{server.url.rstrip('/')}/admin/version")
-    except (OSError, ValueError):
+    except _UNANSWERED:
         return None
     return found if isinstance(found, str) else None
 

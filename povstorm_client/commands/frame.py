@@ -27,6 +27,9 @@ def frame(
         Optional[int],  # noqa: UP045
         typer.Option(help="POV-Ray's threads; as in the job by default"),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show all that POV-Ray prints, as it comes")
+    ] = False,
 ) -> None:
     """Render one frame again here, with the job's own files, to see what goes wrong.
 
@@ -41,5 +44,6 @@ def frame(
         sandbox=sandbox_mode(sandbox),
         threads=threads,
         switches=switches,
+        verbose=verbose,
     )
     raise typer.Exit(status)
