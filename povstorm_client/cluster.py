@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from povstorm_client.argument_checks import check_path, check_type
 from povstorm_client.checks import Check
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.deployed_flow import DeployedFlow
+from povstorm_client.deployed_flow import DeployedFlow, require_deployment_takes_runs
 from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
 from povstorm_client.gcp_credentials import google_credentials
@@ -50,6 +51,11 @@ class Cluster:
             check_type("outputs", self.outputs, TerraformOutputs, "TerraformOutputs or None")
         if self.deployment is not None:
             check_type("deployment", self.deployment, str, "a text such as 'render-job/cloud'")
+            if not all(self.deployment.partition("/")):
+                raise InputError(
+                    f"deployment {self.deployment!r} is not FLOW/NAME: give for example "
+                    f"{DEFAULT_DEPLOYMENT}"
+                )
         check_type("gcp_credentials", self.gcp_credentials, str, "a text: the name of a block")
 
     @classmethod
@@ -126,6 +132,12 @@ class Cluster:
         storage.delete(layout.cancel_request(job_id))
         uri = job_uri(storage, job_id)
         if self.deployment is not None:
+            if sandbox == "required" and self.outputs is None:
+                print(
+                    "povstorm: warning: whether scenes are contained is chosen where the worker "
+                    "runs: start it with POVSTORM_SANDBOX=required",
+                    file=sys.stderr,
+                )
             return DeployedFlow.start(
                 self.deployment, uri, self.gcp_credentials, lambda: self._ask_to_stop(job_id)
             )
@@ -141,7 +153,7 @@ class Cluster:
     def require_prefect_server(self) -> None:
         """Raise ToolError if the chosen Prefect server does not answer.
 
-        InputError where a deployment needs one and none is chosen.
+        InputError where a deployment needs one and none is chosen, or it has no such deployment.
         """
         # Importing what asks it takes a tenth of a command's start.
         from povstorm_client.prefect_server import VARIABLE, require_server
@@ -151,14 +163,19 @@ class Cluster:
                 f"the deployment {self.deployment} is on a Prefect server, and none is chosen: set "
                 f"{VARIABLE} (`prefect server start` prints it), or `prefect cloud login`"
             )
+        if self.deployment is not None:
+            require_deployment_takes_runs(
+                self.deployment, from_folder=self.storage_uri.startswith("file:")
+            )
 
     def require_deployment(self) -> None:
         """Raise InputError unless flows of this cluster outlive this program."""
         if self.deployment is None:
             raise InputError(
-                "this cluster runs its flows in this program, which must stay: choose one on "
-                "Google Cloud (--cluster OUTPUTS.JSON) with a deployment (--deployment "
-                f"{DEFAULT_DEPLOYMENT}) to submit and leave"
+                "this cluster runs its flows in this program, which must stay: to submit and "
+                "leave choose a deployment: --deployment render-job/local with a worker on this "
+                f"machine, or on Google Cloud --cluster OUTPUTS.JSON --deployment "
+                f"{DEFAULT_DEPLOYMENT} (docs/deploy.md)"
             )
 
     def submit(self, job_id: str) -> DeployedFlow:
