@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 from povstorm_client import layout, sandbox_mode
 from povstorm_client.cluster import Cluster
 from povstorm_client.job_manifest import check_job_id
+from povstorm_client.left_processes import family_of, kill
 from povstorm_client.sandbox_mode import SandboxMode, sandbox_mode_here
 from povstorm_client.tools import die_with_parent
 
@@ -54,9 +57,13 @@ def render_frame_here(
     try:
         return child.wait()
     except KeyboardInterrupt:
-        try:
+        # One that SIGSTOP stopped heard nothing.
+        child.send_signal(signal.SIGCONT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
         raise
+    finally:
+        # After half a minute, or at once on another Ctrl-C.
+        if child.poll() is None:
+            kill(family_of(child.pid))
+            child.wait()
