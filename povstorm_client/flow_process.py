@@ -14,6 +14,7 @@ from pathlib import Path
 
 from povstorm_client import sandbox_mode
 from povstorm_client.left_processes import kill_all_about
+from povstorm_client.prefect_home import seed_prefect_home
 from povstorm_client.sandbox_mode import SandboxMode
 
 _ENVIRONMENT_DEFAULTS = {
@@ -37,6 +38,7 @@ class FlowProcess:
         self._temporary = tempfile.TemporaryDirectory(
             prefix="povstorm-", ignore_cleanup_errors=True
         )
+        seed_prefect_home()
         # -P keeps the current folder, and with it a user's own tasks.py, off sys.path.
         # The pipe is never written to: the flow takes its closing as the request to stop.
         log.parent.mkdir(parents=True, exist_ok=True)
