@@ -17,6 +17,7 @@ from povstorm_client import sandbox_mode
 from povstorm_client.errors import JobError
 from povstorm_client.last_words import last_words
 from povstorm_client.left_processes import family_of, kill, kill_all_about, wake
+from povstorm_client.prefect_home import seed_prefect_home
 from povstorm_client.sandbox_mode import SandboxMode
 
 _ENVIRONMENT_DEFAULTS = {
@@ -48,6 +49,7 @@ class FlowProcess:
         self._temporary = tempfile.TemporaryDirectory(
             prefix="povstorm-", ignore_cleanup_errors=True
         )
+        seed_prefect_home()
         # -P keeps the current folder, and with it a user's own tasks.py, off sys.path.
         # The pipe is never written to: the flow takes its closing as the request to stop.
         log.parent.mkdir(parents=True, exist_ok=True)
