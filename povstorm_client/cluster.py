@@ -16,6 +16,7 @@ from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import job_uri, read_work_units
+from povstorm_client.job_state import announced_run
 from povstorm_client.job_summary import JobSummary, newest_jobs
 from povstorm_client.open_storage import open_storage
 from povstorm_client.running_flow import RunningFlow
@@ -50,7 +51,7 @@ class Cluster:
         The folder also holds the cache: frames rendered once are found there again. It is made
         when a job is submitted.
         """
-        chosen = Path(folder).expanduser() if folder else _home()
+        chosen = Path(folder).expanduser() if folder else home_folder()
         return cls(chosen.absolute().as_uri())
 
     @classmethod
@@ -112,6 +113,11 @@ class Cluster:
         storage = self.storage
         storage.delete(layout.cancel_request(job_id))
         uri = job_uri(storage, job_id)
+        with announced_run(storage, job_id):
+            return self._start(job_id, uri, sandbox)
+
+    def _start(self, job_id: str, uri: str, sandbox: SandboxMode) -> RunningFlow:
+        storage = self.storage
         if self.deployment is not None:
             return DeployedFlow.start(
                 self.deployment, uri, self.gcp_credentials, lambda: self._ask_to_stop(job_id)
@@ -122,7 +128,7 @@ class Cluster:
             log = storage.path(layout.flow_log(job_id))
         else:
             # Not where a job of this machine's own would be.
-            log = _home() / "flow_logs" / f"{job_id}.txt"
+            log = home_folder() / "flow_logs" / f"{job_id}.txt"
         return FlowProcess(uri, self.gcp_credentials, log, sandbox=sandbox)
 
     def require_deployment(self) -> None:
@@ -220,5 +226,6 @@ class Cluster:
         return replace(self, deployment=deployment)
 
 
-def _home() -> Path:
+def home_folder() -> Path:
+    """What povstorm keeps for this user: ``$POVSTORM_HOME``, else ``~/.povstorm``."""
     return Path(os.environ.get("POVSTORM_HOME") or Path.home() / ".povstorm").expanduser()
