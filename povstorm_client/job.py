@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -235,10 +236,16 @@ class Job:
             shared_resources.upload_missing(storage, self._shared)
         self._manifest = manifest
 
-    def run(self, *, show_progress: bool = True) -> None:
+    def run(
+        self,
+        *,
+        show_progress: bool = True,
+        on_state: Callable[[JobState], None] | None = None,
+    ) -> None:
         """Submit the job, start its flow, and poll until it ends, showing a progress bar.
 
-        Ctrl-C stops it; what is rendered stays, and run() goes on from there.
+        on_state is told the job's state at each poll, and must not take long. Ctrl-C stops the
+        job; what is rendered stays, and run() goes on from there.
 
         Raises InputError or ToolError before any work is done, JobError if the job ended without
         all of its frames or its video.
@@ -256,6 +263,8 @@ class Job:
                     state = self.state()
                     if state is not None and (before is None or state.run != before.run):
                         show(state)
+                        if on_state is not None:
+                            on_state(state)
                     if returncode is not None:
                         break
                     time.sleep(self.cluster.storage.poll_seconds)

@@ -1,7 +1,8 @@
 """JobState: what the flow is doing with a job, stored for whoever polls (``state.json``).
 
 The flow writes it when something changed, at most about once a second, and every half minute in
-any case, and Cluster.start when it starts a further run; Job.run, ``povstorm status``, ``povstorm jobs`` and the progress bar read it.
+any case, and Cluster.start when it starts a further run; Job.run, ``povstorm status``,
+``povstorm jobs`` and the progress bar read it.
 """
 
 from __future__ import annotations

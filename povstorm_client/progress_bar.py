@@ -1,5 +1,4 @@
-"""The progress of a running job in the terminal: frames done and failed, current phase,
-and the time that is left, as soon as that can be told.
+"""The progress of a running job in the terminal: frames done and failed, phase, time left.
 
 Job.run shows it. Where the output is no terminal, a line is printed for each change of phase and
 every ten seconds.

@@ -19,7 +19,9 @@ _FAILURES_SHOWN = 5
 _PHASES = ("parse", "bounding", "photon", "radiosity", "trace")
 
 
-def statistics_table(statistics: JobStatistics, console_width: int = _WIDTH) -> str:
+def statistics_table(
+    statistics: JobStatistics, console_width: int = _WIDTH, *, whole_seconds: float | None = None
+) -> str:
     """Plain text (no colours), at most console_width columns wide.
 
     A line with the outcome, the job's totals, percentiles of a frame's seconds, the slowest
