@@ -1,8 +1,8 @@
 """Where a job's results were saved, remembered for this user, so that later commands go there too.
 
 The folder is one of this machine, so it is kept where povstorm keeps what is the user's own, and
-not with the job, which others may read from elsewhere. ``render``, ``retry`` and ``fetch`` remember;
-``retry``, ``fetch`` and ``report`` ask.
+not with the job, which others may read from elsewhere. ``render``, ``retry`` and ``fetch``
+remember; ``retry``, ``fetch`` and ``report`` ask.
 """
 
 from __future__ import annotations
