@@ -36,6 +36,7 @@ from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
 from povstorm_client.sweep_notice import last_sweep, swept_since
 from povstorm_client.version import povstorm_version
+from povstorm_client.video_losses import announce_losses
 from povstorm_client.work_unit import WorkUnit
 
 VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
@@ -200,6 +201,7 @@ class Job:
         if self._manifest is not None:
             return
         self._check()
+        announce_losses(self.video, self._units[0].settings)
         storage = self.cluster.storage
         before = last_sweep(storage)
         digests = shared_resources.upload_missing(storage, self._shared)

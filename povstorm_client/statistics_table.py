@@ -115,15 +115,15 @@ def _own_loop(
     """How long POV-Ray's own loop would take, and how the whole command compares."""
     which = " for the frames rendered now" if statistics.frames_from_cache else ""
     words = (
-        f"POV-Ray's own would take about {duration(own_loop_seconds)} on "
-        f"{statistics.cores:g} cores{which} (estimated)"
+        f"POV-Ray's would take about {duration(own_loop_seconds)}{which} on "
+        f"{statistics.cores:g} cores (estimate)"
     )
     if not whole_seconds:
         return words
     ratio = own_loop_seconds / whole_seconds
-    if ratio >= 1:
-        return f"{words}: this was {ratio:.1f}x as fast"
-    return f"{words}: this took {1 / ratio:.1f}x as long"
+    return f"{words}; " + (
+        f"this was {ratio:.1f}x as fast" if ratio >= 1 else f"this took {1 / ratio:.1f}x as long"
+    )
 
 
 def _phases(statistics: JobStatistics) -> str:

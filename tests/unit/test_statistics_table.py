@@ -77,7 +77,7 @@ def test_a_finished_job_shows_totals_percentiles_and_slowest_frames():
     assert text == (
         "\n"
         "orbit: 3 of 3 frames; rendering took 12 s\n"
-        "  own loop  POV-Ray's own would take about 12 s on 4 cores (estimated)\n"
+        "  own loop  POV-Ray's would take about 12 s on 4 cores (estimate)\n"
         "  CPU       24 s\n"
         "  phases    parse 25 %, trace 75 %\n"
         "  memory    50 MiB at most in a frame\n"
@@ -98,7 +98,7 @@ def test_a_commands_time_is_all_of_it_and_compared_with_povrays_own_loop():
     statistics = statistics_of(results, frames=3, seconds=7.0, cores=4)
     text = statistics_table(statistics, whole_seconds=24.0)
     assert "orbit: 3 of 3 frames; 24 s in all, of which rendering 7.0 s" in text
-    assert "about 12 s on 4 cores (estimated): this took 2.1x as long" in " ".join(text.split())
+    assert "about 12 s on 4 cores (estimate); this took 2.1x as long" in " ".join(text.split())
     quick = " ".join(statistics_table(statistics, whole_seconds=8.0).split())
     assert "this was 1.5x as fast" in quick
 
