@@ -44,6 +44,20 @@ class Cluster:
     deployment: str | None = None
     gcp_credentials: str = ""
 
+    def __repr__(self) -> str:
+        if self.outputs is None:
+            where = "this machine"
+        else:
+            where = f"Cloud Run in {self.outputs.region}, {self.outputs.project_id}"
+        flows = f", flows on {self.deployment}" if self.deployment else ""
+        return f"<Cluster {where}, {self.storage_uri}{flows}>"
+
+    def _repr_html_(self) -> str:
+        """The cluster in a notebook, with its newest jobs."""
+        from povstorm_client.notebook import cluster_html
+
+        return cluster_html(self)
+
     @classmethod
     def local(cls, folder: str | Path | None = None) -> Cluster:
         """Use this machine, with a folder as the storage: ``$POVSTORM_HOME``, else ``~/.povstorm``.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from povstorm_client import layout, shared_resources
 from povstorm_client.cluster import Cluster
-from povstorm_client.errors import InputError, JobError
+from povstorm_client.errors import InputError, JobError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import (
     STALL_SECONDS,
@@ -119,6 +119,25 @@ class Job:
         self._units: list[WorkUnit] = []
         self._manifest: JobManifest | None = None
 
+    def __repr__(self) -> str:
+        frames = f"{len(self._units)} frame{'' if len(self._units) == 1 else 's'}"
+        if self._manifest is None:
+            return f"<Job {self.job_id}: {frames}, not submitted>"
+        try:
+            state = self.state()
+        except StorageError:
+            return f"<Job {self.job_id}: {frames}, its state cannot be read>"
+        if state is None:
+            return f"<Job {self.job_id}: {frames}, submitted>"
+        failed = f", {state.failed} failed" if state.failed else ""
+        return f"<Job {self.job_id}: {state.phase}, {state.done} of {frames}{failed}>"
+
+    def _repr_html_(self) -> str:
+        """The job in a notebook: its state, a contact sheet of its frames, its video."""
+        from povstorm_client.notebook import job_html
+
+        return job_html(self)
+
     @classmethod
     def open(cls, cluster: Cluster, job_id: str, *, sandbox: SandboxMode | None = None) -> Job:
         """A stored job: to look at it, fetch from it, or run it again for what is missing.
@@ -191,6 +210,11 @@ class Job:
     def work_units(self) -> tuple[WorkUnit, ...]:
         """The frames, ascending."""
         return tuple(self._units)
+
+    @property
+    def submitted(self) -> bool:
+        """Whether it is stored, and so can no longer be changed."""
+        return self._manifest is not None
 
     def submit(self) -> None:
         """Check and store the job: what is missing of its files, its work units, its manifest.

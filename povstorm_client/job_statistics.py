@@ -111,6 +111,19 @@ class JobStatistics:
         except (KeyError, TypeError) as error:
             raise StorageError(f"the statistics are not readable: {error!r}") from error
 
+    def __repr__(self) -> str:
+        return (
+            f"<JobStatistics {self.job_id}: {self.frames_rendered} of {self.frames_expected} "
+            f"frames, {self.frames_from_cache} from cache, {self.frames_failed} failed, rendering "
+            f"took {self.elapsed_seconds:.1f} s>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        from povstorm_client.notebook import statistics_html
+
+        return statistics_html(self)
+
     def __str__(self) -> str:
         from povstorm_client.statistics_table import statistics_table
 

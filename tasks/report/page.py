@@ -20,9 +20,10 @@ from markupsafe import Markup
 
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.quantities import amount, byte_size, duration
+from povstorm_client.thumbnails import spread
 from tasks.report.facts import FrameFacts, FrameState, ReportFacts, WaveFacts
 from tasks.report.figure import Plot
-from tasks.report.previews import Previews, spread
+from tasks.report.previews import Previews
 from tasks.report.seconds_plot import is_grouped
 from tasks.report.timeline_plot import HOVER_STEPS, Timeline
 
