@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from povstorm_client.cluster import home_folder
+from povstorm_client.errors import StorageError
 from povstorm_client.job_manifest import check_job_id
 from povstorm_client.results_folder import Rendering, rendering_from
 
@@ -25,16 +26,22 @@ class Destination:
 
 
 def remember_destination(job_id: str, destination: Destination) -> None:
-    """Remember where a job's results go."""
+    """Remember where a job's results go; StorageError if that cannot be written."""
     file = _file(job_id)
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     data = {
         "folder": str(destination.folder.absolute()),
         "rendering": asdict(destination.rendering),
     }
     partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(data), "utf-8")
-    partial.replace(file)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial.write_text(json.dumps(data), "utf-8")
+        partial.replace(file)
+    except OSError as error:
+        raise StorageError(
+            f"{file} cannot be written ({error.strerror}): make room, or choose another folder "
+            "with POVSTORM_HOME"
+        ) from error
 
 
 def remembered_destination(job_id: str) -> Destination | None:
