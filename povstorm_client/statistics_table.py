@@ -113,10 +113,14 @@ def _own_loop(
     statistics: JobStatistics, own_loop_seconds: float, whole_seconds: float | None
 ) -> str:
     """How long POV-Ray's own loop would take, and how the whole command compares."""
-    which = " for the frames rendered now" if statistics.frames_from_cache else ""
+    now = sum(
+        line.state == "rendered" and not line.cache_hit and line.started >= statistics.started
+        for line in statistics.frames
+    )
+    which = f" for the {now} rendered now" if now < statistics.frames_rendered else ""
     words = (
-        f"POV-Ray's would take about {duration(own_loop_seconds)}{which} on "
-        f"{statistics.cores:g} cores (estimate)"
+        f"POV-Ray's: {duration(own_loop_seconds)}{which} on {statistics.cores:g} cores "
+        "(estimate)"
     )
     if not whole_seconds:
         return words

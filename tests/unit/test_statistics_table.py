@@ -77,7 +77,7 @@ def test_a_finished_job_shows_totals_percentiles_and_slowest_frames():
     assert text == (
         "\n"
         "orbit: 3 of 3 frames; rendering took 12 s\n"
-        "  own loop  POV-Ray's would take about 12 s on 4 cores (estimate)\n"
+        "  own loop  POV-Ray's: 12 s on 4 cores (estimate)\n"
         "  CPU       24 s\n"
         "  phases    parse 25 %, trace 75 %\n"
         "  memory    50 MiB at most in a frame\n"
@@ -98,14 +98,21 @@ def test_a_commands_time_is_all_of_it_and_compared_with_povrays_own_loop():
     statistics = statistics_of(results, frames=3, seconds=7.0, cores=4)
     text = statistics_table(statistics, whole_seconds=24.0)
     assert "orbit: 3 of 3 frames; 24 s in all, of which rendering 7.0 s" in text
-    assert "about 12 s on 4 cores (estimate); this took 2.1x as long" in " ".join(text.split())
+    assert "12 s on 4 cores (estimate); this took 2.1x as long" in " ".join(text.split())
     quick = " ".join(statistics_table(statistics, whole_seconds=8.0).split())
     assert "this was 1.5x as fast" in quick
 
 
-def test_the_own_loop_is_only_that_of_the_frames_rendered_now():
-    statistics = statistics_of([rendered(1), rendered(2, cache_hit=True)], frames=2, cores=2)
-    assert "for the frames rendered now" in " ".join(str(statistics).split())
+@pytest.mark.parametrize("earlier", [{"cache_hit": True}, {"started": -1.0}])
+def test_the_own_loop_is_only_that_of_the_frames_rendered_now(earlier: dict[str, Any]):
+    statistics = statistics_of([rendered(1), rendered(2, **earlier)], frames=2, cores=2)
+    assert "for the 1 rendered now on 2 cores" in " ".join(str(statistics).split())
+
+
+def test_what_is_said_of_the_own_loop_fits_a_terminal_of_80_columns():
+    statistics = statistics_of([rendered(1, 1000.0)], frames=1, seconds=7.0, cores=128)
+    text = statistics_table(statistics, console_width=80, whole_seconds=5000.0)
+    assert any("own loop" in line and line.endswith("long") for line in text.splitlines())
 
 
 def test_failures_are_named_with_their_reason_and_missing_frames_as_ranges():
