@@ -76,7 +76,7 @@ def _rows(
 ) -> Iterator[tuple[str, RenderableType]]:
     """Labels and what stands beside them."""
     if statistics.own_loop_seconds is not None:
-        yield "own loop", _own_loop(statistics, statistics.own_loop_seconds, whole_seconds)
+        yield "POV-Ray", _own_loop(statistics, statistics.own_loop_seconds, whole_seconds)
     if statistics.cpu_percentiles:
         yield "CPU", duration(statistics.cpu_seconds)
     if phases := _phases(statistics):
@@ -118,10 +118,7 @@ def _own_loop(
         for line in statistics.frames
     )
     which = f" for the {now} rendered now" if now < statistics.frames_rendered else ""
-    words = (
-        f"POV-Ray's: {duration(own_loop_seconds)}{which} on {statistics.cores:g} cores "
-        "(estimate)"
-    )
+    words = f"own loop {duration(own_loop_seconds)}{which} on {statistics.cores:g} cores (estimate)"
     if not whole_seconds:
         return words
     ratio = own_loop_seconds / whole_seconds
