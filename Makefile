@@ -59,6 +59,7 @@ image: setup ## Build the render container's image (with Docker, or as root on D
 
 bench: setup ## The benchmarks, side by side (minutes)
 	$(BIN)/python -m benchmarks.local_throughput
+	$(BIN)/python -m benchmarks.own_loop
 	$(BIN)/python -m benchmarks.orchestration
 	$(BIN)/python -m benchmarks.sandbox_cost
 	$(BIN)/python -m benchmarks.container_start

@@ -18,6 +18,7 @@ from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import job_uri, read_work_units
+from povstorm_client.job_state import announced_run
 from povstorm_client.job_summary import JobSummary, newest_jobs
 from povstorm_client.open_storage import open_storage
 from povstorm_client.running_flow import RunningFlow
@@ -58,6 +59,20 @@ class Cluster:
                 )
         check_type("gcp_credentials", self.gcp_credentials, str, "a text: the name of a block")
 
+    def __repr__(self) -> str:
+        if self.outputs is None:
+            where = "this machine"
+        else:
+            where = f"Cloud Run in {self.outputs.region}, {self.outputs.project_id}"
+        flows = f", flows on {self.deployment}" if self.deployment else ""
+        return f"<Cluster {where}, {self.storage_uri}{flows}>"
+
+    def _repr_html_(self) -> str:
+        """The cluster in a notebook, with its newest jobs."""
+        from povstorm_client.notebook import cluster_html
+
+        return cluster_html(self)
+
     @classmethod
     def local(cls, folder: str | Path | None = None) -> Cluster:
         """Use this machine, with a folder as the storage: ``$POVSTORM_HOME``, else ``~/.povstorm``.
@@ -65,7 +80,7 @@ class Cluster:
         The folder also holds the cache: frames rendered once are found there again. It is made
         when a job is submitted.
         """
-        chosen = _home() if folder in (None, "") else _expanded(check_path("folder", folder))
+        chosen = home_folder() if folder in (None, "") else _expanded(check_path("folder", folder))
         return cls(chosen.absolute().as_uri())
 
     @classmethod
@@ -131,6 +146,11 @@ class Cluster:
         storage = self.storage
         storage.delete(layout.cancel_request(job_id))
         uri = job_uri(storage, job_id)
+        with announced_run(storage, job_id):
+            return self._start(job_id, uri, sandbox)
+
+    def _start(self, job_id: str, uri: str, sandbox: SandboxMode) -> RunningFlow:
+        storage = self.storage
         if self.deployment is not None:
             if sandbox == "required" and self.outputs is None:
                 print(
@@ -147,7 +167,7 @@ class Cluster:
             log = storage.path(layout.flow_log(job_id))
         else:
             # Not where a job of this machine's own would be.
-            log = _home() / "flow_logs" / f"{job_id}.txt"
+            log = home_folder() / "flow_logs" / f"{job_id}.txt"
         return FlowProcess(uri, self.gcp_credentials, log, sandbox=sandbox)
 
     def require_prefect_server(self) -> None:
@@ -272,7 +292,11 @@ class Cluster:
         return replace(self, deployment=deployment)
 
 
-def _home() -> Path:
+def home_folder() -> Path:
+    """What povstorm keeps for this user: ``$POVSTORM_HOME``, else ``~/.povstorm``.
+
+    InputError if it begins in a home folder that is not known.
+    """
     return _expanded(Path(os.environ.get("POVSTORM_HOME") or "~/.povstorm"))
 
 

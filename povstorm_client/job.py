@@ -11,13 +11,14 @@ import re
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 from povstorm_client import layout, shared_resources
 from povstorm_client.argument_checks import check_number, check_path, check_type
 from povstorm_client.cluster import Cluster
-from povstorm_client.errors import InputError, JobError
+from povstorm_client.errors import InputError, JobError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import (
     STALL_SECONDS,
@@ -38,6 +39,7 @@ from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbo
 from povstorm_client.sweep_notice import last_sweep, swept_since
 from povstorm_client.terminal import printable
 from povstorm_client.version import povstorm_version
+from povstorm_client.video_losses import announce_losses
 from povstorm_client.work_unit import WorkUnit
 
 VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
@@ -131,6 +133,25 @@ class Job:
         self._units: list[WorkUnit] = []
         self._manifest: JobManifest | None = None
 
+    def __repr__(self) -> str:
+        frames = f"{len(self._units)} frame{'' if len(self._units) == 1 else 's'}"
+        if self._manifest is None:
+            return f"<Job {self.job_id}: {frames}, not submitted>"
+        try:
+            state = self.state()
+        except StorageError:
+            return f"<Job {self.job_id}: {frames}, its state cannot be read>"
+        if state is None:
+            return f"<Job {self.job_id}: {frames}, submitted>"
+        failed = f", {state.failed} failed" if state.failed else ""
+        return f"<Job {self.job_id}: {state.phase}, {state.done} of {frames}{failed}>"
+
+    def _repr_html_(self) -> str:
+        """The job in a notebook: its state, a contact sheet of its frames, its video."""
+        from povstorm_client.notebook import job_html
+
+        return job_html(self)
+
     @classmethod
     def open(cls, cluster: Cluster, job_id: str, *, sandbox: SandboxMode | None = None) -> Job:
         """A stored job: to look at it, fetch from it, or run it again for what is missing.
@@ -212,6 +233,11 @@ class Job:
         """The frames, ascending."""
         return tuple(self._units)
 
+    @property
+    def submitted(self) -> bool:
+        """Whether it is stored, and so can no longer be changed."""
+        return self._manifest is not None
+
     def submit(self) -> None:
         """Check and store the job: what is missing of its files, its work units, its manifest.
 
@@ -221,6 +247,7 @@ class Job:
         if self._manifest is not None:
             return
         self._check()
+        announce_losses(self.video, self._units[0].settings)
         storage = self.cluster.storage
         before = last_sweep(storage)
         digests = shared_resources.upload_missing(storage, self._shared)
@@ -257,10 +284,16 @@ class Job:
             shared_resources.upload_missing(storage, self._shared)
         self._manifest = manifest
 
-    def run(self, *, show_progress: bool = True) -> None:
+    def run(
+        self,
+        *,
+        show_progress: bool = True,
+        on_state: Callable[[JobState], None] | None = None,
+    ) -> None:
         """Submit the job, start its flow, and poll until it ends, showing a progress bar.
 
-        Ctrl-C stops it; what is rendered stays, and run() goes on from there.
+        on_state is told the job's state at each poll, and must not take long. Ctrl-C stops the
+        job; what is rendered stays, and run() goes on from there.
 
         Raises InputError or ToolError before any work is done, JobError if the job ended without
         all of its frames or its video.
@@ -278,6 +311,8 @@ class Job:
                     state = self.state()
                     if state is not None and (before is None or state.run != before.run):
                         show(state)
+                        if on_state is not None:
+                            on_state(state)
                     if returncode is not None:
                         break
                     time.sleep(self.cluster.storage.poll_seconds)

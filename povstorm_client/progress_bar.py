@@ -1,4 +1,4 @@
-"""The progress of a running job in the terminal: frames done and failed, ETA, current phase.
+"""The progress of a running job in the terminal: frames done and failed, phase, time left.
 
 Job.run shows it. Where the output is no terminal, a line is printed for each change of phase and
 every ten seconds.
@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from povstorm_client.job_state import JobState
+from povstorm_client.quantities import duration
+from povstorm_client.remaining_time import seconds_left
 from povstorm_client.terminal import plain_console, printable
 
 _SECONDS_BETWEEN_LINES = 10.0
+_STARTING = "starting Prefect"
 
 Show = Callable[[JobState], None]
 
@@ -41,7 +44,6 @@ def _bar(name: str, total: int) -> Iterator[Show]:
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
 
     bar = Progress(
@@ -52,12 +54,11 @@ def _bar(name: str, total: int) -> Iterator[Show]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[counts]}"),
         TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=plain_console(stderr=True),
     )
     with bar:
-        row = bar.add_task(escape(name), total=total, phase="starting Prefect", counts="")
+        row = bar.add_task(escape(name), total=total, phase=_STARTING, counts="", left="")
 
         def show(state: JobState) -> None:
             bar.update(
@@ -65,8 +66,9 @@ def _bar(name: str, total: int) -> Iterator[Show]:
                 completed=state.video_frames
                 if state.phase == "stitching"
                 else state.done + state.failed,
-                phase=escape(state.phase),
+                phase=escape(_phase(state)),
                 counts=_counts(state, colour=True),
+                left=_left(state),
             )
 
         yield show
@@ -80,10 +82,11 @@ def _lines(name: str) -> Show:
         if state.phase == seen and time.monotonic() < next_line:
             return
         seen, next_line = state.phase, time.monotonic() + _SECONDS_BETWEEN_LINES
-        counts = _counts(state, colour=False)
+        counts, left = _counts(state, colour=False), _left(state)
         print(
-            f"{name}: {printable(state.phase)}, {state.done} of {state.total} frames"
-            + (f" ({counts})" if counts else ""),
+            f"{name}: {printable(_phase(state))}, {state.done} of {state.total} frames"
+            + (f" ({counts})" if counts else "")
+            + (f", {left}" if left else ""),
             file=sys.stderr,
             flush=True,
         )
@@ -101,3 +104,12 @@ def _counts(state: JobState, *, colour: bool) -> str:
         failed = f"{state.failed} failed"
         parts.append(f"[red]{failed}[/]" if colour else failed)
     return ", ".join(parts)
+
+
+def _phase(state: JobState) -> str:
+    return _STARTING if state.phase == "submitted" else state.phase
+
+
+def _left(state: JobState) -> str:
+    left = seconds_left(state, time.time())
+    return "" if left is None else f"about {duration(left)} left"

@@ -58,6 +58,15 @@ class WorkUnit:
                     raise _both(str(folder), path, self.frame)
         self._check_inline_size(total)
 
+    def __repr__(self) -> str:
+        settings = self.settings
+        own = f", {len(self.inline_resource)} inline" if self.inline_resource else ""
+        job = f" of {self.job_id}" if self.job_id else ""
+        return (
+            f"<WorkUnit frame {self.frame}{job}: {settings.scene!r}, "
+            f"{settings.width}x{settings.height}{own}>"
+        )
+
     def _check_types(self) -> None:
         """Units come from manifests too."""
         check_type(

@@ -32,7 +32,9 @@ Size = Annotated[
 Fps = Annotated[str, typer.Option(help="Frames a second of the video; 24000/1001 works")]
 Output = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(metavar="FOLDER", help="Where to put the results; NAME_render by default"),
+    typer.Option(
+        metavar="FOLDER", help="Where to put the results; NAME_render by default, NAME_preview"
+    ),
 ]
 Video = Annotated[str, typer.Option(help=f"Video format: {', '.join(VIDEO_ENDINGS)}, or none")]
 Include = Annotated[

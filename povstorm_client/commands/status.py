@@ -15,6 +15,7 @@ from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.status_page import StatusPage
+from povstorm_client.errors import StorageError
 from povstorm_client.frame_overview import FrameOverview, FrameWatch
 from povstorm_client.job import Job
 from povstorm_client.terminal import plain_console
@@ -85,7 +86,10 @@ def _slowest(job: Job) -> list[tuple[int, float]]:
     storage = job.cluster.storage
     if storage.stat(layout.statistics(job.job_id)) is None:
         return []
-    statistics = job.statistics()
+    try:
+        statistics = job.statistics()
+    except StorageError:
+        return []  # another version's: all else that there is to see is as good
     seconds = {line.frame: line.wall_seconds or 0.0 for line in statistics.frames}
     return [(frame, seconds[frame]) for frame in statistics.slowest_frames]
 

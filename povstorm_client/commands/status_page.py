@@ -16,6 +16,7 @@ from povstorm_client.frame_overview import FrameOverview
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job_state import LOST_SECONDS, JobState
 from povstorm_client.quantities import age_words, duration
+from povstorm_client.remaining_time import seconds_left
 from povstorm_client.terminal import one_line
 
 _BAR = 60
@@ -97,11 +98,12 @@ class StatusPage:
         if state.phase == "stitching":
             yield Text(f"video: {state.video_frames} of {done} frames encoded")
             return
-        rate = overview.per_second
-        left = total - done - failed
-        if state.phase == "rendering" and rate is not None and left:
-            pace = f"{rate * 60:.3g} frames a minute"
-            yield Text(f"{pace}, about {duration(left / rate)} left")
+        if state.phase == "rendering" and done + failed < total:
+            rate, left = overview.per_second, seconds_left(state, self.now)
+            pace = [] if rate is None else [f"{rate * 60:.3g} frames a minute"]
+            rest = [] if left is None else [f"about {duration(left)} left"]
+            if pace or rest:
+                yield Text(", ".join(pace + rest))
 
     def _failures(self) -> Iterator[RenderableType]:
         failures = self.overview.failures
