@@ -28,7 +28,7 @@ YOUNG_SECONDS = 24 * 3600.0
 
 def storage_time(storage: Storage) -> float:
     """What the storage's own clock says, Unix seconds: times of change are told by it."""
-    key = f"cleaning/clock-{secrets.token_hex(8)}"
+    key = layout.clock(secrets.token_hex(8))
     storage.write(key, b"")
     try:
         stored = storage.stat(key)
