@@ -30,6 +30,7 @@ from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, r
 from povstorm_client.job_state import Phase
 from povstorm_client.parallel import CALLS_AT_ONCE
 from povstorm_client.storage import Storage
+from povstorm_client.storage_marker import claim_storage
 from povstorm_client.work_unit import WorkUnit
 from tasks.collect_statistics import collect_statistics
 from tasks.estimate import remember_estimate
@@ -76,6 +77,7 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE, "povstorm"))
     credentials = await asyncio.to_thread(google_credentials, gcp_credentials)
     storage, job_id = open_job(job_uri, credentials)
+    await asyncio.to_thread(claim_storage, storage)
     manifest = await asyncio.to_thread(read_manifest, storage, job_id)
     asked = stop_requested.get(None) or asyncio.Event()
     async with (

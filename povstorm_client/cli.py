@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
+from povstorm_client.commands.adopt import adopt
 from povstorm_client.commands.cancel import cancel
 from povstorm_client.commands.chosen_cluster import ClusterChoice
 from povstorm_client.commands.clean import clean
@@ -43,6 +44,7 @@ app.command()(report)
 app.command()(cancel)
 app.command()(jobs)
 app.command()(clean)
+app.command()(adopt)
 app.command()(doctor)
 
 

@@ -11,9 +11,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from povstorm_client import sandbox_mode
+from povstorm_client.disk_full import disk_full_words, is_disk_full
+from povstorm_client.errors import StorageError
 from povstorm_client.left_processes import kill_all_about
+from povstorm_client.private_files import OTHERS, append_to_private_file
 from povstorm_client.sandbox_mode import SandboxMode
 
 _ENVIRONMENT_DEFAULTS = {
@@ -39,15 +43,16 @@ class FlowProcess:
         )
         # -P keeps the current folder, and with it a user's own tasks.py, off sys.path.
         # The pipe is never written to: the flow takes its closing as the request to stop.
-        log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-P", "-m", "flows.render_job", job_uri, gcp_credentials]
-        with log.open("ab") as output:
+        with _open_log(log) as output:
             self._process = subprocess.Popen(
                 [*command, self._temporary.name],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Whatever the flow writes, as Prefect's cache, is its user's alone.
+                umask=OTHERS,
                 env={
                     **_ENVIRONMENT_DEFAULTS,
                     **os.environ,
@@ -93,3 +98,13 @@ class FlowProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return  # all of it has ended
+
+
+def _open_log(log: Path) -> IO[bytes]:
+    try:
+        return append_to_private_file(log)
+    except OSError as error:
+        if is_disk_full(error):
+            words = disk_full_words(log.parent, "make room there")
+            raise StorageError(f"the flow cannot be started: {words}") from error
+        raise StorageError(f"cannot write {log}: {error.strerror or error}") from error

@@ -199,7 +199,7 @@ class Job:
         if self._manifest is not None:
             return
         self._check()
-        storage = self.cluster.storage
+        storage = self.cluster.claimed_storage
         before = last_sweep(storage)
         digests = shared_resources.upload_missing(storage, self._shared)
         tree = shared_resources.tree_digest(digests)
@@ -364,10 +364,11 @@ class Job:
         """
         cluster = self.cluster
         at_work = cluster.jobs_at_work()
-        reasons = undeletable(cluster.storage, [self.job_id], at_work=at_work)
+        storage = cluster.claimed_storage
+        reasons = undeletable(storage, [self.job_id], at_work=at_work)
         for reason in reasons.values():
             raise InputError(f"job {self.job_id} is not deleted: {reason}")
-        delete_job(cluster.storage, self.job_id, with_cache=False)
+        delete_job(storage, self.job_id, with_cache=False)
         self._manifest = None
 
     def _check(self) -> None:

@@ -26,13 +26,10 @@ FLOW_LOGS = "flow_logs"
 # In a folder: what is being written and is no object yet.
 PARTIALS = ".partial"
 
-# All that povstorm writes below a storage's root.
-_OWN = frozenset(
-    (
-        *(MARKER, JOBS, SHARED, RESULT_CACHE, CHECKS, FLOW_LOGS, PARTIALS),
-        *("blobs", "estimates", "cleaning"),
-    )
-)
+# What all objects but the marker lie below.
+PREFIXES = ("blobs", SHARED, JOBS, "estimates", RESULT_CACHE, "cleaning", CHECKS)
+# All that povstorm writes at a storage's root.
+_OWN = frozenset((MARKER, FLOW_LOGS, PARTIALS, *PREFIXES))
 # What docs/deploy.md has people put into a cluster's bucket, and the sources of its images.
 _BESIDE_IN_A_BUCKET = frozenset(("outputs.json", "scenes", "builds"))
 
@@ -178,9 +175,14 @@ def wave_claim(wave: str, work_unit_id: str) -> str:
     return f"{wave_claims(wave)}/{work_unit_id}.json"
 
 
+def job_of_key(key: str) -> str:
+    """The id of the job that a key below ``jobs/`` belongs to."""
+    return key.removeprefix(f"{JOBS}/").partition("/")[0]
+
+
 def job_of_wave(wave: str) -> str:
     """The id of the job that a wave's prefix belongs to."""
-    return wave.removeprefix(f"{JOBS}/").partition("/")[0]
+    return job_of_key(wave)
 
 
 def plan(job_id: str) -> str:

@@ -27,6 +27,7 @@ from povstorm_client.parallel import in_parallel
 from povstorm_client.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.scene.changed_settings import changed_settings
 from povstorm_client.storage import Storage
+from povstorm_client.storage_marker import check_storage
 from povstorm_client.tools import require_povray
 from povstorm_client.work_unit import WorkUnit
 from render_image.image_check import check_image
@@ -57,6 +58,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         storage, job_id = open_job(given.job_uri, google_credentials(given.gcp_credentials))
+        check_storage(storage)
         manifest = read_manifest(storage, job_id)
         stored = _find_unit(storage, manifest, given.frame)
         settings = changed_settings(stored.settings, given.switches)
