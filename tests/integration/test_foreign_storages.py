@@ -197,7 +197,9 @@ def test_a_marked_bucket_costs_one_more_call_a_command(
 
     assert again.claimed_storage is again.storage is again.claimed_storage
 
-    assert gcs_proxy.calls - before == {"read": 1}
+    # Google's client looks at the bucket itself, of its own accord, before a first call.
+    calls = gcs_proxy.calls - before
+    assert {kind: calls[kind] for kind in calls if kind != "other"} == {"read": 1}
 
 
 # Links
