@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, RenderError, StorageError
+from povstorm_client.errors import RenderError, StorageError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay
@@ -26,6 +24,7 @@ from render_image.image_check import check_image
 from render_image.image_dates import drop_dates
 from render_image.limits import Limits
 from render_image.machine import host_name
+from render_image.output_names import check_output_names
 from render_image.povray_environment import prepare_environment
 from render_image.povray_failure import raise_for_exit, ran_out_of_memory
 from render_image.process import ProcessExit, run_process
@@ -34,8 +33,6 @@ from render_image.watch import folder_problem, shorten_log
 from render_image.workspace import Workspace, make_workspace
 
 _STATE_FILE_ENDING = ".pov-state"
-# The names of the images themselves, which no frame may write for another.
-_IMAGE_NAME = re.compile(r"frame_\d+\.png")
 
 
 async def render_unit(
@@ -221,16 +218,8 @@ def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:
         if not path.is_file() or path.is_symlink() or path.suffix == _STATE_FILE_ENDING:
             continue
         name = path.relative_to(output).as_posix()
-        try:
-            check_workspace_path(name, "the frame's output")
-        except InputError as error:
-            raise RenderError(str(error), retryable=False) from error
-        if _IMAGE_NAME.fullmatch(name) and name != unit.image_name:
-            raise RenderError(
-                f"the scene wrote output/{name}, which is another frame's image: rename it",
-                retryable=False,
-            )
         found[name] = path
+    check_output_names(unit, found)
     return found
 
 
