@@ -23,6 +23,8 @@ from prefect.utilities.annotations import quote
 
 from flows.run_until import run_until
 from flows.stop_request import stop_request
+from povstorm_client import disk_full
+from povstorm_client.disk_full import is_disk_full
 from povstorm_client.errors import PovstormError, StorageError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
@@ -179,12 +181,21 @@ async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str) -> int:
     stop_requested.set(stop)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     state = await render_job(job_uri, gcp_credentials, return_state=True)
-    return 0 if state.is_completed() else 1
+    if state.is_completed():
+        return 0
+    why = await state.aresult(raise_on_failure=False)
+    # Its words for it may have found no room in the log.
+    full = isinstance(why, BaseException) and is_disk_full(why)
+    return disk_full.EXIT_STATUS if full else 1
 
 
 def _main(job_uri: str, gcp_credentials: str, temporary: str) -> int:
     try:
         return asyncio.run(_run_until_stdin_closes(job_uri, gcp_credentials))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return disk_full.EXIT_STATUS
     finally:
         # The client does so too, unless it was killed.
         shutil.rmtree(temporary, ignore_errors=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from povstorm_client import sandbox_mode
-from povstorm_client.disk_full import disk_full_words, is_disk_full
+from povstorm_client.disk_full import disk_full_words, is_disk_full, temporary_words
 from povstorm_client.errors import StorageError
 from povstorm_client.left_processes import kill_all_about
 from povstorm_client.private_files import OTHERS, append_to_private_file
@@ -38,9 +38,17 @@ class FlowProcess:
         self, job_uri: str, gcp_credentials: str, log: Path, *, sandbox: SandboxMode
     ) -> None:
         # Removed by the flow when it ends, and from here if it was killed.
-        self._temporary = tempfile.TemporaryDirectory(
-            prefix="povstorm-", ignore_cleanup_errors=True
-        )
+        try:
+            self._temporary = tempfile.TemporaryDirectory(
+                prefix="povstorm-", ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            if is_disk_full(error):
+                raise StorageError(f"the flow cannot be started: {temporary_words()}") from error
+            raise StorageError(
+                f"the flow cannot be started: there is no folder for temporary files ({error}): "
+                "set TMPDIR to one that can be written to and has room"
+            ) from error
         # -P keeps the current folder, and with it a user's own tasks.py, off sys.path.
         # The pipe is never written to: the flow takes its closing as the request to stop.
         command = [sys.executable, "-P", "-m", "flows.render_job", job_uri, gcp_credentials]

@@ -14,7 +14,7 @@ from collections import deque
 from fractions import Fraction
 from pathlib import Path
 
-from povstorm_client import layout, shared_resources
+from povstorm_client import disk_full, layout, shared_resources
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, JobError
 from povstorm_client.frame_result import FrameResult
@@ -271,11 +271,22 @@ class Job:
         if state is None or not state.ended or (before is not None and state.run == before.run):
             raise JobError(
                 f"the flow of job {self.job_id} ended with exit code {returncode} before the job "
-                f"did; its output is in {flow_log}"
+                f"did; its output is in {flow_log}{self._disk_words(returncode, Path(flow_log))}"
             )
         if state.phase != "completed":
             failed = tuple(result.frame for result in self.results() if result.state == "failed")
             raise JobError(f"job {self.job_id} {state.phase}: {state.message}", failed)
+
+    def _disk_words(self, returncode: int, flow_log: Path) -> str:
+        """That a disk was full, if that ended the flow, which may have had no room to say so."""
+        full = disk_full.full_folders(disk_full.folders_of_a_flow(flow_log.parent))
+        if not full and returncode != disk_full.EXIT_STATUS:
+            return ""
+        where = " and ".join(map(str, full)) or "a folder of the job's"
+        words = disk_full.disk_full_words(
+            where, f"make room there, and go on with `povstorm retry {self.job_id}`"
+        )
+        return f"; {words}"
 
     def state(self) -> JobState | None:
         """What the flow is doing with the job; None before it started."""

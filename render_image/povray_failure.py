@@ -53,7 +53,8 @@ def raise_for_exit(exited: ProcessExit, log: str, timeout: float | None, limits:
     elif _OUTSIDE.search(line):
         hint = " (a frame sees its own files, ./shared and POV-Ray's includes only: add the file)"
     if exited.returncode == _REFUSED:
-        passing = any(words in log for words in _PASSING)
+        # Without a word of it: a disk was full, and its output went there too (tried).
+        passing = not line or any(words in log for words in _PASSING)
         raise RenderError((line or "POV-Ray exited with 1") + hint, retryable=passing)
     if ran_out_of_memory(exited):
         line, hint = "POV-Ray was killed by signal 9", " (most likely for lack of memory)"

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
+from povstorm_client.disk_full import is_disk_full, is_full, temporary_words
 from povstorm_client.errors import RenderError, StorageError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
 from povstorm_client.sandbox_mode import SandboxMode
@@ -71,6 +72,36 @@ async def render_unit(
         queue_seconds=max(0.0, started - queued_since) if queued_since is not None else 0.0,
         renderer_version=povray.version,
     )
+    try:
+        return await _attempt(
+            unit,
+            storage,
+            povray,
+            result,
+            final_attempt=final_attempt,
+            timeout=timeout,
+            sandbox=sandbox,
+            limits=limits,
+        )
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        failed = RenderError(temporary_words(), retryable=True)
+        await asyncio.to_thread(_store_failed, storage, result, failed, final_attempt=final_attempt)
+        raise RenderError(f"frame {unit.frame}: {failed}", retryable=True) from error
+
+
+async def _attempt(
+    unit: WorkUnit,
+    storage: Storage,
+    povray: PovRay,
+    result: FrameResult,
+    *,
+    final_attempt: bool,
+    timeout: float | None,
+    sandbox: SandboxMode,
+    limits: Limits | None,
+) -> FrameResult:
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
     limits = (limits or Limits()).for_image(unit.settings.width, unit.settings.height)
     with make_workspace(unit, storage, link_shared=wall is None) as workspace:
@@ -122,6 +153,8 @@ def _commit(
     final_attempt: bool,
 ) -> FrameResult:
     """Check what POV-Ray left behind and store it: image and log first, the result last."""
+    # Before anything is removed: whatever POV-Ray could not write, it may not have said so.
+    no_room = is_full(workspace.folder) and not exited.problem
     shorten_log(workspace.log, limits)
     storage.upload(layout.log(unit.job_id, unit.work_unit_id), workspace.log)
     log = workspace.log.read_text(errors="replace")
@@ -132,20 +165,20 @@ def _commit(
         outputs = _outputs(unit, workspace.output)
         drop_dates(image)
     except RenderError as error:
+        # What it did say of its scene is the better reason.
+        unsaid = error.retryable or not povray_output.failure_line(log)
+        told = RenderError(temporary_words(), retryable=True) if no_room and unsaid else error
         log_tail = povray_output.tail(log)
-        store_failure(
+        _store_failed(
             storage,
-            replace(
-                result,
-                state="failed" if final_attempt or not error.retryable else "retrying",
-                ended=time.time(),
-                error=str(error),
-                log_tail=log_tail,
-                out_of_memory=ran_out_of_memory(exited),
-            ),
+            result,
+            told,
+            final_attempt=final_attempt,
+            log_tail=log_tail,
+            out_of_memory=ran_out_of_memory(exited),
         )
         raise RenderError(
-            f"frame {unit.frame}: {error}", retryable=error.retryable, log_tail=log_tail
+            f"frame {unit.frame}: {told}", retryable=told.retryable, log_tail=log_tail
         ) from error
     checksums = {
         name: storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
@@ -163,6 +196,28 @@ def _commit(
         statistics=_statistics(exited, log, unit, image.stat().st_size),
     )
     return store_result(storage, rendered)
+
+
+def _store_failed(
+    storage: Storage,
+    result: FrameResult,
+    error: RenderError,
+    *,
+    final_attempt: bool,
+    log_tail: str = "",
+    out_of_memory: bool = False,
+) -> None:
+    store_failure(
+        storage,
+        replace(
+            result,
+            state="failed" if final_attempt or not error.retryable else "retrying",
+            ended=time.time(),
+            error=str(error),
+            log_tail=log_tail,
+            out_of_memory=out_of_memory,
+        ),
+    )
 
 
 def store_result(storage: Storage, result: FrameResult) -> FrameResult:

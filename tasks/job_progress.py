@@ -25,6 +25,8 @@ from povstorm_client.work_unit import WorkUnit
 
 # Each update of the artifact is an API call, and Prefect Cloud's plans limit those a minute.
 _ARTIFACT_SECONDS = 5.0
+# Between attempts to publish how the job ended.
+_LAST_DELAYS = (1.0, 2.0, 4.0)
 
 
 class JobProgress:
@@ -43,7 +45,10 @@ class JobProgress:
         self._artifact_due = 0.0
 
     async def __aenter__(self) -> JobProgress:
-        await self._publish()
+        try:
+            await self._publish()
+        except StorageError as error:
+            self._warn(error)
         self._publishing = asyncio.create_task(self._keep_publishing())
         return self
 
@@ -51,6 +56,15 @@ class JobProgress:
         if self._publishing is not None:
             self._publishing.cancel()
             await asyncio.wait({self._publishing})
+        # Nobody publishes the last one later, and room, or the network, may come back.
+        for seconds in _LAST_DELAYS:
+            try:
+                await self._publish()
+            except StorageError as error:
+                self._warn(error)
+                await asyncio.sleep(seconds)
+            else:
+                return
         await self._publish()
 
     def enter(self, phase: Phase, message: str = "") -> None:
