@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from povstorm_client import Cluster, Job, JobError, RenderSettings, StorageError, WorkUnit, layout
+from povstorm_client import RenderSettings, StorageError, WorkUnit, layout
 from povstorm_client.disk_full import full_folders, is_disk_full
-from povstorm_client.errors import InputError, RenderError, VideoError
+from povstorm_client.errors import RenderError, VideoError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import FolderStorage
 from povstorm_client.tools import require_povray
