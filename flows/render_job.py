@@ -25,6 +25,7 @@ from flows.run_until import run_until
 from flows.stop_request import stop_request
 from povstorm_client import disk_full
 from povstorm_client.disk_full import is_disk_full
+from povstorm_client.doubled_outputs import doubled_outputs
 from povstorm_client.errors import PovstormError, StorageError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
@@ -155,7 +156,10 @@ async def _render(
     rendered = {result.frame for result in results if result.state == "rendered"}
     missing = [frame for frame in manifest.frames if frame not in rendered]
     complete = bool(rendered and (not missing or manifest.allow_missing_frames))
-    message = f"{len(rendered)} of {len(manifest.frames)} frames"
+    doubled = doubled_outputs(results)
+    message = f"{len(rendered)} of {len(manifest.frames)} frames" + (
+        f"; {doubled}" if doubled else ""
+    )
     if not complete:
         first = next((result for result in results if result.state == "failed"), None)
         message = (

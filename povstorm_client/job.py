@@ -9,6 +9,7 @@ import getpass
 import json
 import re
 import secrets
+import sys
 import time
 from collections import deque
 from fractions import Fraction
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from povstorm_client import disk_full, layout, shared_resources
 from povstorm_client.cluster import Cluster
+from povstorm_client.doubled_outputs import doubled_outputs
 from povstorm_client.errors import InputError, JobError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import (
@@ -33,6 +35,7 @@ from povstorm_client.job_statistics import JobStatistics
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
+from povstorm_client.storage import make_output_folder
 from povstorm_client.sweep_notice import last_sweep, swept_since
 from povstorm_client.version import povstorm_version
 from povstorm_client.work_unit import WorkUnit
@@ -319,8 +322,12 @@ class Job:
         target = Path(folder)
         rendered = [result for result in self.results() if result.state == "rendered"]
         names = [name for result in rendered for name in [result.image, *result.extra_outputs]]
+        doubled = doubled_outputs(rendered)
+        if doubled:
+            print(f"povstorm: {doubled}", file=sys.stderr)
+        names = list(dict.fromkeys(names))  # or two would save the same file at once
         for parent in {(target / name).parent for name in names}:
-            parent.mkdir(parents=True, exist_ok=True)
+            make_output_folder(parent)
         deque(
             in_parallel(lambda name: storage.download(f"{prefix}/{name}", target / name), names),
             maxlen=0,
@@ -340,7 +347,7 @@ class Job:
         key = layout.video(self.job_id, self.video)
         if self.cluster.storage.stat(key) is None:
             raise InputError(f"job {self.job_id} has no video yet: run it, or look why it failed")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_output_folder(target.parent)
         self.cluster.storage.download(key, target)
         return target
 
@@ -356,7 +363,7 @@ class Job:
                 f"run it with `povstorm retry {self.job_id}`"
             )
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_output_folder(target.parent)
         self.cluster.storage.download(layout.report(self.job_id), target)
         return target
 

@@ -102,7 +102,8 @@ def delete_job(storage: Storage, job_id: str, *, with_cache: bool) -> None:
     twice at an entry, and fails where it is gone at the second time. One that stays does no harm;
     its frame is rendered again.
     """
-    storage.write(layout.deletion(job_id), b"{}")
+    # Empty, so that a full disk has room for it.
+    storage.write(layout.deletion(job_id), b"")
     storage.remove(layout.job_manifest(job_id))
     if with_cache:
         _delete_cache_entries(storage, job_id)

@@ -455,6 +455,22 @@ def saved_whole(path: Path) -> Iterator[Path]:
         raise StorageError(f"cannot save {path}: {error.strerror or error}") from error
 
 
+def make_output_folder(folder: Path) -> None:
+    """Make a folder that a user's files are saved to, with the umask's rights.
+
+    Raises StorageError if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(error):
+            words = disk_full_words(folder, "make room there, or choose another folder")
+            raise StorageError(f"cannot save there: {words}") from error
+        raise StorageError(
+            f"the folder {folder} cannot be made ({error.strerror or error}): save to another"
+        ) from error
+
+
 def _link(source: Path, target: Path) -> bool:
     """Whether the new file could be put in the target's place as another name of the source."""
     linked = target.with_name(f"{target.name}-link")

@@ -6,10 +6,10 @@ render_unit asks before it stores anything of the frame.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from povstorm_client.doubled_outputs import folded
 from povstorm_client.errors import InputError, RenderError
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.work_unit import WorkUnit
@@ -33,7 +33,7 @@ def check_output_names(unit: WorkUnit, names: Iterable[str]) -> None:
             check_workspace_path(f"{unit.offload_gcs_prefix}/{name}", "the frame's output")
         except InputError as error:
             raise RenderError(str(error), retryable=False) from error
-        if name != unit.image_name and _IMAGE_NAME.fullmatch(_folded(name)):
+        if name != unit.image_name and _IMAGE_NAME.fullmatch(folded(name)):
             raise RenderError(
                 f"the scene wrote output/{name}, which is {_whose(unit, name)} image"
                 f"{'' if _IMAGE_NAME.fullmatch(name) else ' where case does not count'}: rename it",
@@ -41,7 +41,7 @@ def check_output_names(unit: WorkUnit, names: Iterable[str]) -> None:
             )
         # With its folders: "Data" beside "data/notes.txt" is a file that has to be a folder.
         for where in (name, *map(str, PurePosixPath(name).parents[:-1])):
-            other = seen.setdefault(_folded(where), where)
+            other = seen.setdefault(folded(where), where)
             if other != where:
                 raise RenderError(
                     f"the scene wrote both output/{other} and output/{where}, which are one where "
@@ -51,9 +51,4 @@ def check_output_names(unit: WorkUnit, names: Iterable[str]) -> None:
 
 
 def _whose(unit: WorkUnit, name: str) -> str:
-    return "this frame's" if _folded(name) == _folded(unit.image_name) else "another frame's"
-
-
-def _folded(name: str) -> str:
-    """Equal for names that some file system takes for one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return "this frame's" if folded(name) == folded(unit.image_name) else "another frame's"

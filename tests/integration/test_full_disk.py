@@ -23,6 +23,7 @@ from povstorm_client import RenderSettings, StorageError, WorkUnit, layout
 from povstorm_client.disk_full import full_folders, is_disk_full
 from povstorm_client.errors import RenderError, VideoError
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.job_removal import delete_job, storage_time
 from povstorm_client.storage import FolderStorage
 from povstorm_client.tools import require_povray
 from render_image.render_unit import render_unit
@@ -169,12 +170,15 @@ def full_storage(disk: Path) -> None:
         else:
             raise AssertionError("it was written")
     assert storage.read("jobs/a/job.json") == b"old"
+    storage_time(storage)
+    delete_job(storage, "a", with_cache=True)
+    assert list(storage.list(layout.JOBS)) == []
     filler.unlink()
     assert list((disk / "storage" / layout.PARTIALS).iterdir()) == []
     assert render(unit(), storage).state == "rendered"
 
 
-def test_a_full_storage_fails_the_frame_until_there_is_room(on_small_disk):
+def test_a_full_storage_fails_the_frame_until_there_is_room_and_can_be_cleaned(on_small_disk):
     on_small_disk(full_storage, 1024)
 
 
