@@ -34,7 +34,7 @@ def doubled_outputs(results: Iterable[FrameResult]) -> str:
     by = shared[key] | folders.get(key, {})
     more = f", and {len(shared) - 1} more such names" if len(shared) > 1 else ""
     return (
-        f"frames {frame_ranges(by)} all wrote output/{by[min(by)]}{more}: only what the last to end "
-        'wrote is kept; put the frame number into the name, as in concat("log_", '
+        f"frames {frame_ranges(by)} all wrote output/{by[min(by)]}{more}: only what the last to "
+        'end wrote is kept; put the frame number into the name, as in concat("log_", '
         'str(frame_number, -4, 0), ".txt")'
     )
