@@ -165,9 +165,9 @@ def _commit(
         outputs = _outputs(unit, workspace.output)
         drop_dates(image)
     except RenderError as error:
-        # What it did say of its scene is the better reason.
-        unsaid = error.retryable or not povray_output.failure_line(log)
-        told = RenderError(temporary_words(), retryable=True) if no_room and unsaid else error
+        # A mistake in the scene is the better reason; other words may be cut off, or mean this.
+        no_room = no_room and "Parse Error" not in str(error)
+        told = RenderError(temporary_words(), retryable=True) if no_room else error
         log_tail = povray_output.tail(log)
         _store_failed(
             storage,

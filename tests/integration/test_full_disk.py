@@ -26,6 +26,9 @@ from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_removal import delete_job, storage_time
 from povstorm_client.storage import FolderStorage
 from povstorm_client.tools import require_povray
+from render_image.limits import Limits
+from render_image.povray_failure import raise_for_exit
+from render_image.process import ProcessExit
 from render_image.render_unit import render_unit
 from tasks.video import encode_video
 from tests.conftest import SPHERE
@@ -129,6 +132,44 @@ def test_a_full_temporary_folder_fails_the_frame_until_there_is_room(
 ):
     monkeypatch.setenv("STORAGE", str(tmp_path / "storage"))
     on_small_disk(full_temporary_folder, 1024)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "Rendered 1024 of 7680",
+        "Fatal error in renderer: Frontend halted render.\nRender failed\n",
+        "Cannot write: No space left on device\nRender failed\n",
+    ],
+)
+def test_what_povray_says_of_a_full_disk_can_pass(log: str):
+    exited = ProcessExit(1, 0.0, 0.0, 0, timed_out=False)
+    with pytest.raises(RenderError) as failed:
+        raise_for_exit(exited, log, None, Limits())
+    assert failed.value.retryable
+    if "Frontend" in log:
+        assert "most likely the disk is full" in str(failed.value)
+
+
+def wrong_scene_on_a_full_disk(disk: Path) -> None:
+    tempfile.tempdir = str(disk)
+    storage = FolderStorage(Path(os.environ["STORAGE"]))
+    scene = MUCH.replace("30000", "3000") + '#error "no sphere"\n'
+    try:
+        render(unit(scene), storage)
+    except RenderError as error:
+        assert "no sphere" in str(error), error
+        assert not error.retryable
+    else:
+        raise AssertionError("it was rendered")
+
+
+def test_a_mistake_in_the_scene_is_told_rather_than_that_its_disk_is_full(
+    on_small_disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("STORAGE", str(tmp_path / "storage"))
+    on_small_disk(wrong_scene_on_a_full_disk, 192)
 
 
 MUCH = """#fopen F "output/much.txt" write
