@@ -23,6 +23,9 @@ from prefect.utilities.annotations import quote
 
 from flows.run_until import run_until
 from flows.stop_request import stop_request
+from povstorm_client import disk_full
+from povstorm_client.disk_full import is_disk_full
+from povstorm_client.doubled_outputs import doubled_outputs
 from povstorm_client.errors import PovstormError, StorageError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
@@ -30,6 +33,7 @@ from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, r
 from povstorm_client.job_state import Phase
 from povstorm_client.parallel import CALLS_AT_ONCE
 from povstorm_client.storage import Storage
+from povstorm_client.storage_marker import claim_storage
 from povstorm_client.work_unit import WorkUnit
 from tasks.collect_statistics import collect_statistics
 from tasks.estimate import remember_estimate
@@ -76,6 +80,7 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE, "povstorm"))
     credentials = await asyncio.to_thread(google_credentials, gcp_credentials)
     storage, job_id = open_job(job_uri, credentials)
+    await asyncio.to_thread(claim_storage, storage)
     manifest = await asyncio.to_thread(read_manifest, storage, job_id)
     asked = stop_requested.get(None) or asyncio.Event()
     async with (
@@ -153,7 +158,10 @@ async def _render(
     rendered = {result.frame for result in results if result.state == "rendered"}
     missing = [frame for frame in manifest.frames if frame not in rendered]
     complete = bool(rendered and (not missing or manifest.allow_missing_frames))
-    message = f"{len(rendered)} of {len(manifest.frames)} frames"
+    doubled = doubled_outputs(results)
+    message = f"{len(rendered)} of {len(manifest.frames)} frames" + (
+        f"; {doubled}" if doubled else ""
+    )
     if not complete:
         first = next((result for result in results if result.state == "failed"), None)
         message = (
@@ -179,12 +187,21 @@ async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str) -> int:
     stop_requested.set(stop)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     state = await render_job(job_uri, gcp_credentials, return_state=True)
-    return 0 if state.is_completed() else 1
+    if state.is_completed():
+        return 0
+    why = await state.aresult(raise_on_failure=False)
+    # Its words for it may have found no room in the log.
+    full = isinstance(why, BaseException) and is_disk_full(why)
+    return disk_full.EXIT_STATUS if full else 1
 
 
 def _main(job_uri: str, gcp_credentials: str, temporary: str) -> int:
     try:
         return asyncio.run(_run_until_stdin_closes(job_uri, gcp_credentials))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return disk_full.EXIT_STATUS
     finally:
         # The client does so too, unless it was killed.
         shutil.rmtree(temporary, ignore_errors=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from povstorm_client import layout
 from povstorm_client.cloud_run.api import CloudRunApi
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import PovstormError, StorageError
@@ -32,7 +33,7 @@ def check_storage(open_storage: Callable[[], Storage], *, bucket: bool) -> Check
 
     def try_it() -> str:
         storage = open_storage()
-        key = f"checks/{secrets.token_hex(8)}"
+        key = layout.check(secrets.token_hex(8))
         content = secrets.token_bytes(16)
         storage.write(key, content)
         try:

@@ -24,6 +24,11 @@ from povstorm_client.open_storage import open_storage
 from povstorm_client.running_flow import RunningFlow
 from povstorm_client.sandbox_mode import SandboxMode, announce_sandbox
 from povstorm_client.storage import FolderStorage, Storage
+from povstorm_client.storage_marker import (
+    check_storage,
+    foreign_content,
+    mark_storage,
+)
 from povstorm_client.terraform_outputs import TerraformOutputs, read_terraform_outputs
 from povstorm_client.tools import require_ffmpeg, require_povray
 
@@ -98,7 +103,40 @@ class Cluster:
 
     @cached_property
     def storage(self) -> Storage:
-        """The storage, opened. Raises StorageError if it cannot be."""
+        """The storage, opened, to look at.
+
+        Raises StorageError if it cannot be, or has other things than povstorm's in it.
+        """
+        _ = self._is_marked
+        return self._opened
+
+    @cached_property
+    def claimed_storage(self) -> Storage:
+        """The storage, to write to and delete from: marked as povstorm's.
+
+        Raises StorageError for a folder or bucket that has other things than povstorm's in it.
+        """
+        if not self._is_marked:
+            mark_storage(self._opened)
+        self._opened.prepare()
+        return self._opened
+
+    def adopt(self) -> str:
+        """Mark the storage as povstorm's, whatever is in it; returns what is foreign, in words.
+
+        Things that povstorm would not have written stay as they are, always.
+        """
+        storage = self._opened
+        foreign = foreign_content(storage)
+        mark_storage(storage)
+        return foreign
+
+    @cached_property
+    def _is_marked(self) -> bool:
+        return check_storage(self._opened)
+
+    @cached_property
+    def _opened(self) -> Storage:
         return open_storage(self.storage_uri, google_credentials(self.gcp_credentials))
 
     @cached_property
@@ -143,8 +181,8 @@ class Cluster:
         sandbox: whether scenes are contained that this machine renders; where they can't be, it
         is a printed warning, or, if "required", a ToolError.
         """
-        storage = self.storage
-        storage.delete(layout.cancel_request(job_id))
+        storage = self.claimed_storage
+        storage.remove(layout.cancel_request(job_id))
         uri = job_uri(storage, job_id)
         with announced_run(storage, job_id):
             return self._start(job_id, uri, sandbox)
@@ -167,7 +205,7 @@ class Cluster:
             log = storage.path(layout.flow_log(job_id))
         else:
             # Not where a job of this machine's own would be.
-            log = home_folder() / "flow_logs" / f"{job_id}.txt"
+            log = home_folder() / layout.FLOW_LOGS / f"{job_id}.txt"
         return FlowProcess(uri, self.gcp_credentials, log, sandbox=sandbox)
 
     def require_prefect_server(self) -> None:
@@ -285,7 +323,7 @@ class Cluster:
         return found
 
     def _ask_to_stop(self, job_id: str) -> None:
-        self.storage.write(layout.cancel_request(job_id), b"{}")
+        self.claimed_storage.write(layout.cancel_request(job_id), b"{}")
 
     def with_deployment(self, deployment: str | None) -> Cluster:
         """The same cluster with its flows run by that deployment; None: by this program."""

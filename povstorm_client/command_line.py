@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
+from povstorm_client.commands.adopt import adopt
 from povstorm_client.commands.cancel import cancel
 from povstorm_client.commands.chosen_cluster import ClusterChoice
 from povstorm_client.commands.clean import clean
@@ -105,6 +106,7 @@ _add(report, _LOOK, "povstorm report anim-20260102-030405-ab12")
 _add(frame, _LOOK, "povstorm frame anim-20260102-030405-ab12 42 +A0.1", switches=True)
 _add(jobs, _KEEP, "povstorm jobs --last 50")
 _add(clean, _KEEP, "povstorm clean --older-than 30d --keep 5 --dry-run")
+_add(adopt, _KEEP, "povstorm adopt --yes")
 _add(doctor, _KEEP, "povstorm --cluster outputs.json doctor")
 
 

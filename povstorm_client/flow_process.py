@@ -12,12 +12,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from povstorm_client import sandbox_mode
-from povstorm_client.errors import JobError
+from povstorm_client.disk_full import disk_full_words, is_disk_full, temporary_words
+from povstorm_client.errors import JobError, StorageError
 from povstorm_client.last_words import last_words
 from povstorm_client.left_processes import family_of, kill, kill_all_about, wake
 from povstorm_client.prefect_home import seed_prefect_home
+from povstorm_client.private_files import OTHERS, append_to_private_file
 from povstorm_client.sandbox_mode import SandboxMode
 
 _ENVIRONMENT_DEFAULTS = {
@@ -46,15 +49,22 @@ class FlowProcess:
         self, job_uri: str, gcp_credentials: str, log: Path, *, sandbox: SandboxMode
     ) -> None:
         # Removed by the flow when it ends, and from here if it was killed.
-        self._temporary = tempfile.TemporaryDirectory(
-            prefix="povstorm-", ignore_cleanup_errors=True
-        )
+        try:
+            self._temporary = tempfile.TemporaryDirectory(
+                prefix="povstorm-", ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            if is_disk_full(error):
+                raise StorageError(f"the flow cannot be started: {temporary_words()}") from error
+            raise StorageError(
+                f"the flow cannot be started: there is no folder for temporary files ({error}): "
+                "set TMPDIR to one that can be written to and has room"
+            ) from error
         seed_prefect_home()
         # -P keeps the current folder, and with it a user's own tasks.py, off sys.path.
         # The pipe is never written to: the flow takes its closing as the request to stop.
-        log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-P", "-m", "flows.render_job", job_uri, gcp_credentials]
-        with log.open("ab") as output:
+        with _open_log(log) as output:
             self._begin = output.tell()
             self._process = subprocess.Popen(
                 [*command, self._temporary.name],
@@ -62,6 +72,8 @@ class FlowProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Whatever the flow writes, as Prefect's cache, is its user's alone.
+                umask=OTHERS,
                 env={
                     **_ENVIRONMENT_DEFAULTS,
                     **os.environ,
@@ -146,3 +158,13 @@ class FlowProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return  # all of it has ended
+
+
+def _open_log(log: Path) -> IO[bytes]:
+    try:
+        return append_to_private_file(log)
+    except OSError as error:
+        if is_disk_full(error):
+            words = disk_full_words(log.parent, "make room there")
+            raise StorageError(f"the flow cannot be started: {words}") from error
+        raise StorageError(f"cannot write {log}: {error.strerror or error}") from error

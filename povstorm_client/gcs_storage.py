@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from povstorm_client.errors import StorageError
 from povstorm_client.parallel import CALLS_AT_ONCE, in_parallel
 from povstorm_client.paths import check_workspace_path
-from povstorm_client.storage import StoredObject, crc32c
+from povstorm_client.storage import StoredObject, crc32c, saved_whole
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -50,10 +50,23 @@ class GcsStorage:
         # An object can be replaced once a second: https://cloud.google.com/storage/quotas#objects.
         return 1.0
 
+    def prepare(self) -> None:
+        """Who may read a bucket is said by its policy; what broke off leaves nothing."""
+
     def read(self, key: str) -> bytes:
         with self._errors("read", key):
             data: bytes = self._blob(key).download_as_bytes(checksum="crc32c", retry=_retry())
             return data
+
+    def find(self, key: str) -> bytes | None:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return self.read(key)
+        except StorageError as error:
+            if isinstance(error.__cause__, NotFound):
+                return None
+            raise
 
     def write(self, key: str, data: bytes) -> None:
         blob = self._blob(key)
@@ -101,16 +114,8 @@ class GcsStorage:
         return checksum
 
     def download(self, key: str, path: Path) -> None:
-        # Complete or absent here too: a download that broke off would look like the object.
-        partial = path.with_name(f".partial-{path.name}")
-        try:
-            with self._errors("read", key):
-                self._blob(key).download_to_filename(
-                    str(partial), checksum="crc32c", retry=_retry()
-                )
-                partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with saved_whole(path) as partial, self._errors("read", key):
+            self._blob(key).download_to_filename(str(partial), checksum="crc32c", retry=_retry())
 
     def copy(self, source: str, target: str) -> None:
         origin, blob = self._blob(source), self._blob(target)
@@ -155,9 +160,23 @@ class GcsStorage:
                 for found in page.prefixes:
                     yield found.removeprefix(start).removesuffix("/")
 
-    def delete(self, prefix: str) -> None:
-        self.remove(prefix)
-        for _ in in_parallel(self.remove, (stored.key for stored in self.list(prefix))):
+    def top(self) -> Iterator[str]:
+        with self._errors("list", ""):
+            listing = self._client.list_blobs(
+                self._name,
+                delimiter="/",
+                fields="items(name),prefixes,nextPageToken",
+                retry=_retry(),
+            )
+            for page in listing.pages:
+                yield from (blob.name for blob in page)
+                yield from (found.removesuffix("/") for found in page.prefixes)
+
+    def delete(self, prefix: str, which: Callable[[str], bool] | None = None) -> None:
+        if which is None or which(prefix):
+            self.remove(prefix)
+        keys = (stored.key for stored in self.list(prefix))
+        for _ in in_parallel(self.remove, filter(which, keys) if which else keys):
             pass
 
     def remove(self, key: str) -> None:

@@ -9,15 +9,17 @@ import getpass
 import json
 import re
 import secrets
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from povstorm_client import layout, shared_resources
+from povstorm_client import disk_full, layout, shared_resources
 from povstorm_client.argument_checks import check_number, check_path, check_type
 from povstorm_client.cluster import Cluster
+from povstorm_client.doubled_outputs import doubled_outputs
 from povstorm_client.errors import InputError, JobError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import (
@@ -36,6 +38,7 @@ from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.running_flow import RunningFlow
 from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
+from povstorm_client.storage import make_output_folder
 from povstorm_client.sweep_notice import last_sweep, swept_since
 from povstorm_client.terminal import printable
 from povstorm_client.version import povstorm_version
@@ -248,7 +251,7 @@ class Job:
             return
         self._check()
         announce_losses(self.video, self._units[0].settings)
-        storage = self.cluster.storage
+        storage = self.cluster.claimed_storage
         before = last_sweep(storage)
         digests = shared_resources.upload_missing(storage, self._shared)
         tree = shared_resources.tree_digest(digests)
@@ -329,12 +332,24 @@ class Job:
             said = flow.last_words
             raise JobError(
                 f"the flow of job {self.job_id} ended with exit code {returncode} before the job "
-                f"did{f': {said}' if said else ''}; its output is in {flow.log}. "
+                f"did{f': {said}' if said else ''}; its output is in {flow.log}"
+                f"{self._disk_words(returncode, Path(flow.log))}. "
                 f"`povstorm retry {self.job_id}` goes on"
             )
         if state.phase != "completed":
             failed = tuple(result.frame for result in self.results() if result.state == "failed")
             raise JobError(f"job {self.job_id} {state.phase}: {printable(state.message)}", failed)
+
+    def _disk_words(self, returncode: int, flow_log: Path) -> str:
+        """That a disk was full, if that ended the flow, which may have had no room to say so."""
+        full = disk_full.full_folders(disk_full.folders_of_a_flow(flow_log.parent))
+        if not full and returncode != disk_full.EXIT_STATUS:
+            return ""
+        where = " and ".join(map(str, full)) or "a folder of the job's"
+        words = disk_full.disk_full_words(
+            where, f"make room there, and go on with `povstorm retry {self.job_id}`"
+        )
+        return f"; {words}"
 
     def state(self) -> JobState | None:
         """What the flow is doing with the job; None before it started."""
@@ -375,8 +390,12 @@ class Job:
         prefix = layout.output(self.job_id)
         rendered = [result for result in self.results() if result.state == "rendered"]
         names = [name for result in rendered for name in [result.image, *result.extra_outputs]]
+        doubled = doubled_outputs(rendered)
+        if doubled:
+            print(f"povstorm: {doubled}", file=sys.stderr)
+        names = list(dict.fromkeys(names))  # or two would save the same file at once
         for parent in {(target / name).parent for name in names}:
-            parent.mkdir(parents=True, exist_ok=True)
+            make_output_folder(parent)
         deque(
             in_parallel(lambda name: storage.download(f"{prefix}/{name}", target / name), names),
             maxlen=0,
@@ -397,7 +416,7 @@ class Job:
         key = layout.video(self.job_id, self.video)
         if self.cluster.storage.stat(key) is None:
             raise InputError(f"job {self.job_id} has no video yet: run it, or look why it failed")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_output_folder(target.parent)
         self.cluster.storage.download(key, target)
         return target
 
@@ -414,7 +433,7 @@ class Job:
                 f"job {self.job_id} has no report: its flow makes one when it ends; "
                 f"run it with `povstorm retry {self.job_id}`"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_output_folder(target.parent)
         self.cluster.storage.download(layout.report(self.job_id), target)
         return target
 
@@ -434,10 +453,11 @@ class Job:
         """
         cluster = self.cluster
         at_work = cluster.jobs_at_work()
-        reasons = undeletable(cluster.storage, [self.job_id], at_work=at_work)
+        storage = cluster.claimed_storage
+        reasons = undeletable(storage, [self.job_id], at_work=at_work)
         for reason in reasons.values():
             raise InputError(f"job {self.job_id} is not deleted: {reason}")
-        delete_job(cluster.storage, self.job_id, with_cache=False)
+        delete_job(storage, self.job_id, with_cache=False)
         self._manifest = None
 
     def _check(self) -> None:

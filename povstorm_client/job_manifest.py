@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 # Long enough for the parsing of any scene that is meant to end.
 STALL_SECONDS = 3600.0
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class JobManifest:
 
 def check_job_id(job_id: str) -> None:
     """Raise InputError unless job_id is safe in keys, file names and labels."""
-    if not _JOB_ID.fullmatch(job_id):
+    if not layout.is_job_id(job_id):
         raise InputError(
             f"job id {job_id!r} is not usable: lower-case letters, digits and '-', at most 100"
         )
@@ -126,7 +124,7 @@ def _check_manifest(manifest: JobManifest, job_id: str) -> None:
         raise InputError(f"{manifest.video_ending!r} is no video format")
     for path, digest in manifest.shared_files.items():
         check_workspace_path(path, "shared resource")
-        if not _DIGEST.fullmatch(digest):
+        if not layout.is_digest(digest):
             raise InputError(f"shared resource {path!r} has no digest")
     if not all(type(frame) is int for frame in manifest.frames):
         raise InputError("its frames are not numbers")
@@ -161,7 +159,7 @@ def check_belongs(unit: WorkUnit, job_id: str) -> None:
     if (
         unit.job_id != job_id
         or unit.offload_gcs_prefix != layout.output(job_id)
-        or (prefix and not (_DIGEST.fullmatch(digest) and prefix == layout.shared(digest)))
+        or (prefix and not (layout.is_digest(digest) and prefix == layout.shared(digest)))
     ):
         raise InputError(f"{unit.name} names another job than {job_id}, or places of another job")
 

@@ -28,7 +28,7 @@ YOUNG_SECONDS = 24 * 3600.0
 
 def storage_time(storage: Storage) -> float:
     """What the storage's own clock says, Unix seconds: times of change are told by it."""
-    key = f"cleaning/clock-{secrets.token_hex(8)}"
+    key = layout.clock(secrets.token_hex(8))
     storage.write(key, b"")
     try:
         stored = storage.stat(key)
@@ -102,11 +102,13 @@ def delete_job(storage: Storage, job_id: str, *, with_cache: bool) -> None:
     twice at an entry, and fails where it is gone at the second time. One that stays does no harm;
     its frame is rendered again.
     """
-    storage.write(layout.deletion(job_id), b"{}")
+    # Empty, so that a full disk has room for it.
+    storage.write(layout.deletion(job_id), b"")
     storage.remove(layout.job_manifest(job_id))
     if with_cache:
         _delete_cache_entries(storage, job_id)
-    storage.delete(layout.job(job_id))
+    # What is no key of a job's was put there by somebody else, and stays.
+    storage.delete(layout.job(job_id), layout.is_own)
     storage.remove(layout.deletion(job_id))
 
 
@@ -115,6 +117,7 @@ def half_deleted(storage: Storage) -> list[str]:
     noted = {
         stored.key.rpartition("/")[2].removesuffix(".json")
         for stored in storage.list(layout.DELETIONS)
+        if layout.is_own(stored.key)
     }
     return sorted(job_id for job_id in noted if storage.stat(layout.job_manifest(job_id)) is None)
 
@@ -128,7 +131,8 @@ def _delete_cache_entries(storage: Storage, job_id: str) -> None:
     keys = (
         stored.key
         for stored in storage.list(layout.RESULT_CACHE)
-        if not digests.isdisjoint(stored.key.rpartition("/")[2].split("-"))
+        if layout.is_own(stored.key)
+        and not digests.isdisjoint(stored.key.rpartition("/")[2].split("-"))
     )
 
     def delete_if_own(key: str) -> None:

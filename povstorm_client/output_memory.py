@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from povstorm_client import layout
 from povstorm_client.cluster import home_folder
 from povstorm_client.errors import StorageError
 from povstorm_client.job_manifest import check_job_id
@@ -59,4 +60,4 @@ def remembered_destination(job_id: str) -> Destination | None:
 
 def _file(job_id: str) -> Path:
     check_job_id(job_id)
-    return home_folder() / "output_folders" / f"{job_id}.json"
+    return home_folder() / layout.OUTPUT_FOLDERS / f"{job_id}.json"

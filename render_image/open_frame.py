@@ -30,6 +30,7 @@ from povstorm_client.parallel import in_parallel
 from povstorm_client.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.scene.changed_settings import changed_settings
 from povstorm_client.storage import Storage
+from povstorm_client.storage_marker import check_storage
 from povstorm_client.terminal import print_only_text
 from povstorm_client.tools import require_povray
 from povstorm_client.work_unit import WorkUnit
@@ -62,6 +63,7 @@ def main(arguments: list[str]) -> int:
     print_only_text()
     try:
         storage, job_id = open_job(given.job_uri, google_credentials(given.gcp_credentials))
+        check_storage(storage)
         manifest = read_manifest(storage, job_id)
         stored = _find_unit(storage, manifest, given.frame)
         settings = changed_settings(stored.settings, given.switches)

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, RenderError, StorageError
+from povstorm_client.disk_full import is_disk_full, is_full, temporary_words
+from povstorm_client.errors import RenderError, StorageError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay
@@ -26,6 +25,7 @@ from render_image.image_check import check_image
 from render_image.image_dates import drop_dates
 from render_image.limits import Limits
 from render_image.machine import host_name
+from render_image.output_names import check_output_names
 from render_image.povray_environment import prepare_environment
 from render_image.povray_failure import raise_for_exit, ran_out_of_memory
 from render_image.process import ProcessExit, run_process
@@ -34,8 +34,6 @@ from render_image.watch import folder_problem, shorten_log
 from render_image.workspace import Workspace, make_workspace
 
 _STATE_FILE_ENDING = ".pov-state"
-# The names of the images themselves, which no frame may write for another.
-_IMAGE_NAME = re.compile(r"frame_\d+\.png")
 
 
 async def render_unit(
@@ -74,6 +72,36 @@ async def render_unit(
         queue_seconds=max(0.0, started - queued_since) if queued_since is not None else 0.0,
         renderer_version=povray.version,
     )
+    try:
+        return await _attempt(
+            unit,
+            storage,
+            povray,
+            result,
+            final_attempt=final_attempt,
+            timeout=timeout,
+            sandbox=sandbox,
+            limits=limits,
+        )
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        failed = RenderError(temporary_words(), retryable=True)
+        await asyncio.to_thread(_store_failed, storage, result, failed, final_attempt=final_attempt)
+        raise RenderError(f"frame {unit.frame}: {failed}", retryable=True) from error
+
+
+async def _attempt(
+    unit: WorkUnit,
+    storage: Storage,
+    povray: PovRay,
+    result: FrameResult,
+    *,
+    final_attempt: bool,
+    timeout: float | None,
+    sandbox: SandboxMode,
+    limits: Limits | None,
+) -> FrameResult:
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
     limits = (limits or Limits()).for_image(unit.settings.width, unit.settings.height)
     with make_workspace(unit, storage, link_shared=wall is None) as workspace:
@@ -125,6 +153,8 @@ def _commit(
     final_attempt: bool,
 ) -> FrameResult:
     """Check what POV-Ray left behind and store it: image and log first, the result last."""
+    # Before anything is removed: whatever POV-Ray could not write, it may not have said so.
+    no_room = is_full(workspace.folder) and not exited.problem
     shorten_log(workspace.log, limits)
     storage.upload(layout.log(unit.job_id, unit.work_unit_id), workspace.log)
     log = workspace.log.read_text(errors="replace")
@@ -135,20 +165,20 @@ def _commit(
         outputs = _outputs(unit, workspace.output)
         drop_dates(image)
     except RenderError as error:
+        # A mistake in the scene is the better reason; other words may be cut off, or mean this.
+        no_room = no_room and "Parse Error" not in str(error)
+        told = RenderError(temporary_words(), retryable=True) if no_room else error
         log_tail = povray_output.tail(log)
-        store_failure(
+        _store_failed(
             storage,
-            replace(
-                result,
-                state="failed" if final_attempt or not error.retryable else "retrying",
-                ended=time.time(),
-                error=str(error),
-                log_tail=log_tail,
-                out_of_memory=ran_out_of_memory(exited),
-            ),
+            result,
+            told,
+            final_attempt=final_attempt,
+            log_tail=log_tail,
+            out_of_memory=ran_out_of_memory(exited),
         )
         raise RenderError(
-            f"frame {unit.frame}: {error}", retryable=error.retryable, log_tail=log_tail
+            f"frame {unit.frame}: {told}", retryable=told.retryable, log_tail=log_tail
         ) from error
     checksums = {
         name: storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
@@ -166,6 +196,28 @@ def _commit(
         statistics=_statistics(exited, log, unit, image.stat().st_size),
     )
     return store_result(storage, rendered)
+
+
+def _store_failed(
+    storage: Storage,
+    result: FrameResult,
+    error: RenderError,
+    *,
+    final_attempt: bool,
+    log_tail: str = "",
+    out_of_memory: bool = False,
+) -> None:
+    store_failure(
+        storage,
+        replace(
+            result,
+            state="failed" if final_attempt or not error.retryable else "retrying",
+            ended=time.time(),
+            error=str(error),
+            log_tail=log_tail,
+            out_of_memory=out_of_memory,
+        ),
+    )
 
 
 def store_result(storage: Storage, result: FrameResult) -> FrameResult:
@@ -221,16 +273,8 @@ def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:
         if not path.is_file() or path.is_symlink() or path.suffix == _STATE_FILE_ENDING:
             continue
         name = path.relative_to(output).as_posix()
-        try:
-            check_workspace_path(name, "the frame's output")
-        except InputError as error:
-            raise RenderError(str(error), retryable=False) from error
-        if _IMAGE_NAME.fullmatch(name) and name != unit.image_name:
-            raise RenderError(
-                f"the scene wrote output/{name}, which is another frame's image: rename it",
-                retryable=False,
-            )
         found[name] = path
+    check_output_names(unit, found)
     return found
 
 

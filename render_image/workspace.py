@@ -7,12 +7,12 @@ open_frame one that stays.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from povstorm_client.disk_full import make_temporary_folder
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
@@ -43,7 +43,7 @@ def make_workspace(
     link_shared: whether ``./shared`` leads to the shared resources; otherwise it is an empty
     folder, for a sandbox to lay them over.
     """
-    root = Path(tempfile.mkdtemp(prefix=f"povstorm-{unit.name}-"))
+    root = make_temporary_folder(f"povstorm-{unit.name}-")
     prefix = unit.shared_resource_gcs_prefix
     try:
         yield lay_out_workspace(

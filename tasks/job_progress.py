@@ -30,6 +30,8 @@ _ARTIFACT_SECONDS = 5.0
 _LATEST = 50
 # Of more frames in work the state has the beginnings of so many.
 _MOST_BEGUN = 256
+# Between attempts to publish how the job ended.
+_LAST_DELAYS = (1.0, 2.0, 4.0)
 
 
 class JobProgress:
@@ -55,7 +57,10 @@ class JobProgress:
         self._artifact_due = 0.0
 
     async def __aenter__(self) -> JobProgress:
-        await self._publish()
+        try:
+            await self._publish()
+        except StorageError as error:
+            self._warn(error)
         self._publishing = asyncio.create_task(self._keep_publishing())
         return self
 
@@ -63,6 +68,15 @@ class JobProgress:
         if self._publishing is not None:
             self._publishing.cancel()
             await asyncio.wait({self._publishing})
+        # Nobody publishes the last one later, and room, or the network, may come back.
+        for seconds in _LAST_DELAYS:
+            try:
+                await self._publish()
+            except StorageError as error:
+                self._warn(error)
+                await asyncio.sleep(seconds)
+            else:
+                return
         await self._publish()
 
     def enter(self, phase: Phase, message: str = "") -> None:

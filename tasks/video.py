@@ -17,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from povstorm_client.disk_full import is_disk_full, is_full, temporary_words
 from povstorm_client.errors import InputError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.tools import require_ffmpeg
@@ -174,11 +175,21 @@ def _complete_or_absent(target: Path) -> Iterator[Path]:
     try:
         beside = tempfile.TemporaryDirectory(prefix=".video-", dir=target.parent)
     except OSError as error:
+        if is_disk_full(error):
+            words = temporary_words(target.parent)
+            raise VideoError(f"the video {target.name} cannot be written: {words}") from error
         raise _unwritable(target, error) from error
     with beside as folder:
         # Absolute and plain, so that ffmpeg takes no part of it for an option or a protocol.
         partial = (Path(folder) / f"video{target.suffix.lower()}").absolute()
-        yield partial
+        try:
+            yield partial
+        except (VideoError, OSError) as error:
+            # Of which ffmpeg says this or that, and exits with 0 sometimes.
+            if is_disk_full(error) or is_full(Path(folder)):
+                words = temporary_words(target.parent)
+                raise VideoError(f"the video {target.name} cannot be written: {words}") from error
+            raise
         try:
             partial.replace(target)
         except OSError as error:

@@ -57,6 +57,7 @@ def clean(
     are left alone.
     """
     cluster = chosen_cluster(context)
+    storage = cluster.claimed_storage
     everything = cluster.jobs()
     if job_ids:
         if older_than is not None or failed or keep is not None:
@@ -77,7 +78,7 @@ def clean(
             print(f"left alone  {job_id}: {reason}")
         chosen = [job for job in found if job.job_id not in reasons]
     ids = [job.job_id for job in chosen]
-    unused = find_unused(cluster.storage, storage_time(cluster.storage), without=ids)
+    unused = find_unused(storage, storage_time(storage), without=ids)
     size = _show(cluster, chosen, unused)
     if not (ids or unused.files or unused.leftovers):
         print("nothing to delete")
@@ -89,9 +90,9 @@ def clean(
     flows_run = any(_may_run(job) for job in everything if job.job_id not in ids)
     try:
         for job_id in ids:
-            delete_job(cluster.storage, job_id, with_cache=not flows_run)
+            delete_job(storage, job_id, with_cache=not flows_run)
             print(f"deleted  {job_id}", flush=True)
-        swept = delete_unused(cluster.storage)
+        swept = delete_unused(storage)
     except KeyboardInterrupt:
         print("povstorm: stopped; the same command goes on from there", file=sys.stderr)
         raise
@@ -101,7 +102,7 @@ def clean(
 
 def _undeletable(cluster: Cluster, jobs: list[JobSummary]) -> dict[str, str]:
     ids = [job.job_id for job in jobs]
-    return undeletable(cluster.storage, ids, at_work=cluster.jobs_at_work())
+    return undeletable(cluster.claimed_storage, ids, at_work=cluster.jobs_at_work())
 
 
 def _may_run(job: JobSummary) -> bool:
