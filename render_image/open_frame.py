@@ -118,7 +118,7 @@ async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folde
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
         )
     log = workspace.log.read_text(errors="replace")
-    raise_for_exit(exited, log, manifest.frame_timeout, limits)
+    raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.folder)
     check_image(workspace.output / unit.image_name, unit.settings.width, unit.settings.height)
     return folder / workspace.folder.name / "output" / unit.image_name
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from povstorm_client.tools import die_with_parent
 from render_image.limits import Limits
@@ -57,35 +57,62 @@ async def run_process(
     limits: Limits | None = None,
     folders: Iterable[Path] = (),
     sandbox: Callable[[int], list[str]] | None = None,
+    on_parsed: Callable[[], None] | None = None,
 ) -> ProcessExit:
     """Run a program to its end; its standard output and error go to ``log``.
 
     It is killed, with all that it started, when ``timeout`` seconds are over, when it goes beyond
     its limits (folders: those it writes to), when this coroutine is cancelled, and (Linux) when
     this process dies. sandbox: what to put before the arguments, a program that runs them as the
-    only process in a namespace and reports its pid to a descriptor, as bubblewrap does.
+    only process in a namespace and reports its pid to a descriptor, as bubblewrap does. on_parsed:
+    called once POV-Ray says that it renders.
     """
+    with log.open("w+b") as output:
+        return await _run(
+            arguments,
+            cwd=cwd,
+            environment=environment,
+            output=output,
+            timeout=timeout,
+            limits=limits,
+            folders=folders,
+            sandbox=sandbox,
+            on_parsed=on_parsed,
+        )
+
+
+async def _run(
+    arguments: list[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    output: BinaryIO,
+    timeout: float | None,
+    limits: Limits | None,
+    folders: Iterable[Path],
+    sandbox: Callable[[int], list[str]] | None,
+    on_parsed: Callable[[], None] | None,
+) -> ProcessExit:
     started = time.monotonic()
     report, reported_to = _PidReport.open() if sandbox else (None, -1)
     before = [*die_with_parent(), *(limits.arguments() if limits else ())]
     try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*before, *(sandbox(reported_to) if sandbox else ()), *arguments],
-                cwd=cwd,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=(reported_to,) if sandbox else (),
-            )
+        process = subprocess.Popen(
+            [*before, *(sandbox(reported_to) if sandbox else ()), *arguments],
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(reported_to,) if sandbox else (),
+        )
     finally:
         if sandbox:
             os.close(reported_to)
-    ended = asyncio.get_running_loop().run_in_executor(_WAITERS, os.wait4, process.pid, 0)
+    ended = asyncio.get_running_loop().run_in_executor(_WAITERS, _wait, process.pid)
     inner = report.pid if report else lambda: process.pid
-    watch = Watch(inner, limits=limits, log=log, folders=folders)
+    watch = Watch(inner, limits=limits, log=output, folders=folders, on_parsed=on_parsed)
     watching = asyncio.create_task(watch.run())
     timed_out, problem = False, ""
     try:
@@ -118,6 +145,18 @@ async def run_process(
         timed_out=timed_out,
         problem=problem,
     )
+
+
+def _wait(pid: int) -> tuple[int, int, Any]:
+    """wait4(2), after all that the process has left behind in its group was killed.
+
+    While it is not reaped, its number belongs to nobody else. In a sandbox nothing is left: when
+    the first process of a namespace ends, the kernel ends all others before it tells.
+    """
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    return os.wait4(pid, 0)
 
 
 class _PidReport:
