@@ -102,7 +102,7 @@ async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folde
         command,
         environment=environment,
         limits=limits,
-        before=wall.arguments(workspace, environment, None) if wall else None,
+        before=wall.arguments(workspace, environment) if wall else None,
     )
     print(f"again   {folder / script.name}")
     print(f"scene   {folder / workspace.folder.name}", flush=True)
@@ -116,6 +116,7 @@ async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folde
             limits=limits,
             folders=(workspace.folder, workspace.temporary),
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
+            system_calls=wall.system_calls if wall else b"",
         )
     log = workspace.log.read_text(errors="replace")
     raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.folder)

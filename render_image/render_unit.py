@@ -134,6 +134,7 @@ async def _render(
             limits=limits,
             folders=written_to,
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
+            system_calls=wall.system_calls if wall else b"",
             on_parsed=on_parsed,
         )
         if not exited.problem:

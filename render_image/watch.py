@@ -29,6 +29,7 @@ _SAMPLE_SECONDS = 0.2
 # Folders are looked through this many samples apart.
 _FOLDER_SAMPLES = 5
 _TAIL_BYTES = 4096
+_THREADS = re.compile(rb"^Threads:\s+(\d+)", re.MULTILINE)
 _VM_HWM = re.compile(rb"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _RENDERING = re.compile(rb"^==== \[Rendering|^Rendered [0-9]+ of", re.MULTILINE)
 _PROGRESS = re.compile(rb"Rendered \d+ of \d+ pixels|==== \[\w+")
@@ -56,6 +57,7 @@ class Watch:
         self._on_parsed = on_parsed
         self._folders = tuple(folders)
         self._sampled_kib = 0
+        self._threads = 0
         self._progress = b""
         self._progress_time = time.monotonic()
 
@@ -66,11 +68,12 @@ class Watch:
             await asyncio.sleep(_SAMPLE_SECONDS)
             samples += 1
             self._look_for_rendering()
-            self._sample_memory()
+            self._sample()
             if self._limits is None:
                 continue
             problem = (
                 self._memory_problem(self._limits)
+                or self._thread_problem(self._limits)
                 or self._log_problem(self._limits)
                 or self._stall_problem(self._limits)
             )
@@ -96,13 +99,20 @@ class Watch:
             self._on_parsed()
             self._on_parsed = None
 
-    def _sample_memory(self) -> None:
+    def _sample(self) -> None:
         try:
-            match = _VM_HWM.search(Path(f"/proc/{self._process()}/status").read_bytes())
+            status = Path(f"/proc/{self._process()}/status").read_bytes()
         except OSError:
             return  # it has ended, has not begun, or this system has no /proc
-        if match:
+        if match := _VM_HWM.search(status):
             self._sampled_kib = max(self._sampled_kib, int(match[1]))
+        if match := _THREADS.search(status):
+            self._threads = int(match[1])
+
+    def _thread_problem(self, limits: Limits) -> str:
+        if self._threads <= limits.threads:
+            return ""
+        return f"it started more than {limits.threads} threads: scenes have no need to"
 
     def _memory_problem(self, limits: Limits) -> str:
         # For kernels that do not enforce RLIMIT_DATA, as gVisor's.
