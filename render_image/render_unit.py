@@ -300,6 +300,11 @@ def remove_unless_rendered(storage: Storage, key: str) -> FrameResult | None:
     return None if stayed is None else _rendered(stayed)
 
 
+def is_rendered(data: bytes) -> bool:
+    """Whether stored data is the FrameResult of a rendered frame."""
+    return _rendered(data) is not None
+
+
 def _rendered(data: bytes) -> FrameResult | None:
     """The FrameResult if it says rendered; what is not readable commits nothing."""
     try:

@@ -26,6 +26,8 @@ from render_image.untrusted_files import UntrustedFileError, open_folder, walk
 # A high-water mark never falls, so only a peak within the last interval can be missed; POV-Ray
 # sleeps longer than that before it exits.
 _SAMPLE_SECONDS = 0.2
+# As long as other frames wait for this one to be parsed.
+_PARSED_SECONDS = 0.05
 # Folders are looked through this many samples apart.
 _FOLDER_SAMPLES = 5
 _TAIL_BYTES = 4096
@@ -65,7 +67,7 @@ class Watch:
         """Look again and again; returns why the process has to be stopped."""
         samples = 0
         while True:
-            await asyncio.sleep(_SAMPLE_SECONDS)
+            await asyncio.sleep(_PARSED_SECONDS if self._on_parsed else _SAMPLE_SECONDS)
             samples += 1
             self._look_for_rendering()
             self._sample()
