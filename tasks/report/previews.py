@@ -31,6 +31,8 @@ _SIZES = (
     *((256, 58), (224, 54), (192, 50), (160, 46), (128, 42), (96, 36), (64, 30)),
 )
 _SAMPLE = 8
+# Of a contact sheet's images, how many times as tall as they are wide.
+_TALLEST = 4
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,14 @@ def make_previews(
 
     def opened(frame: FrameFacts) -> Image.Image | _Unreadable:
         try:
-            return _small(read(frame))
-        except (StorageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            return _Unreadable(str(e))
+            data = read(frame)
+        except StorageError as error:
+            return _Unreadable(str(error))
+        try:
+            return _small(data)
+        except Exception as error:
+            # Of a damaged image Pillow's readers raise much more than OSError; it has no preview.
+            return _Unreadable(str(error) or repr(error))
 
     unreadable: dict[int, str] = {}
     sample: list[Image.Image] = []
@@ -103,7 +110,8 @@ def contact_sheet(images: Sequence[bytes], *, columns: int = 6, wide: int = 120)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     with Image.open(io.BytesIO(images[0])) as first:
-        high = max(1, round(wide * first.height / first.width))
+        # Of tall images no more than a strip, or the sheet would have millions of pixels.
+        high = min(max(1, round(wide * first.height / first.width)), _TALLEST * wide)
     gap = 4
     size = (columns * (wide + gap) - gap, rows * (high + gap) - gap)
     sheet = Image.new("RGB", size, "#0b0c0e")
