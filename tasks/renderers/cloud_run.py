@@ -220,6 +220,8 @@ class CloudRunRenderer:
                 for frame in wave.waiting.values():
                     if not frame.result.done():
                         frame.result.set_exception(error)
+                # If it was the sample, nobody waits for it.
+                wave.waiting.clear()
 
     async def _take_over(self, execution: str, wave_uri: str, size: int) -> None:
         wave_id = wave_uri.rpartition("/")[2]
