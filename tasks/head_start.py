@@ -15,8 +15,8 @@ from tasks.renderers.renderer import Renderer
 
 # As many frames failing alike, with none rendered, say that the scene is wrong, not a frame.
 SAME_FAILURES = 5
-# How long the first frame may be alone. POV-Ray says after 0.2 to 0.4 s that it has parsed a light
-# scene; one that takes longer than this to parse costs the job this much, once.
+# How long the first frame may be alone. POV-Ray says after 0.4 to 0.5 s that it has parsed a light
+# scene (measured); one that takes longer than this to parse costs the job this much, once.
 _SECONDS = 2.0
 
 
