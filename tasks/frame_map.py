@@ -156,7 +156,7 @@ async def _go_ahead(
         if not await has_failed_first(renderer, rendering):
             break
         errors.append(rendering.result().error)
-    if heads and errors == errors[:1] * len(heads):
+    if heads and len(errors) == len(heads) and len(set(errors)) == 1:
         raise _AllFailAlike
     return {unit.work_unit_id for unit in heads[: len(errors) + 1]}
 

@@ -140,7 +140,7 @@ def test_a_scene_that_cannot_be_parsed_is_tried_in_three_frames_only(
     assert {result.error for result in results.values()} == {"Parse Error"}
 
 
-@pytest.mark.parametrize("bad", [{1}, {1, 30}, {1, 30, 2, 3, 5, 6}])
+@pytest.mark.parametrize("bad", [set(), {1}, {1, 30}, {1, 30, 2, 3, 5, 6}])
 def test_an_error_that_is_in_some_frames_only_leaves_the_others(
     bad: set[int], tmp_path: Path, on_server: str
 ):

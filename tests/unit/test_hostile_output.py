@@ -125,6 +125,7 @@ CHUNKS = st.one_of(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Invalid APNG")
 @given(st.lists(CHUNKS, max_size=6), st.booleans())
 def test_any_bytes_are_an_image_or_a_failed_frame(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], is_framed: bool
