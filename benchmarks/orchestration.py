@@ -61,6 +61,9 @@ class NothingRenderer:
         async with self._slots:
             yield
 
+    async def has_parsed(self) -> None:
+        """There is nothing to parse."""
+
     async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
         """Store a few bytes and a result."""
         self.most_threads = max(self.most_threads, threading.active_count())

@@ -111,7 +111,7 @@ async def _render(
         command,
         environment=environment,
         limits=limits,
-        before=wall.arguments(workspace, environment, None) if wall else None,
+        before=wall.arguments(workspace, environment) if wall else None,
     )
     print(f"again   {folder / script.name}")
     print(f"scene   {folder / workspace.folder.name}")
@@ -126,9 +126,10 @@ async def _render(
             limits=limits,
             folders=(workspace.folder, workspace.temporary),
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
+            system_calls=wall.system_calls if wall else b"",
         )
     log = workspace.log.read_text(errors="replace")
-    raise_for_exit(exited, log, manifest.frame_timeout, limits)
+    raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.folder)
     check_image(workspace.output / unit.image_name, unit.settings.width, unit.settings.height)
     return folder / workspace.folder.name / "output" / unit.image_name
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from povstorm_client import layout
-from povstorm_client.disk_full import is_disk_full, is_full, temporary_words
-from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.disk_full import is_full, temporary_words
+from povstorm_client.errors import RenderError, StorageError, ToolError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
 from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.storage import Storage
@@ -30,7 +33,9 @@ from render_image.povray_environment import prepare_environment
 from render_image.povray_failure import raise_for_exit, ran_out_of_memory
 from render_image.process import ProcessExit, run_process
 from render_image.sandbox import open_sandbox
-from render_image.watch import folder_problem, shorten_log
+from render_image.unexpected import traceback_text, unexpected_failure
+from render_image.untrusted_files import UntrustedFileError, open_folder, take_files
+from render_image.watch import folder_problem, read_log
 from render_image.workspace import Workspace, make_workspace
 
 _STATE_FILE_ENDING = ".pov-state"
@@ -47,17 +52,19 @@ async def render_unit(
     timeout: float | None = None,
     sandbox: SandboxMode = "auto",
     limits: Limits | None = None,
+    on_parsed: Callable[[], None] | None = None,
 ) -> FrameResult:
     """Render a frame and store its image, its log and, last, its FrameResult.
 
     attempt counts from 1; final_attempt: whether a failure is stored as "failed" rather than
     "retrying". queued_since: Unix seconds since when the frame has been waiting; timeout: seconds
     for POV-Ray. sandbox: whether it runs in bubblewrap; limits: what it may use (the defaults of
-    Limits if None).
+    Limits if None). on_parsed: called when POV-Ray has parsed the scene and begins to render.
 
     Raises RenderError, after storing the failed FrameResult, when POV-Ray fails, the image is
-    not whole, the time is over or the frame goes beyond its limits. Raises StorageError when the
-    storage fails, ToolError when a sandbox is required and can't be had.
+    not whole, the time is over or the frame goes beyond its limits; also for any error that nobody
+    expected, with its traceback in the frame's log. Raises StorageError when the storage fails,
+    ToolError when a sandbox is required and can't be had.
     """
     started = time.time()
     result = FrameResult(
@@ -73,7 +80,7 @@ async def render_unit(
         renderer_version=povray.version,
     )
     try:
-        return await _attempt(
+        return await _render(
             unit,
             storage,
             povray,
@@ -81,17 +88,21 @@ async def render_unit(
             final_attempt=final_attempt,
             timeout=timeout,
             sandbox=sandbox,
-            limits=limits,
+            limits=(limits or Limits()).for_image(unit.settings.width, unit.settings.height),
+            on_parsed=on_parsed,
         )
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        failed = RenderError(temporary_words(), retryable=True)
-        await asyncio.to_thread(_store_failed, storage, result, failed, final_attempt=final_attempt)
-        raise RenderError(f"frame {unit.frame}: {failed}", retryable=True) from error
+    except (RenderError, StorageError, ToolError):
+        raise
+    except Exception as error:
+        # Before or after POV-Ray: of what is in between _commit tells more.
+        failure = unexpected_failure(error)
+        storing = asyncio.to_thread(
+            _fail, unit, storage, result, failure, log=traceback_text(error), final=final_attempt
+        )
+        raise await storing from error
 
 
-async def _attempt(
+async def _render(
     unit: WorkUnit,
     storage: Storage,
     povray: PovRay,
@@ -100,11 +111,16 @@ async def _attempt(
     final_attempt: bool,
     timeout: float | None,
     sandbox: SandboxMode,
-    limits: Limits | None,
+    limits: Limits,
+    on_parsed: Callable[[], None] | None,
 ) -> FrameResult:
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
-    limits = (limits or Limits()).for_image(unit.settings.width, unit.settings.height)
-    with make_workspace(unit, storage, link_shared=wall is None) as workspace:
+    with (
+        make_workspace(unit, storage, link_shared=wall is None) as workspace,
+        # Opened before POV-Ray can put anything else in its place.
+        open_folder(workspace.output) as output,
+        workspace.log.open("x+b") as printed,
+    ):
         environment = prepare_environment(workspace, povray, wall)
         written_to = (workspace.folder, workspace.temporary)
         exited = await run_process(
@@ -116,6 +132,8 @@ async def _attempt(
             limits=limits,
             folders=written_to,
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
+            system_calls=wall.system_calls if wall else b"",
+            on_parsed=on_parsed,
         )
         if not exited.problem:
             exited = replace(exited, problem=folder_problem(written_to, limits))
@@ -126,6 +144,8 @@ async def _attempt(
                 unit,
                 storage,
                 workspace,
+                output,
+                printed,
                 exited,
                 result=result,
                 timeout=timeout,
@@ -145,6 +165,8 @@ def _commit(
     unit: WorkUnit,
     storage: Storage,
     workspace: Workspace,
+    output: int,
+    printed: BinaryIO,
     exited: ProcessExit,
     *,
     result: FrameResult,
@@ -152,72 +174,96 @@ def _commit(
     limits: Limits,
     final_attempt: bool,
 ) -> FrameResult:
-    """Check what POV-Ray left behind and store it: image and log first, the result last."""
+    """Check what POV-Ray left behind and store it: log and images first, the result last."""
     # Before anything is removed: whatever POV-Ray could not write, it may not have said so.
     no_room = is_full(workspace.folder) and not exited.problem
-    shorten_log(workspace.log, limits)
-    storage.upload(layout.log(unit.job_id, unit.work_unit_id), workspace.log)
-    log = workspace.log.read_text(errors="replace")
-    image = workspace.output / unit.image_name
+    log = read_log(printed, limits).decode(errors="replace")
     try:
-        raise_for_exit(exited, log, timeout, limits)
-        check_image(image, unit.settings.width, unit.settings.height)
-        outputs = _outputs(unit, workspace.output)
-        drop_dates(image)
-    except RenderError as error:
-        # A mistake in the scene is the better reason; other words may be cut off, or mean this.
-        no_room = no_room and "Parse Error" not in str(error)
-        told = RenderError(temporary_words(), retryable=True) if no_room else error
-        log_tail = povray_output.tail(log)
-        _store_failed(
-            storage,
+        raise_for_exit(exited, log, timeout, limits, workspace.folder)
+        outputs = _take_outputs(unit, workspace, output)
+        image = outputs.pop(unit.image_name)
+        rendered = replace(
             result,
-            told,
-            final_attempt=final_attempt,
-            log_tail=log_tail,
-            out_of_memory=ran_out_of_memory(exited),
+            image=unit.image_name,
+            image_bytes=image.stat().st_size,
+            extra_outputs=list(outputs),
+            width=unit.settings.width,
+            height=unit.settings.height,
+            statistics=_statistics(exited, log, unit, image.stat().st_size),
         )
-        raise RenderError(
-            f"frame {unit.frame}: {told}", retryable=told.retryable, log_tail=log_tail
+    except Exception as error:
+        if not isinstance(error, RenderError):
+            log += f"\n{traceback_text(error)}"
+        failure = error if isinstance(error, RenderError) else unexpected_failure(error)
+        # A mistake in the scene is the better reason; other words may be cut off, or mean this.
+        if no_room and "Parse Error" not in str(failure):
+            failure = RenderError(temporary_words(), retryable=True)
+        raise _fail(
+            unit,
+            storage,
+            replace(result, out_of_memory=ran_out_of_memory(exited)),
+            failure,
+            log=log,
+            final=final_attempt,
         ) from error
-    checksums = {
-        name: storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
-        for name, path in outputs.items()
-    }
-    rendered = replace(
-        result,
-        ended=time.time(),
-        image=unit.image_name,
-        image_bytes=image.stat().st_size,
-        image_crc32c=checksums.pop(unit.image_name),
-        extra_outputs=list(checksums),
-        width=unit.settings.width,
-        height=unit.settings.height,
-        statistics=_statistics(exited, log, unit, image.stat().st_size),
-    )
-    return store_result(storage, rendered)
+    storage.write(layout.log(unit.job_id, unit.work_unit_id), log.encode())
+    for name, path in outputs.items():
+        storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
+    checksum = storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", image)
+    return store_result(storage, replace(rendered, image_crc32c=checksum, ended=time.time()))
 
 
-def _store_failed(
+def _fail(
+    unit: WorkUnit,
     storage: Storage,
     result: FrameResult,
-    error: RenderError,
+    failure: RenderError,
     *,
-    final_attempt: bool,
-    log_tail: str = "",
-    out_of_memory: bool = False,
-) -> None:
+    log: str,
+    final: bool,
+) -> RenderError:
+    """Store a frame's log and failed FrameResult; returns the error to raise."""
+    storage.write(layout.log(unit.job_id, unit.work_unit_id), log.encode(errors="replace"))
+    log_tail = povray_output.tail(log)
     store_failure(
         storage,
         replace(
             result,
-            state="failed" if final_attempt or not error.retryable else "retrying",
+            state="failed" if final or not failure.retryable else "retrying",
             ended=time.time(),
-            error=str(error),
+            error=str(failure),
             log_tail=log_tail,
-            out_of_memory=out_of_memory,
         ),
     )
+    return RenderError(
+        f"frame {unit.frame}: {failure}", retryable=failure.retryable, log_tail=log_tail
+    )
+
+
+def _take_outputs(unit: WorkUnit, workspace: Workspace, output: int) -> dict[str, Path]:
+    """What the frame wrote to ./output, checked, and out of reach: name below it → file.
+
+    The frame's own image is among them, whole and without dates. output: the folder, open since
+    before POV-Ray ran. What is checked is what is stored: nobody else knows where it is.
+    """
+    taken = Path(tempfile.mkdtemp(prefix="taken-", dir=workspace.log.parent))
+    try:
+        files = take_files(output, taken)
+    except UntrustedFileError as error:
+        raise RenderError(
+            f"POV-Ray was made to do what scenes cannot: {error}", retryable=False
+        ) from error
+    image = taken / unit.image_name
+    if unit.image_name in files:
+        files[unit.image_name].rename(image)
+        files[unit.image_name] = image
+    check_image(image, unit.settings.width, unit.settings.height)
+    outputs = _outputs(unit, files)
+    try:
+        drop_dates(image)
+    except ValueError as error:
+        raise RenderError(f"{image.name} is not a whole image: {error}", retryable=True) from error
+    return outputs
 
 
 def store_result(storage: Storage, result: FrameResult) -> FrameResult:
@@ -257,6 +303,11 @@ def remove_unless_rendered(storage: Storage, key: str) -> FrameResult | None:
     return None if stayed is None else _rendered(stayed)
 
 
+def is_rendered(data: bytes) -> bool:
+    """Whether stored data is the FrameResult of a rendered frame."""
+    return _rendered(data) is not None
+
+
 def _rendered(data: bytes) -> FrameResult | None:
     """The FrameResult if it says rendered; what is not readable commits nothing."""
     try:
@@ -266,14 +317,11 @@ def _rendered(data: bytes) -> FrameResult | None:
     return stored if stored.state == "rendered" else None
 
 
-def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:
-    """What the frame wrote to ./output: name below it → file; RenderError for a bad name."""
-    found: dict[str, Path] = {}
-    for path in sorted(output.rglob("*")):
-        if not path.is_file() or path.is_symlink() or path.suffix == _STATE_FILE_ENDING:
-            continue
-        name = path.relative_to(output).as_posix()
-        found[name] = path
+def _outputs(unit: WorkUnit, files: Mapping[str, Path]) -> dict[str, Path]:
+    """Those of the files that are to be stored, by name; RenderError for a bad name."""
+    found = {
+        name: path for name, path in sorted(files.items()) if not name.endswith(_STATE_FILE_ENDING)
+    }
     check_output_names(unit, found)
     return found
 

@@ -6,7 +6,7 @@ open_frame one that stays.
 
 from __future__ import annotations
 
-import shutil
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from pathlib import Path
 from povstorm_client.disk_full import make_temporary_folder
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
+from render_image.untrusted_files import remove_tree
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,15 @@ def make_workspace(
             link_shared=link_shared,
         )
     finally:
-        shutil.rmtree(root)
+        _remove(root)
+
+
+def _remove(root: Path) -> None:
+    try:
+        remove_tree(root)
+    except OSError as error:
+        # The frame has its end already, whatever a scene has made of this folder.
+        logging.getLogger(__name__).warning("%s is left, remove it by hand: %s", root, error)
 
 
 def lay_out_workspace(

@@ -47,9 +47,13 @@ async def collect_statistics(
     )
     text = json.dumps(statistics.to_json(), indent=2)
     await asyncio.to_thread(storage.write, layout.statistics(manifest.job_id), text.encode())
-    await acreate_table_artifact(
-        _rows(results), key="frames", description=f"Frames of {manifest.job_id}"
-    )
+    try:
+        await acreate_table_artifact(
+            _rows(results), key="frames", description=f"Frames of {manifest.job_id}"
+        )
+    except Exception as error:
+        # The statistics are stored all the same.
+        get_run_logger().warning("Prefect's pages have no table of the frames: %s", error)
     get_run_logger().info("\n%s", statistics)
     return statistics
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import httpx
 from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
@@ -130,7 +129,8 @@ class JobProgress:
                 self._artifact = await acreate_progress_artifact(percent, description=text)
             elif percent != self._artifact_percent:
                 await aupdate_progress_artifact(self._artifact, percent, description=text)
-        except httpx.HTTPError as error:
+        except Exception as error:
+            # Prefect's, mostly, or of its server; the job goes on without being shown.
             self._warn(error)
         else:
             self._artifact_percent = percent
@@ -140,7 +140,7 @@ class JobProgress:
             await asyncio.sleep(2 * self._storage.poll_seconds)
             try:
                 await self._publish()
-            except StorageError as error:
+            except Exception as error:
                 self._warn(error)
             if time.monotonic() >= self._artifact_due:
                 await self.publish_artifact()

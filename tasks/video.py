@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from povstorm_client.disk_full import is_disk_full, is_full, temporary_words
 from povstorm_client.errors import InputError, VideoError
@@ -24,6 +25,8 @@ from povstorm_client.tools import require_ffmpeg
 from render_image.image_check import inspect_png
 from tasks import ffmpeg_process
 from tasks.video_formats import check_format, encoding_commands
+
+_FRAMES_TOLD = re.compile(r"frame=\s*([0-9]{1,15})\s*")
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ def encode_video(
     has_alpha = _check_images(ordered, cancelled)
 
     def on_line(line: str) -> None:
-        if on_progress and line.startswith("frame="):
-            on_progress(int(line.removeprefix("frame=")), len(ordered))
+        if on_progress and (told := _FRAMES_TOLD.fullmatch(line)):
+            on_progress(int(told[1]), len(ordered))
 
     with _complete_or_absent(target) as partial:
         *passes, encoding = encoding_commands(
@@ -88,22 +91,12 @@ def encode_video(
         ffmpeg_process.run(
             encoding, contents=_contents(ordered), on_line=on_line, cancelled=cancelled
         )
-        stream, container = _probe(partial, ffprobe_path, cancelled)
-        frames = int(stream["nb_read_frames"])
-        if frames != len(ordered):
+        info = _probe(partial, ffprobe_path, cancelled)
+        if info.frames != len(ordered):
             raise VideoError(
-                f"{target.name} has {frames} frames instead of {len(ordered)}: it is not kept"
+                f"{target.name} has {info.frames} frames instead of {len(ordered)}: it is not kept"
             )
-    return VideoInfo(
-        path=target,
-        frames=frames,
-        width=stream["width"],
-        height=stream["height"],
-        fps=rate,
-        codec=stream["codec_name"],
-        seconds=float(container["duration"]),
-        bytes=int(container["size"]),
-    )
+    return replace(info, path=target, fps=rate)
 
 
 def _exact(fps: Fraction | float) -> Fraction:
@@ -203,10 +196,8 @@ def _unwritable(target: Path, error: OSError) -> VideoError:
     )
 
 
-def _probe(
-    video: Path, program: str, cancelled: threading.Event
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ffprobe says of the video's stream, with its frames counted, and of its container."""
+def _probe(video: Path, program: str, cancelled: threading.Event) -> VideoInfo:
+    """What ffprobe says of the video, with its frames counted; fps is left to the caller."""
     lines: list[str] = []
     ffmpeg_process.run(
         [
@@ -216,5 +207,29 @@ def _probe(
         on_line=lines.append,
         cancelled=cancelled,
     )
-    found = json.loads("\n".join(lines))
-    return found["streams"][0], found["format"]
+    return _read_probe("\n".join(lines), video)
+
+
+def _read_probe(text: str, video: Path) -> VideoInfo:
+    """Ffprobe's JSON as a VideoInfo; VideoError for what is not what it should say."""
+    try:
+        found = json.loads(text)
+        stream, container = found["streams"][0], found["format"]
+        info = VideoInfo(
+            path=video,
+            frames=int(stream["nb_read_frames"]),
+            width=int(stream["width"]),
+            height=int(stream["height"]),
+            fps=Fraction(0),
+            codec=str(stream["codec_name"]),
+            seconds=float(container["duration"]),
+            bytes=int(container["size"]),
+        )
+        if not math.isfinite(info.seconds):
+            raise ValueError(f"a duration of {info.seconds}")
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise VideoError(
+            f"ffprobe does not tell what is in the video ({error!r}): it is not kept; reinstall "
+            "ffmpeg, and look whether ffprobe is of the same version"
+        ) from error
+    return info

@@ -102,8 +102,8 @@ class ReportFacts:
     completed, message: how the job ended. frames: all that were to be rendered, ascending. spans:
     all attempts that are known, ascending by start. notes: what the report has to do without.
     facts: label → text, about the job. again: the shell command that renders one frame again, with
-    ``FRAME`` in place of its number; retry: the one that renders all that is missing. video: its
-    file's name in the storage, "" if there is none.
+    ``FRAME`` in place of its number; retry: the one that renders all that is missing; show: the one
+    that opens the report. video: its file's name in the storage, "" if there is none.
     """
 
     job_id: str
@@ -121,6 +121,7 @@ class ReportFacts:
     facts: tuple[tuple[str, str], ...]
     again: str
     retry: str
+    show: str
     video: str
 
     def count(self, state: FrameState) -> int:

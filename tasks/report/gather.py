@@ -62,7 +62,7 @@ def gather(storage: Storage, run: JobRun) -> ReportFacts:
     notes: list[str] = []
     failures = _failed_attempts(storage, manifest.job_id, notes)
     settings = run.units[0].settings
-    again, retry = _commands(storage, manifest)
+    again, retry, show = _commands(storage, manifest)
     video = ""
     if manifest.video_ending:
         key = layout.video(manifest.job_id, manifest.video_ending)
@@ -84,6 +84,7 @@ def gather(storage: Storage, run: JobRun) -> ReportFacts:
         facts=tuple(_facts(storage, run)),
         again=again,
         retry=retry,
+        show=show,
         video=video,
     )
 
@@ -270,11 +271,16 @@ def _moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
-def _commands(storage: Storage, manifest: JobManifest) -> tuple[str, str]:
-    """The commands that render one frame again, and all that is missing."""
+def _commands(storage: Storage, manifest: JobManifest) -> tuple[str, str, str]:
+    """The commands that render one frame again, and all that is missing, and open the report."""
     povstorm = "povstorm"
     if not isinstance(storage, FolderStorage):
         povstorm = "povstorm --cluster outputs.json"
     elif storage.root != Path.home() / ".povstorm":
         povstorm = f"POVSTORM_HOME={shlex.quote(str(storage.root))} povstorm"
-    return f"{povstorm} frame {manifest.job_id} FRAME", f"{povstorm} retry {manifest.job_id}"
+    job_id = manifest.job_id
+    return (
+        f"{povstorm} frame {job_id} FRAME",
+        f"{povstorm} retry {job_id}",
+        f"{povstorm} report {job_id}",
+    )

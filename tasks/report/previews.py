@@ -29,6 +29,8 @@ _SIZES = (
     *((256, 58), (224, 54), (192, 50), (160, 46), (128, 42), (96, 36), (64, 30)),
 )
 _SAMPLE = 8
+# Of a contact sheet's images, how many times as tall as they are wide.
+_TALLEST = 4
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,14 @@ def make_previews(
 
     def opened(frame: FrameFacts) -> Image.Image | _Unreadable:
         try:
-            return small_image(read(frame), _SIZES[0][0])
-        except (StorageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            return _Unreadable(str(e))
+            data = read(frame)
+        except StorageError as error:
+            return _Unreadable(str(error))
+        try:
+            return small_image(data, _SIZES[0][0])
+        except Exception as error:
+            # Of a damaged image Pillow's readers raise much more than OSError; it has no preview.
+            return _Unreadable(str(error) or repr(error))
 
     unreadable: dict[int, str] = {}
     sample: list[Image.Image] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
 
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.quantities import duration
@@ -40,7 +41,21 @@ def _parts(facts: ReportFacts, address: str, sheet: str) -> Iterator[str]:
         yield "Render one of them again with:"
         # Indented text is code, whatever is in it.
         yield "    " + facts.again.replace("FRAME", str(failed[0].frame))
-    yield f"Report: <{address}>"
+    yield f"Report: {where_report_is(address, facts.show)}"
+
+
+def where_report_is(address: str, command: str) -> str:
+    """Markdown that leads to the report: a link, or, as browsers open no files from a page, how.
+
+    command: the one that opens it.
+    """
+    if not address.startswith("file://"):
+        return f"<{address}>"
+    # Indented text is code, whatever is in it.
+    path = unquote(urlsplit(address).path)
+    return (
+        f"open it with\n\n    {command}\n\nor as a file of the machine that rendered:\n\n    {path}"
+    )
 
 
 def _rows(facts: ReportFacts) -> Iterator[tuple[str, str]]:
