@@ -6,18 +6,19 @@ result without an image is that of a failed attempt. Only those are read, and on
 
 from __future__ import annotations
 
-import json
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from povstorm_client import layout
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_state import LOST_SECONDS, JobState
 from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage, StoredObject
+from povstorm_client.stored_frames import read_frame
 from povstorm_client.work_unit import WorkUnit
 
 FrameAt = Literal["rendered", "working", "retrying", "failed", "waiting"]
@@ -74,7 +75,7 @@ class FrameWatch:
         }
         without = {frame: stored[frame] for frame in sorted(stored.keys() - with_image)}
         failures = self._failures(without)
-        working = _working(state)
+        working = _working(state, sorted(unit.frame for unit in self._results.values()))
 
         def at(frame: int) -> FrameAt:
             if frame in stored and frame in with_image:
@@ -105,14 +106,36 @@ class FrameWatch:
         return {frame: result for frame, result in found.items() if result is not None}
 
     def _result(self, stored: StoredObject) -> FrameResult | None:
+        unit = self._results[stored.key]
         try:
-            return FrameResult.from_json(json.loads(self._storage.read(stored.key)))
-        except (ValueError, StorageError):
-            return None  # written or deleted in this moment, or damaged: the next look tells
+            return read_frame(self._storage, unit)
+        except RecordError as error:
+            return _unreadable(unit, error)
+        except StorageError:
+            return None  # the next look tells
 
 
-def _working(state: JobState | None) -> set[int]:
-    """The frames that a flow which is alive has in work."""
+def _unreadable(unit: WorkUnit, error: RecordError) -> FrameResult:
+    """A result that is none is a failure: running the job again replaces it."""
+    return FrameResult(
+        work_unit_id=unit.work_unit_id,
+        job_id=unit.job_id,
+        frame=unit.frame,
+        state="failed",
+        attempt=0,
+        host="",
+        started=0.0,
+        ended=0.0,
+        error=f"{error}; povstorm retry {unit.job_id} renders it again",
+    )
+
+
+def _working(state: JobState | None, frames: Sequence[int]) -> set[int]:
+    """Those of the frames, ascending, that a flow which is alive has in work."""
     if state is None or state.ended or time.time() - state.updated > LOST_SECONDS:
         return set()
-    return {frame for first, last in state.working for frame in range(first, last + 1)}
+    return {
+        frame
+        for first, last in state.working
+        for frame in frames[bisect_left(frames, first) : bisect_right(frames, last)]
+    }

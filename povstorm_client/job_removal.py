@@ -7,14 +7,13 @@ was interrupted is gone on with. Other jobs have copies of the frames that they 
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Collection, Iterable
 
 from povstorm_client import layout
+from povstorm_client.cached_frame import parse_cached_frame
 from povstorm_client.errors import InputError, StorageError
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_manifest import read_work_units
+from povstorm_client.job_manifest import is_job_id, read_work_units
 from povstorm_client.job_state import LOST_SECONDS, read_state
 from povstorm_client.parallel import in_parallel
 from povstorm_client.quantities import age_words
@@ -113,10 +112,14 @@ def delete_job(storage: Storage, job_id: str, *, with_cache: bool) -> None:
 def half_deleted(storage: Storage) -> list[str]:
     """The jobs whose deletion was interrupted."""
     noted = {
-        stored.key.rpartition("/")[2].removesuffix(".json")
+        stored.key.removeprefix(f"{layout.DELETIONS}/").removesuffix(".json")
         for stored in storage.list(layout.DELETIONS)
     }
-    return sorted(job_id for job_id in noted if storage.stat(layout.job_manifest(job_id)) is None)
+    return sorted(
+        job_id
+        for job_id in noted
+        if is_job_id(job_id) and storage.stat(layout.job_manifest(job_id)) is None
+    )
 
 
 def _delete_cache_entries(storage: Storage, job_id: str) -> None:
@@ -142,7 +145,7 @@ def _delete_cache_entries(storage: Storage, job_id: str) -> None:
 def _job_of_entry(storage: Storage, key: str) -> str:
     """The job whose image a persisted result names; "" for what is no FrameResult."""
     try:
-        result = json.loads(storage.read(key))["result"]
-        return FrameResult.from_json(json.loads(result)).job_id
-    except (StorageError, ValueError, KeyError, TypeError):
+        name = key.removeprefix(f"{layout.RESULT_CACHE}/")
+        return parse_cached_frame(storage.read(key), name).job_id
+    except StorageError:
         return ""

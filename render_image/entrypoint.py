@@ -9,7 +9,6 @@ it was told to stop.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import signal
@@ -17,7 +16,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from povstorm_client import layout
-from povstorm_client.errors import PovstormError, RenderError, StorageError
+from povstorm_client.errors import PovstormError, RecordError, RenderError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay, require_povray
@@ -156,7 +155,10 @@ def _is_rendered(storage: Storage, frame: WaveFrame) -> bool:
     key = layout.result(frame.unit.job_id, frame.unit.work_unit_id)
     if storage.stat(key) is None:
         return False
-    return FrameResult.from_json(json.loads(storage.read(key))).state == "rendered"
+    try:
+        return FrameResult.from_bytes(storage.read(key), key).state == "rendered"
+    except RecordError:
+        return False  # it commits nothing: the frame is rendered
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, RenderError, StorageError
+from povstorm_client.errors import InputError, RecordError, RenderError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode
@@ -161,6 +161,7 @@ def _commit(
         image_bytes=image.stat().st_size,
         image_crc32c=checksums.pop(unit.image_name),
         extra_outputs=list(checksums),
+        extra_crc32c=list(checksums.values()),
         width=unit.settings.width,
         height=unit.settings.height,
         statistics=_statistics(exited, log, unit, image.stat().st_size),
@@ -177,7 +178,7 @@ def store_result(storage: Storage, result: FrameResult) -> FrameResult:
     key = layout.result(result.job_id, result.work_unit_id)
     text = json.dumps(result.to_json()).encode()
     if not storage.create(key, text):
-        stored = _rendered(storage.read(key))
+        stored = _rendered(storage.read(key), key)
         if stored is not None and stored.image_crc32c == result.image_crc32c:
             return stored
         storage.write(key, text)
@@ -201,17 +202,18 @@ def store_failure(storage: Storage, result: FrameResult) -> FrameResult:
 
 def remove_unless_rendered(storage: Storage, key: str) -> FrameResult | None:
     """Delete a stored FrameResult that is not rendered; returns one that is, which stays."""
-    stayed = storage.remove_unless(key, lambda data: _rendered(data) is not None)
-    return None if stayed is None else _rendered(stayed)
+    stayed = storage.remove_unless(key, lambda data: _rendered(data, key) is not None)
+    return None if stayed is None else _rendered(stayed, key)
 
 
-def _rendered(data: bytes) -> FrameResult | None:
-    """The FrameResult if it says rendered; what is not readable commits nothing."""
+def _rendered(data: bytes, key: str) -> FrameResult | None:
+    """The FrameResult if it says rendered; what is not readable, or another's, commits nothing."""
     try:
-        stored = FrameResult.from_json(json.loads(data))
-    except (ValueError, StorageError):
+        stored = FrameResult.from_bytes(data, key)
+    except RecordError:
         return None
-    return stored if stored.state == "rendered" else None
+    is_its_own = key == layout.result(stored.job_id, stored.work_unit_id)
+    return stored if is_its_own and stored.state == "rendered" else None
 
 
 def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:

@@ -7,12 +7,12 @@ when the renderer admits its frame.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.tasks import Task
 from prefect.utilities.annotations import quote
@@ -21,11 +21,12 @@ from povstorm_client import layout
 from povstorm_client.errors import CloudError, RenderError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import Storage
+from povstorm_client.stored_frames import parse_frame
 from povstorm_client.work_unit import WorkUnit
 from tasks.job_progress import JobProgress
 from tasks.render_frame import render_frame
 from tasks.renderers.renderer import Renderer
-from tasks.result_storage import ResultStorage
+from tasks.result_storage import FrameCache
 from tasks.stored_results import adopt, find_stored_results
 
 RenderFrame = Task[..., Any]
@@ -39,7 +40,7 @@ async def map_frames(
     *,
     renderer: Renderer,
     storage: Storage,
-    result_storage: ResultStorage,
+    result_storage: FrameCache,
     retries: int,
     progress: JobProgress,
 ) -> list[FrameResult]:
@@ -51,7 +52,8 @@ async def map_frames(
     Raises CloudError if the renderer cannot render anything.
     """
     task = render_frame.with_options(retries=retries, result_storage=result_storage)
-    stored = await asyncio.to_thread(find_stored_results, storage, units)
+    warn = get_run_logger().warning
+    stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
     results: list[FrameResult] = []
     failures: Counter[str] = Counter()
 
@@ -76,7 +78,7 @@ async def map_frames(
                     # The cache may know an equal frame of another job; this one has its own.
                     result = stored[unit.work_unit_id]
                 elif state.name == "Cached":
-                    adopted = await asyncio.to_thread(adopt, storage, unit, result)
+                    adopted = await asyncio.to_thread(adopt, storage, unit, result, warn)
                     if adopted is None:
                         again = await run(task.with_options(refresh_cache=True), unit)
                         adopted = FrameResult.from_json(await again.aresult())
@@ -117,9 +119,9 @@ def _failed_result(storage: Storage, unit: WorkUnit, error: Exception) -> FrameR
     """What the last attempt stored, or, where it could store nothing, what is known of it."""
     key = layout.result(unit.job_id, unit.work_unit_id)
     try:
-        stored = FrameResult.from_json(json.loads(storage.read(key)))
+        stored = parse_frame(storage.read(key), unit, key, storage)
         return replace(stored, state="failed")
-    except (StorageError, ValueError):
+    except StorageError:
         return FrameResult(
             work_unit_id=unit.work_unit_id,
             job_id=unit.job_id,

@@ -10,6 +10,8 @@ import typer
 from povstorm_client import layout
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.output_folder import require_writable
+from povstorm_client.errors import JobError
+from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job import Job
 
 
@@ -25,8 +27,14 @@ def fetch(
     job = Job.open(chosen_cluster(context), job_id)
     target = output or Path(f"{job.name}_render")
     require_writable(target)
-    images = job.save_images(target / "frames")
-    print(f"images  {len(images)} of {len(job.work_units)} in {target / 'frames'}")
+    damaged: JobError | None = None
+    try:
+        images = job.save_images(target / "frames")
+        print(f"images  {len(images)} of {len(job.work_units)} in {target / 'frames'}")
+    except JobError as error:
+        damaged = error
+        left_out = frame_ranges(error.failed_frames)
+        print(f"images  in {target / 'frames'}, without frames that are damaged: {left_out}")
     storage = job.cluster.storage
     if storage.stat(layout.statistics(job_id)) is not None:
         storage.download(layout.statistics(job_id), target / "statistics.json")
@@ -38,3 +46,5 @@ def fetch(
     state = job.state()
     if state is None or not state.ended:
         print(f"the job has not ended: {state.phase if state else 'waiting for its flow'}")
+    if damaged is not None:
+        raise damaged

@@ -36,11 +36,11 @@ from povstorm_client.commands.scene_options import (
 )
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import JobError
-from povstorm_client.frame_overview import FrameWatch
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job import Job
 from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.scene_job import read_scene, scene_job
+from povstorm_client.stored_frames import damage_lines
 
 
 def render(
@@ -110,8 +110,12 @@ def retry(
     job = Job.open(chosen_cluster(context), job_id, sandbox=sandbox_mode(sandbox))
     target = output or Path(f"{job.name}_render")
     require_writable(target)
-    frames = FrameWatch(job.cluster.storage, job.job_id, job.work_units).look(job.state()).frames
-    missing = [frame for frame, at in frames.items() if at != "rendered"]
+    frames = [unit.frame for unit in job.work_units]
+    damage = job.damage()
+    for line in damage_lines(damage):
+        warn(line)
+    rendered = {result.frame for result in job.results() if result.state == "rendered"}
+    missing = [frame for frame in frames if frame not in rendered or frame in damage]
     print(
         f"povstorm: {len(frames) - len(missing)} of {len(frames)} frames are there"
         + (f"; rendering {frame_ranges(missing)}" if missing else ""),
@@ -130,7 +134,10 @@ def _run_and_save(job: Job, target: Path) -> None:
         )
         raise
     except JobError:
-        job.save_images(target / "frames")
+        try:
+            job.save_images(target / "frames")
+        except JobError as damaged:
+            warn(str(damaged))
         _save_report(job, target)
         print(
             f"povstorm: what was rendered is in {target}. "

@@ -31,7 +31,7 @@ class StatusPage:
     """All that is shown.
 
     now: Unix seconds. slowest: frames with their seconds, the slowest first. usd: planned, and
-    billed so far; None where nothing was planned.
+    billed so far; None where nothing was planned. notes: what could not be read.
     """
 
     job_id: str
@@ -41,6 +41,7 @@ class StatusPage:
     executions: Sequence[ExecutionState] = ()
     slowest: Sequence[tuple[int, float]] = ()
     usd: tuple[float, float] | None = None
+    notes: Sequence[str] = ()
 
     def render(self, *, ascii_only: bool = False) -> RenderableType:
         """The page; it is readable without colours, in 80 columns."""
@@ -125,6 +126,8 @@ class StatusPage:
             yield Text("cost     ", "bold").append(
                 f"${billed:.4f} billed so far, ${planned:.4f} planned", "not bold"
             )
+        for note in self.notes:
+            yield Text(_printable(note), "yellow")
 
     def _executions(self, *, ascii_only: bool) -> Iterator[RenderableType]:
         if not self.executions:

@@ -125,7 +125,7 @@ def test_statistics_of_another_schema_are_refused_by_both_numbers():
     with pytest.raises(StorageError, match="schema 99, this povstorm reads 1"):
         JobStatistics.from_json({**data, "schema": 99})
     del data["frames"]
-    with pytest.raises(StorageError, match="not readable: KeyError"):
+    with pytest.raises(StorageError, match="not readable: Object missing required field `frames`"):
         JobStatistics.from_json(data)
 
 
