@@ -36,7 +36,6 @@ from povstorm_client.job_manifest import (
 from povstorm_client.job_state import Phase
 from povstorm_client.parallel import CALLS_AT_ONCE
 from povstorm_client.storage import Storage
-from povstorm_client.stored_frames import read_frames
 from povstorm_client.work_unit import WorkUnit
 from tasks.collect_statistics import collect_statistics
 from tasks.estimate import remember_estimate
@@ -44,7 +43,7 @@ from tasks.frame_map import map_frames
 from tasks.job_progress import JobProgress
 from tasks.make_report import make_report
 from tasks.renderers.choose import choose_renderer
-from tasks.report.gather import JobRun
+from tasks.report.gather import JobRun, stored_results
 from tasks.result_storage import choose_result_storage
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
@@ -114,8 +113,8 @@ async def _pipeline(
     except StorageError:
         raise
     except PovstormError as error:
-        stored = await asyncio.to_thread(read_frames, storage, units)
-        run = JobRun(manifest, units, stored.results, None, completed=False, message=str(error))
+        results = await asyncio.to_thread(stored_results, storage, manifest.job_id)
+        run = JobRun(manifest, units, results, None, completed=False, message=str(error))
     progress.enter("reporting")
     # Quoted: Prefect would look through all results for futures to wait for.
     task: Task[..., Any] = make_report

@@ -3,7 +3,7 @@
 A result record of Prefect's names the serializer that is to decode it, which may be pickle or an
 import path: whoever may write to the storage would choose what runs in the flow. So Prefect is
 handed no record that was stored, but one that is written here, of a FrameResult that was read
-strictly. ``povstorm clean`` looks with it whose images an entry speaks of.
+strictly.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ def parse_cached_frame(data: bytes, name: str) -> FrameResult:
     name: the entry's, which it has to bear itself, alone or at the end of a path (as Prefect's own
     file system writes it).
     """
-    with readable(f"the cache entry {name}"):
-        record = decode(data, _Record, "it")
+    what = f"the cache entry {name}"
+    with readable(what):
+        record = decode(data, _Record, what)
         if record.metadata.storage_key.rpartition("/results/")[2] != name:
             raise InputError(f"it is that of {record.metadata.storage_key!r:.200}")
-        return FrameResult.from_bytes(record.result.encode())
+        return FrameResult.from_bytes(record.result.encode(), what)
 
 
 def cached_frame_record(result: FrameResult, name: str, prefect_version: str) -> bytes:

@@ -33,11 +33,13 @@ _RATE_FRAMES = 50
 class FrameOverview:
     """Frame → what it is at, ascending; and more of those that failed, as far as it was read.
 
+    unreadable: frame → what is wrong with its result, which running the job again replaces.
     finished: when the rendered frames' results were stored, Unix seconds, ascending.
     """
 
     frames: Mapping[int, FrameAt]
     failures: Sequence[FrameResult] = ()
+    unreadable: Mapping[int, str] = field(default_factory=dict)
     finished: Sequence[float] = field(default=(), repr=False)
 
     def count(self, at: FrameAt) -> int:
@@ -61,7 +63,7 @@ class FrameWatch:
         self._job_id = job_id
         self._results = {layout.result(job_id, unit.work_unit_id): unit for unit in units}
         self._images = {f"{layout.output(job_id)}/{unit.image_name}": unit.frame for unit in units}
-        self._read: dict[tuple[str, float], FrameResult | None] = {}
+        self._read: dict[tuple[str, float], FrameResult | RecordError | None] = {}
 
     def look(self, state: JobState | None) -> FrameOverview:
         """The frames now; a call for each thousand objects, and one for each new failure."""
@@ -74,7 +76,7 @@ class FrameWatch:
             self._results[each.key].frame: each for each in results if each.key in self._results
         }
         without = {frame: stored[frame] for frame in sorted(stored.keys() - with_image)}
-        failures = self._failures(without)
+        failures, unreadable = self._failures(without)
         working = _working(state, sorted(unit.frame for unit in self._results.values()))
 
         def at(frame: int) -> FrameAt:
@@ -93,41 +95,32 @@ class FrameWatch:
         return FrameOverview(
             frames=dict(sorted(frames.items())),
             failures=[failures[frame] for frame in sorted(failures) if frames[frame] == "failed"],
+            unreadable=unreadable,
             finished=sorted(stored[frame].changed for frame in stored.keys() & with_image),
         )
 
-    def _failures(self, without_image: Mapping[int, StoredObject]) -> dict[int, FrameResult]:
-        """The results of attempts that failed, of the first frames of those."""
+    def _failures(
+        self, without_image: Mapping[int, StoredObject]
+    ) -> tuple[dict[int, FrameResult], dict[int, str]]:
+        """Of the first frames of those: results of attempts that failed, and what is no result."""
         wanted = dict(list(without_image.items())[:_MOST_READ])
         new = [each for each in wanted.values() if (each.key, each.changed) not in self._read]
         for each, result in zip(new, in_parallel(self._result, new), strict=True):
             self._read[each.key, each.changed] = result
         found = {frame: self._read[each.key, each.changed] for frame, each in wanted.items()}
-        return {frame: result for frame, result in found.items() if result is not None}
+        return (
+            {frame: each for frame, each in found.items() if isinstance(each, FrameResult)},
+            {frame: str(each) for frame, each in found.items() if isinstance(each, RecordError)},
+        )
 
-    def _result(self, stored: StoredObject) -> FrameResult | None:
+    def _result(self, stored: StoredObject) -> FrameResult | RecordError | None:
         unit = self._results[stored.key]
         try:
             return read_frame(self._storage, unit)
         except RecordError as error:
-            return _unreadable(unit, error)
+            return error
         except StorageError:
             return None  # the next look tells
-
-
-def _unreadable(unit: WorkUnit, error: RecordError) -> FrameResult:
-    """A result that is none is a failure: running the job again replaces it."""
-    return FrameResult(
-        work_unit_id=unit.work_unit_id,
-        job_id=unit.job_id,
-        frame=unit.frame,
-        state="failed",
-        attempt=0,
-        host="",
-        started=0.0,
-        ended=0.0,
-        error=f"{error}; povstorm retry {unit.job_id} renders it again",
-    )
 
 
 def _working(state: JobState | None, frames: Sequence[int]) -> set[int]:

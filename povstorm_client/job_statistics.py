@@ -33,8 +33,8 @@ _SLOWEST = 5
 _SLEEP_SECONDS = 0.67
 
 
-class VideoFacts(TypedDict, total=False):
-    """The finished video, as ffprobe sees it; key: where it is stored."""
+class _VideoFacts(TypedDict, total=False):
+    """What the statistics say of the video, if they say it."""
 
     key: str
     frames: Count
@@ -112,7 +112,7 @@ class JobStatistics:
     wall_percentiles: Percentiles | None
     cpu_percentiles: Percentiles | None
     slowest_frames: list[Frame]
-    video: VideoFacts | None
+    video: dict[str, Any] | None
     frames: list[FrameLine]
 
     def to_json(self) -> dict[str, Any]:
@@ -120,15 +120,18 @@ class JobStatistics:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> JobStatistics:
-        """The inverse of to_json; raises RecordError for what is no such data."""
+    def from_json(cls, data: dict[str, Any], what: str = "statistics.json") -> JobStatistics:
+        """The inverse of to_json; raises RecordError, naming what, for what is no such data."""
         schema = data.get("schema") if isinstance(data, dict) else None
         if schema != SCHEMA:
             raise RecordError(
-                f"the statistics have schema {schema!r:.40}, this povstorm reads {SCHEMA}: "
-                "use the version that wrote them, or run the job again"
+                f"{what} has schema {schema!r:.40}, this povstorm reads {SCHEMA}: "
+                "use the version that wrote it, or run the job again"
             )
-        return records.convert(data, cls, "the statistics")
+        found = records.convert(data, cls, what)
+        if found.video is not None:
+            records.convert(found.video, _VideoFacts, what)
+        return found
 
     def __str__(self) -> str:
         from povstorm_client.statistics_table import statistics_table
@@ -144,7 +147,7 @@ def summarize(
     expected_frames: Sequence[int],
     started: float,
     ended: float,
-    video: VideoFacts | None,
+    video: dict[str, Any] | None,
 ) -> JobStatistics:
     """Statistics of a job from its frames' results.
 
@@ -235,8 +238,7 @@ def _percentiles(values: list[float]) -> Percentiles | None:
 def read_statistics(storage: Storage, job_id: str) -> JobStatistics:
     """The stored statistics; RecordError if they are not readable, StorageError if not there."""
     key = layout.statistics(job_id)
-    with records.readable(key, storage):
-        return JobStatistics.from_json(records.read_record(storage, key, dict[str, Any]))
+    return JobStatistics.from_json(records.read_record(storage, key, dict[str, Any]), key)
 
 
 def field_names() -> dict[str, list[str]]:

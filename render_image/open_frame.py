@@ -19,13 +19,14 @@ from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, PovstormError, RecordError
+from povstorm_client.errors import InputError, PovstormError, RecordError, StorageError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.parallel import in_parallel
 from povstorm_client.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.scene.changed_settings import changed_settings
+from povstorm_client.shared_resources import sha256
 from povstorm_client.storage import Storage, crc32c_of
 from povstorm_client.stored_frames import read_frame
 from povstorm_client.tools import require_povray
@@ -157,7 +158,12 @@ def _copy_shared(storage: Storage, unit: WorkUnit, files: dict[str, str], folder
         key = f"{prefix}/{path}"
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        storage.download(key if key in staged else layout.blob(files[path]), target)
+        key = key if key in staged else layout.blob(files[path])
+        storage.download(key, target)
+        if sha256(target) != files[path]:
+            raise StorageError(
+                f"{key} in {storage.uri} is not what was submitted: submit the job again"
+            )
 
     for _ in in_parallel(fetch, files):
         pass

@@ -9,6 +9,8 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -76,7 +78,7 @@ async def render_unit(
     )
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
     limits = (limits or Limits()).for_image(unit.settings.width, unit.settings.height)
-    with make_workspace(unit, storage, link_shared=wall is None) as workspace:
+    with _workspace(unit, storage, result, link_shared=wall is None) as workspace:
         environment = prepare_environment(workspace, povray, wall)
         written_to = (workspace.folder, workspace.temporary)
         exited = await run_process(
@@ -111,6 +113,21 @@ async def render_unit(
             # The frame is finished: keep it, and let its workspace live as long as that takes.
             await asyncio.wait({commit})
             raise
+
+
+@contextmanager
+def _workspace(
+    unit: WorkUnit, storage: Storage, result: FrameResult, *, link_shared: bool
+) -> Iterator[Workspace]:
+    """The frame's workspace; shared resources that are not what was submitted fail it for good."""
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(make_workspace(unit, storage, link_shared=link_shared))
+        except RecordError as error:
+            failed = replace(result, state="failed", ended=time.time(), error=str(error))
+            store_failure(storage, failed)
+            raise RenderError(f"frame {unit.frame}: {error}", retryable=False) from error
+        yield made
 
 
 def _commit(

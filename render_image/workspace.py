@@ -11,8 +11,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from povstorm_client.shared_resources import check_tree
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
@@ -49,11 +51,17 @@ def make_workspace(
         yield lay_out_workspace(
             unit,
             root,
-            (lambda folder: storage.mount(prefix, folder, keep=True)) if prefix else None,
+            partial(_mount_shared, storage, prefix) if prefix else None,
             link_shared=link_shared,
         )
     finally:
         shutil.rmtree(root)
+
+
+def _mount_shared(storage: Storage, prefix: str, folder: Path) -> None:
+    """Make the shared resources readable; what has to be fetched for it is compared, once."""
+    digest = prefix.rpartition("/")[2]
+    storage.mount(prefix, folder, keep=True, check=lambda tree: check_tree(tree, digest))
 
 
 def lay_out_workspace(

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from povstorm_client import layout
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import JobManifest
-from povstorm_client.job_statistics import JobStatistics, VideoFacts, summarize
+from povstorm_client.job_statistics import JobStatistics, summarize
 from povstorm_client.storage import Storage
 
 # The UI renders the table in the browser; failed and slow frames come first in longer jobs.
@@ -26,7 +26,7 @@ async def collect_statistics(
     manifest: JobManifest,
     results: list[FrameResult],
     *,
-    video: VideoFacts | None,
+    video: dict[str, Any] | None,
     started: float,
     ended: float,
 ) -> JobStatistics:

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -14,7 +15,6 @@ from prefect.cache_policies import NO_CACHE
 from povstorm_client import layout
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import JobManifest
-from povstorm_client.job_statistics import VideoFacts
 from povstorm_client.storage import Storage
 from tasks.video import encode_video
 
@@ -25,7 +25,7 @@ async def stitch_video(
     manifest: JobManifest,
     results: list[FrameResult],
     on_progress: Callable[[int], None],
-) -> VideoFacts:
+) -> dict[str, Any]:
     """Encode and store the video; returns its facts (frames, size, seconds, codec).
 
     on_progress is told the number of frames encoded so far. Raises VideoError, naming the frames,
@@ -47,7 +47,7 @@ def _encode(
     results: list[FrameResult],
     on_progress: Callable[[int], None],
     stopped: threading.Event,
-) -> VideoFacts:
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="povstorm-video-") as name:
         folder = Path(name)
         storage.mount(layout.output(manifest.job_id), folder / "output")

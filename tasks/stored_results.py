@@ -5,6 +5,7 @@ map_frames asks for the first at its start, and adopts the second after a cache 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,11 +26,12 @@ from povstorm_client.stored_frames import (
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import store_result
 
+_log = logging.getLogger(__name__)
 Warn = Callable[[str], None]
 
 
 def find_stored_results(
-    storage: Storage, units: list[WorkUnit], warn: Warn
+    storage: Storage, units: list[WorkUnit], warn: Warn = _log.warning
 ) -> dict[str, FrameResult]:
     """The units that need no rendering: work unit id → result with its image there, checked.
 
@@ -69,7 +71,9 @@ def read_result(storage: Storage, unit: WorkUnit) -> FrameResult | None:
         return None
 
 
-def adopt(storage: Storage, unit: WorkUnit, result: FrameResult, warn: Warn) -> FrameResult | None:
+def adopt(
+    storage: Storage, unit: WorkUnit, result: FrameResult, warn: Warn = _log.warning
+) -> FrameResult | None:
     """Take an earlier job's frame into this job: image, log and result under its own prefix.
 
     Returns None if that job's image is gone, goes in this moment, or is not what was rendered; the

@@ -104,14 +104,19 @@ class StatusPage:
             yield Text(f"{pace}, about {duration(left / rate)} left")
 
     def _failures(self) -> Iterator[RenderableType]:
-        failures = self.overview.failures
-        if not failures:
+        failures, unreadable = self.overview.failures, self.overview.unreadable
+        if not failures and not unreadable:
             return
         failed = [frame for frame, at in self.overview.frames.items() if at == "failed"]
         yield Text("failed   ", "bold red").append(frame_ranges(failed), "default not bold")
         for failure in failures[:_MOST_FAILURES]:
             yield _indented(f"{failure.frame}: {_printable(failure.error)}")
-        yield _indented(f"look closer: povstorm frame {self.job_id} {failures[0].frame}", "dim")
+        for frame, problem in list(unreadable.items())[:_MOST_FAILURES]:
+            yield _indented(f"{frame}: {_printable(problem)}")
+        if failures:
+            yield _indented(f"look closer: povstorm frame {self.job_id} {failures[0].frame}", "dim")
+        else:
+            yield _indented(f"render again: povstorm retry {self.job_id}", "dim")
 
     def _ending(self) -> Iterator[Text]:
         state = self.state

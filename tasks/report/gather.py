@@ -49,6 +49,18 @@ class JobRun:
     message: str
 
 
+def stored_results(storage: Storage, job_id: str) -> list[FrameResult]:
+    """All results that the storage has of a job, ascending by frame."""
+    keys = [entry.key for entry in storage.list(layout.results(job_id))]
+    found = in_parallel(lambda key: _read(storage, key, job_id), keys)
+    own = (
+        each
+        for key, each in zip(keys, found, strict=True)
+        if each is not None and key == layout.result(job_id, each.work_unit_id)
+    )
+    return sorted(own, key=lambda each: each.frame)
+
+
 def gather(storage: Storage, run: JobRun) -> ReportFacts:
     """The facts of a job's report; StorageError where the storage fails."""
     manifest = run.manifest
@@ -126,11 +138,11 @@ def _failed_attempts(storage: Storage, job_id: str, notes: list[str]) -> list[Fr
     latest = entries[-_MOST_ATTEMPTS:]
     if len(entries) > len(latest):
         notes.append(f"{len(entries)} attempts failed; the timeline has the last {len(latest)}.")
-    found = in_parallel(lambda entry: _attempt(storage, entry.key, job_id), latest)
+    found = in_parallel(lambda entry: _read(storage, entry.key, job_id), latest)
     return [result for result in found if result is not None]
 
 
-def _attempt(storage: Storage, key: str, job_id: str) -> FrameResult | None:
+def _read(storage: Storage, key: str, job_id: str) -> FrameResult | None:
     try:
         result = FrameResult.from_bytes(storage.read(key), key)
     except StorageError:

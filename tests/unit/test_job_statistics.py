@@ -162,7 +162,8 @@ def in_json_schema(kind: Any) -> dict[str, Any]:
         return {"type": "array", "items": in_json_schema(arguments[0])}
     if origin is dict:
         return {"type": "object"}
-    if origin is types.UnionType and type(None) in arguments:
+    # What is annotated with bounds is united by typing itself.
+    if origin in (types.UnionType, typing.Union) and type(None) in arguments:
         [other] = set(arguments) - {type(None)}
         return {"anyOf": [in_json_schema(other), {"type": "null"}]}
     raise AssertionError(kind)
