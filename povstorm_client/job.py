@@ -255,13 +255,13 @@ class Job:
 
         self.cluster.require_tools(video=self.video is not None)
         self.submit()
-        before = self._readable_state()
+        before = self.readable_state()
         flow = self.cluster.start(self.job_id, sandbox=self._sandbox)
         try:
             with progress_bar(self.name, len(self._units), visible=show_progress) as show:
                 while True:
                     returncode = flow.returncode
-                    state = self._readable_state()
+                    state = self.readable_state()
                     if state is not None and (before is None or state.run != before.run):
                         show(state)
                     if returncode is not None:
@@ -275,7 +275,7 @@ class Job:
     def _raise_unless_completed(
         self, before: JobState | None, returncode: int, flow_log: str
     ) -> None:
-        state = self._readable_state()
+        state = self.readable_state()
         if state is None or not state.ended or (before is not None and state.run == before.run):
             raise JobError(
                 f"the flow of job {self.job_id} ended with exit code {returncode} before the job "
@@ -289,11 +289,12 @@ class Job:
         """What the flow is doing with the job; None before it started."""
         return read_state(self.cluster.storage, self.job_id)
 
-    def _readable_state(self) -> JobState | None:
+    def readable_state(self) -> JobState | None:
+        """The same; None too where what is stored is no state, which the next flow replaces."""
         try:
             return self.state()
         except RecordError:
-            return None  # the flow that is started now writes another
+            return None
 
     def results(self) -> list[FrameResult]:
         """What is stored of each frame that was tried, ascending by frame.

@@ -11,11 +11,11 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from povstorm_client import layout
+from povstorm_client import layout, records
 from povstorm_client.errors import InputError, RecordError, RenderError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
 from povstorm_client.paths import check_workspace_path
@@ -151,6 +151,7 @@ def _commit(
         check_image(image, unit.settings.width, unit.settings.height)
         outputs = _outputs(unit, workspace.output)
         drop_dates(image)
+        statistics = _statistics(exited, log, unit, image.stat().st_size)
     except RenderError as error:
         log_tail = povray_output.tail(log)
         store_failure(
@@ -181,7 +182,7 @@ def _commit(
         extra_crc32c=list(checksums.values()),
         width=unit.settings.width,
         height=unit.settings.height,
-        statistics=_statistics(exited, log, unit, image.stat().st_size),
+        statistics=statistics,
     )
     return store_result(storage, rendered)
 
@@ -256,7 +257,7 @@ def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:
 def _statistics(exited: ProcessExit, log: str, unit: WorkUnit, image_bytes: int) -> FrameStatistics:
     seconds = povray_output.phase_seconds(log)
     counts = povray_output.ray_counts(log)
-    return FrameStatistics(
+    found = FrameStatistics(
         parse_seconds=seconds["parse"],
         bounding_seconds=seconds["bounding"],
         photon_seconds=seconds["photon"],
@@ -270,3 +271,12 @@ def _statistics(exited: ProcessExit, log: str, unit: WorkUnit, image_bytes: int)
         samples=counts["samples"],
         image_bytes=image_bytes,
     )
+    try:
+        records.convert(asdict(found), FrameStatistics, "the scene's log")
+    except RecordError as error:
+        # Stored, it would be no result to any reader.
+        raise RenderError(
+            f"the scene prints what looks like POV-Ray's statistics and cannot be: {error}",
+            retryable=False,
+        ) from error
+    return found

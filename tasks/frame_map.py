@@ -52,7 +52,14 @@ async def map_frames(
     Raises CloudError if the renderer cannot render anything.
     """
     task = render_frame.with_options(retries=retries, result_storage=result_storage)
-    warn = get_run_logger().warning
+    logger, told = get_run_logger(), set[str]()
+
+    def warn(line: str) -> None:
+        # The cache may speak of the very image that was found damaged at the start.
+        if line not in told:
+            told.add(line)
+            logger.warning("%s", line)
+
     stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
     results: list[FrameResult] = []
     failures: Counter[str] = Counter()

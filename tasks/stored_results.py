@@ -90,7 +90,8 @@ def adopt(
             warn(line)
         return None
     if result.job_id == unit.job_id:
-        return result
+        # Its image is there; of its result that was not sure, or the cache would not be asked.
+        return store_result(storage, result)
     adopted = replace(
         result,
         job_id=unit.job_id,

@@ -10,7 +10,8 @@ import typer
 from povstorm_client import layout
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.output_folder import require_writable
-from povstorm_client.errors import JobError
+from povstorm_client.commands.warn import warn
+from povstorm_client.errors import JobError, RecordError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job import Job
 
@@ -38,12 +39,15 @@ def fetch(
     storage = job.cluster.storage
     if storage.stat(layout.statistics(job_id)) is not None:
         storage.download(layout.statistics(job_id), target / "statistics.json")
-        print(job.statistics())
+        try:
+            print(job.statistics())
+        except RecordError as error:
+            warn(str(error))
     if job.video and storage.stat(layout.video(job_id, job.video)) is not None:
         print(f"video   {job.save_video(target / f'{job.name}.{job.video}')}")
     if job.has_report():
         print(f"report  {job.save_report(target / 'report.html')}")
-    state = job.state()
+    state = job.readable_state()
     if state is None or not state.ended:
         print(f"the job has not ended: {state.phase if state else 'waiting for its flow'}")
     if damaged is not None:

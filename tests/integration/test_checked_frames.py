@@ -23,6 +23,7 @@ from tasks.report.build import build_report
 from tasks.report.gather import JobRun
 from tasks.stored_results import adopt, find_stored_results
 from tasks.video import encode_video
+from tests.conftest import SPHERE
 from tests.synthetic_job import picture, rendered
 
 
@@ -292,6 +293,31 @@ def test_the_report_shows_no_damaged_image_and_says_which(tmp_path: Path):
     report = build_report(storage, run)
 
     assert "frame_2.png is not what was rendered" in report.html
+
+
+def test_a_frame_whose_result_alone_was_damaged_gets_it_from_the_cache(job: Job, storage: Storage):
+    unit = job.work_units[1]
+    key = layout.result(unit.job_id, unit.work_unit_id)
+    result = FrameResult.from_bytes(storage.read(key))
+    storage.remove(key)
+
+    assert adopt(storage, unit, result) == result
+
+    assert FrameResult.from_bytes(storage.read(key)) == result
+
+
+def test_a_scene_that_prints_endless_seconds_costs_its_frame_only(sphere_unit, storage: Storage):
+    printed = f'#debug "Trace Time: 0 hours 0 minutes 0 seconds ({"9" * 30} seconds)\\n"'
+    unit = sphere_unit(1, SPHERE + printed).assigned(
+        job_id="job", shared_prefix="", offload_prefix=layout.output("job")
+    )
+
+    with pytest.raises(RenderError, match="looks like POV-Ray's statistics") as raised:
+        asyncio.run(render_unit(unit, storage, require_povray()))
+
+    assert not raised.value.retryable
+    key = layout.result("job", unit.work_unit_id)
+    assert FrameResult.from_bytes(storage.read(key)).state == "failed"
 
 
 # Shared resources
