@@ -184,7 +184,8 @@ def damaged_error(job_id: str, damage: Mapping[int, str]) -> JobError:
     """What to raise for frames that are not what was rendered, with the remedy."""
     first = min(damage)
     return JobError(
-        f"{frame_ranges(damage)} of job {job_id}: not what was rendered, and left out. "
+        f"left out of job {job_id}, since they are not what was rendered: frames "
+        f"{frame_ranges(damage)}. "
         f"Frame {first}: {damage[first]}. {_remedy(job_id).capitalize()}",
         tuple(sorted(damage)),
     )
