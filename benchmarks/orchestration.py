@@ -34,6 +34,7 @@ from povstorm_client.storage import FolderStorage
 from render_image.render_unit import store_result
 from tasks.frame_map import map_frames
 from tasks.job_progress import JobProgress
+from tasks.result_storage import choose_result_storage
 
 AT_ONCE = 16
 IMAGE = b"nothing"
@@ -102,7 +103,7 @@ async def povstorm(frames: int, folder: str) -> int:
             units,
             renderer=renderer,
             storage=storage,
-            result_storage=Path(folder) / "results",
+            result_storage=await choose_result_storage(storage, ""),
             retries=3,
             progress=progress,
         )

@@ -29,7 +29,13 @@ from povstorm_client.doubled_outputs import doubled_outputs
 from povstorm_client.errors import PovstormError, StorageError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
-from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
+from povstorm_client.job_manifest import (
+    JobManifest,
+    check_frames,
+    open_job,
+    read_manifest,
+    read_work_units,
+)
 from povstorm_client.job_state import Phase
 from povstorm_client.job_statistics import JobStatistics
 from povstorm_client.parallel import CALLS_AT_ONCE
@@ -113,6 +119,7 @@ async def _pipeline(
     the log.
     """
     units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
+    check_frames(manifest, units)
     try:
         run = await _render(storage, manifest, units, progress, gcp_credentials)
     except StorageError:

@@ -6,28 +6,32 @@ frames that are done, so nothing is listed until the end, however many frames th
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from povstorm_client import layout
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job import Job
 from povstorm_client.job_state import JobState
 from povstorm_client.parallel import in_parallel
 from povstorm_client.results_folder import FRAMES, REPORT, Rendering, ResultsFolder
+from povstorm_client.stored_frames import known_checksums, output_key, read_frame, read_frames
 
 # So many at a time; between two lots is when it can be stopped.
 _AT_A_TIME = 32
 
 
 class FrameSaver:
-    """Saves into a folder while the block runs; finish() brings all that is there."""
+    """Saves into a folder while the block runs; finish() brings all that is there.
+
+    damage: frame → what is wrong with what is stored of it, known after finish().
+    """
 
     def __init__(self, job: Job, folder: ResultsFolder, rendering: Rendering) -> None:
+        self.damage: dict[int, str] = {}
         self._job = job
         self._folder = folder
         self._rendering = rendering
@@ -58,12 +62,17 @@ class FrameSaver:
     def finish(self) -> list[Path]:
         """Save all frames that are rendered and not there yet; returns the images, ascending.
 
-        Raises StorageError where that cannot be.
+        What is not what was rendered is left out: ``damage`` has it. Raises StorageError where
+        they cannot be saved.
         """
         self._stop()
-        rendered = [result for result in self._job.results() if result.state == "rendered"]
-        self._save(rendered)
-        return [self._folder.path / FRAMES / result.image for result in rendered]
+        stored = read_frames(self._job.cluster.storage, self._job.work_units)
+        self.damage = stored.unreadable | self._save(stored.rendered)
+        return [
+            self._folder.path / FRAMES / result.image
+            for result in stored.rendered
+            if result.frame not in self.damage
+        ]
 
     def save_video(self) -> Path | None:
         """Save the video, if there is one."""
@@ -114,41 +123,40 @@ class FrameSaver:
             yield new[start : start + _AT_A_TIME]
 
     def _results(self, frames: Iterable[int]) -> list[FrameResult]:
-        storage, job_id = self._job.cluster.storage, self._job.job_id
-        keys = [layout.result(job_id, self._units[frame].work_unit_id) for frame in frames]
-        try:
-            found = [FrameResult.from_json(json.loads(t)) for t in in_parallel(storage.read, keys)]
-        except ValueError as error:
-            raise StorageError(f"a stored frame result is not readable: {error}") from error
-        return [result for result in found if result.state == "rendered"]
-
-    def _save(self, results: list[FrameResult]) -> None:
         storage = self._job.cluster.storage
-        prefix = layout.output(self._job.job_id)
-        wanted = [
-            (name, result.image_crc32c if name == result.image else "")
-            for result in results
-            for name in [result.image, *result.extra_outputs]
-        ]
-        wanted = [(name, crc) for name, crc in wanted if not self._has(name, crc)]
+        found = in_parallel(lambda frame: read_frame(storage, self._units[frame]), frames)
+        return [result for result in found if result is not None and result.state == "rendered"]
+
+    def _save(self, results: Sequence[FrameResult]) -> dict[int, str]:
+        """Save what these frames wrote; returns frame → what is wrong with it."""
+        storage = self._job.cluster.storage
+        known = known_checksums(results)
+        writers = {name: result for result in results for name in result.checksums}
+        wanted = [name for name in writers if not self._has(name, known[name])]
         if not wanted:
-            return
+            return {}
         try:
             self._folder.begin(self._job.job_id, self._rendering)
         except OSError as error:
             raise StorageError(f"cannot write to {self._folder.path}: {error}") from error
 
-        def save(name: str, checksum: str) -> None:
-            key = f"{prefix}/{name}"
-            self._folder.put(f"{FRAMES}/{name}", lambda path: storage.download(key, path), checksum)
+        def save(name: str) -> str:
+            key = output_key(writers[name], name)
+            try:
+                self._folder.put(
+                    f"{FRAMES}/{name}", lambda path: storage.download(key, path), known[name]
+                )
+            except RecordError as error:
+                return str(error)
+            return ""
 
-        for _ in in_parallel(lambda pair: save(*pair), wanted):
-            pass
+        problems = zip(wanted, in_parallel(save, wanted), strict=True)
+        return {writers[name].frame: problem for name, problem in problems if problem}
 
-    def _has(self, name: str, checksum: str) -> bool:
+    def _has(self, name: str, checksums: Collection[str]) -> bool:
         """Whether this job has put it there already, as it is stored."""
         folder = self._folder
-        return folder.job_id == self._job.job_id and folder.has(f"{FRAMES}/{name}", checksum)
+        return folder.job_id == self._job.job_id and folder.has(f"{FRAMES}/{name}", checksums)
 
     def _stop(self) -> None:
         self._stopping.set()

@@ -134,13 +134,22 @@ class GcsStorage:
             found = self._bucket.get_blob(blob.name, retry=_retry())
         return None if found is None else _stored_object(found)
 
+    def crc32c(self, key: str) -> str:
+        stored = self.stat(key)
+        if stored is None:
+            raise StorageError(f"cannot read {self.uri}/{key}: there is no such object")
+        return stored.crc32c
+
+    def sha256(self, key: str) -> str | None:
+        return None
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         check_workspace_path(prefix, "storage prefix")
         with self._errors("list", prefix):
             for blob in self._client.list_blobs(
                 self._name,
                 prefix=f"{prefix}/",
-                fields="items(name,size,updated),nextPageToken",
+                fields="items(name,size,updated,crc32c),nextPageToken",
                 retry=_retry(),
             ):
                 yield _stored_object(blob)
@@ -208,14 +217,25 @@ class GcsStorage:
                     continue  # another has replaced or deleted it, or this did without an answer
                 return None
 
-    def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
+    def mount(
+        self,
+        prefix: str,
+        link: Path,
+        *,
+        keep: bool = False,
+        check: Callable[[Path], None] | None = None,
+    ) -> None:
         if not keep:
             self._download_tree(prefix, link)
+            if check is not None:
+                check(link)
             return
         with self._keeping:
             if prefix not in self._kept:
                 folder = tempfile.TemporaryDirectory(prefix="povstorm-mount-")
                 self._download_tree(prefix, Path(folder.name))
+                if check is not None:
+                    check(Path(folder.name))
                 self._kept[prefix] = folder
         link.symlink_to(self._kept[prefix].name, target_is_directory=True)
 
@@ -317,7 +337,8 @@ def _retry() -> Any:  # noqa: ANN401 - google.api_core has no types
 
 def _stored_object(blob: Blob) -> StoredObject:
     updated = blob.updated
-    return StoredObject(blob.name, blob.size or 0, updated.timestamp() if updated else 0.0)
+    changed = updated.timestamp() if updated else 0.0
+    return StoredObject(blob.name, blob.size or 0, changed, blob.crc32c or "")
 
 
 def _content_type(key: str) -> str:

@@ -6,25 +6,25 @@ Client programs fill one, run it, and take images, video and statistics from it.
 from __future__ import annotations
 
 import getpass
-import json
 import re
 import secrets
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from povstorm_client import disk_full, layout, shared_resources
 from povstorm_client.argument_checks import check_number, check_path, check_type
 from povstorm_client.cluster import Cluster
 from povstorm_client.doubled_outputs import doubled_outputs
-from povstorm_client.errors import InputError, JobError, StorageError
+from povstorm_client.errors import InputError, JobError, RecordError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import (
     STALL_SECONDS,
     JobManifest,
+    check_frames,
     check_job_id,
     check_job_name,
     read_manifest,
@@ -33,12 +33,19 @@ from povstorm_client.job_manifest import (
 )
 from povstorm_client.job_removal import delete_job, undeletable
 from povstorm_client.job_state import JobState, read_state
-from povstorm_client.job_statistics import JobStatistics
+from povstorm_client.job_statistics import JobStatistics, read_statistics
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.running_flow import RunningFlow
 from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
 from povstorm_client.storage import make_output_folder
+from povstorm_client.stored_frames import (
+    damaged_error,
+    find_damage,
+    read_frames,
+    read_image,
+    save_outputs,
+)
 from povstorm_client.sweep_notice import last_sweep, swept_since
 from povstorm_client.terminal import printable
 from povstorm_client.version import povstorm_version
@@ -180,6 +187,7 @@ class Job:
         job._manifest = manifest
         job.fleet = manifest.cloud_run
         job._units = read_work_units(cluster.storage, job_id)
+        check_frames(manifest, job._units)
         return job
 
     def add_shared_resources(self, path: str | Path, target: str = "") -> None:
@@ -305,13 +313,13 @@ class Job:
 
         self.cluster.require_tools(video=self.video is not None)
         self.submit()
-        before = self.state()
+        before = self.readable_state()
         flow = self.cluster.start(self.job_id, sandbox=self._sandbox)
         try:
             with progress_bar(self.name, len(self._units), visible=show_progress) as show:
                 while True:
                     returncode = flow.returncode
-                    state = self.state()
+                    state = self.readable_state()
                     if state is not None and (before is None or state.run != before.run):
                         show(state)
                         if on_state is not None:
@@ -327,7 +335,7 @@ class Job:
     def _raise_unless_completed(
         self, before: JobState | None, returncode: int, flow: RunningFlow
     ) -> None:
-        state = self.state()
+        state = self.readable_state()
         if state is None or not state.ended or (before is not None and state.run == before.run):
             said = flow.last_words
             raise JobError(
@@ -355,52 +363,63 @@ class Job:
         """What the flow is doing with the job; None before it started."""
         return read_state(self.cluster.storage, self.job_id)
 
+    def readable_state(self) -> JobState | None:
+        """The same; None too where what is stored is no state, which the next flow replaces."""
+        try:
+            return self.state()
+        except RecordError:
+            return None
+
     def results(self) -> list[FrameResult]:
         """What is stored of each frame that was tried, ascending by frame.
 
-        InputError for a job that was never submitted.
+        A frame whose result is not readable counts as not tried; damage() names it. InputError for
+        a job that was never submitted.
         """
         self._refuse_before_submit()
-        storage = self.cluster.storage
-        keys = [entry.key for entry in storage.list(layout.results(self.job_id))]
-        stored = [
-            FrameResult.from_json(json.loads(text)) for text in in_parallel(storage.read, keys)
-        ]
-        return sorted(stored, key=lambda result: result.frame)
+        return read_frames(self.cluster.storage, self._units).results
 
     def images(self) -> dict[int, bytes]:
         """The rendered images: frame → bytes of its PNG, while the job runs too.
 
+        Raises JobError, naming the frames, if a stored result or image is not what was rendered;
         InputError for a job that was never submitted.
         """
         storage = self.cluster.storage
-        prefix = layout.output(self.job_id)
-        rendered = [result for result in self.results() if result.state == "rendered"]
-        images = in_parallel(storage.read, [f"{prefix}/{result.image}" for result in rendered])
-        return {result.frame: image for result, image in zip(rendered, images, strict=True)}
+        stored = read_frames(storage, self._units)
+        if stored.unreadable:
+            raise damaged_error(self.job_id, stored.unreadable)
+        images = in_parallel(partial(read_image, storage), stored.rendered)
+        frames = [result.frame for result in stored.rendered]
+        return dict(zip(frames, images, strict=True))
 
     def save_images(self, folder: str | Path) -> list[Path]:
         """Save the rendered images, and what else the frames wrote, into a folder.
 
-        Returns the images' paths, ascending by frame. InputError before the job ran.
+        Returns the images' paths, ascending by frame. Raises JobError, naming the frames, after
+        all others are saved, if a stored result or image is not what was rendered; InputError
+        before the job ran.
         """
         target = check_path("folder", folder)
         self._refuse_before_run("images")
         storage = self.cluster.storage
-        prefix = layout.output(self.job_id)
-        rendered = [result for result in self.results() if result.state == "rendered"]
-        names = [name for result in rendered for name in [result.image, *result.extra_outputs]]
-        doubled = doubled_outputs(rendered)
-        if doubled:
+        stored = read_frames(storage, self._units)
+        if doubled := doubled_outputs(stored.rendered):
             print(f"povstorm: {doubled}", file=sys.stderr)
-        names = list(dict.fromkeys(names))  # or two would save the same file at once
-        for parent in {(target / name).parent for name in names}:
-            make_output_folder(parent)
-        deque(
-            in_parallel(lambda name: storage.download(f"{prefix}/{name}", target / name), names),
-            maxlen=0,
-        )
-        return [target / result.image for result in rendered]
+        paths, damage = save_outputs(storage, stored.rendered, target)
+        if stored.unreadable or damage:
+            raise damaged_error(self.job_id, stored.unreadable | damage)
+        return paths
+
+    def damage(self) -> dict[int, str]:
+        """Frame → what is wrong with what is stored of it; running the job renders those again.
+
+        Reads all results and compares all outputs with their checksums; "" for an image that is
+        gone.
+        """
+        storage = self.cluster.storage
+        stored = read_frames(storage, self._units)
+        return stored.unreadable | find_damage(storage, stored.rendered, self._units)
 
     def save_video(self, path: str | Path) -> Path:
         """Save the video; InputError if the job has none, or one of another format."""
@@ -443,7 +462,7 @@ class Job:
         key = layout.statistics(self.job_id)
         if self.cluster.storage.stat(key) is None:
             raise InputError(f"job {self.job_id} has no statistics yet: run it first")
-        return JobStatistics.from_json(json.loads(self.cluster.storage.read(key)))
+        return read_statistics(self.cluster.storage, self.job_id)
 
     def delete(self) -> None:
         """Delete all that is stored of the job: frames, video, statistics, logs.

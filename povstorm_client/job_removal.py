@@ -7,9 +7,9 @@ was interrupted is gone on with. Other jobs have copies of the frames that they 
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from povstorm_client import layout
 from povstorm_client.errors import InputError, StorageError
@@ -18,12 +18,20 @@ from povstorm_client.job_manifest import read_work_units
 from povstorm_client.job_state import LOST_SECONDS, read_state
 from povstorm_client.parallel import in_parallel
 from povstorm_client.quantities import age_words
+from povstorm_client.records import read_record
 from povstorm_client.storage import Storage
 
 # A flow that is asked to stop does so, and says so, within this time.
 _STOP_SECONDS = 120.0
 # A job that was submitted may wait for its flow to begin so long: deployments have queues.
 YOUNG_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Of an entry of Prefect's cache, what is looked at; nothing in it decides how it is read."""
+
+    result: str
 
 
 def storage_time(storage: Storage) -> float:
@@ -115,11 +123,15 @@ def delete_job(storage: Storage, job_id: str, *, with_cache: bool) -> None:
 def half_deleted(storage: Storage) -> list[str]:
     """The jobs whose deletion was interrupted."""
     noted = {
-        stored.key.rpartition("/")[2].removesuffix(".json")
+        stored.key.removeprefix(f"{layout.DELETIONS}/").removesuffix(".json")
         for stored in storage.list(layout.DELETIONS)
         if layout.is_own(stored.key)
     }
-    return sorted(job_id for job_id in noted if storage.stat(layout.job_manifest(job_id)) is None)
+    return sorted(
+        job_id
+        for job_id in noted
+        if layout.is_job_id(job_id) and storage.stat(layout.job_manifest(job_id)) is None
+    )
 
 
 def _delete_cache_entries(storage: Storage, job_id: str) -> None:
@@ -146,7 +158,7 @@ def _delete_cache_entries(storage: Storage, job_id: str) -> None:
 def _job_of_entry(storage: Storage, key: str) -> str:
     """The job whose image a persisted result names; "" for what is no FrameResult."""
     try:
-        result = json.loads(storage.read(key))["result"]
-        return FrameResult.from_json(json.loads(result)).job_id
-    except (StorageError, ValueError, KeyError, TypeError):
+        entry = read_record(storage, key, _Entry)
+        return FrameResult.from_bytes(entry.result.encode(), key).job_id
+    except StorageError:
         return ""

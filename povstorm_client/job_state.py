@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from povstorm_client import layout
-from povstorm_client.errors import StorageError
+from povstorm_client.records import Count, Frame, Moment, Seconds, read_record
 from povstorm_client.storage import Storage
 
 Phase = Literal[
@@ -54,23 +54,23 @@ class JobState:
     """
 
     phase: Phase
-    total: int
-    done: int = 0
-    failed: int = 0
-    cached: int = 0
-    running: int = 0
-    retrying: int = 0
-    video_frames: int = 0
+    total: Count
+    done: Count = 0
+    failed: Count = 0
+    cached: Count = 0
+    running: Count = 0
+    retrying: Count = 0
+    video_frames: Count = 0
     message: str = ""
     run: str = ""
-    updated: float = 0.0
-    working: tuple[tuple[int, int], ...] = ()
-    rendered: tuple[tuple[int, int], ...] = ()
-    timed: int = 0
-    frame_seconds: float = 0.0
-    first_end: float = 0.0
-    last_end: float = 0.0
-    begun: tuple[float, ...] = ()
+    updated: Moment = 0.0
+    working: tuple[tuple[Frame, Frame], ...] = ()
+    rendered: tuple[tuple[Frame, Frame], ...] = ()
+    timed: Count = 0
+    frame_seconds: Seconds = 0.0
+    first_end: Moment = 0.0
+    last_end: Moment = 0.0
+    begun: tuple[Moment, ...] = ()
     queued: bool = False
 
     @property
@@ -105,17 +105,6 @@ def announced_run(storage: Storage, job_id: str) -> Iterator[None]:
 
 
 def read_state(storage: Storage, job_id: str) -> JobState | None:
-    """A job's state, None before there is one."""
+    """A job's state, None before there is one; RecordError if it is not readable."""
     key = layout.job_state(job_id)
-    if storage.stat(key) is None:
-        return None
-    try:
-        data = json.loads(storage.read(key))
-        runs = {
-            name: tuple((int(first), int(last)) for first, last in data.get(name, ()))
-            for name in ("working", "rendered")
-        }
-        begun = tuple(float(moment) for moment in data.get("begun", ()))
-        return JobState(**{**data, **runs, "begun": begun})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise StorageError(f"{key} in {storage.uri} is not readable: {error}") from error
+    return None if storage.stat(key) is None else read_record(storage, key, JobState)

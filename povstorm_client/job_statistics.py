@@ -9,41 +9,66 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
-from povstorm_client.errors import StorageError
+from povstorm_client import layout, records
+from povstorm_client.errors import RecordError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.own_loop import own_loop_seconds
+from povstorm_client.records import (
+    Count,
+    Frame,
+    JobId,
+    Moment,
+    Ratio,
+    Seconds,
+    Sum,
+    TotalSeconds,
+)
+from povstorm_client.storage import Storage
 
 SCHEMA = 2
 _SLOWEST = 5
+
+
+class _VideoFacts(TypedDict, total=False):
+    """What the statistics say of the video, if they say it."""
+
+    key: str
+    frames: Count
+    width: Count
+    height: Count
+    fps: str
+    codec: str
+    seconds: TotalSeconds
+    bytes: Sum
 
 
 @dataclass(frozen=True)
 class FrameLine:
     """One frame; seconds and bytes as in FrameStatistics, None where nothing was rendered."""
 
-    frame: int
+    frame: Frame
     state: str
-    attempts: int
+    attempts: Count
     cache_hit: bool
-    queue_seconds: float
-    wall_seconds: float | None
-    cpu_seconds: float | None
-    parse_seconds: float | None
-    bounding_seconds: float | None
-    photon_seconds: float | None
-    radiosity_seconds: float | None
-    trace_seconds: float | None
-    peak_memory_bytes: int | None
-    pixels: int | None
-    rays: int | None
-    samples: int | None
+    queue_seconds: Seconds
+    wall_seconds: Seconds | None
+    cpu_seconds: Seconds | None
+    parse_seconds: Seconds | None
+    bounding_seconds: Seconds | None
+    photon_seconds: Seconds | None
+    radiosity_seconds: Seconds | None
+    trace_seconds: Seconds | None
+    peak_memory_bytes: Count | None
+    pixels: Count | None
+    rays: Count | None
+    samples: Count | None
     image: str
-    image_bytes: int
+    image_bytes: Count
     host: str
-    started: float
-    ended: float
+    started: Moment
+    ended: Moment
     error: str
 
 
@@ -51,40 +76,40 @@ class FrameLine:
 class Percentiles:
     """Nearest-rank percentiles: the smallest value that at least that share does not exceed."""
 
-    p50: float
-    p90: float
-    p99: float
-    maximum: float
+    p50: Seconds
+    p90: Seconds
+    p99: Seconds
+    maximum: Seconds
 
 
 @dataclass(frozen=True)
 class JobStatistics:
     """A job's statistics; docs/statistics.md has the meaning and unit of each field."""
 
-    schema: int
-    job_id: str
+    schema: Count
+    job_id: JobId
     name: str
-    frames_expected: int
-    frames_rendered: int
-    frames_from_cache: int
-    frames_failed: int
-    frames_missing: list[int]
-    attempts: int
-    retries: int
-    started: float
-    ended: float
-    elapsed_seconds: float
-    wall_seconds: float
-    cpu_seconds: float
-    cores: float | None
-    own_loop_seconds: float | None
-    peak_memory_bytes: int
-    pixels: int
-    rays: int
-    image_bytes: int
+    frames_expected: Count
+    frames_rendered: Count
+    frames_from_cache: Count
+    frames_failed: Count
+    frames_missing: list[Frame]
+    attempts: Sum
+    retries: Sum
+    started: Moment
+    ended: Moment
+    elapsed_seconds: TotalSeconds
+    wall_seconds: TotalSeconds
+    cpu_seconds: TotalSeconds
+    cores: Ratio | None
+    own_loop_seconds: TotalSeconds | None
+    peak_memory_bytes: Count
+    pixels: Sum
+    rays: Sum
+    image_bytes: Sum
     wall_percentiles: Percentiles | None
     cpu_percentiles: Percentiles | None
-    slowest_frames: list[int]
+    slowest_frames: list[Frame]
     video: dict[str, Any] | None
     frames: list[FrameLine]
 
@@ -93,23 +118,18 @@ class JobStatistics:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> JobStatistics:
-        """The inverse of to_json; raises StorageError for what is no such data."""
-        if data.get("schema") != SCHEMA:
-            raise StorageError(
-                f"the statistics have schema {data.get('schema')}, this povstorm reads {SCHEMA}: "
-                "use the version that wrote them, or run the job again"
+    def from_json(cls, data: dict[str, Any], what: str = "statistics.json") -> JobStatistics:
+        """The inverse of to_json; raises RecordError, naming what, for what is no such data."""
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if schema != SCHEMA:
+            raise RecordError(
+                f"{what} has schema {schema!r:.40}, this povstorm reads {SCHEMA}: "
+                "use the version that wrote it, or run the job again"
             )
-        try:
-            values = {
-                **data,
-                "frames": [FrameLine(**line) for line in data["frames"]],
-                "wall_percentiles": _percentiles_from(data["wall_percentiles"]),
-                "cpu_percentiles": _percentiles_from(data["cpu_percentiles"]),
-            }
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise StorageError(f"the statistics are not readable: {error!r}") from error
+        found = records.convert(data, cls, what)
+        if found.video is not None:
+            records.convert(found.video, _VideoFacts, what)
+        return found
 
     def __repr__(self) -> str:
         return (
@@ -224,8 +244,10 @@ def _percentiles(values: list[float]) -> Percentiles | None:
     return Percentiles(nearest_rank(0.50), nearest_rank(0.90), nearest_rank(0.99), ascending[-1])
 
 
-def _percentiles_from(data: dict[str, float] | None) -> Percentiles | None:
-    return Percentiles(**data) if data else None
+def read_statistics(storage: Storage, job_id: str) -> JobStatistics:
+    """The stored statistics; RecordError if they are not readable, StorageError if not there."""
+    key = layout.statistics(job_id)
+    return JobStatistics.from_json(records.read_record(storage, key, dict[str, Any]), key)
 
 
 def field_names() -> dict[str, list[str]]:

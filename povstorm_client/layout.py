@@ -35,12 +35,12 @@ _OWN = frozenset((MARKER, FLOW_LOGS, OUTPUT_FOLDERS, PARTIALS, *PREFIXES))
 # What docs/deploy.md has people put into a cluster's bucket, and the sources of its images.
 _BESIDE_IN_A_BUCKET = frozenset(("outputs.json", "scenes", "builds"))
 
-_JOB_ID = r"[a-z0-9][a-z0-9-]{0,99}"
+JOB_ID = r"[a-z0-9][a-z0-9-]{0,99}"
 _DIGEST = r"[0-9a-f]{64}"
-_JOB_ID_SHAPE = re.compile(_JOB_ID)
+_JOB_ID_SHAPE = re.compile(JOB_ID)
 _DIGEST_SHAPE = re.compile(_DIGEST)
 _JOB_SHAPE = re.compile(
-    rf"{JOBS}/{_JOB_ID}/"
+    rf"{JOBS}/{JOB_ID}/"
     r"((job|state|cancel|plan|statistics)\.json|work_units\.jsonl|video\.[a-z0-9]{1,8}|report\.html"
     r"|(results|attempts)/[^/]+\.json|logs/[^/]+\.txt|(output|waves)/.+)",
     re.DOTALL,
@@ -51,7 +51,7 @@ _BLOB_SHAPE = re.compile(rf"{BLOBS}/{_DIGEST}")
 _CACHE_SHAPE = re.compile(rf"{RESULT_CACHE}/(frame-{_DIGEST}-.+|[0-9a-f]{{16,}})", re.DOTALL)
 _ESTIMATE_SHAPE = re.compile(rf"estimates/{_DIGEST}\.json")
 _CLEANING_SHAPE = re.compile(
-    rf"{SWEEP}|{LAST_SWEEP}|{DELETIONS}/{_JOB_ID}\.json|cleaning/clock-[0-9a-f]{{16}}"
+    rf"{SWEEP}|{LAST_SWEEP}|{DELETIONS}/{JOB_ID}\.json|cleaning/clock-[0-9a-f]{{16}}"
 )
 _SHAPES = (
     *(_JOB_SHAPE, _TREE_SHAPE, _BLOB_SHAPE, _CACHE_SHAPE, _ESTIMATE_SHAPE, _CLEANING_SHAPE),

@@ -13,12 +13,12 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from povstorm_client.errors import InputError, StorageError
+from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.frame_ranges import first_and_last
 from povstorm_client.job import Job
 from povstorm_client.paths import check_workspace_path
@@ -158,23 +158,26 @@ class ResultsFolder:
             self._write_record()
             self._begun = True
 
-    def has(self, name: str, checksum: str) -> bool:
-        """Whether the file is there, unchanged, with that crc32c."""
+    def has(self, name: str, checksums: Collection[str]) -> bool:
+        """Whether the file is there, unchanged, with one of these crc32c."""
         mark = self._files.get(name)
         return (
-            bool(checksum)
-            and mark is not None
-            and mark.crc32c == checksum
+            mark is not None
+            and mark.crc32c in checksums
             and self._mark(name) is not None
             and not self._is_taken(name)
         )
 
-    def put(self, name: str, fetch: Callable[[Path], None], checksum: str = "") -> Path | None:
+    def put(
+        self, name: str, fetch: Callable[[Path], None], checksums: Collection[str] = ()
+    ) -> Path | None:
         """Put a file there, complete or not at all; returns it, None if the user's is in its place.
 
-        fetch: writes the file to the path that it is given. checksum: its crc32c, "" if not known.
+        fetch: writes the file to the path that it is given. checksums: what its crc32c may be, none
+        if that is not known.
 
-        Raises StorageError where the file cannot be written, or is not what was stored.
+        Raises StorageError where the file cannot be written, RecordError if it is not what was
+        stored.
         """
         check_workspace_path(name, "a result")
         target = self.path / name
@@ -186,11 +189,9 @@ class ResultsFolder:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 fetch(partial)
-                if checksum and crc32c(partial) != checksum:
-                    raise StorageError(
-                        f"{name} in the storage is not what was rendered: render it again with "
-                        f"`povstorm retry {self.job_id}`"
-                    )
+                checksum = crc32c(partial)
+                if checksums and checksum not in checksums:
+                    raise RecordError(f"{name} in the storage is not what was rendered")
                 status = partial.stat()
                 # Recorded first: a file without a line would be taken for the user's.
                 self._record(name, _Mark(status.st_size, status.st_mtime_ns, checksum))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -43,11 +44,15 @@ _Entry = tuple[str, os.stat_result]
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What a storage knows of an object: its key, size in bytes, time of change (Unix seconds)."""
+    """What a storage knows of an object: its key, size in bytes, time of change (Unix seconds).
+
+    crc32c: as GCS writes it, "" where the storage would have to read the object for it.
+    """
 
     key: str
     size: int
     changed: float
+    crc32c: str = ""
 
 
 class Storage(Protocol):
@@ -101,6 +106,12 @@ class Storage(Protocol):
     def stat(self, key: str) -> StoredObject | None:
         """What is known of the object, None where there is none."""
 
+    def crc32c(self, key: str) -> str:
+        """The object's crc32c, as GCS writes it; a bucket tells it without being read."""
+
+    def sha256(self, key: str) -> str | None:
+        """The object's SHA-256 (hex); None where it would have to be fetched for it."""
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects whose key starts with ``prefix/``, in no particular order."""
 
@@ -129,10 +140,18 @@ class Storage(Protocol):
         again. In a folder the last to write may lose what it wrote in the moment between.
         """
 
-    def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
+    def mount(
+        self,
+        prefix: str,
+        link: Path,
+        *,
+        keep: bool = False,
+        check: Callable[[Path], None] | None = None,
+    ) -> None:
         """Make the objects under the prefix readable as files below ``link``.
 
-        keep: they never change, so what was fetched once serves further mounts too.
+        keep: they never change, so what was fetched once serves further mounts too. check: is
+        called with the folder that they were fetched to, once; what it raises, this raises.
         """
 
 
@@ -280,6 +299,19 @@ class FolderStorage:
             raise _storage_error("look at", key, self.uri, error) from error
         return StoredObject(key, status.st_size, status.st_mtime)
 
+    def crc32c(self, key: str) -> str:
+        try:
+            return crc32c(self.path(key))
+        except OSError as error:
+            raise _storage_error("read", key, self.uri, error) from error
+
+    def sha256(self, key: str) -> str | None:
+        try:
+            with self.path(key).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _storage_error("read", key, self.uri, error) from error
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         self.path(prefix)
         for folder, entries in self._walk(prefix):
@@ -339,7 +371,14 @@ class FolderStorage:
         except OSError as error:
             raise _storage_error("delete", prefix, self.uri, error) from error
 
-    def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
+    def mount(
+        self,
+        prefix: str,
+        link: Path,
+        *,
+        keep: bool = False,
+        check: Callable[[Path], None] | None = None,
+    ) -> None:
         folder = self.path(prefix)
         try:
             make_private_folder(folder)
@@ -524,6 +563,11 @@ def crc32c(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             checksum.update(chunk)
     return base64.b64encode(checksum.digest()).decode("ascii")
+
+
+def crc32c_of(data: bytes) -> str:
+    """The same of bytes."""
+    return base64.b64encode(google_crc32c.Checksum(data).digest()).decode("ascii")
 
 
 def _storage_error(verb: str, key: str, uri: str, error: OSError) -> StorageError:

@@ -168,7 +168,7 @@ def _is_rendered(storage: Storage, frame: WaveFrame) -> bool:
     key = layout.result(frame.unit.job_id, frame.unit.work_unit_id)
     if storage.stat(key) is None:
         return False
-    return is_rendered(storage.read(key))
+    return is_rendered(storage.read(key), key)
 
 
 def _in_full(error: Exception) -> str:

@@ -22,15 +22,17 @@ from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, PovstormError
+from povstorm_client.errors import InputError, PovstormError, RecordError, StorageError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.parallel import in_parallel
 from povstorm_client.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.scene.changed_settings import changed_settings
-from povstorm_client.storage import Storage
+from povstorm_client.shared_resources import sha256
+from povstorm_client.storage import Storage, crc32c_of
 from povstorm_client.storage_marker import check_storage
+from povstorm_client.stored_frames import read_frame
 from povstorm_client.terminal import print_only_text
 from povstorm_client.tools import require_povray
 from povstorm_client.work_unit import WorkUnit
@@ -167,7 +169,12 @@ def _copy_shared(storage: Storage, unit: WorkUnit, files: dict[str, str], folder
         key = f"{prefix}/{path}"
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        storage.download(key if key in staged else layout.blob(files[path]), target)
+        key = key if key in staged else layout.blob(files[path])
+        storage.download(key, target)
+        if sha256(target) != files[path]:
+            raise StorageError(
+                f"{key} in {storage.uri} is not what was submitted: submit the job again"
+            )
 
     for _ in in_parallel(fetch, files):
         pass
@@ -212,7 +219,19 @@ def _compared(storage: Storage, stored: WorkUnit, unit: WorkUnit, image: Path) -
     key = f"{layout.output(stored.job_id)}/{stored.image_name}"
     if unit.cmd != stored.cmd or storage.stat(key) is None:
         return ""
-    same = _pixels(storage.read(key)) == _pixels(image.read_bytes())
+    try:
+        result = read_frame(storage, stored)
+        checksum = result.image_crc32c if result is not None else ""
+        data = storage.read(key)
+        if checksum not in ("", crc32c_of(data)):
+            raise RecordError("its checksum is another")
+        pixels = _pixels(data)
+    except (RecordError, OSError, ValueError, SyntaxError) as error:
+        return (
+            f"  (the job's own image is not what was rendered, {error}: "
+            f"`povstorm retry {stored.job_id}` renders it again)"
+        )
+    same = pixels == _pixels(image.read_bytes())
     return "  (the job's pixels)" if same else "  (not the pixels of the job's image)"
 
 

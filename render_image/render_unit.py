@@ -9,15 +9,16 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from povstorm_client import layout
+from povstorm_client import layout, records
 from povstorm_client.disk_full import is_full, temporary_words
-from povstorm_client.errors import RenderError, StorageError, ToolError
+from povstorm_client.errors import RecordError, RenderError, StorageError, ToolError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
 from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.storage import Storage
@@ -116,7 +117,7 @@ async def _render(
 ) -> FrameResult:
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
     with (
-        make_workspace(unit, storage, link_shared=wall is None) as workspace,
+        _workspace(unit, storage, result, link_shared=wall is None) as workspace,
         # Opened before POV-Ray can put anything else in its place.
         open_folder(workspace.output) as output,
         workspace.log.open("x+b") as printed,
@@ -159,6 +160,21 @@ async def _render(
             # The frame is finished: keep it, and let its workspace live as long as that takes.
             await asyncio.wait({commit})
             raise
+
+
+@contextmanager
+def _workspace(
+    unit: WorkUnit, storage: Storage, result: FrameResult, *, link_shared: bool
+) -> Iterator[Workspace]:
+    """The frame's workspace; shared resources that are not what was submitted fail it for good."""
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(make_workspace(unit, storage, link_shared=link_shared))
+        except RecordError as error:
+            failed = replace(result, state="failed", ended=time.time(), error=str(error))
+            store_failure(storage, failed)
+            raise RenderError(f"frame {unit.frame}: {error}", retryable=False) from error
+        yield made
 
 
 def _commit(
@@ -207,10 +223,17 @@ def _commit(
             final=final_attempt,
         ) from error
     storage.write(layout.log(unit.job_id, unit.work_unit_id), log.encode())
-    for name, path in outputs.items():
-        storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
-    checksum = storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", image)
-    return store_result(storage, replace(rendered, image_crc32c=checksum, ended=time.time()))
+    checksums = {
+        name: storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
+        for name, path in outputs.items()
+    }
+    rendered = replace(
+        rendered,
+        ended=time.time(),
+        extra_crc32c=list(checksums.values()),
+        image_crc32c=storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", image),
+    )
+    return store_result(storage, rendered)
 
 
 def _fail(
@@ -275,7 +298,7 @@ def store_result(storage: Storage, result: FrameResult) -> FrameResult:
     key = layout.result(result.job_id, result.work_unit_id)
     text = json.dumps(result.to_json()).encode()
     if not storage.create(key, text):
-        stored = _rendered(storage.read(key))
+        stored = _rendered(storage.read(key), key)
         if stored is not None and stored.image_crc32c == result.image_crc32c:
             return stored
         storage.write(key, text)
@@ -299,22 +322,23 @@ def store_failure(storage: Storage, result: FrameResult) -> FrameResult:
 
 def remove_unless_rendered(storage: Storage, key: str) -> FrameResult | None:
     """Delete a stored FrameResult that is not rendered; returns one that is, which stays."""
-    stayed = storage.remove_unless(key, lambda data: _rendered(data) is not None)
-    return None if stayed is None else _rendered(stayed)
+    stayed = storage.remove_unless(key, lambda data: _rendered(data, key) is not None)
+    return None if stayed is None else _rendered(stayed, key)
 
 
-def is_rendered(data: bytes) -> bool:
-    """Whether stored data is the FrameResult of a rendered frame."""
-    return _rendered(data) is not None
+def is_rendered(data: bytes, key: str) -> bool:
+    """Whether what is stored under a key is the FrameResult of its rendered frame."""
+    return _rendered(data, key) is not None
 
 
-def _rendered(data: bytes) -> FrameResult | None:
-    """The FrameResult if it says rendered; what is not readable commits nothing."""
+def _rendered(data: bytes, key: str) -> FrameResult | None:
+    """The FrameResult if it says rendered; what is not readable, or another's, commits nothing."""
     try:
-        stored = FrameResult.from_json(json.loads(data))
-    except (ValueError, StorageError):
+        stored = FrameResult.from_bytes(data, key)
+    except RecordError:
         return None
-    return stored if stored.state == "rendered" else None
+    is_its_own = key == layout.result(stored.job_id, stored.work_unit_id)
+    return stored if is_its_own and stored.state == "rendered" else None
 
 
 def _outputs(unit: WorkUnit, files: Mapping[str, Path]) -> dict[str, Path]:
@@ -329,7 +353,7 @@ def _outputs(unit: WorkUnit, files: Mapping[str, Path]) -> dict[str, Path]:
 def _statistics(exited: ProcessExit, log: str, unit: WorkUnit, image_bytes: int) -> FrameStatistics:
     seconds = povray_output.phase_seconds(log)
     counts = povray_output.ray_counts(log)
-    return FrameStatistics(
+    found = FrameStatistics(
         parse_seconds=seconds["parse"],
         bounding_seconds=seconds["bounding"],
         photon_seconds=seconds["photon"],
@@ -343,3 +367,12 @@ def _statistics(exited: ProcessExit, log: str, unit: WorkUnit, image_bytes: int)
         samples=counts["samples"],
         image_bytes=image_bytes,
     )
+    try:
+        records.convert(asdict(found), FrameStatistics, "the scene's log")
+    except RecordError as error:
+        # Stored, it would be no result to any reader.
+        raise RenderError(
+            f"the scene prints what looks like POV-Ray's statistics and cannot be: {error}",
+            retryable=False,
+        ) from error
+    return found

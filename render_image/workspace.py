@@ -10,9 +10,11 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from povstorm_client.disk_full import make_temporary_folder
+from povstorm_client.shared_resources import check_tree
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 from render_image.untrusted_files import remove_tree
@@ -50,7 +52,7 @@ def make_workspace(
         yield lay_out_workspace(
             unit,
             root,
-            (lambda folder: storage.mount(prefix, folder, keep=True)) if prefix else None,
+            partial(_mount_shared, storage, prefix) if prefix else None,
             link_shared=link_shared,
         )
     finally:
@@ -63,6 +65,12 @@ def _remove(root: Path) -> None:
     except OSError as error:
         # The frame has its end already, whatever a scene has made of this folder.
         logging.getLogger(__name__).warning("%s is left, remove it by hand: %s", root, error)
+
+
+def _mount_shared(storage: Storage, prefix: str, folder: Path) -> None:
+    """Make the shared resources readable; what has to be fetched for it is compared, once."""
+    digest = prefix.rpartition("/")[2]
+    storage.mount(prefix, folder, keep=True, check=lambda tree: check_tree(tree, digest))
 
 
 def lay_out_workspace(

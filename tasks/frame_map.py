@@ -7,6 +7,7 @@ when the renderer admits its frame.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -18,18 +19,18 @@ from prefect.client.schemas.objects import State
 from prefect.tasks import Task
 from prefect.utilities.annotations import quote
 
-from povstorm_client import layout
 from povstorm_client.errors import CloudError, PovstormError, StorageError, ToolError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import Storage
+from povstorm_client.stored_frames import is_intact
 from povstorm_client.work_unit import WorkUnit
 from render_image.unexpected import unexpected_failure
 from tasks.head_start import SAME_FAILURES, has_failed_first, head_frames
 from tasks.job_progress import JobProgress
 from tasks.render_frame import render_frame
 from tasks.renderers.renderer import Renderer
-from tasks.result_storage import ResultStorage
-from tasks.stored_results import adopt, find_stored_results, has_image, read_result
+from tasks.result_storage import FrameCache
+from tasks.stored_results import adopt, find_stored_results, read_result
 
 RenderFrame = Task[..., Any]
 
@@ -39,7 +40,7 @@ async def map_frames(
     *,
     renderer: Renderer,
     storage: Storage,
-    result_storage: ResultStorage,
+    result_storage: FrameCache,
     retries: int,
     progress: JobProgress,
 ) -> list[FrameResult]:
@@ -52,7 +53,8 @@ async def map_frames(
     Raises CloudError or ToolError if the renderer cannot render anything.
     """
     task = render_frame.with_options(retries=retries, result_storage=result_storage)
-    stored = await asyncio.to_thread(find_stored_results, storage, units)
+    warn = _warn_once(get_run_logger())
+    stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
     outcomes = _Outcomes(progress)
 
     async def run(task: RenderFrame, unit: WorkUnit) -> State[dict[str, Any]]:
@@ -76,7 +78,7 @@ async def map_frames(
             if unit.work_unit_id in stored:
                 # The cache may know an equal frame of another job; this one has its own.
                 return stored[unit.work_unit_id]
-            adopted = await asyncio.to_thread(adopt, storage, unit, result)
+            adopted = await asyncio.to_thread(adopt, storage, unit, result, warn)
             if adopted is None:
                 again = await run(task.with_options(refresh_cache=True), unit)
                 adopted = FrameResult.from_json(await again.aresult())
@@ -120,6 +122,18 @@ async def map_frames(
     if refused is not None:
         raise refused
     return sorted(outcomes.results, key=lambda result: result.frame)
+
+
+def _warn_once(logger: logging.Logger | logging.LoggerAdapter[Any]) -> Callable[[str], None]:
+    """A function that logs a line unless it was: the cache may name what was found damaged."""
+    told: set[str] = set()
+
+    def warn(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            logger.warning("%s", line)
+
+    return warn
 
 
 class _Outcomes:
@@ -174,9 +188,9 @@ def _outcome(storage: Storage, unit: WorkUnit, error: Exception) -> FrameResult:
 
     An image and a result that are stored are a rendered frame, whatever failed after that.
     """
-    stored = read_result(storage, layout.result(unit.job_id, unit.work_unit_id))
+    stored = read_result(storage, unit)
     try:
-        if stored is not None and stored.state == "rendered" and has_image(storage, stored):
+        if stored is not None and stored.state == "rendered" and is_intact(storage, stored):
             return stored
     except StorageError:
         stored = None

@@ -68,6 +68,10 @@ def _encode(
             fps=manifest.frames_per_second,
             expected_frames=manifest.frames,
             allow_missing_frames=manifest.allow_missing_frames,
+            checksums={
+                result.frame: result.image_crc32c for result in results if result.image_crc32c
+            },
+            remedy=f"`povstorm retry {manifest.job_id}` renders it again",
             on_progress=lambda done, _total: on_progress(done),
             cancelled=stopped,
         )

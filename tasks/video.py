@@ -12,7 +12,7 @@ import math
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,6 +21,7 @@ from pathlib import Path
 from povstorm_client.disk_full import is_disk_full, is_full, temporary_words
 from povstorm_client.errors import InputError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.storage import crc32c, crc32c_of
 from povstorm_client.tools import require_ffmpeg
 from render_image.image_check import inspect_png
 from tasks import ffmpeg_process
@@ -53,12 +54,16 @@ def encode_video(
     fps: Fraction | float,
     expected_frames: Sequence[int],
     allow_missing_frames: bool = False,
+    checksums: Mapping[int, str] | None = None,
+    remedy: str = "render it again",
     on_progress: Callable[[int, int], None] | None = None,
     cancelled: threading.Event | None = None,
 ) -> VideoInfo:
     """Encode images (frame number, PNG) in numeric order into ``target``, by its file ending.
 
     fps: frames a second; a float is taken as the decimal that it prints as (23.976 is 2997/125).
+    checksums: frame → crc32c of its image, of those that are to be compared; remedy: what the error
+    for another image advises.
     on_progress is told the frames encoded and their total. Setting ``cancelled`` ends it early.
 
     Raises InputError for an unknown ending or an impossible fps, ToolError without ffmpeg, and
@@ -70,8 +75,9 @@ def encode_video(
     check_format(target, rate)
     ffmpeg_path, ffprobe_path = require_ffmpeg()
     cancelled = cancelled or threading.Event()
+    checksums = checksums or {}
     ordered = _in_order(images, expected_frames, allow_missing_frames)
-    has_alpha = _check_images(ordered, cancelled)
+    has_alpha = _check_images(ordered, checksums, remedy, cancelled)
 
     def on_line(line: str) -> None:
         if on_progress and (told := _FRAMES_TOLD.fullmatch(line)):
@@ -84,12 +90,15 @@ def encode_video(
         for command in passes:
             ffmpeg_process.run(
                 command,
-                contents=_contents(ordered),
+                contents=_contents(ordered, checksums, remedy),
                 on_line=lambda line: None,
                 cancelled=cancelled,
             )
         ffmpeg_process.run(
-            encoding, contents=_contents(ordered), on_line=on_line, cancelled=cancelled
+            encoding,
+            contents=_contents(ordered, checksums, remedy),
+            on_line=on_line,
+            cancelled=cancelled,
         )
         info = _probe(partial, ffprobe_path, cancelled)
         if info.frames != len(ordered):
@@ -127,8 +136,13 @@ def _in_order(
     return ordered
 
 
-def _check_images(ordered: list[tuple[int, Path]], cancelled: threading.Event) -> bool:
-    """Whether any frame has alpha; VideoError unless all are whole PNGs of the same size.
+def _check_images(
+    ordered: list[tuple[int, Path]],
+    checksums: Mapping[int, str],
+    remedy: str,
+    cancelled: threading.Event,
+) -> bool:
+    """Whether any frame has alpha; VideoError unless all are the PNGs of one size that were made.
 
     ffmpeg would take a truncated image, and scale one of another size.
     """
@@ -137,6 +151,8 @@ def _check_images(ordered: list[tuple[int, Path]], cancelled: threading.Event) -
     for frame, path in ordered:
         if cancelled.is_set():
             raise VideoError("encoding the video was cancelled")
+        if frame in checksums and path.is_file() and crc32c(path) != checksums[frame]:
+            raise _not_rendered(frame, path, remedy)
         try:
             facts = inspect_png(path)
         except ValueError as error:
@@ -154,12 +170,24 @@ def _check_images(ordered: list[tuple[int, Path]], cancelled: threading.Event) -
     return some_have_alpha
 
 
-def _contents(ordered: list[tuple[int, Path]]) -> Iterator[bytes]:
+def _contents(
+    ordered: list[tuple[int, Path]], checksums: Mapping[int, str], remedy: str
+) -> Iterator[bytes]:
     for frame, path in ordered:
         try:
-            yield path.read_bytes()
+            data = path.read_bytes()
         except OSError as error:
             raise VideoError(f"frame {frame} is gone ({error}); render it again") from error
+        if frame in checksums and crc32c_of(data) != checksums[frame]:
+            raise _not_rendered(frame, path, remedy)
+        yield data
+
+
+def _not_rendered(frame: int, path: Path, remedy: str) -> VideoError:
+    return VideoError(
+        f"frame {frame} is not the image that was rendered ({path.name} has another checksum): "
+        f"{remedy}"
+    )
 
 
 @contextmanager

@@ -11,10 +11,13 @@ from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import destination_of_stored
 from povstorm_client.commands.warn import warn
+from povstorm_client.errors import RecordError
+from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.frame_saver import FrameSaver
 from povstorm_client.job import Job
 from povstorm_client.output_memory import remember_destination
 from povstorm_client.results_folder import FRAMES, ResultsFolder
+from povstorm_client.stored_frames import damaged_error
 
 
 def fetch(
@@ -43,8 +46,15 @@ def fetch(
         print(f"report  {report}")
     for name in folder.kept:
         warn(f"{folder.path / name} is not povstorm's and was left as it is")
-    state = job.state()
+    state = job.readable_state()
     if state is None or not state.ended:
         print(f"the job has not ended: {state.phase if state else 'waiting for its flow'}")
     if statistics is not None:
-        print(job.statistics())
+        try:
+            print(job.statistics())
+        except RecordError as error:
+            warn(str(error))
+    if saver.damage:
+        left_out = frame_ranges(sorted(saver.damage))
+        print(f"images  without frames that are damaged: {left_out}")
+        raise damaged_error(job.job_id, saver.damage)

@@ -40,7 +40,6 @@ from povstorm_client.commands.scene_options import (
 )
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import JobError, StorageError
-from povstorm_client.frame_overview import FrameWatch
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.frame_saver import FrameSaver
 from povstorm_client.job import Job
@@ -49,6 +48,7 @@ from povstorm_client.output_memory import Destination, remember_destination
 from povstorm_client.results_folder import FRAMES, Rendering, ResultsFolder
 from povstorm_client.scene_job import read_scene, scene_job
 from povstorm_client.statistics_table import statistics_table
+from povstorm_client.stored_frames import damage_lines, damaged_error
 
 T = TypeVar("T")
 
@@ -125,8 +125,12 @@ def retry(
     """Run a stored job again: renders only the frames that are not there yet."""
     job = Job.open(chosen_cluster(context), job_id, sandbox=sandbox_mode(sandbox))
     destination = destination_of_stored(job, output)
-    frames = FrameWatch(job.cluster.storage, job.job_id, job.work_units).look(job.state()).frames
-    missing = [frame for frame, at in frames.items() if at != "rendered"]
+    frames = [unit.frame for unit in job.work_units]
+    damage = job.damage()
+    for line in damage_lines(damage):
+        warn(line)
+    rendered = {result.frame for result in job.results() if result.state == "rendered"}
+    missing = [frame for frame in frames if frame not in rendered or frame in damage]
     print(
         f"povstorm: {len(frames) - len(missing)} of {len(frames)} frames are there"
         + (f"; rendering {frame_ranges(missing)}" if missing else ""),
@@ -149,6 +153,8 @@ def _run_and_save(job: Job, destination: Destination) -> None:
         images = _saved(job, folder, saver.finish)
         video = _saved(job, folder, saver.save_video)
         report = _saved(job, folder, saver.save_report)
+    if saver.damage:
+        raise damaged_error(job.job_id, saver.damage)
     print(statistics_table(job.statistics(), whole_seconds=_since_start()))
     print(f"job     {job.job_id}")
     print(f"images  {images[0]}" + (f" … {images[-1].name}" if len(images) > 1 else ""))

@@ -33,7 +33,7 @@ class StatusPage:
     """All that is shown.
 
     now: Unix seconds. slowest: frames with their seconds, the slowest first. usd: planned, and
-    billed so far; None where nothing was planned.
+    billed so far; None where nothing was planned. notes: what could not be read.
     """
 
     job_id: str
@@ -43,6 +43,7 @@ class StatusPage:
     executions: Sequence[ExecutionState] = ()
     slowest: Sequence[tuple[int, float]] = ()
     usd: tuple[float, float] | None = None
+    notes: Sequence[str] = ()
 
     def render(self, *, ascii_only: bool = False) -> RenderableType:
         """The page; it is readable without colours, in 80 columns."""
@@ -106,14 +107,19 @@ class StatusPage:
                 yield Text(", ".join(pace + rest))
 
     def _failures(self) -> Iterator[RenderableType]:
-        failures = self.overview.failures
-        if not failures:
+        failures, unreadable = self.overview.failures, self.overview.unreadable
+        if not failures and not unreadable:
             return
         failed = [frame for frame, at in self.overview.frames.items() if at == "failed"]
         yield Text("failed   ", "bold red").append(frame_ranges(failed), "default not bold")
         for failure in failures[:_MOST_FAILURES]:
             yield _indented(f"{failure.frame}: {one_line(failure.error)}")
-        yield _indented(f"look closer: povstorm frame {self.job_id} {failures[0].frame}", "dim")
+        for frame, problem in list(unreadable.items())[:_MOST_FAILURES]:
+            yield _indented(f"{frame}: {one_line(problem)}")
+        if failures:
+            yield _indented(f"look closer: povstorm frame {self.job_id} {failures[0].frame}", "dim")
+        else:
+            yield _indented(f"render again: povstorm retry {self.job_id}", "dim")
 
     def _ending(self) -> Iterator[Text]:
         state = self.state
@@ -128,6 +134,8 @@ class StatusPage:
             yield Text("cost     ", "bold").append(
                 f"${billed:.4f} billed so far, ${planned:.4f} planned", "not bold"
             )
+        for note in self.notes:
+            yield Text(one_line(note), "yellow")
 
     def _executions(self, *, ascii_only: bool) -> Iterator[RenderableType]:
         if not self.executions:

@@ -26,11 +26,18 @@ from povstorm_client.cloud_run.api import CloudRunApi, TaskState
 from povstorm_client.cloud_run.estimate import Estimate
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.wave_plan import WavePlan
-from povstorm_client.errors import CloudError, PovstormError, RenderError, StorageError
+from povstorm_client.errors import (
+    CloudError,
+    PovstormError,
+    RecordError,
+    RenderError,
+    StorageError,
+)
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage, StoredObject
+from povstorm_client.stored_frames import is_intact
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import remove_unless_rendered, store_failure
 from render_image.unexpected import unexpected_failure
@@ -39,7 +46,7 @@ from tasks.head_start import SAME_FAILURES
 from tasks.renderers.wave import WaitingFrame, Wave, lost_frames, share_out, store_wave
 from tasks.renderers.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner, spread
 from tasks.renderers.wave_record import wave_record
-from tasks.stored_results import has_image, read_result
+from tasks.stored_results import read_result
 
 Logger = logging.Logger | logging.LoggerAdapter[Any]
 
@@ -226,7 +233,12 @@ class CloudRunRenderer:
     async def _take_over(self, execution: str, wave_uri: str, size: int) -> None:
         wave_id = wave_uri.rpartition("/")[2]
         prefix = layout.wave(self._job_id, wave_id)
-        shares = await asyncio.to_thread(read_index, self._storage, prefix)
+        try:
+            shares = await asyncio.to_thread(read_index, self._storage, prefix)
+        except RecordError as error:
+            # What it renders is rendered a second time, which does no harm.
+            self._log.warning("%s is not taken over: %s", execution, error)
+            return
         now = asyncio.get_running_loop().time()
         self._waves.append(
             Wave(wave_id, prefix, shares, size, time.time(), now, execution=execution)
@@ -353,7 +365,7 @@ class CloudRunRenderer:
             key = layout.result(unit.job_id, unit.work_unit_id)
             rendered = remove_unless_rendered(self._storage, key)
             if rendered is not None:
-                if has_image(self._storage, rendered):
+                if is_intact(self._storage, rendered):
                     return rendered
                 self._storage.remove(key)
             self._storage.remove(layout.log(unit.job_id, unit.work_unit_id))
@@ -421,18 +433,17 @@ class CloudRunRenderer:
         waiting = {
             frame.key: (wave, frame) for wave in self._waves for frame in wave.waiting.values()
         }
-        new: list[str] = []
+        new: list[tuple[Wave, WaitingFrame]] = []
         for entry in await self._stored_results():
             version = (entry.changed, entry.size)
             if self._seen.get(entry.key) != version:
                 self._seen[entry.key] = version
                 if entry.key in waiting:
-                    new.append(entry.key)
+                    new.append(waiting[entry.key])
         results = await asyncio.gather(
-            *(asyncio.to_thread(read_result, self._storage, key) for key in new)
+            *(asyncio.to_thread(read_result, self._storage, frame.unit) for _, frame in new)
         )
-        for key, result in zip(new, results, strict=True):
-            wave, frame = waiting[key]
+        for (wave, frame), result in zip(new, results, strict=True):
             # A failure of an earlier attempt, such as _lose stores, says nothing about this one.
             if result is not None and (
                 result.state == "rendered" or result.attempt == frame.attempt

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from povstorm_client.cloud_run.stored_plan import StoredWave
+
 FrameState = Literal["rendered", "cached", "failed", "missing"]
 # "retried": an attempt that failed and was followed by another; "lost": its container was lost;
 # "cached": taken from an earlier job, at one moment.
@@ -50,19 +52,8 @@ class Span:
 
 
 @dataclass(frozen=True)
-class WaveFacts:
-    """A Cloud Run execution, as plan.json has it; completed, billed_usd: None until it ended."""
-
-    wave: str
-    render_job: str
-    tasks: int
-    frames: int
-    failed_tasks: int
-    submitted: float
-    completed: float | None
-    predicted_seconds: float
-    predicted_usd: float
-    billed_usd: float | None
+class WaveFacts(StoredWave):
+    """A Cloud Run execution, as plan.json has it."""
 
     @property
     def seconds(self) -> float | None:
