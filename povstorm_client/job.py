@@ -385,6 +385,7 @@ class Job:
         Raises JobError, naming the frames, if a stored result or image is not what was rendered;
         InputError for a job that was never submitted.
         """
+        self._refuse_before_submit()
         storage = self.cluster.storage
         stored = read_frames(storage, self._units)
         if stored.unreadable:
