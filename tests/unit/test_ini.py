@@ -111,7 +111,7 @@ def test_the_switches_for_the_animation_and_the_picture():
 @pytest.mark.parametrize(
     "word",
     ["-D", "+D", "+P", "-P", "+V", "-V", "+X50", "+C", "-C", "+WT4", "+GA", "-GA", "+GFlog.txt",
-     "+Ofile.png", "+WL5", "+SP64", "+EP8", "-F", "+F", "+DG", "-D0", "Display=on",
+     "+Ofile.png", "+WL5", "-F", "+F", "+DG", "-D0", "Display=on",
      "Pause_When_Done=on", "Test_Abort_Count=50", "Work_Threads=8", "Verbose=off",
      "Create_Ini=x.ini", "Pre_Frame_Command=", "Fatal_Error_Return=Q"],
 )  # fmt: skip
