@@ -203,7 +203,7 @@ class RenderSettings:
         if self.antialias is None:
             arguments.append("-A")
         else:
-            arguments.append(f"+A{decimal(self.antialias)}")
+            arguments += self._threshold(self.antialias)
             if self.antialias_method is not None:
                 arguments.append(f"+AM{self.antialias_method}")
             if self.antialias_depth is not None:
@@ -230,6 +230,12 @@ class RenderSettings:
         arguments += ["+FN" if not self._has_file_type else "", f"+WT{self.threads}"]
         arguments += ["-D", "-P", "+GA"]
         return [argument for argument in arguments if argument]
+
+    def _threshold(self, threshold: float) -> list[str]:
+        """POV-Ray takes thresholds of all sizes, but as +A only those between 0 and 1 (tried)."""
+        if 0 < threshold < 1:
+            return [f"+A{decimal(threshold)}"]
+        return ["Antialias=on", f"Antialias_Threshold={decimal(threshold)}"]
 
     def _first_frame(self) -> list[str]:
         """The loop's first frame, told so that POV-Ray runs its loop."""

@@ -6,6 +6,7 @@ It takes no characters but ASCII's in the names of files, in options and in scen
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 _FOREIGN = re.compile(r"[^ !#-~]")
@@ -21,4 +22,6 @@ def ascii_path(path: str) -> str:
 def _ascii_name(name: str) -> str:
     if not _FOREIGN.search(name):
         return name
-    return _FOREIGN.sub(lambda match: f"_u{ord(match[0]):x}_", name)
+    # In front, as POV-Ray tells kinds of files by their ends.
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:12]
+    return f"u{digest}_{_FOREIGN.sub('_', name)}"

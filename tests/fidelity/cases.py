@@ -158,7 +158,9 @@ def _option(draw: st.DrawFn) -> tuple[str, str]:
         return (draw(st.sampled_from(_TELLING)),) * 2
     if draw(st.booleans()):
         letters = draw(st.sampled_from(sorted(_SWITCHES)))
-        switch = draw(st.sampled_from("++-")) + draw(st.sampled_from([letters, letters.lower()]))
+        # Without a file there is nothing to compare.
+        signs = "+" if letters == "FN" else "++-"
+        switch = draw(st.sampled_from(signs)) + draw(st.sampled_from([letters, letters.lower()]))
         text = switch + draw(_SWITCHES[letters])
         return text.replace("3 4", "3"), text.replace("3 4", "3")
     key = draw(st.sampled_from(sorted(_KEYS)))

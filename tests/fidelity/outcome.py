@@ -45,7 +45,7 @@ def outcome(case: Case, folder: Path) -> Outcome:
         (scene_folder / name).write_text(text)
     first, *others = case.words
     try:
-        scene = load_scene(first.strip('"'), switches=others, cwd=scene_folder)
+        scene = load_scene(first, switches=others, cwd=scene_folder)
     except InputError as error:
         return Outcome(case, "told", (str(error),))
     if len(scene.frames) > _MOST_FRAMES:
