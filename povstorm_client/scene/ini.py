@@ -76,16 +76,23 @@ def read_ini(
     """Add an ini file: what precedes its first section, and the sections that are asked for.
 
     Section names compare without regard to case and repeated blanks; several sections of one
-    name all count. Further ini files that it names are looked for in folder (POV-Ray's current
-    one), in the library paths given so far, and beside it. Raises InputError, with file and line,
-    for what POV-Ray would refuse or misread, for shell-out commands, and for a section that the
-    file does not have.
+    name all count. POV-Ray takes only the first section asked for, and only with the same blanks:
+    a warning tells where that makes a difference. Further ini files that it names are looked for in
+    folder (POV-Ray's current one), in the library paths given so far, and beside it.
+
+    Raises InputError, with file and line, for what POV-Ray would refuse or misread, for shell-out
+    commands, and for a section that the file does not have.
     """
     if _depth > _DEEPEST:
         raise InputError(f"{path} is included by itself: remove its Include_Ini")
     folders = (*((folder,) if folder else ()), path.parent)
     wanted = {section_name(section): section for section in sections}
     seen: set[str] = set()
+    if len(wanted) > 1:
+        settings.warnings.append(
+            f"{path}: POV-Ray reads the first section alone of {_bracketed(sections)}, here all "
+            f"count; for POV-Ray name the file once for each, {path.name}[{sections[0]}]"
+        )
     current: str | None = None
     for number, line in enumerate(lines(path), start=1):
         text = line.strip()
@@ -95,12 +102,21 @@ def read_ini(
                 raise InputError(f"{path}:{number}: section {text!r} has no closing bracket")
             current = section_name(name)
             seen.add(current)
+            if current in wanted and name.casefold() != wanted[current].casefold():
+                settings.warnings.append(
+                    f"{path}:{number}: POV-Ray does not take [{name}] for [{wanted[current]}], as "
+                    "the blanks differ: write them alike"
+                )
         elif current is None or current in wanted:
             _read_line(settings, text, _Place(f"{path}:{number}", folders, _depth))
     for name, section in wanted.items():
         if name not in seen:
             known = ", ".join(f"[{name}]" for name in sorted(seen)) or "none"
             raise InputError(f"{path} has no section [{section}]; it has {known}")
+
+
+def _bracketed(sections: tuple[str, ...]) -> str:
+    return "".join(f"[{section}]" for section in sections)
 
 
 def names_file(word: str) -> bool:

@@ -107,7 +107,7 @@ def load_scene(
     )
     numbers = _frames(render_settings, settings, frames)
     warnings = [*settings.warnings, *_warnings(needed)]
-    if len(numbers) > 1 and shoots_photons(sorted(needed.found)):
+    if len(numbers) > 1 and shoots_photons(layout):
         warnings.append(_PHOTONS)
     return Scene(
         name=scene_file.stem,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import frexp
 from pathlib import Path
@@ -153,35 +154,39 @@ DOUBLES = st.one_of(
 
 
 @settings(max_examples=3, phases=[Phase.generate])
-@given(st.lists(DOUBLES, min_size=60, max_size=60))
+@given(st.lists(DOUBLES, min_size=60, max_size=60), DOUBLES, DOUBLES)
 def test_povray_reads_the_same_double_of_our_text_as_of_the_users(
-    tmp_path_factory: pytest.TempPathFactory, values: list[float]
+    tmp_path_factory: pytest.TempPathFactory, values: list[float], initial: float, final: float
 ):
-    """The scene writes each as a whole number, after scaling by powers of 2, which is exact."""
-    folder = tmp_path_factory.mktemp("doubles")
+    """The scene writes each as a whole number, after scaling by powers of 2, which is exact.
+
+    Equal, not right: of some numbers POV-Ray keeps fewer digits than it was given.
+    """
+    wanted = {f"V{number}": value for number, value in enumerate(values)}
+    wanted |= {"initial_clock": initial, "final_clock": final}
     lines = ['#version 3.7; #fopen F "told.txt" write']
-    options = []
-    for number, value in enumerate(values):
+    for name, value in wanted.items():
         shift = 53 - frexp(value)[1]
         half = shift // 2
-        scaled = f"* pow(2, {half}) * pow(2, {shift - half}), 0, 0)"
-        lines.append(f'#write (F, str(U{number} {scaled}, " ", str(V{number} {scaled}, "\\n")')
-        options += [f"Declare=U{number}={value!r}", f"Declare=V{number}={decimal(value)}"]
-    (folder / "a.pov").write_text("\n".join([*lines, "#fclose F"]) + "\n")
-    subprocess.run(
-        ["povray", "+Ia.pov", "+W8", "+H8", "-D", "-F", *options],
-        cwd=folder, env={"PATH": os.environ["PATH"], "HOME": str(folder)}, check=True,
-        capture_output=True,
-    )  # fmt: skip
-    told = [line.split() for line in (folder / "told.txt").read_text().splitlines()]
-    assert [theirs for theirs, _ in told] == [ours for _, ours in told]
-    exact = {
-        number: int(frexp(value)[0] * 2**53)
-        for number, value in enumerate(values)
-        # What a single-precision number cannot hold, it takes for 0 or infinite (tried).
-        if value == 0 or 1e-30 < abs(value) < 1e30
-    }
-    assert {number: int(told[number][1]) for number in exact} == exact
+        scaled = f"{name} * pow(2, {half}) * pow(2, {shift - half})"
+        lines.append(f'#write (F, "{name} ", str({scaled}, 0, 0), "\\n")')
+    source = "\n".join([*lines, "#fclose F"]) + "\n"
+
+    def told(number_text: Callable[[float], str]) -> str:
+        folder = tmp_path_factory.mktemp("doubles")
+        (folder / "a.pov").write_text(source)
+        declared = (f"Declare={name}={number_text(wanted[name])}" for name in [*wanted][:-2])
+        loop = ("+KFI1", "+KFF2", "+EF1", f"+KI{number_text(initial)}", f"+KF{number_text(final)}")
+        subprocess.run(
+            ["povray", "+Ia.pov", "+W8", "+H8", "-D", "-F", *loop, *declared],
+            cwd=folder, env={"PATH": os.environ["PATH"], "HOME": str(folder)}, check=True,
+            capture_output=True,
+        )  # fmt: skip
+        return (folder / "told.txt").read_text()
+
+    ours = told(decimal)
+    assert ours == told(repr)
+    assert len(ours.splitlines()) == len(wanted)
 
 
 def test_the_options_that_are_not_handed_on_change_no_pixel(tmp_path: Path):

@@ -62,6 +62,18 @@ def test_sections_of_one_name_all_count(tmp_path: Path):
     }
 
 
+def test_sections_that_povray_would_not_read_are_told_of(tmp_path: Path):
+    assert ini(tmp_path, SECTIONS, "320X240, aa 0.3").warnings == []
+    assert (
+        "anim.ini:2: POV-Ray does not take [320x240, AA 0.3]"
+        in (ini(tmp_path, SECTIONS, "320x240,  AA 0.3").warnings[0])
+    )
+    assert (
+        "the first section alone of [large][320x240, AA 0.3]"
+        in (ini(tmp_path, SECTIONS, "large", "320x240, AA 0.3").warnings[0])
+    )
+
+
 def test_an_unknown_section_names_the_known_ones(tmp_path: Path):
     with pytest.raises(InputError, match=r"no section \[huge\].*\[large\]"):
         ini(tmp_path, SECTIONS, "huge")
