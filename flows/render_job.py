@@ -79,7 +79,9 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     manifest = await asyncio.to_thread(read_manifest, storage, job_id)
     asked = stop_requested.get(None) or asyncio.Event()
     async with (
-        JobProgress(storage, job_id, len(manifest.frames)) as progress,
+        JobProgress(
+            storage, job_id, len(manifest.frames), queued=manifest.cloud_run is not None
+        ) as progress,
         stop_request(storage, job_id, asked) as stop,
     ):
         try:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from povstorm_client.errors import InputError, StorageError
 from povstorm_client.paths import check_workspace_path
 
+_ERROR_SHOWN = 120
+
 FrameState = Literal["rendered", "retrying", "failed"]
 
 
@@ -71,6 +73,16 @@ class FrameResult:
     error: str = ""
     log_tail: str = ""
     out_of_memory: bool = False
+
+    def __repr__(self) -> str:
+        taken = f", {self.statistics.wall_seconds:.1f} s" if self.statistics else ""
+        cached = ", from cache" if self.cache_hit else ""
+        # Other people's text: quoted, so that it stays in its line and steers no terminal.
+        error = f", {self.error[:_ERROR_SHOWN]!r}" if self.error else ""
+        return (
+            f"<FrameResult frame {self.frame} of {self.job_id}: {self.state}, attempt "
+            f"{self.attempt}{cached}{taken}{error}>"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -1,12 +1,17 @@
 """JobState: what the flow is doing with a job, stored for whoever polls (``state.json``).
 
 The flow writes it when something changed, at most about once a second, and every half minute in
-any case; Job.run, ``povstorm status``, ``povstorm jobs`` and the progress bar read it.
+any case, and Cluster.start when it starts a further run; Job.run, ``povstorm status``,
+``povstorm jobs`` and the progress bar read it.
 """
 
 from __future__ import annotations
 
 import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -40,6 +45,12 @@ class JobState:
     as runs of first and last; video_frames: frames encoded.
     message: one line for people; the reason once the phase is "failed".
     run: what wrote it, so that a new run isn't taken for an old one. updated: Unix seconds.
+
+    rendered: the done frames, as runs of first and last. timed: how many of them this run rendered
+    itself; frame_seconds: how long the last of those were in work, on average, and first_end,
+    last_end: when the first and the last of them ended. begun: when the frames in work were begun
+    (an even sample of many). Times are Unix seconds, 0 where there is none. queued: whether frames
+    in work may still wait for a container.
     """
 
     phase: Phase
@@ -54,6 +65,13 @@ class JobState:
     run: str = ""
     updated: float = 0.0
     working: tuple[tuple[int, int], ...] = ()
+    rendered: tuple[tuple[int, int], ...] = ()
+    timed: int = 0
+    frame_seconds: float = 0.0
+    first_end: float = 0.0
+    last_end: float = 0.0
+    begun: tuple[float, ...] = ()
+    queued: bool = False
 
     @property
     def ended(self) -> bool:
@@ -66,6 +84,26 @@ def write_state(storage: Storage, job_id: str, state: JobState) -> None:
     storage.write(layout.job_state(job_id), json.dumps(asdict(state)).encode())
 
 
+@contextmanager
+def announced_run(storage: Storage, job_id: str) -> Iterator[None]:
+    """Tell that a new run of a job begins, which the block starts.
+
+    A flow needs seconds until it writes the state itself; until then whoever looks would take the
+    end of the last run for the end of this one. If the block raises, nothing has begun.
+    """
+    before = read_state(storage, job_id)
+    if before is None or not before.ended:
+        yield
+        return
+    begun = JobState("submitted", before.total, run=str(uuid.uuid4()), updated=time.time())
+    write_state(storage, job_id, begun)
+    try:
+        yield
+    except BaseException:
+        write_state(storage, job_id, before)
+        raise
+
+
 def read_state(storage: Storage, job_id: str) -> JobState | None:
     """A job's state, None before there is one."""
     key = layout.job_state(job_id)
@@ -73,7 +111,11 @@ def read_state(storage: Storage, job_id: str) -> JobState | None:
         return None
     try:
         data = json.loads(storage.read(key))
-        working = tuple((int(first), int(last)) for first, last in data.get("working", ()))
-        return JobState(**{**data, "working": working})
+        runs = {
+            name: tuple((int(first), int(last)) for first, last in data.get(name, ()))
+            for name in ("working", "rendered")
+        }
+        begun = tuple(float(moment) for moment in data.get("begun", ()))
+        return JobState(**{**data, **runs, "begun": begun})
     except (ValueError, TypeError, AttributeError) as error:
         raise StorageError(f"{key} in {storage.uri} is not readable: {error}") from error

@@ -13,12 +13,10 @@ from typing import Any
 
 from povstorm_client.errors import StorageError
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.own_loop import own_loop_seconds
 
-SCHEMA = 1
+SCHEMA = 2
 _SLOWEST = 5
-# What a POV-Ray 3.7 process sleeps, whatever it renders (measured). A frame alone on the machine
-# takes this and its CPU time; beside others it waits for them too, which must not count.
-_SLEEP_SECONDS = 0.67
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class JobStatistics:
     elapsed_seconds: float
     wall_seconds: float
     cpu_seconds: float
-    one_by_one_seconds: float
-    speed_up: float | None
+    cores: float | None
+    own_loop_seconds: float | None
     peak_memory_bytes: int
     pixels: int
     rays: int
@@ -113,6 +111,19 @@ class JobStatistics:
         except (KeyError, TypeError) as error:
             raise StorageError(f"the statistics are not readable: {error!r}") from error
 
+    def __repr__(self) -> str:
+        return (
+            f"<JobStatistics {self.job_id}: {self.frames_rendered} of {self.frames_expected} "
+            f"frames, {self.frames_from_cache} from cache, {self.frames_failed} failed, rendering "
+            f"took {self.elapsed_seconds:.1f} s>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        from povstorm_client.notebook import statistics_html
+
+        return statistics_html(self)
+
     def __str__(self) -> str:
         from povstorm_client.statistics_table import statistics_table
 
@@ -128,11 +139,12 @@ def summarize(
     started: float,
     ended: float,
     video: dict[str, Any] | None,
+    cores: float | None = None,
 ) -> JobStatistics:
     """Statistics of a job from its frames' results.
 
-    started, ended: Unix seconds of the rendering. speed_up: the seconds that the frames rendered
-    now would take one after another, over those they took; None if none was rendered now.
+    started, ended: Unix seconds of the rendering. cores: of the machine that rendered the frames,
+    None where that were several.
     """
     lines = [_line(result) for result in sorted(results, key=lambda result: result.frame)]
     rendered = [line for line in lines if line.state == "rendered"]
@@ -140,9 +152,6 @@ def summarize(
     tried = [line for line in lines if not line.cache_hit]
     walls = [line.wall_seconds or 0.0 for line in now]
     cpus = [line.cpu_seconds or 0.0 for line in now]
-    one_by_one = math.fsum(
-        min(wall, cpu + _SLEEP_SECONDS) for wall, cpu in zip(walls, cpus, strict=True)
-    )
     elapsed = max(0.0, ended - started)
     slowest = sorted(now, key=lambda line: -(line.wall_seconds or 0.0))[:_SLOWEST]
     done = {line.frame for line in rendered}
@@ -162,8 +171,8 @@ def summarize(
         elapsed_seconds=elapsed,
         wall_seconds=math.fsum(walls),
         cpu_seconds=math.fsum(cpus),
-        one_by_one_seconds=one_by_one,
-        speed_up=one_by_one / elapsed if now and elapsed > 0 else None,
+        cores=cores,
+        own_loop_seconds=None if cores is None else own_loop_seconds(now, cores),
         peak_memory_bytes=max((line.peak_memory_bytes or 0 for line in lines), default=0),
         pixels=sum(line.pixels or 0 for line in rendered),
         rays=sum(line.rays or 0 for line in rendered),

@@ -1,19 +1,22 @@
 """Render one frame of a stored job into a folder that stays, to see what POV-Ray sees.
 
 ``povstorm frame`` runs it as a child process: ``python -P -m render_image.open_frame JOB_URI FRAME
-FOLDER``. The job is only read. What POV-Ray prints goes to standard error as it comes.
+FOLDER``. The job is only read. What POV-Ray prints goes to standard error as it comes, or only into
+the folder with ``--quiet``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import codecs
 import hashlib
 import io
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +30,7 @@ from povstorm_client.parallel import in_parallel
 from povstorm_client.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.scene.changed_settings import changed_settings
 from povstorm_client.storage import Storage
+from povstorm_client.terminal import print_only_text
 from povstorm_client.tools import require_povray
 from povstorm_client.work_unit import WorkUnit
 from render_image.image_check import check_image
@@ -40,9 +44,8 @@ from render_image.workspace import lay_out_workspace
 
 _FAILED = 1
 _TAIL_SECONDS = 0.1
-# A scene chooses what POV-Ray prints: it shall not steer the terminal with it.
-_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\n\r\t"))
-_PRINTABLE = bytes.maketrans(_CONTROLS, b"?" * len(_CONTROLS))
+# Both begin a line of their own in POV-Ray's output.
+_LINE_ENDS = re.compile(r"\r\n?")
 
 
 def main(arguments: list[str]) -> int:
@@ -53,8 +56,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gcp-credentials", default="")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--quiet", action="store_true")
     parser.add_argument("switches", nargs="*")
     given = parser.parse_args(arguments)
+    print_only_text()
     try:
         storage, job_id = open_job(given.job_uri, google_credentials(given.gcp_credentials))
         manifest = read_manifest(storage, job_id)
@@ -64,7 +69,7 @@ def main(arguments: list[str]) -> int:
             settings = replace(settings, threads=given.threads)
         unit = replace(stored, settings=settings)
         announce_sandbox(sandbox_mode_here())
-        image = asyncio.run(_render(unit, storage, manifest, given.folder))
+        image = asyncio.run(_render(unit, storage, manifest, given.folder, given.quiet))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except PovstormError as error:
@@ -83,7 +88,9 @@ def _find_unit(storage: Storage, manifest: JobManifest, frame: int) -> WorkUnit:
     )
 
 
-async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folder: Path) -> Path:
+async def _render(
+    unit: WorkUnit, storage: Storage, manifest: JobManifest, folder: Path, quiet: bool
+) -> Path:
     """The image's path; RenderError if it is not rendered."""
     povray = await asyncio.to_thread(require_povray)
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox_mode_here())
@@ -105,8 +112,9 @@ async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folde
         before=wall.arguments(workspace, environment, None) if wall else None,
     )
     print(f"again   {folder / script.name}")
-    print(f"scene   {folder / workspace.folder.name}", flush=True)
-    async with _printed(workspace.log):
+    print(f"scene   {folder / workspace.folder.name}")
+    print(f"log     {folder / workspace.log.name}", flush=True)
+    async with nullcontext() if quiet else _printed(workspace.log):
         exited = await run_process(
             command,
             cwd=workspace.folder,
@@ -174,23 +182,26 @@ async def _printed(log: Path) -> AsyncIterator[None]:
 
 
 async def _follow(log: Path) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     position = 0
 
-    def print_more() -> int:
+    def print_more(*, last: bool = False) -> None:
+        nonlocal position
         if not log.exists():
-            return position
+            return
         with log.open("rb") as file:
             file.seek(position)
-            sys.stderr.buffer.write(file.read().translate(_PRINTABLE))
-            sys.stderr.buffer.flush()
-            return file.tell()
+            text = decoder.decode(file.read(), last)
+            position = file.tell()
+        sys.stderr.write(_LINE_ENDS.sub("\n", text))
+        sys.stderr.flush()
 
     try:
         while True:
-            position = print_more()
+            print_more()
             await asyncio.sleep(_TAIL_SECONDS)
     finally:
-        print_more()
+        print_more(last=True)
 
 
 def _compared(storage: Storage, stored: WorkUnit, unit: WorkUnit, image: Path) -> str:

@@ -19,12 +19,14 @@ from povstorm_client.errors import ToolError
 from povstorm_client.sandbox_mode import SandboxMode, bubblewrap_problem
 from povstorm_client.scene.search import installed_folders, system_ini
 from povstorm_client.tools import PovRay
+from render_image.povray_waits import waits_library
 from render_image.workspace import Workspace
 
 # Where a scene finds itself; the same on every machine, so that logs tell nothing of the real one.
 _WORKSPACE = "/workspace"
 _HOME = "/home/povray"
 _TEMPORARY = "/tmp"  # noqa: S108 - the sandbox's own; POV-Ray 3.7 has the name built in
+_WAITS = "/lib/libpovraywaits.so"
 # The kernel's overflow user, who owns nothing.
 _NOBODY = "65534"
 # Where the dynamic linker finds libraries by their names.
@@ -36,12 +38,16 @@ _TRYING = threading.Lock()
 
 @dataclass(frozen=True)
 class View:
-    """How POV-Ray sees its folders, in the sandbox or outside of it."""
+    """How POV-Ray sees its folders, in the sandbox or outside of it.
+
+    waits: the library that takes its waits away; "" where that can't be had.
+    """
 
     workspace: str
     shared: str
     home: str
     temporary: str
+    waits: str = ""
 
 
 class Sandbox:
@@ -53,15 +59,19 @@ class Sandbox:
     process can be seen; the user owns nothing and cannot gain anything.
     """
 
-    view = View(_WORKSPACE, f"{_WORKSPACE}/shared", _HOME, _TEMPORARY)
-
     def __init__(self, bwrap: str, povray: PovRay) -> None:
+        waits = waits_library(povray)
+        self.view = View(
+            _WORKSPACE, f"{_WORKSPACE}/shared", _HOME, _TEMPORARY, _WAITS if waits else ""
+        )
         self._before = [
             *(bwrap, "--unshare-all", "--die-with-parent", "--as-pid-1", "--clearenv"),
             *("--uid", _NOBODY, "--gid", _NOBODY, "--cap-drop", "ALL"),
         ]
         for path in _needed_paths(povray):
             self._before += ["--ro-bind", str(path), str(path)]
+        if waits:
+            self._before += ["--ro-bind", str(waits), _WAITS]
 
     def arguments(
         self, workspace: Workspace, environment: dict[str, str], info: int | None

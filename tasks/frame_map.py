@@ -82,12 +82,16 @@ async def map_frames(
                         adopted = FrameResult.from_json(await again.aresult())
                     result = adopted
             results.append(result)
-            progress.rendered(cached=result.cache_hit)
+            progress.rendered(
+                unit,
+                cached=result.cache_hit,
+                now=not result.cache_hit and unit.work_unit_id not in stored,
+            )
         except (RenderError, StorageError) as error:
             failed = await asyncio.to_thread(_failed_result, storage, unit, error)
             results.append(failed)
             failures[failed.error] += 1
-            progress.failed()
+            progress.failed(unit)
             if failures[failed.error] == len(results) == _SAME_FAILURES:
                 raise _AllFailAlike from error
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,18 +26,29 @@ from povstorm_client.work_unit import WorkUnit
 
 # Each update of the artifact is an API call, and Prefect Cloud's plans limit those a minute.
 _ARTIFACT_SECONDS = 5.0
+# Neighbours in an animation take about as long as each other, its two ends may not.
+_LATEST = 50
+# Of more frames in work the state has the beginnings of so many.
+_MOST_BEGUN = 256
 
 
 class JobProgress:
-    """The state of one run of a job; ``async with`` keeps it published."""
+    """The state of one run of a job; ``async with`` keeps it published.
 
-    def __init__(self, storage: Storage, job_id: str, total: int) -> None:
+    queued: whether a frame in work may still wait for a container.
+    """
+
+    def __init__(self, storage: Storage, job_id: str, total: int, *, queued: bool = False) -> None:
         self._storage = storage
         self._job_id = job_id
-        self.state = JobState("staging", total, run=str(uuid.uuid4()))
+        self.state = JobState("staging", total, run=str(uuid.uuid4()), queued=queued)
         self._published: JobState | None = None
         self._published_at = 0.0
-        self._working: set[int] = set()
+        # When each frame in work was begun, and how long each took that no longer is; Unix seconds.
+        self._working: dict[int, float] = {}
+        self._took: dict[int, float] = {}
+        self._rendered: set[int] = set()
+        self._latest: deque[float] = deque(maxlen=_LATEST)
         self._publishing: asyncio.Task[None] | None = None
         self._artifact: uuid.UUID | None = None
         self._artifact_percent = -1.0
@@ -60,22 +72,34 @@ class JobProgress:
     @contextmanager
     def working_on(self, unit: WorkUnit) -> Iterator[None]:
         """Count a frame as running while the block runs."""
-        self._working.add(unit.frame)
+        self._working[unit.frame] = time.time()
         self.state = replace(self.state, running=len(self._working))
         try:
             yield
         finally:
-            self._working.discard(unit.frame)
+            self._took[unit.frame] = time.time() - self._working.pop(unit.frame)
             self.state = replace(self.state, running=len(self._working))
 
-    def rendered(self, *, cached: bool) -> None:
-        """Count a frame as done."""
-        self.state = replace(
-            self.state, done=self.state.done + 1, cached=self.state.cached + int(cached)
-        )
+    def rendered(self, unit: WorkUnit, *, cached: bool, now: bool) -> None:
+        """Count a frame as done; cached: from an earlier job; now: this run has rendered it."""
+        took = self._took.pop(unit.frame, 0.0)
+        self._rendered.add(unit.frame)
+        state = self.state
+        self.state = replace(state, done=state.done + 1, cached=state.cached + int(cached))
+        if now:
+            self._latest.append(took)
+            moment = time.time()
+            self.state = replace(
+                self.state,
+                timed=state.timed + 1,
+                frame_seconds=sum(self._latest) / len(self._latest),
+                first_end=state.first_end or moment,
+                last_end=moment,
+            )
 
-    def failed(self) -> None:
+    def failed(self, unit: WorkUnit) -> None:
         """Count a frame as failed for good."""
+        self._took.pop(unit.frame, None)
         self.state = replace(self.state, failed=self.state.failed + 1)
 
     def encoded(self, frames: int) -> None:
@@ -112,8 +136,14 @@ class JobProgress:
         state = self.state
         silent = time.monotonic() - self._published_at
         if state != self._published or silent >= HEARTBEAT_SECONDS:
-            working = tuple(first_and_last(self._working))
-            stamped = replace(state, updated=time.time(), working=working)
+            begun = sorted(self._working.values())
+            stamped = replace(
+                state,
+                updated=time.time(),
+                working=tuple(first_and_last(self._working)),
+                rendered=tuple(first_and_last(self._rendered)),
+                begun=tuple(begun[:: -(-len(begun) // _MOST_BEGUN) or 1]),
+            )
             await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)
             self._published = state
             self._published_at = time.monotonic()

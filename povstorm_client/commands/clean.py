@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from povstorm_client.cluster import Cluster
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import complete_job
 from povstorm_client.commands.job_table import job_table
 from povstorm_client.errors import InputError
 from povstorm_client.job_choice import choose_jobs
@@ -21,6 +21,7 @@ from povstorm_client.job_state import LOST_SECONDS
 from povstorm_client.job_summary import JobSummary, job_bytes
 from povstorm_client.parallel import in_parallel
 from povstorm_client.quantities import age_seconds, byte_size
+from povstorm_client.terminal import plain_console
 from povstorm_client.unused import Unused, delete_unused, find_unused
 
 
@@ -28,7 +29,11 @@ def clean(
     context: typer.Context,
     job_ids: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-        typer.Argument(metavar="[JOB]...", help="Jobs to delete, as `povstorm jobs` lists them"),
+        typer.Argument(
+            metavar="JOB",
+            help="Jobs to delete, as `povstorm jobs` lists them",
+            autocompletion=complete_job,
+        ),
     ] = None,
     older_than: Annotated[
         Optional[str],  # noqa: UP045
@@ -121,7 +126,7 @@ def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unused) -> int:
     sizes = in_parallel(lambda job: job_bytes(cluster.storage, job.job_id), chosen)
     sized = [replace(job, bytes=size) for job, size in zip(chosen, sizes, strict=True)]
     if sized:
-        Console().print(job_table(sized, time.time()))
+        plain_console().print(job_table(sized, time.time()))
     if unused.files or unused.leftovers:
         print(f"unused   {_unused_words(unused)}")
     if unused.unreadable:

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from povstorm_client import layout
 from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.status_page import StatusPage
+from povstorm_client.errors import StorageError
 from povstorm_client.frame_overview import FrameOverview, FrameWatch
 from povstorm_client.job import Job
+from povstorm_client.terminal import plain_console
 
 # Listing costs a call for each thousand objects, and so much is waited between two at least.
 _SECONDS_PER_FRAME = 0.002
@@ -25,14 +27,14 @@ _EXECUTION_SECONDS = 10.0
 
 def status(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
+    job_id: JobArgument,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep looking until the job has ended")
     ] = False,
 ) -> None:
     """Show a job's phase, a map of its frames, its failures, and its Cloud Run executions."""
     job = Job.open(chosen_cluster(context), job_id)
-    console = Console(highlight=False)
+    console = plain_console()
     ascii_only = console.options.ascii_only
     pages = _Pages(job)
     if not watch:
@@ -84,7 +86,10 @@ def _slowest(job: Job) -> list[tuple[int, float]]:
     storage = job.cluster.storage
     if storage.stat(layout.statistics(job.job_id)) is None:
         return []
-    statistics = job.statistics()
+    try:
+        statistics = job.statistics()
+    except StorageError:
+        return []  # another version's: all else that there is to see is as good
     seconds = {line.frame: line.wall_seconds or 0.0 for line in statistics.frames}
     return [(frame, seconds[frame]) for frame in statistics.slowest_frames]
 

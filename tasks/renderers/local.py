@@ -37,7 +37,7 @@ class LocalRenderer:
         open_sandbox(povray, sandbox)
         self._sandbox = sandbox
         self._limits = limits
-        self._gate = ProcessGate(limit)
+        self._gate = ProcessGate(povray, limit)
         self._entered = time.time()
 
     @property

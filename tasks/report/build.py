@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from povstorm_client import layout
 from povstorm_client.storage import Storage
+from povstorm_client.thumbnails import contact_sheet, spread
 from tasks.report.facts import FrameFacts, ReportFacts
 from tasks.report.gather import JobRun, gather
 from tasks.report.page import Plots, render_page
-from tasks.report.previews import contact_sheet, make_previews, spread
+from tasks.report.previews import make_previews
 from tasks.report.seconds_plot import seconds_plot
 from tasks.report.timeline_plot import timeline, timeline_plot
 

@@ -74,15 +74,15 @@ class WaveFacts:
 class Timing:
     """What rendering took in this run of the job.
 
-    elapsed, cpu_seconds, one_by_one: seconds; cores: of the machine, None on Google Cloud.
+    elapsed, cpu_seconds: seconds; own_loop: what POV-Ray's own loop would take, estimated, None if
+    that says nothing here; cores: of the machine, None on Google Cloud.
     """
 
     started: float
     ended: float
     elapsed: float
     cpu_seconds: float
-    one_by_one: float
-    speed_up: float | None
+    own_loop: float | None
     retries: int
     peak_memory_bytes: int
     cores: float | None

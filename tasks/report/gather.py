@@ -216,11 +216,10 @@ def _timing(run: JobRun) -> Timing | None:
         ended=statistics.ended,
         elapsed=statistics.elapsed_seconds,
         cpu_seconds=statistics.cpu_seconds,
-        one_by_one=statistics.one_by_one_seconds,
-        speed_up=statistics.speed_up,
+        own_loop=statistics.own_loop_seconds,
         retries=statistics.retries,
         peak_memory_bytes=statistics.peak_memory_bytes,
-        cores=None if run.manifest.cloud_run else cores(),
+        cores=statistics.cores,
     )
 
 

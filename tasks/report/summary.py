@@ -51,10 +51,10 @@ def _rows(facts: ReportFacts) -> Iterator[tuple[str, str]]:
     yield "frames", words
     timing = facts.timing
     if timing is not None:
-        yield "time", duration(timing.elapsed)
+        yield "rendering", duration(timing.elapsed)
         yield "CPU", duration(timing.cpu_seconds)
-        if timing.speed_up is not None:
-            yield "speed-up", f"{timing.speed_up:.1f}x one frame after another"
+        if timing.own_loop is not None:
+            yield "POV-Ray's own loop", f"about {duration(timing.own_loop)}, estimated"
         if timing.retries:
             yield "retries", str(timing.retries)
     if facts.waves:

@@ -11,7 +11,7 @@ import pytest
 from typer.main import get_command
 
 import povstorm_client
-from povstorm_client.cli import app
+from povstorm_client.command_line import app
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
