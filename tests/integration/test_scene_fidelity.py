@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -11,56 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from povstorm_client import WorkUnit, layout, shared_resources
+from povstorm_client import WorkUnit
 from povstorm_client.scene.ini import PovraySettings, read_ini
-from povstorm_client.scene.scene import Scene, load_scene
+from povstorm_client.scene.scene import load_scene
 from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import require_povray
-from render_image.render_unit import render_unit
+from tests.fidelity.compare import by_povray, by_povstorm, pixels
 
 ANIMATIONS = Path("/usr/share/doc/povray/examples/animations")
 SIZE = ("+W80", "+H60")
-
-
-def pixels(path: Path) -> tuple[str, tuple[int, int], bytes]:
-    with Image.open(path) as image:
-        return image.mode, image.size, image.tobytes()
-
-
-def by_povray(folder: Path, *words: str) -> None:
-    """Run POV-Ray itself, as a user would, in the scene's folder."""
-    (folder / "out").mkdir()
-    subprocess.run(
-        ["povray", *words, "+WT1", "-D", "+Oout/frame_.png"],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
-        check=True,
-        capture_output=True,
-    )
-
-
-def by_povstorm(scene: Scene, storage: FolderStorage) -> dict[str, Path]:
-    """Render all frames; returns image name → image."""
-    staged = shared_resources.stage(storage, shared_resources.upload_missing(storage, scene.files))
-    units = [
-        WorkUnit(scene.settings, frame=frame).assigned(
-            job_id="j", shared_prefix=staged, offload_prefix=layout.output("j")
-        )
-        for frame in scene.frames
-    ]
-
-    for unit in units:
-        for name, local in scene.inline.items():
-            unit.add_inline_resource(name, local.read_bytes())
-
-    async def render_all() -> None:
-        povray = require_povray()
-        await asyncio.gather(*(render_unit(unit, storage, povray) for unit in units))
-
-    asyncio.run(render_all())
-    return {
-        unit.image_name: storage.path(f"{layout.output('j')}/{unit.image_name}") for unit in units
-    }
 
 
 @pytest.mark.parametrize(

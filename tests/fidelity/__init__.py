@@ -1,0 +1,1 @@
+"""Comparing povstorm's pixels with those of POV-Ray's own animation loop."""
