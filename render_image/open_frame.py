@@ -95,11 +95,13 @@ async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folde
     )
     environment = prepare_environment(workspace, povray, wall)
     limits = _limits(manifest).for_image(unit.settings.width, unit.settings.height)
+    limits = limits.beside(workspace.laid_out)
     command = [str(povray.path), *unit.cmd[1:]]
     script = write_rerun_script(
         root,
         f"Frame {unit.frame} of job {manifest.job_id}",
         command,
+        folder=workspace.current,
         environment=environment,
         limits=limits,
         before=wall.arguments(workspace, environment, None) if wall else None,
@@ -109,7 +111,7 @@ async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folde
     async with _printed(workspace.log):
         exited = await run_process(
             command,
-            cwd=workspace.folder,
+            cwd=workspace.current,
             environment=environment,
             log=workspace.log,
             timeout=manifest.frame_timeout,

@@ -77,11 +77,12 @@ async def render_unit(
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
     limits = (limits or Limits()).for_image(unit.settings.width, unit.settings.height)
     with make_workspace(unit, storage, link_shared=wall is None) as workspace:
+        limits = limits.beside(workspace.laid_out)
         environment = prepare_environment(workspace, povray, wall)
         written_to = (workspace.folder, workspace.temporary)
         exited = await run_process(
             [str(povray.path), *unit.cmd[1:]],
-            cwd=workspace.folder,
+            cwd=workspace.current,
             environment=environment,
             log=workspace.log,
             timeout=timeout,

@@ -215,7 +215,7 @@ class _Reader:
         elif directive == "#fopen":
             name = evaluate(source, place + 2, self._constants)
             modes: tuple[Mode, ...] = ("write", "append")
-            mode = next((mode for mode in modes if source.is_text(name.end, mode)), "read")
+            mode: Mode = next((mode for mode in modes if source.is_text(name.end, mode)), "read")
             self._need(source, place + 2, "user", mode)
 
     def _word(self, source: Source, place: int) -> None:

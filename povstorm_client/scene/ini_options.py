@@ -22,7 +22,7 @@ _KEYS_BY_KIND: dict[Kind, str] = {
     "number": "Clock Initial_Clock Final_Clock Subset_Start_Frame Subset_End_Frame "
     "Antialias_Threshold Antialias_Gamma Jitter_Amount",
     "on/off": "Antialias Jitter Cyclic_Animation",
-    "text": "Input_File_Name Include_Header",
+    "text": "Input_File_Name Include_Header Output_File_Name",
     "library": "Library_Path",
     "ini": "Include_Ini",
     "declare": "Declare",
@@ -37,7 +37,7 @@ _KEYS_BY_KIND: dict[Kind, str] = {
     "ignored": "All_Console All_File Append_File Buffer_Output Buffer_Size Compression "
     "Continue_Trace Create_Continue_Trace_Log Create_Histogram Create_Ini Debug_Console Debug_File "
     "Display Draw_Vistas Fatal_Console Fatal_File Histogram_Grid_Size Histogram_Name "
-    "Histogram_Type Max_Image_Buffer_Memory Output_File_Name Output_To_File Palette "
+    "Histogram_Type Max_Image_Buffer_Memory Output_To_File Palette "
     "Pause_When_Done Preview_End_Size Preview_Start_Size Render_Console Render_File "
     "Statistic_Console Statistic_File Test_Abort Test_Abort_Count Verbose Video_Mode "
     "Warning_Console Warning_File Warning_Level Work_Threads Pre_Scene_Return Pre_Frame_Return "

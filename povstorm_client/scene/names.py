@@ -15,7 +15,7 @@ NUMBER = "\ue000"
 TEXT = "\ue001"
 _GAPS = re.compile(f"([{NUMBER}{TEXT}]+)")
 # What str() makes: digits, padding, "nan", "inf"; never a folder's separator.
-_NUMBERS = "[-+ .0-9a-z]*"
+_NUMBERS = "[-+ .0-9]*(?:(?:nan|inf|e)[-+ .0-9]*)*"
 
 
 def is_known(name: str) -> bool:

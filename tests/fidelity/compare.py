@@ -60,9 +60,6 @@ def by_povstorm(scene: Scene, storage: FolderStorage) -> dict[str, Path]:
         )
         for frame in scene.frames
     ]
-    for unit in units:
-        for name, local in scene.inline.items():
-            unit.add_inline_resource(name, local.read_bytes())
 
     async def render_all() -> None:
         povray = require_povray()
