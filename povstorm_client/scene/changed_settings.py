@@ -31,7 +31,6 @@ def changed_settings(settings: RenderSettings, switches: Iterable[str]) -> Rende
     """
     said = PovraySettings()
     read_switches(said, switches)
-    said.values.pop("output_file_name", None)  # where images go is povstorm's own business
     others = [*said.values, *(said.numbers.keys() | said.switched.keys()) - _KNOWN]
     if others or said.library_paths:
         raise InputError(

@@ -36,7 +36,8 @@ _DEEPEST = 20
 class PovraySettings:
     """What ini files and switches said, by POV-Ray's key in lower case; later ones win.
 
-    library_paths are as written, in order; options are POV-Ray options to hand on.
+    library_paths are as written, in order; output is where POV-Ray's own loop would put its images,
+    which povstorm does not; options are POV-Ray options to hand on.
     """
 
     values: dict[str, str] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class PovraySettings:
     library_paths: list[str] = field(default_factory=list)
     options: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    output: str = field(default="", compare=False)
 
     def integer(self, key: str) -> int | None:
         """A number that counts something; POV-Ray cuts off its fraction."""
@@ -217,6 +219,8 @@ def _set(settings: PovraySettings, key: str, value: str, written: str, place: _P
             settings.values[name] = value
         case "library":
             settings.library_paths.append(value)
+        case "output":
+            settings.output = value
         case "ini":
             _include(settings, value, place)
         case "declare":

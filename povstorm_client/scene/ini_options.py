@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 Kind = Literal[
     "integer", "number", "on/off", "text",  # read into PovraySettings
-    "library", "ini", "declare", "file type", "bits",  # have a meaning of their own
+    "library", "output", "ini", "declare", "file type", "bits",  # have a meaning of their own
     "passed on/off", "passed",  # handed to POV-Ray as written: they change the picture
     "ignored",  # windows, consoles, log files, threads, file naming: povstorm's own business
     "program", "refused",
@@ -22,7 +22,8 @@ _KEYS_BY_KIND: dict[Kind, str] = {
     "number": "Clock Initial_Clock Final_Clock Subset_Start_Frame Subset_End_Frame "
     "Antialias_Threshold Antialias_Gamma Jitter_Amount",
     "on/off": "Antialias Jitter Cyclic_Animation",
-    "text": "Input_File_Name Include_Header Output_File_Name",
+    "text": "Input_File_Name Include_Header",
+    "output": "Output_File_Name",
     "library": "Library_Path",
     "ini": "Include_Ini",
     "declare": "Declare",

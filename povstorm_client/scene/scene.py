@@ -18,7 +18,7 @@ from povstorm_client.scene.discover import SceneFiles, discover
 from povstorm_client.scene.frames import parse_frames, subset
 from povstorm_client.scene.ini import PovraySettings, read_ini, read_switches
 from povstorm_client.scene.ini_text import split_sections
-from povstorm_client.scene.names import shown
+from povstorm_client.scene.names import has_text_gap, shown
 from povstorm_client.scene.search import (
     SearchPath,
     find_scene,
@@ -144,7 +144,7 @@ def _search_path(
 
 def _images(settings: PovraySettings, scene_file: Path, base: Path) -> Path | None:
     """What POV-Ray's own loop names its images, without number and ending; None for no files."""
-    written = settings.values.get("output_file_name", "")
+    written = settings.output
     if written == "-":
         return None
     path = base / written
@@ -297,6 +297,11 @@ def _warnings_of_writes(
     if lost:
         told.append(
             f"{_first(lost)} is written, but not kept: only what a scene writes into ./output is"
+        )
+    unknown = [access for access in writes if any(map(has_text_gap, access.names))]
+    if unknown:
+        told.append(
+            f"{_first(unknown)} can write to any file, but only what is below {base} can be written"
         )
     appended = [access for access in writes if access.mode == "append"]
     if appended and not is_one:

@@ -60,7 +60,11 @@ def lay_out(
             roots.append(folder)
     # A current folder that has nothing to do with the scene is not told to anybody, nor does it
     # make the same scene's resources others than from elsewhere.
-    is_aside = not any(path.is_relative_to(base) for path in used if path != base)
+    is_aside = (
+        base not in needed.used_roots
+        and not needed.anchors
+        and not any(path.is_relative_to(base) for path in used if path != base)
+    )
     anchors = {*(file.parent for file in files), *folders, *needed.anchors, *roots} - {base}
     top = Path(os.path.commonpath([*anchors, *(() if is_aside else (base,))]))
     places = {path: _place(path, top) for path in sorted({*files, *folders, *roots} - {base})}

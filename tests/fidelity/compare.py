@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from povstorm_client import WorkUnit, layout, shared_resources
+from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.scene.scene import Scene
 from povstorm_client.storage import FolderStorage
 from povstorm_client.tools import require_povray
@@ -21,6 +22,7 @@ from render_image.render_unit import render_unit
 
 _JOB = "j"
 _OUT = "out"
+SANDBOX: SandboxMode = "auto"
 
 
 def pixels(path: Path) -> tuple[str, tuple[int, int], bytes]:
@@ -63,7 +65,9 @@ def by_povstorm(scene: Scene, storage: FolderStorage) -> dict[str, Path]:
 
     async def render_all() -> None:
         povray = require_povray()
-        await asyncio.gather(*(render_unit(unit, storage, povray) for unit in units))
+        await asyncio.gather(
+            *(render_unit(unit, storage, povray, sandbox=SANDBOX) for unit in units)
+        )
 
     asyncio.run(render_all())
     return {
