@@ -17,7 +17,7 @@ setup: $(STAMP) ## Virtual environment, pinned dependencies, POV-Ray, ffmpeg
 	@scripts/require_povray
 	@scripts/require_ffmpeg $(VENV)
 
-$(STAMP): pyproject.toml constraints.txt scripts/make_venv
+$(STAMP): pyproject.toml setup.py render_image/povray_waits.c constraints.txt scripts/make_venv
 	@scripts/make_venv $(VENV)
 	@touch $@
 
@@ -59,6 +59,7 @@ image: setup ## Build the render container's image (with Docker, or as root on D
 
 bench: setup ## The benchmarks, side by side (minutes)
 	$(BIN)/python -m benchmarks.local_throughput
+	$(BIN)/python -m benchmarks.own_loop
 	$(BIN)/python -m benchmarks.orchestration
 	$(BIN)/python -m benchmarks.sandbox_cost
 	$(BIN)/python -m benchmarks.container_start

@@ -79,7 +79,15 @@ def render_with_povstorm(scene: str, options: list[str]) -> None:
             job.add_work_unit(WorkUnit(loaded.settings, frame=frame))
         job.run(show_progress=False)
         found = job.statistics()
-    print(json.dumps({"elapsed": found.elapsed_seconds, "cpu": found.cpu_seconds}))
+    print(
+        json.dumps(
+            {
+                "elapsed": found.elapsed_seconds,
+                "cpu": found.cpu_seconds,
+                "own_loop": found.own_loop_seconds,
+            }
+        )
+    )
 
 
 def main() -> None:

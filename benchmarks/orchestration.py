@@ -34,6 +34,7 @@ from povstorm_client.storage import FolderStorage
 from render_image.render_unit import store_result
 from tasks.frame_map import map_frames
 from tasks.job_progress import JobProgress
+from tasks.result_storage import choose_result_storage
 
 AT_ONCE = 16
 IMAGE = b"nothing"
@@ -60,6 +61,9 @@ class NothingRenderer:
         """Let as many frames in at once as a busy local renderer would."""
         async with self._slots:
             yield
+
+    async def has_parsed(self) -> None:
+        """There is nothing to parse."""
 
     async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
         """Store a few bytes and a result."""
@@ -99,7 +103,7 @@ async def povstorm(frames: int, folder: str) -> int:
             units,
             renderer=renderer,
             storage=storage,
-            result_storage=Path(folder) / "results",
+            result_storage=await choose_result_storage(storage, ""),
             retries=3,
             progress=progress,
         )

@@ -23,13 +23,24 @@ from prefect.utilities.annotations import quote
 
 from flows.run_until import run_until
 from flows.stop_request import stop_request
-from povstorm_client.errors import PovstormError, StorageError, VideoError
+from povstorm_client import disk_full
+from povstorm_client.disk_full import is_disk_full
+from povstorm_client.doubled_outputs import doubled_outputs
+from povstorm_client.errors import PovstormError, StorageError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
-from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
+from povstorm_client.job_manifest import (
+    JobManifest,
+    check_frames,
+    open_job,
+    read_manifest,
+    read_work_units,
+)
 from povstorm_client.job_state import Phase
+from povstorm_client.job_statistics import JobStatistics
 from povstorm_client.parallel import CALLS_AT_ONCE
 from povstorm_client.storage import Storage
+from povstorm_client.storage_marker import claim_storage
 from povstorm_client.work_unit import WorkUnit
 from tasks.collect_statistics import collect_statistics
 from tasks.estimate import remember_estimate
@@ -76,10 +87,13 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE, "povstorm"))
     credentials = await asyncio.to_thread(google_credentials, gcp_credentials)
     storage, job_id = open_job(job_uri, credentials)
+    await asyncio.to_thread(claim_storage, storage)
     manifest = await asyncio.to_thread(read_manifest, storage, job_id)
     asked = stop_requested.get(None) or asyncio.Event()
     async with (
-        JobProgress(storage, job_id, len(manifest.frames)) as progress,
+        JobProgress(
+            storage, job_id, len(manifest.frames), queued=manifest.cloud_run is not None
+        ) as progress,
         stop_request(storage, job_id, asked) as stop,
     ):
         try:
@@ -87,8 +101,8 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
                 stop,
                 _pipeline(storage, manifest, progress, gcp_credentials),
             )
-        except PovstormError as error:
-            state = Failed(message=str(error))
+        except Exception as error:
+            state = Failed(message=_told(error))
         if state is None:
             state = Cancelled(message="stopped; what is rendered stays, run the job again to go on")
         progress.enter(_PHASES[state.type], state.message or "")
@@ -99,15 +113,20 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
 async def _pipeline(
     storage: Storage, manifest: JobManifest, progress: JobProgress, gcp_credentials: str
 ) -> State[None]:
-    """Render, and report on it however that went, unless the storage would not take a report."""
+    """Render, and report on it however that went, unless the storage would not take a report.
+
+    A step that fails by an error that nobody expected costs itself only, and its traceback is in
+    the log.
+    """
     units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
+    check_frames(manifest, units)
     try:
         run = await _render(storage, manifest, units, progress, gcp_credentials)
     except StorageError:
         raise
-    except PovstormError as error:
+    except Exception as error:
         results = await asyncio.to_thread(stored_results, storage, manifest.job_id)
-        run = JobRun(manifest, units, results, None, completed=False, message=str(error))
+        run = JobRun(manifest, units, results, None, completed=False, message=_told(error))
     progress.enter("reporting")
     # Quoted: Prefect would look through all results for futures to wait for.
     task: Task[..., Any] = make_report
@@ -147,29 +166,54 @@ async def _render(
             progress=progress,
         )
     ended = time.time()
-    await asyncio.to_thread(remember_estimate, storage, manifest, units, results)
+    try:
+        await asyncio.to_thread(remember_estimate, storage, manifest, units, results)
+    except Exception as error:
+        # Only the next run would have been planned by it.
+        get_run_logger().warning("what the frames took is not kept: %s", _told(error))
     rendered = {result.frame for result in results if result.state == "rendered"}
     missing = [frame for frame in manifest.frames if frame not in rendered]
     complete = bool(rendered and (not missing or manifest.allow_missing_frames))
-    message = f"{len(rendered)} of {len(manifest.frames)} frames"
+    doubled = doubled_outputs(results)
+    message = f"{len(rendered)} of {len(manifest.frames)} frames" + (
+        f"; {doubled}" if doubled else ""
+    )
     if not complete:
         first = next((result for result in results if result.state == "failed"), None)
+        untried = len(manifest.frames) - len(results)
         message = (
             f"{len(missing)} of {len(manifest.frames)} frames were not rendered: "
             f"{frame_ranges(missing)}" + (f"; frame {first.frame}: {first.error}" if first else "")
         )
+        if untried:
+            message += f" ({untried} frames were not tried, since those that were failed alike)"
     video = None
     if complete and manifest.video_ending:
         progress.enter("stitching")
         try:
             video = await stitch_video(storage, manifest, results, progress.encoded)
-        except VideoError as error:
+        except Exception as error:
             # The statistics of the frames are wanted all the same.
-            complete, message = False, str(error)
-    statistics = await collect_statistics(
-        storage, manifest, results, video=video, started=started, ended=ended
-    )
+            complete, message = False, _told(error)
+    statistics: JobStatistics | None = None
+    try:
+        statistics = await collect_statistics(
+            storage, manifest, results, video=video, started=started, ended=ended
+        )
+    except StorageError:
+        raise
+    except Exception as error:
+        message += f"; there are no statistics: {_told(error)}"
     return JobRun(manifest, units, results, statistics, completed=complete, message=message)
+
+
+def _told(error: Exception) -> str:
+    """An error for a state's message; one that is none of ours has its traceback in the log."""
+    if isinstance(error, PovstormError):
+        return str(error)
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    get_run_logger().error("%s", said, exc_info=error)
+    return f"povstorm itself failed ({said}): please report it with the flow's log"
 
 
 async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str) -> int:
@@ -177,12 +221,21 @@ async def _run_until_stdin_closes(job_uri: str, gcp_credentials: str) -> int:
     stop_requested.set(stop)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     state = await render_job(job_uri, gcp_credentials, return_state=True)
-    return 0 if state.is_completed() else 1
+    if state.is_completed():
+        return 0
+    why = await state.aresult(raise_on_failure=False)
+    # Its words for it may have found no room in the log.
+    full = isinstance(why, BaseException) and is_disk_full(why)
+    return disk_full.EXIT_STATUS if full else 1
 
 
 def _main(job_uri: str, gcp_credentials: str, temporary: str) -> int:
     try:
         return asyncio.run(_run_until_stdin_closes(job_uri, gcp_credentials))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return disk_full.EXIT_STATUS
     finally:
         # The client does so too, unless it was killed.
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,7 @@
-"""The checks of ``povstorm doctor``: what a render on this cluster needs, each with its remedy."""
+"""The checks of ``povstorm doctor``: storage, render jobs and deployment, each with its remedy.
+
+machine_checks.py has those of this machine.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from povstorm_client import layout
 from povstorm_client.cloud_run.api import CloudRunApi
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import PovstormError, StorageError
 from povstorm_client.storage import Storage
-from povstorm_client.tools import require_ffmpeg, require_povray
 from povstorm_client.version import povstorm_version
 
 
@@ -25,24 +28,12 @@ class Check:
     remedy: str = ""
 
 
-def check_povray() -> Check:
-    """POV-Ray on this machine."""
-    return _checked("POV-Ray", lambda: require_povray().version, "sudo apt install povray")
-
-
-def check_ffmpeg() -> Check:
-    """Ffmpeg and ffprobe on this machine, which make the video."""
-    return _checked(
-        "ffmpeg", lambda: require_ffmpeg()[0], "run `make setup`, or sudo apt install ffmpeg"
-    )
-
-
-def check_storage(open_storage: Callable[[], Storage]) -> Check:
+def check_storage(open_storage: Callable[[], Storage], *, bucket: bool) -> Check:
     """The storage takes an object, gives it back, and deletes it."""
 
     def try_it() -> str:
         storage = open_storage()
-        key = f"checks/{secrets.token_hex(8)}"
+        key = layout.check(secrets.token_hex(8))
         content = secrets.token_bytes(16)
         storage.write(key, content)
         try:
@@ -52,11 +43,13 @@ def check_storage(open_storage: Callable[[], Storage]) -> Check:
             storage.delete(key)
         return f"{storage.uri} can be written, read and cleared"
 
-    return _checked(
+    return checked(
         "storage",
         try_it,
         "check the bucket's name in the outputs file, and that you have roles/storage.objectUser "
-        "on it",
+        "on it"
+        if bucket
+        else "set POVSTORM_HOME to a folder of your own",
     )
 
 
@@ -64,7 +57,7 @@ def check_render_jobs(api: CloudRunApi, fleet: CloudRunFleet, render_image: str)
     """Each render job is there, may be run, and runs the image that the outputs name."""
     for job in fleet.jobs:
         path = fleet.job_path(job)
-        found = _checked(
+        found = checked(
             f"render job {job.name}",
             partial(api.image, path),
             "run `terraform apply`, and `terraform output -json > outputs.json` again",
@@ -90,7 +83,7 @@ def _check_permissions(api: CloudRunApi, path: str, name: str) -> Check:
             raise StorageError(f"you lack {', '.join(missing)}")
         return "may be run with overrides"
 
-    return _checked(
+    return checked(
         f"permissions on {name}",
         ask,
         "have yourself, or the orchestrator's service account, granted "
@@ -135,7 +128,7 @@ def check_deployment(deployment: str) -> Iterator[Check]:
             raise StorageError(f"{type(error).__name__}: {error}") from error
         return f"runs on work pool {pools[0].name}"
 
-    yield _checked(
+    yield checked(
         f"deployment {deployment}",
         look,
         "check PREFECT_API_URL (or `prefect cloud login`), then `prefect deploy` (docs/deploy.md)",
@@ -153,7 +146,8 @@ def check_deployment(deployment: str) -> Iterator[Check]:
         )
 
 
-def _checked(name: str, look: Callable[[], str], remedy: str) -> Check:
+def checked(name: str, look: Callable[[], str], remedy: str) -> Check:
+    """The check that ``look`` makes: what it returns was found, what it raises is wrong."""
     try:
         return Check(name, passed=True, finding=look())
     except PovstormError as error:

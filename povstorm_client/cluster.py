@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from povstorm_client import checks, layout
+from povstorm_client.argument_checks import check_path, check_type
 from povstorm_client.checks import Check
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.deployed_flow import DeployedFlow
+from povstorm_client.deployed_flow import DeployedFlow, require_deployment_takes_runs
 from povstorm_client.errors import InputError
 from povstorm_client.flow_process import FlowProcess
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import job_uri, read_work_units
+from povstorm_client.job_state import announced_run
 from povstorm_client.job_summary import JobSummary, newest_jobs
 from povstorm_client.open_storage import open_storage
 from povstorm_client.running_flow import RunningFlow
 from povstorm_client.sandbox_mode import SandboxMode, announce_sandbox
 from povstorm_client.storage import FolderStorage, Storage
+from povstorm_client.storage_marker import (
+    check_storage,
+    foreign_content,
+    mark_storage,
+)
 from povstorm_client.terraform_outputs import TerraformOutputs, read_terraform_outputs
 from povstorm_client.tools import require_ffmpeg, require_povray
 
@@ -43,6 +51,33 @@ class Cluster:
     deployment: str | None = None
     gcp_credentials: str = ""
 
+    def __post_init__(self) -> None:
+        check_type("storage_uri", self.storage_uri, str, "a text: Cluster.local() makes one")
+        if self.outputs is not None:
+            check_type("outputs", self.outputs, TerraformOutputs, "TerraformOutputs or None")
+        if self.deployment is not None:
+            check_type("deployment", self.deployment, str, "a text such as 'render-job/cloud'")
+            if not all(self.deployment.partition("/")):
+                raise InputError(
+                    f"deployment {self.deployment!r} is not FLOW/NAME: give for example "
+                    f"{DEFAULT_DEPLOYMENT}"
+                )
+        check_type("gcp_credentials", self.gcp_credentials, str, "a text: the name of a block")
+
+    def __repr__(self) -> str:
+        if self.outputs is None:
+            where = "this machine"
+        else:
+            where = f"Cloud Run in {self.outputs.region}, {self.outputs.project_id}"
+        flows = f", flows on {self.deployment}" if self.deployment else ""
+        return f"<Cluster {where}, {self.storage_uri}{flows}>"
+
+    def _repr_html_(self) -> str:
+        """The cluster in a notebook, with its newest jobs."""
+        from povstorm_client.notebook import cluster_html
+
+        return cluster_html(self)
+
     @classmethod
     def local(cls, folder: str | Path | None = None) -> Cluster:
         """Use this machine, with a folder as the storage: ``$POVSTORM_HOME``, else ``~/.povstorm``.
@@ -50,7 +85,7 @@ class Cluster:
         The folder also holds the cache: frames rendered once are found there again. It is made
         when a job is submitted.
         """
-        chosen = Path(folder).expanduser() if folder else _home()
+        chosen = home_folder() if folder in (None, "") else _expanded(check_path("folder", folder))
         return cls(chosen.absolute().as_uri())
 
     @classmethod
@@ -63,12 +98,45 @@ class Cluster:
         and goes on when this program ends. Raises InputError for a file that is not such output,
         naming what is missing in it.
         """
-        outputs = read_terraform_outputs(Path(path))
+        outputs = read_terraform_outputs(check_path("path", path))
         return cls(f"gs://{outputs.bucket}", outputs, deployment, gcp_credentials)
 
     @cached_property
     def storage(self) -> Storage:
-        """The storage, opened. Raises StorageError if it cannot be."""
+        """The storage, opened, to look at.
+
+        Raises StorageError if it cannot be, or has other things than povstorm's in it.
+        """
+        _ = self._is_marked
+        return self._opened
+
+    @cached_property
+    def claimed_storage(self) -> Storage:
+        """The storage, to write to and delete from: marked as povstorm's.
+
+        Raises StorageError for a folder or bucket that has other things than povstorm's in it.
+        """
+        if not self._is_marked:
+            mark_storage(self._opened)
+        self._opened.prepare()
+        return self._opened
+
+    def adopt(self) -> str:
+        """Mark the storage as povstorm's, whatever is in it; returns what is foreign, in words.
+
+        Things that povstorm would not have written stay as they are, always.
+        """
+        storage = self._opened
+        foreign = foreign_content(storage)
+        mark_storage(storage)
+        return foreign
+
+    @cached_property
+    def _is_marked(self) -> bool:
+        return check_storage(self._opened)
+
+    @cached_property
+    def _opened(self) -> Storage:
         return open_storage(self.storage_uri, google_credentials(self.gcp_credentials))
 
     @cached_property
@@ -97,7 +165,11 @@ class Cluster:
         )
 
     def require_tools(self, *, video: bool) -> None:
-        """Raise ToolError unless this machine has what its part of the work needs."""
+        """Raise ToolError unless this machine has what its part of the work needs.
+
+        The Prefect server that was chosen is looked at too; InputError if a deployment has none.
+        """
+        self.require_prefect_server()
         if self.outputs is None:
             require_povray()
         if video and self.deployment is None:
@@ -109,10 +181,21 @@ class Cluster:
         sandbox: whether scenes are contained that this machine renders; where they can't be, it
         is a printed warning, or, if "required", a ToolError.
         """
-        storage = self.storage
-        storage.delete(layout.cancel_request(job_id))
+        storage = self.claimed_storage
+        storage.remove(layout.cancel_request(job_id))
         uri = job_uri(storage, job_id)
+        with announced_run(storage, job_id):
+            return self._start(job_id, uri, sandbox)
+
+    def _start(self, job_id: str, uri: str, sandbox: SandboxMode) -> RunningFlow:
+        storage = self.storage
         if self.deployment is not None:
+            if sandbox == "required" and self.outputs is None:
+                print(
+                    "povstorm: warning: whether scenes are contained is chosen where the worker "
+                    "runs: start it with POVSTORM_SANDBOX=required",
+                    file=sys.stderr,
+                )
             return DeployedFlow.start(
                 self.deployment, uri, self.gcp_credentials, lambda: self._ask_to_stop(job_id)
             )
@@ -122,16 +205,35 @@ class Cluster:
             log = storage.path(layout.flow_log(job_id))
         else:
             # Not where a job of this machine's own would be.
-            log = _home() / "flow_logs" / f"{job_id}.txt"
+            log = home_folder() / layout.FLOW_LOGS / f"{job_id}.txt"
         return FlowProcess(uri, self.gcp_credentials, log, sandbox=sandbox)
+
+    def require_prefect_server(self) -> None:
+        """Raise ToolError if the chosen Prefect server does not answer.
+
+        InputError where a deployment needs one and none is chosen, or it has no such deployment.
+        """
+        # Importing what asks it takes a tenth of a command's start.
+        from povstorm_client.prefect_server import VARIABLE, require_server
+
+        if require_server() is None and self.deployment is not None:
+            raise InputError(
+                f"the deployment {self.deployment} is on a Prefect server, and none is chosen: set "
+                f"{VARIABLE} (`prefect server start` prints it), or `prefect cloud login`"
+            )
+        if self.deployment is not None:
+            require_deployment_takes_runs(
+                self.deployment, from_folder=self.storage_uri.startswith("file:")
+            )
 
     def require_deployment(self) -> None:
         """Raise InputError unless flows of this cluster outlive this program."""
         if self.deployment is None:
             raise InputError(
-                "this cluster runs its flows in this program, which must stay: choose one on "
-                "Google Cloud (--cluster OUTPUTS.JSON) with a deployment (--deployment "
-                f"{DEFAULT_DEPLOYMENT}) to submit and leave"
+                "this cluster runs its flows in this program, which must stay: to submit and "
+                "leave choose a deployment: --deployment render-job/local with a worker on this "
+                f"machine, or on Google Cloud --cluster OUTPUTS.JSON --deployment "
+                f"{DEFAULT_DEPLOYMENT} (docs/deploy.md)"
             )
 
     def submit(self, job_id: str) -> DeployedFlow:
@@ -199,12 +301,20 @@ class Cluster:
 
     def check(self) -> list[Check]:
         """Whether all is there that a render needs: `povstorm doctor` prints it."""
+        from povstorm_client import machine_checks as here
+
         found: list[Check] = []
         if self.outputs is None:
-            found.append(checks.check_povray())
+            found += [*here.check_povray(), here.check_sandbox(), here.check_memory()]
         if self.deployment is None:
-            found.append(checks.check_ffmpeg())
-        found.append(checks.check_storage(lambda: self.storage))
+            found.append(here.check_ffmpeg())
+        found.append(checks.check_storage(lambda: self.storage, bucket=self.outputs is not None))
+        found += here.check_storage_folder(lambda: self.storage)
+        if found[-1].name != "storage" or found[-1].passed:
+            found.append(here.check_clock(lambda: self.storage))
+        if self.deployment is None:
+            found.append(here.check_temporary_folder())
+        found += here.check_prefect()
         api, fleet = self.renderer, self.fleet()
         if self.outputs is not None and api is not None and fleet is not None:
             found += checks.check_render_jobs(api, fleet, self.outputs.render_image)
@@ -213,12 +323,26 @@ class Cluster:
         return found
 
     def _ask_to_stop(self, job_id: str) -> None:
-        self.storage.write(layout.cancel_request(job_id), b"{}")
+        self.claimed_storage.write(layout.cancel_request(job_id), b"{}")
 
     def with_deployment(self, deployment: str | None) -> Cluster:
         """The same cluster with its flows run by that deployment; None: by this program."""
         return replace(self, deployment=deployment)
 
 
-def _home() -> Path:
-    return Path(os.environ.get("POVSTORM_HOME") or Path.home() / ".povstorm").expanduser()
+def home_folder() -> Path:
+    """What povstorm keeps for this user: ``$POVSTORM_HOME``, else ``~/.povstorm``.
+
+    InputError if it begins in a home folder that is not known.
+    """
+    return _expanded(Path(os.environ.get("POVSTORM_HOME") or "~/.povstorm"))
+
+
+def _expanded(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder} begins in a home folder that is not known: set HOME, or POVSTORM_HOME to "
+            "another folder"
+        ) from error

@@ -6,12 +6,15 @@ user's process.
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from povstorm_client.errors import InputError, JobError
+from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -46,27 +49,15 @@ class DeployedFlow:
         Raises InputError where the server has no such deployment, JobError where there is no
         server to ask.
         """
-        import httpx
         from prefect.deployments import run_deployment
-        from prefect.exceptions import ObjectNotFound
 
         parameters = {"job_uri": job_uri, "gcp_credentials": gcp_credentials}
-        try:
+        with _answering(deployment):
             # timeout=0: the run is made and not waited for.
             run = cast(
                 "FlowRun",
                 run_deployment(deployment, parameters=parameters, timeout=0, as_subflow=False),
             )
-        except ObjectNotFound as error:
-            raise InputError(
-                f"the Prefect server has no deployment {deployment}: make it with `prefect deploy` "
-                "(docs/deploy.md), or choose another"
-            ) from error
-        except httpx.HTTPError as error:
-            raise JobError(
-                f"the Prefect server does not answer ({error}): check PREFECT_API_URL, or log in "
-                "with `prefect cloud login`"
-            ) from error
         return cls(run.id, ask_to_stop)
 
     @property
@@ -76,7 +67,7 @@ class DeployedFlow:
             self._asked = time.monotonic()
             from prefect.client.orchestration import get_client
 
-            with get_client(sync_client=True) as client:
+            with _answering(), get_client(sync_client=True) as client:
                 state = client.read_flow_run(self.flow_run_id).state
             if state is not None and state.is_final():
                 self._returncode = 0 if state.is_completed() else 1
@@ -90,6 +81,15 @@ class DeployedFlow:
         ui = get_current_settings().ui_url
         return f"{ui}/runs/flow-run/{self.flow_run_id}" if ui else f"flow run {self.flow_run_id}"
 
+    @property
+    def last_words(self) -> str:
+        """The message of the run's state."""
+        from prefect.client.orchestration import get_client
+
+        with _answering(), get_client(sync_client=True) as client:
+            state = client.read_flow_run(self.flow_run_id).state
+        return one_line(state.message or state.name) if state is not None else ""
+
     def stop(self) -> None:
         """End the run: at once if it has not begun, else as soon as it sees the note.
 
@@ -99,7 +99,7 @@ class DeployedFlow:
         from prefect.states import Cancelled
 
         self._ask_to_stop()
-        with get_client(sync_client=True) as client:
+        with _answering(), get_client(sync_client=True) as client:
             state = client.read_flow_run(self.flow_run_id).state
             if state is not None and (state.is_scheduled() or state.is_pending()):
                 client.set_flow_run_state(self.flow_run_id, Cancelled(), force=True)
@@ -111,3 +111,57 @@ class DeployedFlow:
                     "look at it in the Prefect UI"
                 )
             time.sleep(_POLL_SECONDS / 4)
+
+
+def require_deployment_takes_runs(deployment: str, *, from_folder: bool) -> None:
+    """Raise InputError unless the server has the deployment, and its flows can see the storage.
+
+    from_folder: jobs are in a folder of this machine, which flows see in processes of a worker
+    here. Prints a warning where nothing would begin the run.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import WorkPoolStatus
+
+    with _answering(deployment), get_client(sync_client=True) as client:
+        name = client.read_deployment_by_name(deployment).work_pool_name
+        pool = client.read_work_pool(name) if name else None
+    if pool is None:
+        return  # served by a process of its own: flow.serve()
+    if from_folder and pool.type != "process":
+        raise InputError(
+            f"the deployment {deployment} runs on work pool {pool.name} of type {pool.type}, which "
+            "does not see this machine's folder: choose one on a process pool whose worker is "
+            "here, such as render-job/local, or render on Google Cloud with --cluster OUTPUTS.JSON"
+        )
+    if pool.is_paused:
+        waits, remedy = "is paused", f"prefect work-pool resume {pool.name}"
+    elif pool.status == WorkPoolStatus.NOT_READY and not pool.is_push_pool:
+        waits, remedy = "has no worker", f"prefect worker start --pool {pool.name}"
+    else:
+        return
+    print(
+        f"povstorm: warning: work pool {pool.name} {waits}: the job begins after `{remedy}`",
+        file=sys.stderr,
+    )
+
+
+@contextmanager
+def _answering(deployment: str = "") -> Iterator[None]:
+    """Have what Prefect's client raises said in povstorm's words."""
+    import httpx
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        yield
+    except ObjectNotFound as error:
+        if not deployment:
+            raise JobError("the Prefect server has no such flow run: it was deleted") from error
+        raise InputError(
+            f"the Prefect server has no deployment {deployment}: make it with `prefect deploy` "
+            "(docs/deploy.md), or choose another"
+        ) from error
+    except httpx.HTTPError as error:
+        raise JobError(
+            f"the Prefect server does not answer ({one_line(error)}): check PREFECT_API_URL, or "
+            "log in with `prefect cloud login`"
+        ) from error

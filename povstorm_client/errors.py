@@ -22,6 +22,10 @@ class StorageError(PovstormError):
     """The storage does not hold, or would not take, what it should."""
 
 
+class RecordError(StorageError):
+    """A stored record (a manifest, a result, …) is not what it should be; it names the key."""
+
+
 class RenderError(PovstormError):
     """One frame could not be rendered.
 

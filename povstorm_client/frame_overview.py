@@ -6,18 +6,19 @@ result without an image is that of a failed attempt. Only those are read, and on
 
 from __future__ import annotations
 
-import json
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from povstorm_client import layout
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_state import LOST_SECONDS, JobState
 from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage, StoredObject
+from povstorm_client.stored_frames import read_frame
 from povstorm_client.work_unit import WorkUnit
 
 FrameAt = Literal["rendered", "working", "retrying", "failed", "waiting"]
@@ -32,11 +33,13 @@ _RATE_FRAMES = 50
 class FrameOverview:
     """Frame → what it is at, ascending; and more of those that failed, as far as it was read.
 
+    unreadable: frame → what is wrong with its result, which running the job again replaces.
     finished: when the rendered frames' results were stored, Unix seconds, ascending.
     """
 
     frames: Mapping[int, FrameAt]
     failures: Sequence[FrameResult] = ()
+    unreadable: Mapping[int, str] = field(default_factory=dict)
     finished: Sequence[float] = field(default=(), repr=False)
 
     def count(self, at: FrameAt) -> int:
@@ -60,7 +63,7 @@ class FrameWatch:
         self._job_id = job_id
         self._results = {layout.result(job_id, unit.work_unit_id): unit for unit in units}
         self._images = {f"{layout.output(job_id)}/{unit.image_name}": unit.frame for unit in units}
-        self._read: dict[tuple[str, float], FrameResult | None] = {}
+        self._read: dict[tuple[str, float], FrameResult | RecordError | None] = {}
 
     def look(self, state: JobState | None) -> FrameOverview:
         """The frames now; a call for each thousand objects, and one for each new failure."""
@@ -73,8 +76,8 @@ class FrameWatch:
             self._results[each.key].frame: each for each in results if each.key in self._results
         }
         without = {frame: stored[frame] for frame in sorted(stored.keys() - with_image)}
-        failures = self._failures(without)
-        working = _working(state)
+        failures, unreadable = self._failures(without)
+        working = _working(state, sorted(unit.frame for unit in self._results.values()))
 
         def at(frame: int) -> FrameAt:
             if frame in stored and frame in with_image:
@@ -92,27 +95,40 @@ class FrameWatch:
         return FrameOverview(
             frames=dict(sorted(frames.items())),
             failures=[failures[frame] for frame in sorted(failures) if frames[frame] == "failed"],
+            unreadable=unreadable,
             finished=sorted(stored[frame].changed for frame in stored.keys() & with_image),
         )
 
-    def _failures(self, without_image: Mapping[int, StoredObject]) -> dict[int, FrameResult]:
-        """The results of attempts that failed, of the first frames of those."""
+    def _failures(
+        self, without_image: Mapping[int, StoredObject]
+    ) -> tuple[dict[int, FrameResult], dict[int, str]]:
+        """Of the first frames of those: results of attempts that failed, and what is no result."""
         wanted = dict(list(without_image.items())[:_MOST_READ])
         new = [each for each in wanted.values() if (each.key, each.changed) not in self._read]
         for each, result in zip(new, in_parallel(self._result, new), strict=True):
             self._read[each.key, each.changed] = result
         found = {frame: self._read[each.key, each.changed] for frame, each in wanted.items()}
-        return {frame: result for frame, result in found.items() if result is not None}
+        return (
+            {frame: each for frame, each in found.items() if isinstance(each, FrameResult)},
+            {frame: str(each) for frame, each in found.items() if isinstance(each, RecordError)},
+        )
 
-    def _result(self, stored: StoredObject) -> FrameResult | None:
+    def _result(self, stored: StoredObject) -> FrameResult | RecordError | None:
+        unit = self._results[stored.key]
         try:
-            return FrameResult.from_json(json.loads(self._storage.read(stored.key)))
-        except (ValueError, StorageError):
-            return None  # written or deleted in this moment, or damaged: the next look tells
+            return read_frame(self._storage, unit)
+        except RecordError as error:
+            return error
+        except StorageError:
+            return None  # the next look tells
 
 
-def _working(state: JobState | None) -> set[int]:
-    """The frames that a flow which is alive has in work."""
+def _working(state: JobState | None, frames: Sequence[int]) -> set[int]:
+    """Those of the frames, ascending, that a flow which is alive has in work."""
     if state is None or state.ended or time.time() - state.updated > LOST_SECONDS:
         return set()
-    return {frame for first, last in state.working for frame in range(first, last + 1)}
+    return {
+        frame
+        for first, last in state.working
+        for frame in frames[bisect_left(frames, first) : bisect_right(frames, last)]
+    }

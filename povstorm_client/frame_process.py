@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 from povstorm_client import layout, sandbox_mode
 from povstorm_client.cluster import Cluster
 from povstorm_client.job_manifest import check_job_id
+from povstorm_client.left_processes import family_of, kill
 from povstorm_client.sandbox_mode import SandboxMode, sandbox_mode_here
 from povstorm_client.tools import die_with_parent
 
@@ -29,11 +32,12 @@ def render_frame_here(
     sandbox: SandboxMode | None = None,
     threads: int | None = None,
     switches: list[str] | None = None,
+    verbose: bool = True,
 ) -> int:
     """Render a frame into a folder that stays; returns 0, or 1 after the reason was printed.
 
-    POV-Ray's output goes to this process's standard error. Raises InputError for what is no job
-    id.
+    POV-Ray's output goes to this process's standard error, unless it is not verbose: then it is
+    in the folder's povray.txt only. Raises InputError for what is no job id.
     """
     check_job_id(job_id)
     mode = sandbox_mode_here() if sandbox is None else sandbox
@@ -43,6 +47,7 @@ def render_frame_here(
             *(sys.executable, "-P", "-m", "render_image.open_frame"),
             *("--gcp-credentials", cluster.gcp_credentials),
             *(("--threads", str(threads)) if threads is not None else ()),
+            *(() if verbose else ("--quiet",)),
             *("--", f"{cluster.storage_uri}/{layout.job(job_id)}", str(frame), str(folder)),
             *(switches or ()),
         ],
@@ -52,9 +57,13 @@ def render_frame_here(
     try:
         return child.wait()
     except KeyboardInterrupt:
-        try:
+        # One that SIGSTOP stopped heard nothing.
+        child.send_signal(signal.SIGCONT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
         raise
+    finally:
+        # After half a minute, or at once on another Ctrl-C.
+        if child.poll() is None:
+            kill(family_of(child.pid))
+            child.wait()

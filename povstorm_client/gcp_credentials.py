@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from povstorm_client.errors import InputError
+from povstorm_client.errors import InputError, ToolError
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 def google_credentials(block: str) -> Credentials | None:
     """The credentials of a prefect-gcp GcpCredentials block; None ("") is the application default.
 
-    Raises InputError if there is no such block on the Prefect server.
+    Raises InputError if the Prefect server has no such block, ToolError if it does not answer.
     """
     if not block:
         return None
+    import httpx
     from prefect_gcp import GcpCredentials
 
     try:
@@ -25,6 +26,11 @@ def google_credentials(block: str) -> Credentials | None:
         raise InputError(
             f"there is no GcpCredentials block named {block!r} on the Prefect server: make one, or "
             "leave the name out to use the application default credentials"
+        ) from error
+    except httpx.HTTPError as error:
+        raise ToolError(
+            f"the Prefect server, which has the block {block!r}, does not answer ({error}): check "
+            "PREFECT_API_URL, or log in with `prefect cloud login`"
         ) from error
     credentials: Credentials = loaded.get_credentials_from_service_account()
     return credentials

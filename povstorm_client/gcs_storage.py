@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from povstorm_client.errors import StorageError
 from povstorm_client.parallel import CALLS_AT_ONCE, in_parallel
 from povstorm_client.paths import check_workspace_path
-from povstorm_client.storage import StoredObject, crc32c
+from povstorm_client.storage import StoredObject, crc32c, saved_whole
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -50,10 +50,23 @@ class GcsStorage:
         # An object can be replaced once a second: https://cloud.google.com/storage/quotas#objects.
         return 1.0
 
+    def prepare(self) -> None:
+        """Who may read a bucket is said by its policy; what broke off leaves nothing."""
+
     def read(self, key: str) -> bytes:
         with self._errors("read", key):
             data: bytes = self._blob(key).download_as_bytes(checksum="crc32c", retry=_retry())
             return data
+
+    def find(self, key: str) -> bytes | None:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return self.read(key)
+        except StorageError as error:
+            if isinstance(error.__cause__, NotFound):
+                return None
+            raise
 
     def write(self, key: str, data: bytes) -> None:
         blob = self._blob(key)
@@ -101,16 +114,8 @@ class GcsStorage:
         return checksum
 
     def download(self, key: str, path: Path) -> None:
-        # Complete or absent here too: a download that broke off would look like the object.
-        partial = path.with_name(f".partial-{path.name}")
-        try:
-            with self._errors("read", key):
-                self._blob(key).download_to_filename(
-                    str(partial), checksum="crc32c", retry=_retry()
-                )
-                partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with saved_whole(path) as partial, self._errors("read", key):
+            self._blob(key).download_to_filename(str(partial), checksum="crc32c", retry=_retry())
 
     def copy(self, source: str, target: str) -> None:
         origin, blob = self._blob(source), self._blob(target)
@@ -129,13 +134,22 @@ class GcsStorage:
             found = self._bucket.get_blob(blob.name, retry=_retry())
         return None if found is None else _stored_object(found)
 
+    def crc32c(self, key: str) -> str:
+        stored = self.stat(key)
+        if stored is None:
+            raise StorageError(f"cannot read {self.uri}/{key}: there is no such object")
+        return stored.crc32c
+
+    def sha256(self, key: str) -> str | None:
+        return None
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         check_workspace_path(prefix, "storage prefix")
         with self._errors("list", prefix):
             for blob in self._client.list_blobs(
                 self._name,
                 prefix=f"{prefix}/",
-                fields="items(name,size,updated),nextPageToken",
+                fields="items(name,size,updated,crc32c),nextPageToken",
                 retry=_retry(),
             ):
                 yield _stored_object(blob)
@@ -155,9 +169,23 @@ class GcsStorage:
                 for found in page.prefixes:
                     yield found.removeprefix(start).removesuffix("/")
 
-    def delete(self, prefix: str) -> None:
-        self.remove(prefix)
-        for _ in in_parallel(self.remove, (stored.key for stored in self.list(prefix))):
+    def top(self) -> Iterator[str]:
+        with self._errors("list", ""):
+            listing = self._client.list_blobs(
+                self._name,
+                delimiter="/",
+                fields="items(name),prefixes,nextPageToken",
+                retry=_retry(),
+            )
+            for page in listing.pages:
+                yield from (blob.name for blob in page)
+                yield from (found.removesuffix("/") for found in page.prefixes)
+
+    def delete(self, prefix: str, which: Callable[[str], bool] | None = None) -> None:
+        if which is None or which(prefix):
+            self.remove(prefix)
+        keys = (stored.key for stored in self.list(prefix))
+        for _ in in_parallel(self.remove, filter(which, keys) if which else keys):
             pass
 
     def remove(self, key: str) -> None:
@@ -189,14 +217,25 @@ class GcsStorage:
                     continue  # another has replaced or deleted it, or this did without an answer
                 return None
 
-    def mount(self, prefix: str, link: Path, *, keep: bool = False) -> None:
+    def mount(
+        self,
+        prefix: str,
+        link: Path,
+        *,
+        keep: bool = False,
+        check: Callable[[Path], None] | None = None,
+    ) -> None:
         if not keep:
             self._download_tree(prefix, link)
+            if check is not None:
+                check(link)
             return
         with self._keeping:
             if prefix not in self._kept:
                 folder = tempfile.TemporaryDirectory(prefix="povstorm-mount-")
                 self._download_tree(prefix, Path(folder.name))
+                if check is not None:
+                    check(Path(folder.name))
                 self._kept[prefix] = folder
         link.symlink_to(self._kept[prefix].name, target_is_directory=True)
 
@@ -298,7 +337,8 @@ def _retry() -> Any:  # noqa: ANN401 - google.api_core has no types
 
 def _stored_object(blob: Blob) -> StoredObject:
     updated = blob.updated
-    return StoredObject(blob.name, blob.size or 0, updated.timestamp() if updated else 0.0)
+    changed = updated.timestamp() if updated else 0.0
+    return StoredObject(blob.name, blob.size or 0, changed, blob.crc32c or "")
 
 
 def _content_type(key: str) -> str:

@@ -6,21 +6,25 @@ Client programs fill one, run it, and take images, video and statistics from it.
 from __future__ import annotations
 
 import getpass
-import json
 import re
 import secrets
+import sys
 import time
-from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
-from povstorm_client import layout, shared_resources
+from povstorm_client import disk_full, layout, shared_resources
+from povstorm_client.argument_checks import check_number, check_path, check_type
 from povstorm_client.cluster import Cluster
-from povstorm_client.errors import InputError, JobError
+from povstorm_client.doubled_outputs import doubled_outputs
+from povstorm_client.errors import InputError, JobError, RecordError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import (
     STALL_SECONDS,
     JobManifest,
+    check_frames,
     check_job_id,
     check_job_name,
     read_manifest,
@@ -29,12 +33,23 @@ from povstorm_client.job_manifest import (
 )
 from povstorm_client.job_removal import delete_job, undeletable
 from povstorm_client.job_state import JobState, read_state
-from povstorm_client.job_statistics import JobStatistics
+from povstorm_client.job_statistics import JobStatistics, read_statistics
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
+from povstorm_client.running_flow import RunningFlow
 from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
+from povstorm_client.storage import make_output_folder
+from povstorm_client.stored_frames import (
+    damaged_error,
+    find_damage,
+    read_frames,
+    read_image,
+    save_outputs,
+)
 from povstorm_client.sweep_notice import last_sweep, swept_since
+from povstorm_client.terminal import printable
 from povstorm_client.version import povstorm_version
+from povstorm_client.video_losses import announce_losses
 from povstorm_client.work_unit import WorkUnit
 
 VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
@@ -83,6 +98,8 @@ class Job:
         max_usd: float | None = None,
         seconds_per_frame: float | None = None,
     ) -> None:
+        check_type("cluster", cluster, Cluster, "a Cluster: Cluster.local() makes one")
+        check_type("name", name, str, "a text")
         check_job_name(name)
         self.cluster = cluster
         self.name = name
@@ -96,6 +113,15 @@ class Job:
                 "choose another video format"
             )
         self.video = video
+        check_type("allow_missing_frames", allow_missing_frames, bool, "True or False")
+        check_type("retries", retries, int, "a whole number")
+        check_number("frame_timeout", frame_timeout, or_none=True)
+        check_number("stall_timeout", stall_timeout, or_none=True)
+        check_number("max_usd", max_usd, or_none=True)
+        check_number("seconds_per_frame", seconds_per_frame, or_none=True)
+        check_type("lean", lean, str, "a text")
+        if frame_memory is not None:
+            check_type("frame_memory", frame_memory, int, "a whole number of bytes, or None")
         if not 0 <= retries <= _MOST_RETRIES:
             raise InputError(f"retries is {retries}: 0 to {_MOST_RETRIES}")
         if frame_timeout is not None and frame_timeout <= 0:
@@ -117,12 +143,33 @@ class Job:
         self._units: list[WorkUnit] = []
         self._manifest: JobManifest | None = None
 
+    def __repr__(self) -> str:
+        frames = f"{len(self._units)} frame{'' if len(self._units) == 1 else 's'}"
+        if self._manifest is None:
+            return f"<Job {self.job_id}: {frames}, not submitted>"
+        try:
+            state = self.state()
+        except StorageError:
+            return f"<Job {self.job_id}: {frames}, its state cannot be read>"
+        if state is None:
+            return f"<Job {self.job_id}: {frames}, submitted>"
+        failed = f", {state.failed} failed" if state.failed else ""
+        return f"<Job {self.job_id}: {state.phase}, {state.done} of {frames}{failed}>"
+
+    def _repr_html_(self) -> str:
+        """The job in a notebook: its state, a contact sheet of its frames, its video."""
+        from povstorm_client.notebook import job_html
+
+        return job_html(self)
+
     @classmethod
     def open(cls, cluster: Cluster, job_id: str, *, sandbox: SandboxMode | None = None) -> Job:
         """A stored job: to look at it, fetch from it, or run it again for what is missing.
 
         Raises InputError if the cluster has no such job.
         """
+        check_type("cluster", cluster, Cluster, "a Cluster: Cluster.local() makes one")
+        check_type("job_id", job_id, str, "a text")
         manifest = read_manifest(cluster.storage, job_id)
         job = cls(
             cluster,
@@ -140,6 +187,7 @@ class Job:
         job._manifest = manifest
         job.fleet = manifest.cloud_run
         job._units = read_work_units(cluster.storage, job_id)
+        check_frames(manifest, job._units)
         return job
 
     def add_shared_resources(self, path: str | Path, target: str = "") -> None:
@@ -147,13 +195,18 @@ class Job:
 
         Raises InputError for what does not exist, leaves its folder, or is there already.
         """
-        for name, local in shared_resources.files_below(Path(path), target).items():
+        check_type("target", target, str, "a text: the folder's path below ./shared")
+        found = shared_resources.files_below(check_path("path", path), target)
+        for name, local in found.items():
             self._add_shared(name, local)
 
     def add_shared_files(self, files: dict[str, Path]) -> None:
         """Add files by name: path below ``./shared/`` → local file."""
-        for name, local in files.items():
+        check_type("files", files, dict, "a dict: path below ./shared → local file")
+        for name, given in files.items():
+            check_type("a name in files", name, str, "a text")
             check_workspace_path(name, "shared resource")
+            local = check_path(f"files[{name!r}]", given)
             if not local.is_file():
                 raise InputError(f"shared resource {local} is no file: check the path")
             self._add_shared(name, local)
@@ -170,6 +223,7 @@ class Job:
         Raises InputError for a frame out of order or doubled, a second unit that would write the
         same image, and a scene that is in neither the shared nor the inline resources.
         """
+        check_type("unit", unit, WorkUnit, "a WorkUnit: WorkUnit(settings, frame=1) makes one")
         self._refuse_if_submitted()
         if self._units:
             last = self._units[-1].frame
@@ -190,6 +244,11 @@ class Job:
         """The frames, ascending."""
         return tuple(self._units)
 
+    @property
+    def submitted(self) -> bool:
+        """Whether it is stored, and so can no longer be changed."""
+        return self._manifest is not None
+
     def submit(self) -> None:
         """Check and store the job: what is missing of its files, its work units, its manifest.
 
@@ -199,7 +258,8 @@ class Job:
         if self._manifest is not None:
             return
         self._check()
-        storage = self.cluster.storage
+        announce_losses(self.video, self._units[0].settings)
+        storage = self.cluster.claimed_storage
         before = last_sweep(storage)
         digests = shared_resources.upload_missing(storage, self._shared)
         tree = shared_resources.tree_digest(digests)
@@ -235,10 +295,16 @@ class Job:
             shared_resources.upload_missing(storage, self._shared)
         self._manifest = manifest
 
-    def run(self, *, show_progress: bool = True) -> None:
+    def run(
+        self,
+        *,
+        show_progress: bool = True,
+        on_state: Callable[[JobState], None] | None = None,
+    ) -> None:
         """Submit the job, start its flow, and poll until it ends, showing a progress bar.
 
-        Ctrl-C stops it; what is rendered stays, and run() goes on from there.
+        on_state is told the job's state at each poll, and must not take long. Ctrl-C stops the
+        job; what is rendered stays, and run() goes on from there.
 
         Raises InputError or ToolError before any work is done, JobError if the job ended without
         all of its frames or its video.
@@ -247,78 +313,117 @@ class Job:
 
         self.cluster.require_tools(video=self.video is not None)
         self.submit()
-        before = self.state()
+        before = self.readable_state()
         flow = self.cluster.start(self.job_id, sandbox=self._sandbox)
         try:
             with progress_bar(self.name, len(self._units), visible=show_progress) as show:
                 while True:
                     returncode = flow.returncode
-                    state = self.state()
+                    state = self.readable_state()
                     if state is not None and (before is None or state.run != before.run):
                         show(state)
+                        if on_state is not None:
+                            on_state(state)
                     if returncode is not None:
                         break
                     time.sleep(self.cluster.storage.poll_seconds)
         except BaseException:
             flow.stop()
             raise
-        self._raise_unless_completed(before, returncode, flow.log)
+        self._raise_unless_completed(before, returncode, flow)
 
     def _raise_unless_completed(
-        self, before: JobState | None, returncode: int, flow_log: str
+        self, before: JobState | None, returncode: int, flow: RunningFlow
     ) -> None:
-        state = self.state()
+        state = self.readable_state()
         if state is None or not state.ended or (before is not None and state.run == before.run):
+            said = flow.last_words
             raise JobError(
                 f"the flow of job {self.job_id} ended with exit code {returncode} before the job "
-                f"did; its output is in {flow_log}"
+                f"did{f': {said}' if said else ''}; its output is in {flow.log}"
+                f"{self._disk_words(returncode, Path(flow.log))}. "
+                f"`povstorm retry {self.job_id}` goes on"
             )
         if state.phase != "completed":
             failed = tuple(result.frame for result in self.results() if result.state == "failed")
-            raise JobError(f"job {self.job_id} {state.phase}: {state.message}", failed)
+            raise JobError(f"job {self.job_id} {state.phase}: {printable(state.message)}", failed)
+
+    def _disk_words(self, returncode: int, flow_log: Path) -> str:
+        """That a disk was full, if that ended the flow, which may have had no room to say so."""
+        full = disk_full.full_folders(disk_full.folders_of_a_flow(flow_log.parent))
+        if not full and returncode != disk_full.EXIT_STATUS:
+            return ""
+        where = " and ".join(map(str, full)) or "a folder of the job's"
+        words = disk_full.disk_full_words(
+            where, f"make room there, and go on with `povstorm retry {self.job_id}`"
+        )
+        return f"; {words}"
 
     def state(self) -> JobState | None:
         """What the flow is doing with the job; None before it started."""
         return read_state(self.cluster.storage, self.job_id)
 
+    def readable_state(self) -> JobState | None:
+        """The same; None too where what is stored is no state, which the next flow replaces."""
+        try:
+            return self.state()
+        except RecordError:
+            return None
+
     def results(self) -> list[FrameResult]:
-        """What is stored of each frame that was tried, ascending by frame."""
-        storage = self.cluster.storage
-        keys = [entry.key for entry in storage.list(layout.results(self.job_id))]
-        stored = [
-            FrameResult.from_json(json.loads(text)) for text in in_parallel(storage.read, keys)
-        ]
-        return sorted(stored, key=lambda result: result.frame)
+        """What is stored of each frame that was tried, ascending by frame.
+
+        A frame whose result is not readable counts as not tried; damage() names it. InputError for
+        a job that was never submitted.
+        """
+        self._refuse_before_submit()
+        return read_frames(self.cluster.storage, self._units).results
 
     def images(self) -> dict[int, bytes]:
-        """The rendered images: frame → bytes of its PNG."""
+        """The rendered images: frame → bytes of its PNG, while the job runs too.
+
+        Raises JobError, naming the frames, if a stored result or image is not what was rendered;
+        InputError for a job that was never submitted.
+        """
         storage = self.cluster.storage
-        prefix = layout.output(self.job_id)
-        rendered = [result for result in self.results() if result.state == "rendered"]
-        images = in_parallel(storage.read, [f"{prefix}/{result.image}" for result in rendered])
-        return {result.frame: image for result, image in zip(rendered, images, strict=True)}
+        stored = read_frames(storage, self._units)
+        if stored.unreadable:
+            raise damaged_error(self.job_id, stored.unreadable)
+        images = in_parallel(partial(read_image, storage), stored.rendered)
+        frames = [result.frame for result in stored.rendered]
+        return dict(zip(frames, images, strict=True))
 
     def save_images(self, folder: str | Path) -> list[Path]:
         """Save the rendered images, and what else the frames wrote, into a folder.
 
-        Returns the images' paths, ascending by frame.
+        Returns the images' paths, ascending by frame. Raises JobError, naming the frames, after
+        all others are saved, if a stored result or image is not what was rendered; InputError
+        before the job ran.
+        """
+        target = check_path("folder", folder)
+        self._refuse_before_run("images")
+        storage = self.cluster.storage
+        stored = read_frames(storage, self._units)
+        if doubled := doubled_outputs(stored.rendered):
+            print(f"povstorm: {doubled}", file=sys.stderr)
+        paths, damage = save_outputs(storage, stored.rendered, target)
+        if stored.unreadable or damage:
+            raise damaged_error(self.job_id, stored.unreadable | damage)
+        return paths
+
+    def damage(self) -> dict[int, str]:
+        """Frame → what is wrong with what is stored of it; running the job renders those again.
+
+        Reads all results and compares all outputs with their checksums; "" for an image that is
+        gone.
         """
         storage = self.cluster.storage
-        prefix = layout.output(self.job_id)
-        target = Path(folder)
-        rendered = [result for result in self.results() if result.state == "rendered"]
-        names = [name for result in rendered for name in [result.image, *result.extra_outputs]]
-        for parent in {(target / name).parent for name in names}:
-            parent.mkdir(parents=True, exist_ok=True)
-        deque(
-            in_parallel(lambda name: storage.download(f"{prefix}/{name}", target / name), names),
-            maxlen=0,
-        )
-        return [target / result.image for result in rendered]
+        stored = read_frames(storage, self._units)
+        return stored.unreadable | find_damage(storage, stored.rendered, self._units)
 
     def save_video(self, path: str | Path) -> Path:
         """Save the video; InputError if the job has none, or one of another format."""
-        target = Path(path)
+        target = check_path("path", path)
         if self.video is None:
             raise InputError(f"job {self.job_id} makes no video: give the Job a video format")
         if target.suffix != f".{self.video}":
@@ -326,10 +431,11 @@ class Job:
                 f"the video of job {self.job_id} is {self.video}, not {target.suffix or 'bare'}: "
                 f"save {target.stem}.{self.video}, or give the Job another video format"
             )
+        self._refuse_before_run("video")
         key = layout.video(self.job_id, self.video)
         if self.cluster.storage.stat(key) is None:
             raise InputError(f"job {self.job_id} has no video yet: run it, or look why it failed")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_output_folder(target.parent)
         self.cluster.storage.download(key, target)
         return target
 
@@ -339,22 +445,24 @@ class Job:
 
     def save_report(self, path: str | Path) -> Path:
         """Save the report, a page that opens offline; InputError if the job has none yet."""
+        target = check_path("path", path)
+        self._refuse_before_run("report")
         if not self.has_report():
             raise InputError(
                 f"job {self.job_id} has no report: its flow makes one when it ends; "
                 f"run it with `povstorm retry {self.job_id}`"
             )
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_output_folder(target.parent)
         self.cluster.storage.download(layout.report(self.job_id), target)
         return target
 
     def statistics(self) -> JobStatistics:
         """The job's statistics; InputError before it ran. Printing them shows a table."""
+        self._refuse_before_run("statistics")
         key = layout.statistics(self.job_id)
         if self.cluster.storage.stat(key) is None:
             raise InputError(f"job {self.job_id} has no statistics yet: run it first")
-        return JobStatistics.from_json(json.loads(self.cluster.storage.read(key)))
+        return read_statistics(self.cluster.storage, self.job_id)
 
     def delete(self) -> None:
         """Delete all that is stored of the job: frames, video, statistics, logs.
@@ -364,10 +472,11 @@ class Job:
         """
         cluster = self.cluster
         at_work = cluster.jobs_at_work()
-        reasons = undeletable(cluster.storage, [self.job_id], at_work=at_work)
+        storage = cluster.claimed_storage
+        reasons = undeletable(storage, [self.job_id], at_work=at_work)
         for reason in reasons.values():
             raise InputError(f"job {self.job_id} is not deleted: {reason}")
-        delete_job(cluster.storage, self.job_id, with_cache=False)
+        delete_job(storage, self.job_id, with_cache=False)
         self._manifest = None
 
     def _check(self) -> None:
@@ -390,6 +499,15 @@ class Job:
                     "resources nor inline: add it with add_shared_resources"
                 )
 
+    def _refuse_before_submit(self) -> None:
+        if self._manifest is None:
+            raise InputError(f"job {self.name!r} has not run: call its run() first")
+
+    def _refuse_before_run(self, what: str) -> None:
+        self._refuse_before_submit()
+        if self.state() is None and not self.results():
+            raise InputError(f"job {self.job_id} has no {what} yet: it has not run; call its run()")
+
     def _refuse_if_submitted(self) -> None:
         if self._manifest is not None:
             raise InputError(
@@ -405,6 +523,7 @@ def _generate_job_id(name: str) -> str:
 
 
 def _fps(fps: float | str | Fraction) -> str:
+    check_type("fps", fps, (int, float, str, Fraction), "a number: give 24, 23.976 or '24000/1001'")
     try:
         # The exact decimal that was written, not the binary fraction nearest to it.
         exact = Fraction(str(fps))

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta
 
 from povstorm_client import layout
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.errors import InputError, StorageError
+from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.open_storage import open_storage
 from povstorm_client.paths import check_workspace_path
+from povstorm_client.records import Count, Frame, JobId, Limit, Moment, decode, readable
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
@@ -24,8 +29,8 @@ if TYPE_CHECKING:
 
 # Long enough for the parsing of any scene that is meant to end.
 STALL_SECONDS = 3600.0
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
+# No exponents: a Fraction of 1e999999999 is a number of so many digits.
+_FPS = r"\A[0-9]{1,40}([/.][0-9]{1,40})?\Z"
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,22 @@ class JobManifest:
     Run; None renders them where the flow runs.
     """
 
-    job_id: str
+    job_id: JobId
     name: str
-    frames: tuple[int, ...]
+    frames: tuple[Frame, ...]
     shared_tree: str
     shared_files: dict[str, str]
-    fps: str
+    fps: Annotated[str, Meta(pattern=_FPS)]
     video_ending: str
     allow_missing_frames: bool
-    retries: int
-    frame_timeout: float | None
-    created: float
+    retries: Count
+    frame_timeout: Limit | None
+    created: Moment
     created_by: str
     version: str
     cloud_run: CloudRunFleet | None = None
-    stall_timeout: float | None = STALL_SECONDS
-    frame_memory: int | None = None
+    stall_timeout: Limit | None = STALL_SECONDS
+    frame_memory: Annotated[int, Meta(gt=0, le=2**63 - 1)] | None = None
 
     @property
     def frames_per_second(self) -> Fraction:
@@ -68,7 +73,7 @@ class JobManifest:
 
 def check_job_id(job_id: str) -> None:
     """Raise InputError unless job_id is safe in keys, file names and labels."""
-    if not _JOB_ID.fullmatch(job_id):
+    if not layout.is_job_id(job_id):
         raise InputError(
             f"job id {job_id!r} is not usable: lower-case letters, digits and '-', at most 100"
         )
@@ -98,27 +103,15 @@ def read_manifest(storage: Storage, job_id: str) -> JobManifest:
     key = layout.job_manifest(job_id)
     if storage.stat(key) is None:
         raise InputError(f"there is no job {job_id!r} in {storage.uri}: look with `povstorm jobs`")
-    try:
-        data: dict[str, Any] = json.loads(storage.read(key))
-        fleet = data.get("cloud_run")
-        manifest = JobManifest(
-            **{
-                **data,
-                "frames": tuple(data["frames"]),
-                "cloud_run": CloudRunFleet.from_json(fleet) if fleet else None,
-            }
-        )
+    data = storage.read(key)
+    with readable(key, storage):
+        manifest = decode(data, JobManifest, key, storage)
         _check_manifest(manifest, job_id)
-    except (
-        *(ValueError, TypeError, KeyError, AttributeError),
-        *(InputError, RecursionError, ZeroDivisionError),
-    ) as error:
-        raise StorageError(f"{key} in {storage.uri} is not readable: {error!r}") from error
     return manifest
 
 
 def _check_manifest(manifest: JobManifest, job_id: str) -> None:
-    """Raise InputError, TypeError or ValueError for what would lead out of the job."""
+    """Raise InputError or ValueError for what would lead out of the job, or make no sense."""
     if manifest.job_id != job_id:
         raise InputError(f"it is the manifest of {manifest.job_id!r}")
     check_job_name(manifest.name)
@@ -126,29 +119,35 @@ def _check_manifest(manifest: JobManifest, job_id: str) -> None:
         raise InputError(f"{manifest.video_ending!r} is no video format")
     for path, digest in manifest.shared_files.items():
         check_workspace_path(path, "shared resource")
-        if not _DIGEST.fullmatch(digest):
+        if not layout.is_digest(digest):
             raise InputError(f"shared resource {path!r} has no digest")
-    if not all(type(frame) is int for frame in manifest.frames):
-        raise InputError("its frames are not numbers")
-    if type(manifest.retries) is not int:
-        raise InputError(f"retries is {manifest.retries!r}, which is not a number")
-    for seconds in (manifest.frame_timeout, manifest.stall_timeout, manifest.frame_memory):
-        if seconds is not None and not seconds > 0:
-            raise InputError(f"a limit is {seconds!r}: it has to be above 0")
-    if not manifest.frames_per_second > 0:
+    if not manifest.frames or any(frame >= after for frame, after in pairwise(manifest.frames)):
+        raise InputError("its frames are not numbers in ascending order")
+    if manifest.fps.rpartition("/")[2].strip("0") == "" or not manifest.frames_per_second > 0:
         raise InputError(f"fps is {manifest.fps!r}")
 
 
 def read_work_units(storage: Storage, job_id: str) -> list[WorkUnit]:
     """The job's work units, ascending by frame; cmd and id are rebuilt, not believed."""
-    try:
-        lines = storage.read(layout.work_units(job_id)).decode().splitlines()
-        units = [WorkUnit.from_json(json.loads(line)) for line in lines]
+    key = layout.work_units(job_id)
+    data = storage.read(key)
+    with readable(key, storage):
+        units = [
+            WorkUnit.from_json(decode(line, dict[str, Any], key, storage))
+            for line in data.splitlines()
+        ]
         for unit in units:
             check_belongs(unit, job_id)
-    except (ValueError, InputError, RecursionError) as error:
-        raise StorageError(f"the work units of job {job_id} are not readable: {error}") from error
     return units
+
+
+def check_frames(manifest: JobManifest, units: Sequence[WorkUnit]) -> None:
+    """Raise RecordError unless a job's work units are those of its manifest's frames."""
+    if tuple(unit.frame for unit in units) != manifest.frames:
+        raise RecordError(
+            f"the work units of job {manifest.job_id} are not those of its manifest's frames: "
+            "submit it again"
+        )
 
 
 def check_belongs(unit: WorkUnit, job_id: str) -> None:
@@ -161,7 +160,7 @@ def check_belongs(unit: WorkUnit, job_id: str) -> None:
     if (
         unit.job_id != job_id
         or unit.offload_gcs_prefix != layout.output(job_id)
-        or (prefix and not (_DIGEST.fullmatch(digest) and prefix == layout.shared(digest)))
+        or (prefix and not (layout.is_digest(digest) and prefix == layout.shared(digest)))
     ):
         raise InputError(f"{unit.name} names another job than {job_id}, or places of another job")
 

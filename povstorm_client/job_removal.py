@@ -7,9 +7,9 @@ was interrupted is gone on with. Other jobs have copies of the frames that they 
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from povstorm_client import layout
 from povstorm_client.errors import InputError, StorageError
@@ -18,6 +18,7 @@ from povstorm_client.job_manifest import read_work_units
 from povstorm_client.job_state import LOST_SECONDS, read_state
 from povstorm_client.parallel import in_parallel
 from povstorm_client.quantities import age_words
+from povstorm_client.records import read_record
 from povstorm_client.storage import Storage
 
 # A flow that is asked to stop does so, and says so, within this time.
@@ -26,9 +27,16 @@ _STOP_SECONDS = 120.0
 YOUNG_SECONDS = 24 * 3600.0
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """Of an entry of Prefect's cache, what is looked at; nothing in it decides how it is read."""
+
+    result: str
+
+
 def storage_time(storage: Storage) -> float:
     """What the storage's own clock says, Unix seconds: times of change are told by it."""
-    key = f"cleaning/clock-{secrets.token_hex(8)}"
+    key = layout.clock(secrets.token_hex(8))
     storage.write(key, b"")
     try:
         stored = storage.stat(key)
@@ -102,21 +110,28 @@ def delete_job(storage: Storage, job_id: str, *, with_cache: bool) -> None:
     twice at an entry, and fails where it is gone at the second time. One that stays does no harm;
     its frame is rendered again.
     """
-    storage.write(layout.deletion(job_id), b"{}")
+    # Empty, so that a full disk has room for it.
+    storage.write(layout.deletion(job_id), b"")
     storage.remove(layout.job_manifest(job_id))
     if with_cache:
         _delete_cache_entries(storage, job_id)
-    storage.delete(layout.job(job_id))
+    # What is no key of a job's was put there by somebody else, and stays.
+    storage.delete(layout.job(job_id), layout.is_own)
     storage.remove(layout.deletion(job_id))
 
 
 def half_deleted(storage: Storage) -> list[str]:
     """The jobs whose deletion was interrupted."""
     noted = {
-        stored.key.rpartition("/")[2].removesuffix(".json")
+        stored.key.removeprefix(f"{layout.DELETIONS}/").removesuffix(".json")
         for stored in storage.list(layout.DELETIONS)
+        if layout.is_own(stored.key)
     }
-    return sorted(job_id for job_id in noted if storage.stat(layout.job_manifest(job_id)) is None)
+    return sorted(
+        job_id
+        for job_id in noted
+        if layout.is_job_id(job_id) and storage.stat(layout.job_manifest(job_id)) is None
+    )
 
 
 def _delete_cache_entries(storage: Storage, job_id: str) -> None:
@@ -128,7 +143,8 @@ def _delete_cache_entries(storage: Storage, job_id: str) -> None:
     keys = (
         stored.key
         for stored in storage.list(layout.RESULT_CACHE)
-        if not digests.isdisjoint(stored.key.rpartition("/")[2].split("-"))
+        if layout.is_own(stored.key)
+        and not digests.isdisjoint(stored.key.rpartition("/")[2].split("-"))
     )
 
     def delete_if_own(key: str) -> None:
@@ -142,7 +158,7 @@ def _delete_cache_entries(storage: Storage, job_id: str) -> None:
 def _job_of_entry(storage: Storage, key: str) -> str:
     """The job whose image a persisted result names; "" for what is no FrameResult."""
     try:
-        result = json.loads(storage.read(key))["result"]
-        return FrameResult.from_json(json.loads(result)).job_id
-    except (StorageError, ValueError, KeyError, TypeError):
+        entry = read_record(storage, key, _Entry)
+        return FrameResult.from_bytes(entry.result.encode(), key).job_id
+    except StorageError:
         return ""

@@ -9,43 +9,66 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
-from povstorm_client.errors import StorageError
+from povstorm_client import layout, records
+from povstorm_client.errors import RecordError
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.own_loop import own_loop_seconds
+from povstorm_client.records import (
+    Count,
+    Frame,
+    JobId,
+    Moment,
+    Ratio,
+    Seconds,
+    Sum,
+    TotalSeconds,
+)
+from povstorm_client.storage import Storage
 
-SCHEMA = 1
+SCHEMA = 2
 _SLOWEST = 5
-# What a POV-Ray 3.7 process sleeps, whatever it renders (measured). A frame alone on the machine
-# takes this and its CPU time; beside others it waits for them too, which must not count.
-_SLEEP_SECONDS = 0.67
+
+
+class _VideoFacts(TypedDict, total=False):
+    """What the statistics say of the video, if they say it."""
+
+    key: str
+    frames: Count
+    width: Count
+    height: Count
+    fps: str
+    codec: str
+    seconds: TotalSeconds
+    bytes: Sum
 
 
 @dataclass(frozen=True)
 class FrameLine:
     """One frame; seconds and bytes as in FrameStatistics, None where nothing was rendered."""
 
-    frame: int
+    frame: Frame
     state: str
-    attempts: int
+    attempts: Count
     cache_hit: bool
-    queue_seconds: float
-    wall_seconds: float | None
-    cpu_seconds: float | None
-    parse_seconds: float | None
-    bounding_seconds: float | None
-    photon_seconds: float | None
-    radiosity_seconds: float | None
-    trace_seconds: float | None
-    peak_memory_bytes: int | None
-    pixels: int | None
-    rays: int | None
-    samples: int | None
+    queue_seconds: Seconds
+    wall_seconds: Seconds | None
+    cpu_seconds: Seconds | None
+    parse_seconds: Seconds | None
+    bounding_seconds: Seconds | None
+    photon_seconds: Seconds | None
+    radiosity_seconds: Seconds | None
+    trace_seconds: Seconds | None
+    peak_memory_bytes: Count | None
+    pixels: Count | None
+    rays: Count | None
+    samples: Count | None
     image: str
-    image_bytes: int
+    image_bytes: Count
     host: str
-    started: float
-    ended: float
+    started: Moment
+    ended: Moment
     error: str
 
 
@@ -53,40 +76,40 @@ class FrameLine:
 class Percentiles:
     """Nearest-rank percentiles: the smallest value that at least that share does not exceed."""
 
-    p50: float
-    p90: float
-    p99: float
-    maximum: float
+    p50: Seconds
+    p90: Seconds
+    p99: Seconds
+    maximum: Seconds
 
 
 @dataclass(frozen=True)
 class JobStatistics:
     """A job's statistics; docs/statistics.md has the meaning and unit of each field."""
 
-    schema: int
-    job_id: str
+    schema: Count
+    job_id: JobId
     name: str
-    frames_expected: int
-    frames_rendered: int
-    frames_from_cache: int
-    frames_failed: int
-    frames_missing: list[int]
-    attempts: int
-    retries: int
-    started: float
-    ended: float
-    elapsed_seconds: float
-    wall_seconds: float
-    cpu_seconds: float
-    one_by_one_seconds: float
-    speed_up: float | None
-    peak_memory_bytes: int
-    pixels: int
-    rays: int
-    image_bytes: int
+    frames_expected: Count
+    frames_rendered: Count
+    frames_from_cache: Count
+    frames_failed: Count
+    frames_missing: list[Frame]
+    attempts: Sum
+    retries: Sum
+    started: Moment
+    ended: Moment
+    elapsed_seconds: TotalSeconds
+    wall_seconds: TotalSeconds
+    cpu_seconds: TotalSeconds
+    cores: Ratio | None
+    own_loop_seconds: TotalSeconds | None
+    peak_memory_bytes: Count
+    pixels: Sum
+    rays: Sum
+    image_bytes: Sum
     wall_percentiles: Percentiles | None
     cpu_percentiles: Percentiles | None
-    slowest_frames: list[int]
+    slowest_frames: list[Frame]
     video: dict[str, Any] | None
     frames: list[FrameLine]
 
@@ -95,23 +118,31 @@ class JobStatistics:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> JobStatistics:
-        """The inverse of to_json; raises StorageError for what is no such data."""
-        if data.get("schema") != SCHEMA:
-            raise StorageError(
-                f"the statistics have schema {data.get('schema')}, this povstorm reads {SCHEMA}: "
-                "use the version that wrote them, or run the job again"
+    def from_json(cls, data: dict[str, Any], what: str = "statistics.json") -> JobStatistics:
+        """The inverse of to_json; raises RecordError, naming what, for what is no such data."""
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if schema != SCHEMA:
+            raise RecordError(
+                f"{what} has schema {schema!r:.40}, this povstorm reads {SCHEMA}: "
+                "use the version that wrote it, or run the job again"
             )
-        try:
-            values = {
-                **data,
-                "frames": [FrameLine(**line) for line in data["frames"]],
-                "wall_percentiles": _percentiles_from(data["wall_percentiles"]),
-                "cpu_percentiles": _percentiles_from(data["cpu_percentiles"]),
-            }
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise StorageError(f"the statistics are not readable: {error!r}") from error
+        found = records.convert(data, cls, what)
+        if found.video is not None:
+            records.convert(found.video, _VideoFacts, what)
+        return found
+
+    def __repr__(self) -> str:
+        return (
+            f"<JobStatistics {self.job_id}: {self.frames_rendered} of {self.frames_expected} "
+            f"frames, {self.frames_from_cache} from cache, {self.frames_failed} failed, rendering "
+            f"took {self.elapsed_seconds:.1f} s>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        from povstorm_client.notebook import statistics_html
+
+        return statistics_html(self)
 
     def __str__(self) -> str:
         from povstorm_client.statistics_table import statistics_table
@@ -128,11 +159,12 @@ def summarize(
     started: float,
     ended: float,
     video: dict[str, Any] | None,
+    cores: float | None = None,
 ) -> JobStatistics:
     """Statistics of a job from its frames' results.
 
-    started, ended: Unix seconds of the rendering. speed_up: the seconds that the frames rendered
-    now would take one after another, over those they took; None if none was rendered now.
+    started, ended: Unix seconds of the rendering. cores: of the machine that rendered the frames,
+    None where that were several.
     """
     lines = [_line(result) for result in sorted(results, key=lambda result: result.frame)]
     rendered = [line for line in lines if line.state == "rendered"]
@@ -140,9 +172,6 @@ def summarize(
     tried = [line for line in lines if not line.cache_hit]
     walls = [line.wall_seconds or 0.0 for line in now]
     cpus = [line.cpu_seconds or 0.0 for line in now]
-    one_by_one = math.fsum(
-        min(wall, cpu + _SLEEP_SECONDS) for wall, cpu in zip(walls, cpus, strict=True)
-    )
     elapsed = max(0.0, ended - started)
     slowest = sorted(now, key=lambda line: -(line.wall_seconds or 0.0))[:_SLOWEST]
     done = {line.frame for line in rendered}
@@ -162,8 +191,8 @@ def summarize(
         elapsed_seconds=elapsed,
         wall_seconds=math.fsum(walls),
         cpu_seconds=math.fsum(cpus),
-        one_by_one_seconds=one_by_one,
-        speed_up=one_by_one / elapsed if now and elapsed > 0 else None,
+        cores=cores,
+        own_loop_seconds=None if cores is None else own_loop_seconds(now, cores),
         peak_memory_bytes=max((line.peak_memory_bytes or 0 for line in lines), default=0),
         pixels=sum(line.pixels or 0 for line in rendered),
         rays=sum(line.rays or 0 for line in rendered),
@@ -215,8 +244,10 @@ def _percentiles(values: list[float]) -> Percentiles | None:
     return Percentiles(nearest_rank(0.50), nearest_rank(0.90), nearest_rank(0.99), ascending[-1])
 
 
-def _percentiles_from(data: dict[str, float] | None) -> Percentiles | None:
-    return Percentiles(**data) if data else None
+def read_statistics(storage: Storage, job_id: str) -> JobStatistics:
+    """The stored statistics; RecordError if they are not readable, StorageError if not there."""
+    key = layout.statistics(job_id)
+    return JobStatistics.from_json(records.read_record(storage, key, dict[str, Any]), key)
 
 
 def field_names() -> dict[str, list[str]]:

@@ -1,11 +1,16 @@
 """The storage layout: which key holds what. All rooms take their keys from here.
 
 ``blobs/``, ``shared/``, ``jobs/``, ``estimates/``, ``results/`` (Prefect's persisted task
-results) and ``cleaning/`` are the same under a folder and in a bucket.
+results) and ``cleaning/`` are the same under a folder and in a bucket. What is deleted has to have
+the exact shape of such a key: there may be other things in a storage.
 """
 
 from __future__ import annotations
 
+import re
+
+# Says that a folder or bucket is povstorm's; storage_marker.py writes and reads it.
+MARKER = "povstorm.json"
 RESULT_CACHE = "results"
 JOBS = "jobs"
 BLOBS = "blobs/sha256"
@@ -15,6 +20,63 @@ SWEEP = "cleaning/sweep.json"
 # Which of them was the last that ended.
 LAST_SWEEP = "cleaning/last_sweep.json"
 DELETIONS = "cleaning/jobs"
+CHECKS = "checks"
+# In $POVSTORM_HOME: what flows printed that run here for a job in a bucket.
+FLOW_LOGS = "flow_logs"
+# In $POVSTORM_HOME: where each job's results were saved to, for `povstorm retry` and `fetch`.
+OUTPUT_FOLDERS = "output_folders"
+# In a folder: what is being written and is no object yet.
+PARTIALS = ".partial"
+
+# What all objects but the marker lie below.
+PREFIXES = ("blobs", SHARED, JOBS, "estimates", RESULT_CACHE, "cleaning", CHECKS)
+# All that povstorm writes at a storage's root.
+_OWN = frozenset((MARKER, FLOW_LOGS, OUTPUT_FOLDERS, PARTIALS, *PREFIXES))
+# What docs/deploy.md has people put into a cluster's bucket, and the sources of its images.
+_BESIDE_IN_A_BUCKET = frozenset(("outputs.json", "scenes", "builds"))
+
+JOB_ID = r"[a-z0-9][a-z0-9-]{0,99}"
+_DIGEST = r"[0-9a-f]{64}"
+_JOB_ID_SHAPE = re.compile(JOB_ID)
+_DIGEST_SHAPE = re.compile(_DIGEST)
+_JOB_SHAPE = re.compile(
+    rf"{JOBS}/{JOB_ID}/"
+    r"((job|state|cancel|plan|statistics)\.json|work_units\.jsonl|video\.[a-z0-9]{1,8}|report\.html"
+    r"|(results|attempts)/[^/]+\.json|logs/[^/]+\.txt|(output|waves)/.+)",
+    re.DOTALL,
+)
+_TREE_SHAPE = re.compile(rf"{SHARED}/{_DIGEST}/.+", re.DOTALL)
+_BLOB_SHAPE = re.compile(rf"{BLOBS}/{_DIGEST}")
+# Prefect's keys: ours of frames, and hex digits of its own.
+_CACHE_SHAPE = re.compile(rf"{RESULT_CACHE}/(frame-{_DIGEST}-.+|[0-9a-f]{{16,}})", re.DOTALL)
+_ESTIMATE_SHAPE = re.compile(rf"estimates/{_DIGEST}\.json")
+_CLEANING_SHAPE = re.compile(
+    rf"{SWEEP}|{LAST_SWEEP}|{DELETIONS}/{JOB_ID}\.json|cleaning/clock-[0-9a-f]{{16}}"
+)
+_SHAPES = (
+    *(_JOB_SHAPE, _TREE_SHAPE, _BLOB_SHAPE, _CACHE_SHAPE, _ESTIMATE_SHAPE, _CLEANING_SHAPE),
+    re.compile(rf"{CHECKS}/[0-9a-f]{{16}}"),
+)
+
+
+def is_own(key: str) -> bool:
+    """Whether a key has exactly the shape of one that povstorm writes: nothing else is deleted."""
+    return any(shape.fullmatch(key) for shape in _SHAPES)
+
+
+def is_own_name(name: str, *, bucket: bool) -> bool:
+    """Whether something of this name may be expected at the root of a folder, or a bucket."""
+    return name in _OWN or (bucket and name in _BESIDE_IN_A_BUCKET)
+
+
+def is_job_id(name: str) -> bool:
+    """Whether a job can have this id: safe in keys, file names and labels."""
+    return _JOB_ID_SHAPE.fullmatch(name) is not None
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is a SHA-256 in hex."""
+    return _DIGEST_SHAPE.fullmatch(text) is not None
 
 
 def blob(sha256: str) -> str:
@@ -115,9 +177,14 @@ def wave_claim(wave: str, work_unit_id: str) -> str:
     return f"{wave_claims(wave)}/{work_unit_id}.json"
 
 
+def job_of_key(key: str) -> str:
+    """The id of the job that a key below ``jobs/`` belongs to."""
+    return key.removeprefix(f"{JOBS}/").partition("/")[0]
+
+
 def job_of_wave(wave: str) -> str:
     """The id of the job that a wave's prefix belongs to."""
-    return wave.removeprefix(f"{JOBS}/").partition("/")[0]
+    return job_of_key(wave)
 
 
 def plan(job_id: str) -> str:
@@ -148,3 +215,13 @@ def deletion(job_id: str) -> str:
 def report(job_id: str) -> str:
     """The page about the job, one file that opens offline."""
     return f"{job(job_id)}/report.html"
+
+
+def clock(token: str) -> str:
+    """There for a moment, to learn what time the storage has; token: 16 hex digits."""
+    return f"cleaning/clock-{token}"
+
+
+def check(token: str) -> str:
+    """There for a moment, while `povstorm doctor` tries the storage; token: 16 hex digits."""
+    return f"{CHECKS}/{token}"

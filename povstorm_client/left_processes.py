@@ -1,11 +1,45 @@
-"""End what a killed process has left behind, known by the temporary folder that it worked in.
+"""Processes that a flow started: woken before it is asked to stop, ended when it was killed.
 
-FlowProcess calls it after a flow was killed.
+FlowProcess calls it. What is nobody's child any more is known by the flow's temporary folder.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psutil import Process
+
+
+def family_of(pid: int) -> list[Process]:
+    """The process and all that it started, as long as it lives; else nothing."""
+    import psutil
+
+    try:
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wake(processes: Iterable[Process]) -> None:
+    """Have those that SIGSTOP stopped go on."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+def kill(processes: Iterable[Process]) -> None:
+    """Kill them, but no other process that was given the number of one."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def kill_all_about(folder: str) -> None:
@@ -15,7 +49,8 @@ def kill_all_about(folder: str) -> None:
     """
     import psutil
 
-    for process in psutil.process_iter(["cmdline"]):
-        if any(folder in word for word in process.info["cmdline"] or ()):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+    kill(
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(folder in word for word in process.info["cmdline"] or ())
+    )

@@ -1,4 +1,4 @@
-"""The progress of a running job in the terminal: frames done and failed, ETA, current phase.
+"""The progress of a running job in the terminal: frames done and failed, phase, time left.
 
 Job.run shows it. Where the output is no terminal, a line is printed for each change of phase and
 every ten seconds.
@@ -12,8 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from povstorm_client.job_state import JobState
+from povstorm_client.quantities import duration
+from povstorm_client.remaining_time import seconds_left
+from povstorm_client.terminal import plain_console, printable
 
 _SECONDS_BETWEEN_LINES = 10.0
+_STARTING = "starting Prefect"
 
 Show = Callable[[JobState], None]
 
@@ -27,12 +31,12 @@ def progress_bar(name: str, total: int, *, visible: bool = True) -> Iterator[Sho
         with _bar(name, total) as show:
             yield show
     else:
-        yield _lines(name)
+        yield _lines(printable(name))
 
 
 @contextmanager
 def _bar(name: str, total: int) -> Iterator[Show]:
-    from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -40,7 +44,6 @@ def _bar(name: str, total: int) -> Iterator[Show]:
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
 
     bar = Progress(
@@ -51,12 +54,11 @@ def _bar(name: str, total: int) -> Iterator[Show]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[counts]}"),
         TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[left]}"),
+        console=plain_console(stderr=True),
     )
     with bar:
-        row = bar.add_task(name, total=total, phase="starting Prefect", counts="")
+        row = bar.add_task(escape(name), total=total, phase=_STARTING, counts="", left="")
 
         def show(state: JobState) -> None:
             bar.update(
@@ -64,8 +66,9 @@ def _bar(name: str, total: int) -> Iterator[Show]:
                 completed=state.video_frames
                 if state.phase == "stitching"
                 else state.done + state.failed,
-                phase=state.phase,
+                phase=escape(_phase(state)),
                 counts=_counts(state, colour=True),
+                left=_left(state),
             )
 
         yield show
@@ -79,10 +82,11 @@ def _lines(name: str) -> Show:
         if state.phase == seen and time.monotonic() < next_line:
             return
         seen, next_line = state.phase, time.monotonic() + _SECONDS_BETWEEN_LINES
-        counts = _counts(state, colour=False)
+        counts, left = _counts(state, colour=False), _left(state)
         print(
-            f"{name}: {state.phase}, {state.done} of {state.total} frames"
-            + (f" ({counts})" if counts else ""),
+            f"{name}: {printable(_phase(state))}, {state.done} of {state.total} frames"
+            + (f" ({counts})" if counts else "")
+            + (f", {left}" if left else ""),
             file=sys.stderr,
             flush=True,
         )
@@ -100,3 +104,12 @@ def _counts(state: JobState, *, colour: bool) -> str:
         failed = f"{state.failed} failed"
         parts.append(f"[red]{failed}[/]" if colour else failed)
     return ", ".join(parts)
+
+
+def _phase(state: JobState) -> str:
+    return _STARTING if state.phase == "submitted" else state.phase
+
+
+def _left(state: JobState) -> str:
+    left = seconds_left(state, time.time())
+    return "" if left is None else f"about {duration(left)} left"

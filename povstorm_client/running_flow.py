@@ -16,5 +16,9 @@ class RunningFlow(Protocol):
     def log(self) -> str:
         """Where its output is, for people."""
 
+    @property
+    def last_words(self) -> str:
+        """What it said last, for people: the reason if it died; a line, "" if it said nothing."""
+
     def stop(self) -> None:
         """Stop it, and wait until it has ended."""

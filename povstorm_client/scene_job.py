@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from povstorm_client.argument_checks import check_number
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
 from povstorm_client.job import Job
@@ -76,7 +77,7 @@ def scene_job(
         retries=retries,
         frame_timeout=frame_timeout,
         stall_timeout=stall_timeout,
-        frame_memory=None if frame_memory is None else int(frame_memory * (1 << 30)),
+        frame_memory=_bytes(frame_memory),
         sandbox=sandbox,
         lean=lean,
         max_usd=max_usd,
@@ -98,6 +99,11 @@ def _with_threads(scene: Scene, threads: int | None, warn: Callable[[str], None]
                 "pixels can differ between runs; --threads 1 makes them repeatable"
             )
     return replace(scene.settings, threads=threads)
+
+
+def _bytes(gib: float | None) -> int | None:
+    check_number("frame_memory", gib, or_none=True)
+    return None if gib is None else int(gib * (1 << 30))
 
 
 def _size(text: str) -> tuple[int, int]:

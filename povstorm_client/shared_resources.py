@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, StorageError
+from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.parallel import in_parallel
 from povstorm_client.paths import check_workspace_path
-from povstorm_client.storage import Storage, StoredObject
+from povstorm_client.storage import Storage, StoredObject, crc32c
 
 # Buckets and `povstorm clean` delete by age, in days: what is used again must not be deleted in
 # the middle of the job.
@@ -75,7 +75,7 @@ def upload_missing(
     files: dict[str, Path],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, str]:
-    """Upload the contents that the storage lacks; returns path → SHA-256.
+    """Upload the contents that the storage lacks, or has otherwise; returns path → SHA-256.
 
     What it has starts its age anew, so that it does not expire under the job that uses it.
     on_progress is told the bytes that are uploaded so far, and those that have to be.
@@ -84,9 +84,15 @@ def upload_missing(
     contents = {digests[path]: local for path, local in files.items()}
     sizes = {digest: local.stat().st_size for digest, local in contents.items()}
 
+    def is_whole(stored: StoredObject, digest: str) -> bool:
+        found = storage.sha256(stored.key)
+        if found is not None:
+            return found == digest
+        return stored.crc32c == crc32c(contents[digest])
+
     def is_missing(digest: str) -> bool:
         stored = storage.stat(layout.blob(digest))
-        if stored is None or stored.size != sizes[digest]:
+        if stored is None or stored.size != sizes[digest] or not is_whole(stored, digest):
             return True
         if _is_old(stored):
             try:
@@ -117,22 +123,63 @@ def _is_old(stored: StoredObject) -> bool:
     return time.time() - stored.changed > _OLD_SECONDS
 
 
-def stage(storage: Storage, files: dict[str, str]) -> str:
+def stage(
+    storage: Storage, files: dict[str, str], warn: Callable[[str], None] | None = None
+) -> str:
     """Lay the blobs out as ``shared/<tree digest>/``; returns that prefix.
 
-    Staging an existing tree again adds what is missing and renews what is old, so it can be
-    repeated.
+    Staging an existing tree again adds what is missing, lays out anew what differs, takes away
+    what does not belong to it, and renews what is old, so it can be repeated. warn is told of what
+    differed. Raises StorageError for a blob that is not what its name says.
     """
     prefix = layout.shared(tree_digest(files))
     present = {stored.key: stored for stored in storage.list(prefix)}
 
     def lay_out(path: str) -> None:
-        key = f"{prefix}/{path}"
-        if key not in present:
-            storage.copy(layout.blob(files[path]), key)
-        elif _is_old(present[key]):
-            storage.renew(key)
+        key, blob = f"{prefix}/{path}", layout.blob(files[path])
+        stored = present.get(key)
+        if stored is not None and _is_copy(storage, stored, blob, files[path]):
+            if _is_old(stored):
+                storage.renew(key)
+            return
+        if storage.sha256(blob) not in (None, files[path]):
+            raise StorageError(
+                f"{blob} in {storage.uri}, the content of shared/{path}, is not what its name "
+                "says: submit the job again, which uploads it again"
+            )
+        if stored is not None and warn is not None:
+            warn(f"{key} was not what was submitted: it is laid out again")
+        storage.copy(blob, key)
 
     for _ in in_parallel(lay_out, files):
         pass
+    for key in sorted(present.keys() - {f"{prefix}/{path}" for path in files}):
+        if warn is not None:
+            warn(f"{key} does not belong to the tree: it is deleted")
+        storage.remove(key)
     return prefix
+
+
+def _is_copy(storage: Storage, stored: StoredObject, blob: str, digest: str) -> bool:
+    """Whether a file of a tree is what it was copied from."""
+    found = storage.sha256(stored.key)
+    if found is not None:
+        return found == digest
+    original = storage.stat(blob)
+    # A blob that is gone leaves nothing to compare with; who fetches the tree checks it.
+    return original is None or original.crc32c == stored.crc32c
+
+
+def check_tree(folder: Path, digest: str) -> None:
+    """Raise RecordError unless the files below a folder are those of the tree of that digest."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    digests = in_parallel(sha256, paths)
+    files = {
+        path.relative_to(folder).as_posix(): found
+        for path, found in zip(paths, digests, strict=True)
+    }
+    if tree_digest(files) != digest:
+        raise RecordError(
+            f"{layout.shared(digest)} holds other files than were submitted: run the job again, "
+            "which lays them out again; if that does not help, submit it again"
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.quantities import amount, byte_size, duration
+from povstorm_client.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,8 +20,12 @@ _FAILURES_SHOWN = 5
 _PHASES = ("parse", "bounding", "photon", "radiosity", "trace")
 
 
-def statistics_table(statistics: JobStatistics, console_width: int = _WIDTH) -> str:
+def statistics_table(
+    statistics: JobStatistics, console_width: int = _WIDTH, *, whole_seconds: float | None = None
+) -> str:
     """Plain text (no colours), at most console_width columns wide.
+
+    whole_seconds: of the command that shows it, from its start on; rendering is a part of that.
 
     A line with the outcome, the job's totals, percentiles of a frame's seconds, the slowest
     frames, failures, and the frames without an image; each only if there is something to say.
@@ -42,36 +47,37 @@ def statistics_table(statistics: JobStatistics, console_width: int = _WIDTH) -> 
         emoji=False,
         legacy_windows=False,
     )
-    console.print(f"\n{statistics.name}: {_outcome(statistics)}")
+    console.print(f"\n{statistics.name}: {_outcome(statistics, whole_seconds)}")
     rows = Table.grid(padding=(0, 2))
     rows.add_column(no_wrap=True)
     rows.add_column(overflow="fold")
-    for label, value in _rows(statistics):
+    for label, value in _rows(statistics, whole_seconds):
         rows.add_row(Text(label), Text(value) if isinstance(value, str) else value)
     if rows.row_count:
         console.print(Padding(rows, (0, 0, 0, 2)))
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    return "\n".join(lines).rstrip()
+    return printable("\n".join(lines).rstrip())
 
 
-def _outcome(statistics: JobStatistics) -> str:
+def _outcome(statistics: JobStatistics, whole_seconds: float | None) -> str:
     noun = "frame" if statistics.frames_expected == 1 else "frames"
     words = f"{statistics.frames_rendered} of {statistics.frames_expected} {noun}"
     if statistics.frames_from_cache:
         words += f", {statistics.frames_from_cache} from cache"
     if statistics.frames_failed:
         words += f", {statistics.frames_failed} failed"
-    return f"{words}; {duration(statistics.elapsed_seconds)}"
+    if whole_seconds is not None:
+        words += f"; {duration(whole_seconds)} in all"
+        return f"{words}, of which rendering {duration(statistics.elapsed_seconds)}"
+    return f"{words}; rendering took {duration(statistics.elapsed_seconds)}"
 
 
-def _rows(statistics: JobStatistics) -> Iterator[tuple[str, RenderableType]]:
+def _rows(
+    statistics: JobStatistics, whole_seconds: float | None
+) -> Iterator[tuple[str, RenderableType]]:
     """Labels and what stands beside them."""
-    if statistics.speed_up is not None:
-        yield (
-            "speed",
-            f"{statistics.speed_up:.1f}x one frame after another "
-            f"({duration(statistics.one_by_one_seconds)})",
-        )
+    if statistics.own_loop_seconds is not None:
+        yield "POV-Ray", _own_loop(statistics, statistics.own_loop_seconds, whole_seconds)
     if statistics.cpu_percentiles:
         yield "CPU", duration(statistics.cpu_seconds)
     if phases := _phases(statistics):
@@ -102,6 +108,24 @@ def _rows(statistics: JobStatistics) -> Iterator[tuple[str, RenderableType]]:
         yield "", f"… and {len(failed) - _FAILURES_SHOWN} more failed frames"
     if statistics.frames_missing:
         yield "missing", frame_ranges(statistics.frames_missing)
+
+
+def _own_loop(
+    statistics: JobStatistics, own_loop_seconds: float, whole_seconds: float | None
+) -> str:
+    """How long POV-Ray's own loop would take, and how the whole command compares."""
+    now = sum(
+        line.state == "rendered" and not line.cache_hit and line.started >= statistics.started
+        for line in statistics.frames
+    )
+    which = f" for the {now} rendered now" if now < statistics.frames_rendered else ""
+    words = f"own loop {duration(own_loop_seconds)}{which} on {statistics.cores:g} cores (estimate)"
+    if not whole_seconds:
+        return words
+    ratio = own_loop_seconds / whole_seconds
+    return f"{words}; " + (
+        f"this was {ratio:.1f}x as fast" if ratio >= 1 else f"this took {1 / ratio:.1f}x as long"
+    )
 
 
 def _phases(statistics: JobStatistics) -> str:

@@ -9,9 +9,12 @@ import json
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from povstorm_client.errors import InputError
+from povstorm_client.records import Name
 
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects and
 # https://cloud.google.com/storage/docs/buckets#naming.
@@ -45,12 +48,12 @@ class RenderJob:
     itself.
     """
 
-    name: str
-    vcpus: float
-    memory_mib: int
-    parallelism: int
-    max_retries: int
-    task_timeout_seconds: int
+    name: Name
+    vcpus: Annotated[float, Meta(gt=0, le=1000)]
+    memory_mib: Annotated[int, Meta(gt=0, le=2**30)]
+    parallelism: Annotated[int, Meta(gt=0, le=2**30)]
+    max_retries: Annotated[int, Meta(ge=0, le=1000)]
+    task_timeout_seconds: Annotated[int, Meta(gt=0, le=2**30)]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def find_unused(storage: Storage, now: float, *, without: Collection[str] = ()) 
     abandoned = (
         job_id
         for job_id, manifest in by_id
-        if manifest is None and job_id not in deleting and _is_old(storage, job_id, now)
+        if manifest is None and job_id not in deleting and _is_abandoned(storage, job_id, now)
     )
     leftovers = tuple(sorted({*deleting, *abandoned} - set(without)))
     unreadable = tuple(job_id for job_id, manifest in by_id if isinstance(manifest, StorageError))
@@ -67,11 +67,11 @@ def find_unused(storage: Storage, now: float, *, without: Collection[str] = ()) 
     files = [
         stored
         for stored in storage.list(layout.BLOBS)
-        if stored.key not in wanted_blobs and stored.changed < old
+        if layout.is_own(stored.key) and stored.key not in wanted_blobs and stored.changed < old
     ]
     trees = []
     for digest in storage.folders(layout.SHARED):
-        if digest in wanted_trees:
+        if digest in wanted_trees or not layout.is_digest(digest):
             continue
         objects = list(storage.list(layout.shared(digest)))
         if all(stored.changed < old for stored in objects):
@@ -97,7 +97,8 @@ def delete_unused(storage: Storage) -> Unused:
             _remove(storage, batch)
         for digest in found.trees:
             notice.check()
-            storage.delete(layout.shared(digest))  # a folder keeps its empty folders otherwise
+            # A folder keeps its empty folders otherwise.
+            storage.delete(layout.shared(digest), layout.is_own)
     return found
 
 
@@ -116,6 +117,8 @@ def _manifest(storage: Storage, job_id: str) -> JobManifest | StorageError | Non
         return error
 
 
-def _is_old(storage: Storage, job_id: str, now: float) -> bool:
-    """Whether nothing was stored of a job for longer than a submit may take."""
-    return all(now - stored.changed > YOUNG_SECONDS for stored in storage.list(layout.job(job_id)))
+def _is_abandoned(storage: Storage, job_id: str, now: float) -> bool:
+    """Whether a submit broke off there longer ago than one may take: it stores the units first."""
+    stored = list(storage.list(layout.job(job_id)))
+    begun = any(each.key == layout.work_units(job_id) for each in stored)
+    return begun and all(now - each.changed > YOUNG_SECONDS for each in stored)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from povstorm_client.argument_checks import check_type
 from povstorm_client.errors import InputError
 from povstorm_client.paths import check_inline_path, check_workspace_path
 from povstorm_client.render_settings import RenderSettings
@@ -57,8 +58,21 @@ class WorkUnit:
                     raise _both(str(folder), path, self.frame)
         self._check_inline_size(total)
 
+    def __repr__(self) -> str:
+        settings = self.settings
+        own = f", {len(self.inline_resource)} inline" if self.inline_resource else ""
+        job = f" of {self.job_id}" if self.job_id else ""
+        return (
+            f"<WorkUnit frame {self.frame}{job}: {settings.scene!r}, "
+            f"{settings.width}x{settings.height}{own}>"
+        )
+
     def _check_types(self) -> None:
         """Units come from manifests too."""
+        check_type(
+            "settings", self.settings, RenderSettings, "a RenderSettings: RenderSettings(scene=…)"
+        )
+        check_type("inline_resource", self.inline_resource, dict, "a dict: path → base64")
         if not isinstance(self.frame, int) or isinstance(self.frame, bool):
             raise InputError(f"frame is {self.frame!r}, which is not a whole number")
         for name in ("shared_resource_gcs_prefix", "offload_gcs_prefix", "job_id"):
@@ -77,13 +91,18 @@ class WorkUnit:
         Raises InputError if the path is absolute, leaves the workspace, names ./shared or
         ./output, is taken already or is a folder of another, or if it is too much data.
         """
+        check_type("path", path, str, "a text: the file's path in the workspace")
+        check_type("content", content, (bytes, str), "bytes or a text")
         check_inline_path(path)
         for taken in self.inline_resource:
             if taken == path:
                 raise InputError(f"inline resource {path!r} was added twice to frame {self.frame}")
             if taken.startswith(f"{path}/") or path.startswith(f"{taken}/"):
                 raise _both(taken, path, self.frame)
-        data = content.encode() if isinstance(content, str) else content
+        try:
+            data = content.encode() if isinstance(content, str) else content
+        except UnicodeEncodeError as error:
+            raise InputError(f"content of {path!r} is not valid Unicode: give bytes") from error
         held = sum(len(text) // 4 * 3 for text in self.inline_resource.values())
         self._check_inline_size(held + len(data))
         self.inline_resource[path] = base64.b64encode(data).decode("ascii")

@@ -9,7 +9,6 @@ it was told to stop.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import signal
@@ -17,8 +16,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from povstorm_client import layout
-from povstorm_client.errors import PovstormError, RenderError, StorageError
-from povstorm_client.frame_result import FrameResult
+from povstorm_client.errors import PovstormError, RenderError
 from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay, require_povray
 from povstorm_client.version import povstorm_version
@@ -27,7 +25,8 @@ from render_image.frame_queue import FrameQueue
 from render_image.limits import Limits
 from render_image.machine import cores
 from render_image.process_gate import ProcessGate
-from render_image.render_unit import render_unit
+from render_image.render_unit import is_rendered, render_unit
+from render_image.unexpected import traceback_text
 from render_image.wave_share import WaveFrame, WaveShare, open_wave, read_share
 
 _BROKEN = 1
@@ -84,7 +83,7 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
     frames = FrameQueue(storage, wave, task_index, share, again=_is_another_attempt())
     povray = await asking
     unbroken = True
-    async with ProcessGate() as gate, asyncio.TaskGroup() as group:
+    async with ProcessGate(povray) as gate, asyncio.TaskGroup() as group:
 
         async def render(next_frame: Callable[[], Awaitable[WaveFrame | None]]) -> None:
             nonlocal unbroken
@@ -96,9 +95,21 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
                     unbroken &= await _render_frame(frame, share, storage, povray, gate, log)
 
         async def work(*, helps: bool) -> None:
-            await render(frames.next_own)
-            if helps:
-                await render(frames.next_of_others)
+            nonlocal unbroken
+            for _ in share.frames:
+                try:
+                    await render(frames.next_own)
+                    break
+                except Exception as error:
+                    # A frame of its own that could not be claimed: the dispatcher finds it lost.
+                    unbroken = False
+                    log.write("CRITICAL", _in_full(error))
+            try:
+                if helps:
+                    await render(frames.next_of_others)
+            except Exception as error:
+                # What others have left is theirs, or the dispatcher's.
+                log.write("WARNING", f"no help for other tasks: {_in_full(error)}")
 
         # Of others' frames only so many as there are cores: they are shared with others who help.
         helpers = math.ceil(cores())
@@ -134,8 +145,9 @@ async def _render_frame(
         )
     except RenderError as error:
         log.write("ERROR", str(error), frame=unit.frame)
-    except StorageError as error:
-        log.write("CRITICAL", f"{unit.name}: {error}", frame=unit.frame)
+    except Exception as error:
+        # Nobody else's frame fails with it; the exit status tells that this one has no result.
+        log.write("CRITICAL", f"{unit.name}: {_in_full(error)}", frame=unit.frame)
         return False
     else:
         gate.saw(result)
@@ -156,7 +168,12 @@ def _is_rendered(storage: Storage, frame: WaveFrame) -> bool:
     key = layout.result(frame.unit.job_id, frame.unit.work_unit_id)
     if storage.stat(key) is None:
         return False
-    return FrameResult.from_json(json.loads(storage.read(key))).state == "rendered"
+    return is_rendered(storage.read(key), key)
+
+
+def _in_full(error: Exception) -> str:
+    """An error of ours in a line, any other with its traceback, which is what mends it."""
+    return str(error) if isinstance(error, PovstormError) else traceback_text(error)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,14 @@ import json
 import random
 import secrets
 from dataclasses import asdict, dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from povstorm_client import layout
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import RecordError
 from povstorm_client.parallel import in_parallel
+from povstorm_client.records import read_record
 from povstorm_client.storage import Storage
 from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share
 
@@ -37,7 +41,7 @@ def first_open(frames: int) -> int:
 class Claim:
     """Who renders an open frame: a task, or DISPATCHER, and one container of it."""
 
-    task: int
+    task: Annotated[int, Meta(ge=DISPATCHER, le=2**31)]
     container: str = ""
 
 
@@ -47,14 +51,9 @@ def claim(storage: Storage, wave: str, unit_id: str, by: Claim) -> bool:
 
 
 def read_claim(storage: Storage, wave: str, unit_id: str) -> Claim | None:
-    """Who has an open frame; None if nobody has. StorageError if that is not readable."""
+    """Who has an open frame; None if nobody has. RecordError if that is not readable."""
     key = layout.wave_claim(wave, unit_id)
-    if storage.stat(key) is None:
-        return None
-    try:
-        return Claim(**json.loads(storage.read(key)))
-    except (ValueError, TypeError) as error:
-        raise StorageError(f"{key} is not readable: {error}") from error
+    return None if storage.stat(key) is None else read_record(storage, key, Claim)
 
 
 class FrameQueue:
@@ -145,5 +144,8 @@ class FrameQueue:
     def _frame(self, task: int, unit_id: str) -> WaveFrame:
         if task not in self._shares:
             self._shares[task] = read_share(self._storage, self._wave, task)
-        frames = self._shares[task].frames
-        return next(frame for frame in frames if frame.unit.work_unit_id == unit_id)
+        for frame in self._shares[task].frames:
+            if frame.unit.work_unit_id == unit_id:
+                return frame
+        index = layout.wave_index(self._wave)
+        raise RecordError(f"{index} gives task {task} {unit_id!r}, which its share does not have")

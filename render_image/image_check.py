@@ -13,6 +13,9 @@ from povstorm_client.errors import RenderError
 
 # Length 0, type IEND and its checksum: how every whole PNG ends (PNG specification, 11.2.5).
 _PNG_END = bytes.fromhex("00000000 49454e44 ae426082")
+# A pixel has at most four channels of two bytes. A row begins with its filter, deflate adds less
+# than a thousandth where nothing can be compressed, and the chunks have room for comments.
+_PIXEL_BYTES, _DEFLATED, _AROUND_BYTES = 8, 1.001, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,22 @@ def inspect_png(path: Path, *, decode: bool = False) -> PngFacts:
 
     Raises ValueError, saying what is wrong, unless the file is a whole PNG.
     """
-    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
 
     try:
-        with path.open("rb") as file, Image.open(file, formats=["PNG"]) as image:
+        # Not by Image.open, which refuses images of 179 million pixels and more for its size alone.
+        with path.open("rb") as file, PngImageFile(file) as image:
             facts = PngFacts(*image.size, image.has_transparency_data)
             image.verify()  # stops before the last chunk
             file.seek(-len(_PNG_END), os.SEEK_END)
             if file.read() != _PNG_END:
                 raise ValueError("its end is missing or damaged")
         if decode:
-            with Image.open(path, formats=["PNG"]) as image:
+            with PngImageFile(path) as image:
                 image.load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(str(error)) from error
+    except Exception as error:
+        # Of a damaged image Pillow's readers also raise struct.error, zlib.error, IndexError, …
+        raise ValueError(str(error) or repr(error)) from error
     return facts
 
 
@@ -54,6 +59,13 @@ def check_image(path: Path, width: int, height: int) -> None:
     if path.is_symlink() or not path.is_file():
         raise RenderError(
             f"POV-Ray ended without an error but wrote no {path.name}", retryable=False
+        )
+    most = (width * _PIXEL_BYTES + 1) * height * _DEFLATED + _AROUND_BYTES
+    if path.stat().st_size > most:
+        raise RenderError(
+            f"{path.name} has {path.stat().st_size} bytes, more than an image of {width}x{height} "
+            "pixels can have: what the scene writes needs another name",
+            retryable=False,
         )
     try:
         facts = inspect_png(path)

@@ -19,7 +19,10 @@ _COMMENT = b"Comment\0Render Date"
 
 
 def drop_dates(image: Path) -> None:
-    """Remove the time, and the comment with the render date, from a whole PNG; pixels stay."""
+    """Remove the time, and the comment with the render date, from a whole PNG; pixels stay.
+
+    Raises ValueError for chunks that do not end where they say.
+    """
     content = image.read_bytes()
     kept = b"".join([_SIGNATURE, *(chunk for chunk in _chunks(content) if not _is_date(chunk))])
     if kept != content:
@@ -34,9 +37,13 @@ def _chunks(content: bytes) -> Iterator[bytes]:
     """The chunks; the last one with whatever may follow it, which readers of PNGs ignore."""
     start = len(_SIGNATURE)
     while start < len(content):
+        if start + _HEAD.size > len(content):
+            raise ValueError("its last chunk is cut off")
         length, kind = _HEAD.unpack_from(content, start)
         is_last = kind == b"IEND"
         end = len(content) if is_last else start + _HEAD.size + length + _CHECKSUM_BYTES
+        if end > len(content):
+            raise ValueError(f"its chunk {kind!r} is cut off")
         yield content[start:end]
         start = end
 

@@ -35,7 +35,8 @@ class Limits:
     default most of the machine's.
     stall_seconds: time in which not one more pixel was rendered; parsing is one such time.
     file_bytes: one file; output_bytes and files: all files that a frame leaves together.
-    log_bytes: POV-Ray's printed output. For larger images, for_image raises the last four.
+    log_bytes: POV-Ray's printed output. threads: POV-Ray has some for itself beside those that it
+    renders with. For larger images, for_image raises all bytes but memory's.
     """
 
     memory_bytes: int | None = field(default_factory=most_memory)
@@ -44,6 +45,7 @@ class Limits:
     output_bytes: int = 2 * _GIB
     files: int = 10_000
     log_bytes: int = 16 << 20
+    threads: int = 1_024
 
     def for_image(self, width: int, height: int) -> Limits:
         """The limits with room for an image of that size in pixels."""

@@ -1,32 +1,39 @@
 """Render one frame of a stored job into a folder that stays, to see what POV-Ray sees.
 
 ``povstorm frame`` runs it as a child process: ``python -P -m render_image.open_frame JOB_URI FRAME
-FOLDER``. The job is only read. What POV-Ray prints goes to standard error as it comes.
+FOLDER``. The job is only read. What POV-Ray prints goes to standard error as it comes, or only into
+the folder with ``--quiet``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import codecs
 import hashlib
 import io
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, PovstormError
+from povstorm_client.errors import InputError, PovstormError, RecordError, StorageError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.parallel import in_parallel
 from povstorm_client.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.scene.changed_settings import changed_settings
-from povstorm_client.storage import Storage
+from povstorm_client.shared_resources import sha256
+from povstorm_client.storage import Storage, crc32c_of
+from povstorm_client.storage_marker import check_storage
+from povstorm_client.stored_frames import read_frame
+from povstorm_client.terminal import print_only_text
 from povstorm_client.tools import require_povray
 from povstorm_client.work_unit import WorkUnit
 from render_image.image_check import check_image
@@ -40,9 +47,8 @@ from render_image.workspace import lay_out_workspace
 
 _FAILED = 1
 _TAIL_SECONDS = 0.1
-# A scene chooses what POV-Ray prints: it shall not steer the terminal with it.
-_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\n\r\t"))
-_PRINTABLE = bytes.maketrans(_CONTROLS, b"?" * len(_CONTROLS))
+# Both begin a line of their own in POV-Ray's output.
+_LINE_ENDS = re.compile(r"\r\n?")
 
 
 def main(arguments: list[str]) -> int:
@@ -53,10 +59,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gcp-credentials", default="")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--quiet", action="store_true")
     parser.add_argument("switches", nargs="*")
     given = parser.parse_args(arguments)
+    print_only_text()
     try:
         storage, job_id = open_job(given.job_uri, google_credentials(given.gcp_credentials))
+        check_storage(storage)
         manifest = read_manifest(storage, job_id)
         stored = _find_unit(storage, manifest, given.frame)
         settings = changed_settings(stored.settings, given.switches)
@@ -64,7 +73,7 @@ def main(arguments: list[str]) -> int:
             settings = replace(settings, threads=given.threads)
         unit = replace(stored, settings=settings)
         announce_sandbox(sandbox_mode_here())
-        image = asyncio.run(_render(unit, storage, manifest, given.folder))
+        image = asyncio.run(_render(unit, storage, manifest, given.folder, given.quiet))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except PovstormError as error:
@@ -83,7 +92,9 @@ def _find_unit(storage: Storage, manifest: JobManifest, frame: int) -> WorkUnit:
     )
 
 
-async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folder: Path) -> Path:
+async def _render(
+    unit: WorkUnit, storage: Storage, manifest: JobManifest, folder: Path, quiet: bool
+) -> Path:
     """The image's path; RenderError if it is not rendered."""
     povray = await asyncio.to_thread(require_povray)
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox_mode_here())
@@ -104,11 +115,12 @@ async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folde
         folder=workspace.current,
         environment=environment,
         limits=limits,
-        before=wall.arguments(workspace, environment, None) if wall else None,
+        before=wall.arguments(workspace, environment) if wall else None,
     )
     print(f"again   {folder / script.name}")
-    print(f"scene   {folder / workspace.folder.name}", flush=True)
-    async with _printed(workspace.log):
+    print(f"scene   {folder / workspace.folder.name}")
+    print(f"log     {folder / workspace.log.name}", flush=True)
+    async with nullcontext() if quiet else _printed(workspace.log):
         exited = await run_process(
             command,
             cwd=workspace.current,
@@ -118,9 +130,10 @@ async def _render(unit: WorkUnit, storage: Storage, manifest: JobManifest, folde
             limits=limits,
             folders=(workspace.folder, workspace.temporary),
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
+            system_calls=wall.system_calls if wall else b"",
         )
     log = workspace.log.read_text(errors="replace")
-    raise_for_exit(exited, log, manifest.frame_timeout, limits)
+    raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.folder)
     check_image(workspace.output / unit.image_name, unit.settings.width, unit.settings.height)
     return folder / workspace.folder.name / "output" / unit.image_name
 
@@ -158,7 +171,12 @@ def _copy_shared(storage: Storage, unit: WorkUnit, files: dict[str, str], folder
         key = f"{prefix}/{path}"
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        storage.download(key if key in staged else layout.blob(files[path]), target)
+        key = key if key in staged else layout.blob(files[path])
+        storage.download(key, target)
+        if sha256(target) != files[path]:
+            raise StorageError(
+                f"{key} in {storage.uri} is not what was submitted: submit the job again"
+            )
 
     for _ in in_parallel(fetch, files):
         pass
@@ -176,23 +194,26 @@ async def _printed(log: Path) -> AsyncIterator[None]:
 
 
 async def _follow(log: Path) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     position = 0
 
-    def print_more() -> int:
+    def print_more(*, last: bool = False) -> None:
+        nonlocal position
         if not log.exists():
-            return position
+            return
         with log.open("rb") as file:
             file.seek(position)
-            sys.stderr.buffer.write(file.read().translate(_PRINTABLE))
-            sys.stderr.buffer.flush()
-            return file.tell()
+            text = decoder.decode(file.read(), last)
+            position = file.tell()
+        sys.stderr.write(_LINE_ENDS.sub("\n", text))
+        sys.stderr.flush()
 
     try:
         while True:
-            position = print_more()
+            print_more()
             await asyncio.sleep(_TAIL_SECONDS)
     finally:
-        print_more()
+        print_more(last=True)
 
 
 def _compared(storage: Storage, stored: WorkUnit, unit: WorkUnit, image: Path) -> str:
@@ -200,7 +221,19 @@ def _compared(storage: Storage, stored: WorkUnit, unit: WorkUnit, image: Path) -
     key = f"{layout.output(stored.job_id)}/{stored.image_name}"
     if unit.cmd != stored.cmd or storage.stat(key) is None:
         return ""
-    same = _pixels(storage.read(key)) == _pixels(image.read_bytes())
+    try:
+        result = read_frame(storage, stored)
+        checksum = result.image_crc32c if result is not None else ""
+        data = storage.read(key)
+        if checksum not in ("", crc32c_of(data)):
+            raise RecordError("its checksum is another")
+        pixels = _pixels(data)
+    except (RecordError, OSError, ValueError, SyntaxError) as error:
+        return (
+            f"  (the job's own image is not what was rendered, {error}: "
+            f"`povstorm retry {stored.job_id}` renders it again)"
+        )
+    same = pixels == _pixels(image.read_bytes())
     return "  (the job's pixels)" if same else "  (not the pixels of the job's image)"
 
 

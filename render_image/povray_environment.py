@@ -10,6 +10,7 @@ import os
 from povstorm_client.scene.search import system_ini
 from povstorm_client.tools import PovRay
 from render_image.povray_conf import write_povray_conf
+from render_image.povray_waits import preload, waits_library
 from render_image.sandbox import Sandbox, View, povray_folders
 from render_image.workspace import Workspace
 
@@ -21,7 +22,7 @@ def prepare_environment(
 
     wall: the sandbox that it will run in, None for none.
     """
-    view = wall.view if wall else _outside_view(workspace)
+    view = wall.view if wall else _outside_view(workspace, povray)
     write_povray_conf(
         workspace.home,
         povray,
@@ -31,10 +32,17 @@ def prepare_environment(
     return _environment(view)
 
 
-def _outside_view(workspace: Workspace) -> View:
+def _outside_view(workspace: Workspace, povray: PovRay) -> View:
     """The folders as they are."""
-    shared = workspace.shared or workspace.folder / "shared"
-    return View(*map(str, (workspace.folder, shared, workspace.home, workspace.temporary)))
+    waits = str(waits_library(povray) or "")
+    return View(
+        workspace=str(workspace.folder),
+        shared=str(workspace.shared or workspace.folder / "shared"),
+        home=str(workspace.home),
+        temporary=str(workspace.temporary),
+        # Blanks and colons part the names in LD_PRELOAD, and cannot be quoted (ld.so(8)).
+        waits="" if any(character in waits for character in " :") else waits,
+    )
 
 
 def _environment(view: View) -> dict[str, str]:
@@ -45,6 +53,8 @@ def _environment(view: View) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "TMPDIR": view.temporary,
     }
+    if view.waits:
+        environment |= preload(view.waits)
     # Named, the installation's settings come before a povray.ini in the workspace.
     ini = system_ini()
     return environment if ini is None else {**environment, "POVINI": str(ini)}

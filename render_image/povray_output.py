@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import re
 
-_SECONDS = re.compile(r"^\s*(Parse|Bounding|Photon|Radiosity|Trace) Time:.*\(([\d.]+) seconds\)")
-_COUNTS = re.compile(r"^(Pixels|Rays):\s+(\d+)")
-_SAMPLES = re.compile(r"\bSamples:\s+(\d+)")
+# A scene can print such a line itself, with anything in it. What is longer than POV-Ray's own
+# numbers is none of them: int() refuses 4,300 digits, float() makes infinity of 400.
+_SECONDS = re.compile(
+    r"\s*(Parse|Bounding|Photon|Radiosity|Trace) Time:.*\(([0-9]{1,9}(?:\.[0-9]{1,9})?) seconds\)"
+)
+_COUNTS = re.compile(r"(Pixels|Rays):\s+([0-9]{1,18})(?![0-9])")
+_SAMPLES = re.compile(r"\bSamples:\s+([0-9]{1,18})(?![0-9])")
 _FAILURES = (
     re.compile(r"^(?!.*Possible Parse Error).*Parse Error:"),
     re.compile(r"Possible Parse Error:|^Problem with |cannot open|Cannot open|Failed to "),
     re.compile(r"[Ff]atal error|Render failed|[Ee]rror"),
 )
 _PARSE_ERROR = re.compile(r"^File '.*' line \d+: (?:Possible )?Parse Error", re.MULTILINE)
-_PROGRESS = re.compile(r"^Rendered \d+ of \d+ pixels")
+_PROGRESS = re.compile(r"Rendered \d+ of \d+ pixels")
+# What a message may carry: a line that POV-Ray wrote itself has a few hundred characters.
+_LINE_CHARACTERS = 1_000
+_TAIL_CHARACTERS = 8_000
+# Text from here is stored by databases that refuse NUL, and shown by terminals that obey ESC.
+_SHOWN_AS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
+for _kept in "\n\t":
+    del _SHOWN_AS[ord(_kept)]
 
 
 def phase_seconds(log: str) -> dict[str, float]:
@@ -58,7 +69,7 @@ def failure_line(log: str) -> str:
 def readable(log: str) -> str:
     """The output from POV-Ray's options on, without its credits and progress counters."""
     start = max(0, log.find("Parser Options"))
-    lines = log[start:].replace("\r", "\n").splitlines()
+    lines = _as_text(log[start:]).splitlines()
     return "\n".join(line for line in lines if line.strip() and not _PROGRESS.match(line))
 
 
@@ -66,19 +77,30 @@ def tail(log: str, lines: int = 20) -> str:
     """The last lines of the output, without banner, progress counters and empty lines.
 
     From the last phase's heading on; a parse error's own line can come before the heading, since
-    POV-Ray's threads write for themselves.
+    POV-Ray's threads write for themselves. Lines that are too long for a message are cut.
     """
     start = max(0, log.rfind("==== [Parsing...]"))
     if error := _PARSE_ERROR.search(log):
         start = min(start, error.start())
-    return "\n".join(readable(log[start:]).splitlines()[-lines:])
+    last = readable(log[start:]).splitlines()[-lines:]
+    return "\n".join(map(_shortened, last))[-_TAIL_CHARACTERS:]
 
 
 def _joined(log: str) -> list[str]:
-    joined: list[str] = []
-    for line in log.replace("\r", "\n").splitlines():
+    """POV-Ray's messages, a line each."""
+    joined: list[list[str]] = []
+    for line in _as_text(log).splitlines():
         if line.startswith(" ") and joined:
-            joined[-1] += " " + line.strip()
+            joined[-1].append(line.strip())
         else:
-            joined.append(line.strip())
-    return joined
+            joined.append([line.strip()])
+    return [_shortened(" ".join(parts)) for parts in joined]
+
+
+def _as_text(log: str) -> str:
+    """The log with lines as they show, and no control characters."""
+    return log.replace("\r", "\n").translate(_SHOWN_AS)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]} […]"

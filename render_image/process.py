@@ -11,12 +11,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from povstorm_client.tools import die_with_parent
 from render_image.limits import Limits
@@ -56,36 +56,71 @@ async def run_process(
     timeout: float | None,
     limits: Limits | None = None,
     folders: Iterable[Path] = (),
-    sandbox: Callable[[int], list[str]] | None = None,
+    sandbox: Callable[[int, int | None], list[str]] | None = None,
+    system_calls: bytes = b"",
+    on_parsed: Callable[[], None] | None = None,
 ) -> ProcessExit:
     """Run a program to its end; its standard output and error go to ``log``.
 
     It is killed, with all that it started, when ``timeout`` seconds are over, when it goes beyond
     its limits (folders: those it writes to), when this coroutine is cancelled, and (Linux) when
     this process dies. sandbox: what to put before the arguments, a program that runs them as the
-    only process in a namespace and reports its pid to a descriptor, as bubblewrap does.
+    only process in a namespace, given the descriptor that it reports its pid to, and one with the
+    filter for system calls in it, ``system_calls``, if there is one. on_parsed: called once
+    POV-Ray says that it renders.
     """
+    with log.open("w+b") as output:
+        return await _run(
+            arguments,
+            cwd=cwd,
+            environment=environment,
+            output=output,
+            timeout=timeout,
+            limits=limits,
+            folders=folders,
+            sandbox=sandbox,
+            system_calls=system_calls,
+            on_parsed=on_parsed,
+        )
+
+
+async def _run(
+    arguments: list[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    output: BinaryIO,
+    timeout: float | None,
+    limits: Limits | None,
+    folders: Iterable[Path],
+    sandbox: Callable[[int, int | None], list[str]] | None,
+    system_calls: bytes,
+    on_parsed: Callable[[], None] | None,
+) -> ProcessExit:
     started = time.monotonic()
     report, reported_to = _PidReport.open() if sandbox else (None, -1)
     before = [*die_with_parent(), *(limits.arguments() if limits else ())]
     try:
-        with log.open("wb") as output:
+        with open_text(system_calls) as program:
             process = subprocess.Popen(
-                [*before, *(sandbox(reported_to) if sandbox else ()), *arguments],
+                [*before, *(sandbox(reported_to, program) if sandbox else ()), *arguments],
                 cwd=cwd,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=(reported_to,) if sandbox else (),
+                pass_fds=[
+                    *([reported_to] if sandbox else []),
+                    *([] if program is None else [program]),
+                ],
             )
     finally:
         if sandbox:
             os.close(reported_to)
-    ended = asyncio.get_running_loop().run_in_executor(_WAITERS, os.wait4, process.pid, 0)
+    ended = asyncio.get_running_loop().run_in_executor(_WAITERS, _wait, process.pid)
     inner = report.pid if report else lambda: process.pid
-    watch = Watch(inner, limits=limits, log=log, folders=folders)
+    watch = Watch(inner, limits=limits, log=output, folders=folders, on_parsed=on_parsed)
     watching = asyncio.create_task(watch.run())
     timed_out, problem = False, ""
     try:
@@ -118,6 +153,33 @@ async def run_process(
         timed_out=timed_out,
         problem=problem,
     )
+
+
+@contextmanager
+def open_text(text: bytes) -> Iterator[int | None]:
+    """A descriptor to read a short text from, once, for a process to inherit; None for no text."""
+    if not text:
+        yield None
+        return
+    reading, writing = os.pipe()
+    try:
+        with open(writing, "wb") as pipe:  # noqa: PTH123 - a descriptor
+            pipe.write(text)  # a pipe holds 4 KiB at the least, so nobody has to read yet
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def _wait(pid: int) -> tuple[int, int, Any]:
+    """wait4(2), after all that the process has left behind in its group was killed.
+
+    While it is not reaped, its number belongs to nobody else. In a sandbox nothing is left: when
+    the first process of a namespace ends, the kernel ends all others before it tells.
+    """
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    return os.wait4(pid, 0)
 
 
 class _PidReport:

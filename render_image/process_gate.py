@@ -1,7 +1,8 @@
 """ProcessGate: lets as many POV-Ray processes run at once as keep the cores busy.
 
-POV-Ray 3.7 sleeps at its start, between its threads and at its end, so one single-threaded
-process a core leaves cores idle; how many more are right depends on the scene, so it is measured.
+With povray_waits.py that is about one a core. Without, POV-Ray 3.7 sleeps at its start, between its
+threads and at its end, so one single-threaded process a core leaves cores idle; how many more are
+right depends on the scene, so it is measured.
 LocalRenderer uses it on this machine, the container's entrypoint on Cloud Run.
 """
 
@@ -13,17 +14,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.tools import PovRay
 from render_image.machine import CpuUse, available_memory, cores
+from render_image.povray_waits import takes_waits_away
 from render_image.process_limit import ProcessLimit
 
 _MEASURE_SECONDS = 0.25
 
 
 class ProcessGate:
-    """An adaptive limit on processes; ``async with`` keeps it measured."""
+    """An adaptive limit on the processes of a POV-Ray; ``async with`` keeps it measured."""
 
-    def __init__(self, limit: ProcessLimit | None = None) -> None:
-        self._limit = limit or ProcessLimit(math.ceil(cores()))
+    def __init__(self, povray: PovRay, limit: ProcessLimit | None = None) -> None:
+        sleeps = not takes_waits_away(povray)
+        self._limit = limit or ProcessLimit(math.ceil(cores()), sleeps=sleeps)
         self._running = 0
         self._waiting = 0
         self._changed = asyncio.Condition()

@@ -9,6 +9,8 @@ from __future__ import annotations
 _FEWEST_PER_CORE = 2
 _FIRST_PER_CORE = 4
 _MOST_PER_CORE = 8
+# Without waits a process keeps a core busy; one more works while another's frame is stored.
+_BESIDE_CORES = 1
 # Above this share of busy time more processes only wait for each other.
 _BUSY_ENOUGH = 0.95
 # How far one step goes towards what the measurement asks for.
@@ -20,12 +22,15 @@ _FIRST_GUESS_BYTES = 64 * 1024 * 1024
 
 
 class ProcessLimit:
-    """The current limit, at most ``most``; starts in the middle, until there are measurements."""
+    """The current limit, at most ``most``; starts in the middle, until there are measurements.
 
-    def __init__(self, core_count: int) -> None:
-        self._fewest = core_count * _FEWEST_PER_CORE
+    sleeps: whether POV-Ray has its long waits (povray_waits.py), and so leaves cores idle.
+    """
+
+    def __init__(self, core_count: int, *, sleeps: bool = True) -> None:
+        self._fewest = core_count * _FEWEST_PER_CORE if sleeps else core_count
         self.most = core_count * _MOST_PER_CORE
-        self._wanted = float(core_count * _FIRST_PER_CORE)
+        self._wanted = float(core_count * _FIRST_PER_CORE if sleeps else core_count + _BESIDE_CORES)
         self._peak_bytes = _FIRST_GUESS_BYTES
 
     @property

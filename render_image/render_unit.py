@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
+import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
-from povstorm_client import layout
-from povstorm_client.errors import InputError, RenderError, StorageError
+from povstorm_client import layout, records
+from povstorm_client.disk_full import is_full, temporary_words
+from povstorm_client.errors import RecordError, RenderError, StorageError, ToolError
 from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.paths import check_workspace_path
 from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.storage import Storage
 from povstorm_client.tools import PovRay
@@ -26,16 +29,17 @@ from render_image.image_check import check_image
 from render_image.image_dates import drop_dates
 from render_image.limits import Limits
 from render_image.machine import host_name
+from render_image.output_names import check_output_names
 from render_image.povray_environment import prepare_environment
 from render_image.povray_failure import raise_for_exit, ran_out_of_memory
 from render_image.process import ProcessExit, run_process
 from render_image.sandbox import open_sandbox
-from render_image.watch import folder_problem, shorten_log
+from render_image.unexpected import traceback_text, unexpected_failure
+from render_image.untrusted_files import UntrustedFileError, open_folder, take_files
+from render_image.watch import folder_problem, read_log
 from render_image.workspace import Workspace, make_workspace
 
 _STATE_FILE_ENDING = ".pov-state"
-# The names of the images themselves, which no frame may write for another.
-_IMAGE_NAME = re.compile(r"frame_\d+\.png")
 
 
 async def render_unit(
@@ -49,17 +53,19 @@ async def render_unit(
     timeout: float | None = None,
     sandbox: SandboxMode = "auto",
     limits: Limits | None = None,
+    on_parsed: Callable[[], None] | None = None,
 ) -> FrameResult:
     """Render a frame and store its image, its log and, last, its FrameResult.
 
     attempt counts from 1; final_attempt: whether a failure is stored as "failed" rather than
     "retrying". queued_since: Unix seconds since when the frame has been waiting; timeout: seconds
     for POV-Ray. sandbox: whether it runs in bubblewrap; limits: what it may use (the defaults of
-    Limits if None).
+    Limits if None). on_parsed: called when POV-Ray has parsed the scene and begins to render.
 
     Raises RenderError, after storing the failed FrameResult, when POV-Ray fails, the image is
-    not whole, the time is over or the frame goes beyond its limits. Raises StorageError when the
-    storage fails, ToolError when a sandbox is required and can't be had.
+    not whole, the time is over or the frame goes beyond its limits; also for any error that nobody
+    expected, with its traceback in the frame's log. Raises StorageError when the storage fails,
+    ToolError when a sandbox is required and can't be had.
     """
     started = time.time()
     result = FrameResult(
@@ -74,9 +80,48 @@ async def render_unit(
         queue_seconds=max(0.0, started - queued_since) if queued_since is not None else 0.0,
         renderer_version=povray.version,
     )
+    try:
+        return await _render(
+            unit,
+            storage,
+            povray,
+            result,
+            final_attempt=final_attempt,
+            timeout=timeout,
+            sandbox=sandbox,
+            limits=(limits or Limits()).for_image(unit.settings.width, unit.settings.height),
+            on_parsed=on_parsed,
+        )
+    except (RenderError, StorageError, ToolError):
+        raise
+    except Exception as error:
+        # Before or after POV-Ray: of what is in between _commit tells more.
+        failure = unexpected_failure(error)
+        storing = asyncio.to_thread(
+            _fail, unit, storage, result, failure, log=traceback_text(error), final=final_attempt
+        )
+        raise await storing from error
+
+
+async def _render(
+    unit: WorkUnit,
+    storage: Storage,
+    povray: PovRay,
+    result: FrameResult,
+    *,
+    final_attempt: bool,
+    timeout: float | None,
+    sandbox: SandboxMode,
+    limits: Limits,
+    on_parsed: Callable[[], None] | None,
+) -> FrameResult:
     wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
-    limits = (limits or Limits()).for_image(unit.settings.width, unit.settings.height)
-    with make_workspace(unit, storage, link_shared=wall is None) as workspace:
+    with (
+        _workspace(unit, storage, result, link_shared=wall is None) as workspace,
+        # Opened before POV-Ray can put anything else in its place.
+        open_folder(workspace.output) as output,
+        workspace.log.open("x+b") as printed,
+    ):
         limits = limits.beside(workspace.laid_out)
         environment = prepare_environment(workspace, povray, wall)
         written_to = (workspace.folder, workspace.temporary)
@@ -89,6 +134,8 @@ async def render_unit(
             limits=limits,
             folders=written_to,
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
+            system_calls=wall.system_calls if wall else b"",
+            on_parsed=on_parsed,
         )
         if not exited.problem:
             exited = replace(exited, problem=folder_problem(written_to, limits))
@@ -99,6 +146,8 @@ async def render_unit(
                 unit,
                 storage,
                 workspace,
+                output,
+                printed,
                 exited,
                 result=result,
                 timeout=timeout,
@@ -114,10 +163,27 @@ async def render_unit(
             raise
 
 
+@contextmanager
+def _workspace(
+    unit: WorkUnit, storage: Storage, result: FrameResult, *, link_shared: bool
+) -> Iterator[Workspace]:
+    """The frame's workspace; shared resources that are not what was submitted fail it for good."""
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(make_workspace(unit, storage, link_shared=link_shared))
+        except RecordError as error:
+            failed = replace(result, state="failed", ended=time.time(), error=str(error))
+            store_failure(storage, failed)
+            raise RenderError(f"frame {unit.frame}: {error}", retryable=False) from error
+        yield made
+
+
 def _commit(
     unit: WorkUnit,
     storage: Storage,
     workspace: Workspace,
+    output: int,
+    printed: BinaryIO,
     exited: ProcessExit,
     *,
     result: FrameResult,
@@ -125,48 +191,103 @@ def _commit(
     limits: Limits,
     final_attempt: bool,
 ) -> FrameResult:
-    """Check what POV-Ray left behind and store it: image and log first, the result last."""
-    shorten_log(workspace.log, limits)
-    storage.upload(layout.log(unit.job_id, unit.work_unit_id), workspace.log)
-    log = workspace.log.read_text(errors="replace")
-    image = workspace.output / unit.image_name
+    """Check what POV-Ray left behind and store it: log and images first, the result last."""
+    # Before anything is removed: whatever POV-Ray could not write, it may not have said so.
+    no_room = is_full(workspace.folder) and not exited.problem
+    log = read_log(printed, limits).decode(errors="replace")
     try:
-        raise_for_exit(exited, log, timeout, limits)
-        check_image(image, unit.settings.width, unit.settings.height)
-        outputs = _outputs(unit, workspace.output)
-        drop_dates(image)
-    except RenderError as error:
-        log_tail = povray_output.tail(log)
-        store_failure(
-            storage,
-            replace(
-                result,
-                state="failed" if final_attempt or not error.retryable else "retrying",
-                ended=time.time(),
-                error=str(error),
-                log_tail=log_tail,
-                out_of_memory=ran_out_of_memory(exited),
-            ),
+        raise_for_exit(exited, log, timeout, limits, workspace.folder)
+        outputs = _take_outputs(unit, workspace, output)
+        image = outputs.pop(unit.image_name)
+        rendered = replace(
+            result,
+            image=unit.image_name,
+            image_bytes=image.stat().st_size,
+            extra_outputs=list(outputs),
+            width=unit.settings.width,
+            height=unit.settings.height,
+            statistics=_statistics(exited, log, unit, image.stat().st_size),
         )
-        raise RenderError(
-            f"frame {unit.frame}: {error}", retryable=error.retryable, log_tail=log_tail
+    except Exception as error:
+        if not isinstance(error, RenderError):
+            log += f"\n{traceback_text(error)}"
+        failure = error if isinstance(error, RenderError) else unexpected_failure(error)
+        # A mistake in the scene is the better reason; other words may be cut off, or mean this.
+        if no_room and "Parse Error" not in str(failure):
+            failure = RenderError(temporary_words(), retryable=True)
+        raise _fail(
+            unit,
+            storage,
+            replace(result, out_of_memory=ran_out_of_memory(exited)),
+            failure,
+            log=log,
+            final=final_attempt,
         ) from error
+    storage.write(layout.log(unit.job_id, unit.work_unit_id), log.encode())
     checksums = {
         name: storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
         for name, path in outputs.items()
     }
     rendered = replace(
-        result,
+        rendered,
         ended=time.time(),
-        image=unit.image_name,
-        image_bytes=image.stat().st_size,
-        image_crc32c=checksums.pop(unit.image_name),
-        extra_outputs=list(checksums),
-        width=unit.settings.width,
-        height=unit.settings.height,
-        statistics=_statistics(exited, log, unit, image.stat().st_size),
+        extra_crc32c=list(checksums.values()),
+        image_crc32c=storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", image),
     )
     return store_result(storage, rendered)
+
+
+def _fail(
+    unit: WorkUnit,
+    storage: Storage,
+    result: FrameResult,
+    failure: RenderError,
+    *,
+    log: str,
+    final: bool,
+) -> RenderError:
+    """Store a frame's log and failed FrameResult; returns the error to raise."""
+    storage.write(layout.log(unit.job_id, unit.work_unit_id), log.encode(errors="replace"))
+    log_tail = povray_output.tail(log)
+    store_failure(
+        storage,
+        replace(
+            result,
+            state="failed" if final or not failure.retryable else "retrying",
+            ended=time.time(),
+            error=str(failure),
+            log_tail=log_tail,
+        ),
+    )
+    return RenderError(
+        f"frame {unit.frame}: {failure}", retryable=failure.retryable, log_tail=log_tail
+    )
+
+
+def _take_outputs(unit: WorkUnit, workspace: Workspace, output: int) -> dict[str, Path]:
+    """What the frame wrote to ./output, checked, and out of reach: name below it → file.
+
+    The frame's own image is among them, whole and without dates. output: the folder, open since
+    before POV-Ray ran. What is checked is what is stored: nobody else knows where it is.
+    """
+    taken = Path(tempfile.mkdtemp(prefix="taken-", dir=workspace.log.parent))
+    try:
+        files = take_files(output, taken)
+    except UntrustedFileError as error:
+        raise RenderError(
+            f"POV-Ray was made to do what scenes cannot: {error}", retryable=False
+        ) from error
+    image = taken / unit.image_name
+    if unit.image_name in files:
+        files[unit.image_name].rename(image)
+        files[unit.image_name] = image
+    check_image(image, unit.settings.width, unit.settings.height)
+    outputs = _outputs(unit, files)
+    try:
+        drop_dates(image)
+    except ValueError as error:
+        raise RenderError(f"{image.name} is not a whole image: {error}", retryable=True) from error
+    return outputs
 
 
 def store_result(storage: Storage, result: FrameResult) -> FrameResult:
@@ -178,7 +299,7 @@ def store_result(storage: Storage, result: FrameResult) -> FrameResult:
     key = layout.result(result.job_id, result.work_unit_id)
     text = json.dumps(result.to_json()).encode()
     if not storage.create(key, text):
-        stored = _rendered(storage.read(key))
+        stored = _rendered(storage.read(key), key)
         if stored is not None and stored.image_crc32c == result.image_crc32c:
             return stored
         storage.write(key, text)
@@ -202,43 +323,38 @@ def store_failure(storage: Storage, result: FrameResult) -> FrameResult:
 
 def remove_unless_rendered(storage: Storage, key: str) -> FrameResult | None:
     """Delete a stored FrameResult that is not rendered; returns one that is, which stays."""
-    stayed = storage.remove_unless(key, lambda data: _rendered(data) is not None)
-    return None if stayed is None else _rendered(stayed)
+    stayed = storage.remove_unless(key, lambda data: _rendered(data, key) is not None)
+    return None if stayed is None else _rendered(stayed, key)
 
 
-def _rendered(data: bytes) -> FrameResult | None:
-    """The FrameResult if it says rendered; what is not readable commits nothing."""
+def is_rendered(data: bytes, key: str) -> bool:
+    """Whether what is stored under a key is the FrameResult of its rendered frame."""
+    return _rendered(data, key) is not None
+
+
+def _rendered(data: bytes, key: str) -> FrameResult | None:
+    """The FrameResult if it says rendered; what is not readable, or another's, commits nothing."""
     try:
-        stored = FrameResult.from_json(json.loads(data))
-    except (ValueError, StorageError):
+        stored = FrameResult.from_bytes(data, key)
+    except RecordError:
         return None
-    return stored if stored.state == "rendered" else None
+    is_its_own = key == layout.result(stored.job_id, stored.work_unit_id)
+    return stored if is_its_own and stored.state == "rendered" else None
 
 
-def _outputs(unit: WorkUnit, output: Path) -> dict[str, Path]:
-    """What the frame wrote to ./output: name below it → file; RenderError for a bad name."""
-    found: dict[str, Path] = {}
-    for path in sorted(output.rglob("*")):
-        if not path.is_file() or path.is_symlink() or path.suffix == _STATE_FILE_ENDING:
-            continue
-        name = path.relative_to(output).as_posix()
-        try:
-            check_workspace_path(name, "the frame's output")
-        except InputError as error:
-            raise RenderError(str(error), retryable=False) from error
-        if _IMAGE_NAME.fullmatch(name) and name != unit.image_name:
-            raise RenderError(
-                f"the scene wrote output/{name}, which is another frame's image: rename it",
-                retryable=False,
-            )
-        found[name] = path
+def _outputs(unit: WorkUnit, files: Mapping[str, Path]) -> dict[str, Path]:
+    """Those of the files that are to be stored, by name; RenderError for a bad name."""
+    found = {
+        name: path for name, path in sorted(files.items()) if not name.endswith(_STATE_FILE_ENDING)
+    }
+    check_output_names(unit, found)
     return found
 
 
 def _statistics(exited: ProcessExit, log: str, unit: WorkUnit, image_bytes: int) -> FrameStatistics:
     seconds = povray_output.phase_seconds(log)
     counts = povray_output.ray_counts(log)
-    return FrameStatistics(
+    found = FrameStatistics(
         parse_seconds=seconds["parse"],
         bounding_seconds=seconds["bounding"],
         photon_seconds=seconds["photon"],
@@ -252,3 +368,12 @@ def _statistics(exited: ProcessExit, log: str, unit: WorkUnit, image_bytes: int)
         samples=counts["samples"],
         image_bytes=image_bytes,
     )
+    try:
+        records.convert(asdict(found), FrameStatistics, "the scene's log")
+    except RecordError as error:
+        # Stored, it would be no result to any reader.
+        raise RenderError(
+            f"the scene prints what looks like POV-Ray's statistics and cannot be: {error}",
+            retryable=False,
+        ) from error
+    return found

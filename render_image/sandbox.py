@@ -19,12 +19,16 @@ from povstorm_client.errors import ToolError
 from povstorm_client.sandbox_mode import SandboxMode, bubblewrap_problem
 from povstorm_client.scene.search import installed_folders, system_ini
 from povstorm_client.tools import PovRay
+from render_image.povray_waits import waits_library
+from render_image.process import open_text
+from render_image.system_calls import filter_program
 from render_image.workspace import Workspace
 
 # Where a scene finds itself; the same on every machine, so that logs tell nothing of the real one.
 _WORKSPACE = "/workspace"
 _HOME = "/home/povray"
 _TEMPORARY = "/tmp"  # noqa: S108 - the sandbox's own; POV-Ray 3.7 has the name built in
+_WAITS = "/lib/libpovraywaits.so"
 # The kernel's overflow user, who owns nothing.
 _NOBODY = "65534"
 # Where the dynamic linker finds libraries by their names.
@@ -36,12 +40,16 @@ _TRYING = threading.Lock()
 
 @dataclass(frozen=True)
 class View:
-    """How POV-Ray sees its folders, in the sandbox or outside of it."""
+    """How POV-Ray sees its folders, in the sandbox or outside of it.
+
+    waits: the library that takes its waits away; "" where that can't be had.
+    """
 
     workspace: str
     shared: str
     home: str
     temporary: str
+    waits: str = ""
 
 
 class Sandbox:
@@ -50,28 +58,47 @@ class Sandbox:
     In the sandbox exist, all read-only: POV-Ray, the libraries that it is linked with, its includes
     and settings, and the job's shared tree; and, to be written to, the frame's workspace and
     temporary folder. There is no other program, no shell, no device, no /proc, no network; no other
-    process can be seen; the user owns nothing and cannot gain anything.
+    process can be seen; the user owns nothing and cannot gain anything. filtered: whether system
+    calls are (system_calls.py); locked: whether bubblewrap forbids further user namespaces.
     """
 
-    view = View(_WORKSPACE, f"{_WORKSPACE}/shared", _HOME, _TEMPORARY)
-
-    def __init__(self, bwrap: str, povray: PovRay) -> None:
+    def __init__(
+        self, bwrap: str, povray: PovRay, *, filtered: bool = True, locked: bool = True
+    ) -> None:
+        waits = waits_library(povray)
+        self.view = View(
+            _WORKSPACE, f"{_WORKSPACE}/shared", _HOME, _TEMPORARY, _WAITS if waits else ""
+        )
+        self.system_calls = filter_program() if filtered else b""
         self._before = [
             *(bwrap, "--unshare-all", "--die-with-parent", "--as-pid-1", "--clearenv"),
             *("--uid", _NOBODY, "--gid", _NOBODY, "--cap-drop", "ALL"),
+            # It wants to be told again what --unshare-all includes.
+            *(("--unshare-user", "--disable-userns") if locked else ()),
         ]
         for path in _needed_paths(povray):
             self._before += ["--ro-bind", str(path), str(path)]
+        if waits:
+            self._before += ["--ro-bind", str(waits), _WAITS]
 
     def arguments(
-        self, workspace: Workspace, environment: dict[str, str], info: int | None
+        self,
+        workspace: Workspace,
+        environment: dict[str, str],
+        info: int | None = None,
+        system_calls: int | None = None,
     ) -> list[str]:
-        """What to put before POV-Ray's command; bubblewrap writes its pid to descriptor ``info``.
+        """What to put before POV-Ray's command.
+
+        bubblewrap writes its pid to descriptor ``info``, and reads the filter of system calls from
+        ``system_calls``.
 
         As the first process of its namespace POV-Ray is waited for by bubblewrap itself: with an
         init process in between, its CPU time would be lost to ``wait4(2)`` (measured).
         """
         arguments = [*self._before, *(("--info-fd", str(info)) if info is not None else ())]
+        if system_calls is not None:
+            arguments += ["--seccomp", str(system_calls)]
         arguments += ["--bind", str(workspace.folder), _WORKSPACE]
         if workspace.shared is not None:
             arguments += ["--ro-bind", str(workspace.shared), self.view.shared]
@@ -85,16 +112,21 @@ class Sandbox:
 
     def problem(self, povray: PovRay) -> str:
         """Why POV-Ray does not start in here; "" if it does."""
-        command = [*self._before, "--", str(povray.path), "--version"]
         try:
-            finished = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                timeout=_PROBE_SECONDS,
-                check=False,
-                env={},  # as POV-Ray has it: nothing of ours
-            )
+            with open_text(self.system_calls) as program:
+                finished = subprocess.run(
+                    [
+                        *self._before,
+                        *(("--seccomp", str(program)) if program is not None else ()),
+                        *("--", str(povray.path), "--version"),
+                    ],
+                    capture_output=True,
+                    text=True,
+                    timeout=_PROBE_SECONDS,
+                    check=False,
+                    env={},  # as POV-Ray has it: nothing of ours
+                    pass_fds=() if program is None else (program,),
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
         said = finished.stdout + finished.stderr
@@ -122,10 +154,18 @@ def open_sandbox(povray: PovRay, mode: SandboxMode) -> Sandbox | None:
 def _open(povray: PovRay) -> tuple[Sandbox | None, str]:
     problem = bubblewrap_problem()
     if not problem:
-        sandbox = Sandbox(shutil.which("bwrap") or "bwrap", povray)
-        problem = sandbox.problem(povray)
-        if not problem:
-            return sandbox, ""
+        # An old bubblewrap knows no --disable-userns, and a kernel may lack seccomp.
+        for filtered, locked in ((True, True), (True, False), (False, True), (False, False)):
+            sandbox = Sandbox(
+                shutil.which("bwrap") or "bwrap", povray, filtered=filtered, locked=locked
+            )
+            problem = sandbox.problem(povray)
+            if not problem:
+                if not sandbox.system_calls:
+                    logging.getLogger(__name__).warning(
+                        "no filter of system calls is to be had here: see docs/security.md"
+                    )
+                return sandbox, ""
         problem = f"{povray.path} does not run in bubblewrap ({problem})"
     logging.getLogger(__name__).warning("scenes run uncontained: %s", problem)
     return None, problem

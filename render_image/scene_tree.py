@@ -19,7 +19,7 @@ from povstorm_client.render_settings import RenderSettings
 
 @dataclass(frozen=True)
 class LaidOut:
-    """How much of a workspace was there before POV-Ray: files, links among them; bytes."""
+    """How much of a workspace was there before POV-Ray: files, links and folders; bytes."""
 
     files: int = 0
     size: int = 0
@@ -50,6 +50,7 @@ def _lay_out(settings: RenderSettings, shared: Path | None, workspace: Path) -> 
         for folder, _, names in os.walk(source, onerror=_raise):
             target = tree / Path(folder).relative_to(source)
             target.mkdir(parents=True, exist_ok=True)
+            files += 1
             up = "../" * len(target.relative_to(workspace).parts)
             for name in names:
                 files += 1
@@ -68,6 +69,7 @@ def _lay_out(settings: RenderSettings, shared: Path | None, workspace: Path) -> 
             path.symlink_to(f"{up}output", target_is_directory=True)
         elif not path.exists():
             path.mkdir(parents=True)
+            files += len(path.relative_to(workspace).parts)
     return LaidOut(files, size)
 
 

@@ -1,6 +1,7 @@
 """Watch a running POV-Ray: its peak memory, and whether it goes beyond its limits.
 
-process.run_process starts one beside each process.
+process.run_process starts one beside each process. The log is read by the descriptor that it is
+written by: its name could lead anywhere by then.
 
 Peak memory has to be looked at while it runs: the kernel's ru_maxrss of a child starts at the
 memory of the process that started it (it takes over the high-water mark at exec), and the flow is
@@ -15,17 +16,24 @@ import re
 import resource
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 from render_image.limits import Limits, in_words
+from render_image.untrusted_files import UntrustedFileError, open_folder, walk
 
 # A high-water mark never falls, so only a peak within the last interval can be missed; POV-Ray
 # sleeps longer than that before it exits.
 _SAMPLE_SECONDS = 0.2
+# As long as other frames wait for this one to be parsed.
+_PARSED_SECONDS = 0.05
 # Folders are looked through this many samples apart.
 _FOLDER_SAMPLES = 5
 _TAIL_BYTES = 4096
-_VM_HWM = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+_THREADS = re.compile(rb"^Threads:\s+(\d+)", re.MULTILINE)
+_VM_HWM = re.compile(rb"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+_RENDERING = re.compile(rb"^==== \[Rendering|^Rendered [0-9]+ of", re.MULTILINE)
 _PROGRESS = re.compile(rb"Rendered \d+ of \d+ pixels|==== \[\w+")
 
 
@@ -33,7 +41,7 @@ class Watch:
     """Watches one process; run() ends with the reason to stop it, or with the process.
 
     process: tells the process's id once it is known. log: where its output goes; folders: those
-    that it may write to.
+    that it may write to. on_parsed: called once, when it has begun to render.
     """
 
     def __init__(
@@ -41,14 +49,17 @@ class Watch:
         process: Callable[[], int | None],
         *,
         limits: Limits | None,
-        log: Path,
+        log: BinaryIO,
         folders: Iterable[Path],
+        on_parsed: Callable[[], None] | None = None,
     ) -> None:
         self._process = process
         self._limits = limits
-        self._log = log
+        self._log = log.fileno()
+        self._on_parsed = on_parsed
         self._folders = tuple(folders)
         self._sampled_kib = 0
+        self._threads = 0
         self._progress = b""
         self._progress_time = time.monotonic()
 
@@ -56,13 +67,15 @@ class Watch:
         """Look again and again; returns why the process has to be stopped."""
         samples = 0
         while True:
-            await asyncio.sleep(_SAMPLE_SECONDS)
+            await asyncio.sleep(_PARSED_SECONDS if self._on_parsed else _SAMPLE_SECONDS)
             samples += 1
-            self._sample_memory()
+            self._look_for_rendering()
+            self._sample()
             if self._limits is None:
                 continue
             problem = (
                 self._memory_problem(self._limits)
+                or self._thread_problem(self._limits)
                 or self._log_problem(self._limits)
                 or self._stall_problem(self._limits)
             )
@@ -79,13 +92,29 @@ class Watch:
             return ru_maxrss_kib * 1024
         return self._sampled_kib * 1024
 
-    def _sample_memory(self) -> None:
+    def _tail(self) -> bytes:
+        size = os.fstat(self._log).st_size
+        return os.pread(self._log, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+
+    def _look_for_rendering(self) -> None:
+        if self._on_parsed is not None and _RENDERING.search(self._tail()):
+            self._on_parsed()
+            self._on_parsed = None
+
+    def _sample(self) -> None:
         try:
-            match = _VM_HWM.search(Path(f"/proc/{self._process()}/status").read_text())
+            status = Path(f"/proc/{self._process()}/status").read_bytes()
         except OSError:
             return  # it has ended, has not begun, or this system has no /proc
-        if match:
+        if match := _VM_HWM.search(status):
             self._sampled_kib = max(self._sampled_kib, int(match[1]))
+        if match := _THREADS.search(status):
+            self._threads = int(match[1])
+
+    def _thread_problem(self, limits: Limits) -> str:
+        if self._threads <= limits.threads:
+            return ""
+        return f"it started more than {limits.threads} threads: scenes have no need to"
 
     def _memory_problem(self, limits: Limits) -> str:
         # For kernels that do not enforce RLIMIT_DATA, as gVisor's.
@@ -94,7 +123,7 @@ class Watch:
         return memory_words(limits)
 
     def _log_problem(self, limits: Limits) -> str:
-        if self._log.stat().st_size <= limits.log_bytes:
+        if os.fstat(self._log).st_size <= limits.log_bytes:
             return ""
         return f"it printed more than {in_words(limits.log_bytes)}: print less in the scene"
 
@@ -102,7 +131,7 @@ class Watch:
         if limits.stall_seconds is None:
             return ""
         now = time.monotonic()
-        found = _PROGRESS.findall(_tail(self._log))
+        found = _PROGRESS.findall(self._tail())
         # Parsing counts tokens, but so does a loop that never ends.
         if found and found[-1] != self._progress:
             self._progress, self._progress_time = found[-1], now
@@ -126,46 +155,33 @@ def memory_words(limits: Limits) -> str:
 def folder_problem(folders: Iterable[Path], limits: Limits) -> str:
     """What is wrong with what a process has written to folders; "" if nothing is."""
     files = size = 0
-    waiting = [os.fspath(folder) for folder in folders]
-    while waiting:
-        try:
-            entries = os.scandir(waiting.pop())
-        except FileNotFoundError:
-            continue
-        with entries:
-            for entry in entries:
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+    try:
+        for folder in folders:
+            with open_folder(folder) as opened, closing(walk(opened)) as entries:
+                for entry in entries:
+                    files += 1
+                    if files > limits.files:
+                        return f"it wrote more than {limits.files} files and folders: write fewer"
+                    if entry.is_folder:
                         continue
-                    length = entry.stat(follow_symlinks=False).st_size
-                except FileNotFoundError:  # deleted since it was listed
-                    continue
-                files, size = files + 1, size + length
-                if length >= limits.file_bytes:
-                    return f"it wrote a file of {in_words(limits.file_bytes)}: write less to it"
-                if size > limits.output_bytes:
-                    return f"it wrote more than {in_words(limits.output_bytes)}: write less"
-                if files > limits.files:
-                    return f"it wrote more than {limits.files} files: write fewer"
+                    length = entry.found.st_size
+                    size += length
+                    if length >= limits.file_bytes:
+                        return f"it wrote a file of {in_words(limits.file_bytes)}: write less to it"
+                    if size > limits.output_bytes:
+                        return f"it wrote more than {in_words(limits.output_bytes)}: write less"
+    except UntrustedFileError as error:
+        return f"{error}: scenes have no need to"
     return ""
 
 
-def shorten_log(log: Path, limits: Limits) -> None:
-    """Cut the middle out of a log that went beyond its limit before the process was stopped."""
-    size = log.stat().st_size
+def read_log(log: BinaryIO, limits: Limits) -> bytes:
+    """What was printed; of a log that is beyond its limit the beginning and the end."""
+    size = os.fstat(log.fileno()).st_size
+    log.seek(0)
     if size <= limits.log_bytes:
-        return
+        return log.read(size)
     kept = limits.log_bytes // 2
-    with log.open("rb+") as file:
-        file.seek(size - kept)
-        end = file.read()
-        file.truncate(kept)
-        file.seek(kept)
-        file.write(f"\n[{size - 2 * kept} bytes left out]\n".encode() + end)
-
-
-def _tail(log: Path) -> bytes:
-    with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-        return file.read()
+    beginning = log.read(kept)
+    log.seek(size - kept)
+    return b"%b\n[%d bytes left out]\n%b" % (beginning, size - 2 * kept, log.read(kept))

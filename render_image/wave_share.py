@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from povstorm_client import layout
-from povstorm_client.errors import InputError, StorageError
+from povstorm_client.errors import InputError
 from povstorm_client.job_manifest import STALL_SECONDS, check_belongs, open_job
 from povstorm_client.parallel import in_parallel
+from povstorm_client.records import Count, Limit, Moment, read_record, readable
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 
@@ -48,20 +49,20 @@ class WaveShare:
             "frames": [{**vars(frame), "unit": frame.unit.to_json()} for frame in self.frames],
         }
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> WaveShare:
-        """The inverse of to_json; raises InputError for what is not a WaveShare."""
-        try:
-            return cls(
-                frames=tuple(
-                    WaveFrame(**{**frame, "unit": WorkUnit.from_json(frame["unit"])})
-                    for frame in data["frames"]
-                ),
-                frame_timeout=data["frame_timeout"],
-                stall_timeout=data.get("stall_timeout", STALL_SECONDS),
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError(f"the share of a wave is not readable: {error!r}") from error
+
+@dataclass(frozen=True)
+class _StoredFrame:
+    unit: dict[str, Any]
+    attempt: Count
+    final_attempt: bool
+    queued_since: Moment
+
+
+@dataclass(frozen=True)
+class _StoredShare:
+    frames: tuple[_StoredFrame, ...]
+    frame_timeout: Limit | None
+    stall_timeout: Limit | None = STALL_SECONDS
 
 
 def write_wave(storage: Storage, wave: str, shares: Sequence[WaveShare]) -> None:
@@ -78,12 +79,14 @@ def write_wave(storage: Storage, wave: str, shares: Sequence[WaveShare]) -> None
 
 
 def read_index(storage: Storage, wave: str) -> list[list[str]]:
-    """The unit ids of a stored wave by task; StorageError if there is no readable index."""
-    try:
-        index = json.loads(storage.read(layout.wave_index(wave)))
-        return [[str(unit_id) for unit_id in share] for share in index]
-    except (ValueError, TypeError) as error:
-        raise StorageError(f"{layout.wave_index(wave)} is not readable: {error}") from error
+    """The unit ids of a stored wave by task; RecordError if the index is not readable."""
+    key = layout.wave_index(wave)
+    index = read_record(storage, key, list[list[str]])
+    unit_ids = [unit_id for share in index for unit_id in share]
+    with readable(key, storage):
+        if len(set(unit_ids)) < len(unit_ids):
+            raise InputError("a frame is in it twice")
+    return index
 
 
 def open_wave(wave_uri: str) -> tuple[Storage, str]:
@@ -99,12 +102,19 @@ def open_wave(wave_uri: str) -> tuple[Storage, str]:
 
 
 def read_share(storage: Storage, wave: str, task_index: int) -> WaveShare:
-    """A task's share; InputError if it is not readable, StorageError if it is not there."""
-    text = storage.read(layout.wave_share(wave, task_index))
-    try:
-        share = WaveShare.from_json(json.loads(text))
-    except ValueError as error:
-        raise InputError(f"the share of task {task_index} is not JSON: {error}") from error
-    for frame in share.frames:
-        check_belongs(frame.unit, layout.job_of_wave(wave))
-    return share
+    """A task's share; RecordError if it is not readable, StorageError if it is not there."""
+    key = layout.wave_share(wave, task_index)
+    stored = read_record(storage, key, _StoredShare)
+    with readable(key, storage):
+        frames = tuple(
+            WaveFrame(
+                WorkUnit.from_json(frame.unit),
+                frame.attempt,
+                frame.final_attempt,
+                frame.queued_since,
+            )
+            for frame in stored.frames
+        )
+        for frame in frames:
+            check_belongs(frame.unit, layout.job_of_wave(wave))
+    return WaveShare(frames, stored.frame_timeout, stored.stall_timeout)

@@ -6,16 +6,19 @@ one for each attempt, open_frame one that stays.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from povstorm_client.disk_full import make_temporary_folder
+from povstorm_client.shared_resources import check_tree
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
 from render_image.scene_tree import LaidOut, lay_out_scene_tree
+from render_image.untrusted_files import remove_tree
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,31 @@ def make_workspace(
     link_shared: whether ``./shared`` leads to the shared resources; otherwise it is an empty
     folder, for a sandbox to lay them over.
     """
-    root = Path(tempfile.mkdtemp(prefix=f"povstorm-{unit.name}-"))
+    root = make_temporary_folder(f"povstorm-{unit.name}-")
     prefix = unit.shared_resource_gcs_prefix
     try:
         yield lay_out_workspace(
             unit,
             root,
-            (lambda folder: storage.mount(prefix, folder, keep=True)) if prefix else None,
+            partial(_mount_shared, storage, prefix) if prefix else None,
             link_shared=link_shared,
         )
     finally:
-        shutil.rmtree(root)
+        _remove(root)
+
+
+def _remove(root: Path) -> None:
+    try:
+        remove_tree(root)
+    except OSError as error:
+        # The frame has its end already, whatever a scene has made of this folder.
+        logging.getLogger(__name__).warning("%s is left, remove it by hand: %s", root, error)
+
+
+def _mount_shared(storage: Storage, prefix: str, folder: Path) -> None:
+    """Make the shared resources readable; what has to be fetched for it is compared, once."""
+    digest = prefix.rpartition("/")[2]
+    storage.mount(prefix, folder, keep=True, check=lambda tree: check_tree(tree, digest))
 
 
 def lay_out_workspace(

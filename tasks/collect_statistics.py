@@ -15,6 +15,7 @@ from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import JobManifest
 from povstorm_client.job_statistics import JobStatistics, summarize
 from povstorm_client.storage import Storage
+from render_image.machine import cores
 
 # The UI renders the table in the browser; failed and slow frames come first in longer jobs.
 _TABLE_ROWS = 500
@@ -42,12 +43,17 @@ async def collect_statistics(
         started=started,
         ended=ended,
         video=video,
+        cores=None if manifest.cloud_run else cores(),
     )
     text = json.dumps(statistics.to_json(), indent=2)
     await asyncio.to_thread(storage.write, layout.statistics(manifest.job_id), text.encode())
-    await acreate_table_artifact(
-        _rows(results), key="frames", description=f"Frames of {manifest.job_id}"
-    )
+    try:
+        await acreate_table_artifact(
+            _rows(results), key="frames", description=f"Frames of {manifest.job_id}"
+        )
+    except Exception as error:
+        # The statistics are stored all the same.
+        get_run_logger().warning("Prefect's pages have no table of the frames: %s", error)
     get_run_logger().info("\n%s", statistics)
     return statistics
 

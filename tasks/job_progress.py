@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import httpx
 from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
@@ -25,25 +25,41 @@ from povstorm_client.work_unit import WorkUnit
 
 # Each update of the artifact is an API call, and Prefect Cloud's plans limit those a minute.
 _ARTIFACT_SECONDS = 5.0
+# Neighbours in an animation take about as long as each other, its two ends may not.
+_LATEST = 50
+# Of more frames in work the state has the beginnings of so many.
+_MOST_BEGUN = 256
+# Between attempts to publish how the job ended.
+_LAST_DELAYS = (1.0, 2.0, 4.0)
 
 
 class JobProgress:
-    """The state of one run of a job; ``async with`` keeps it published."""
+    """The state of one run of a job; ``async with`` keeps it published.
 
-    def __init__(self, storage: Storage, job_id: str, total: int) -> None:
+    queued: whether a frame in work may still wait for a container.
+    """
+
+    def __init__(self, storage: Storage, job_id: str, total: int, *, queued: bool = False) -> None:
         self._storage = storage
         self._job_id = job_id
-        self.state = JobState("staging", total, run=str(uuid.uuid4()))
+        self.state = JobState("staging", total, run=str(uuid.uuid4()), queued=queued)
         self._published: JobState | None = None
         self._published_at = 0.0
-        self._working: set[int] = set()
+        # When each frame in work was begun, and how long each took that no longer is; Unix seconds.
+        self._working: dict[int, float] = {}
+        self._took: dict[int, float] = {}
+        self._rendered: set[int] = set()
+        self._latest: deque[float] = deque(maxlen=_LATEST)
         self._publishing: asyncio.Task[None] | None = None
         self._artifact: uuid.UUID | None = None
         self._artifact_percent = -1.0
         self._artifact_due = 0.0
 
     async def __aenter__(self) -> JobProgress:
-        await self._publish()
+        try:
+            await self._publish()
+        except StorageError as error:
+            self._warn(error)
         self._publishing = asyncio.create_task(self._keep_publishing())
         return self
 
@@ -51,6 +67,15 @@ class JobProgress:
         if self._publishing is not None:
             self._publishing.cancel()
             await asyncio.wait({self._publishing})
+        # Nobody publishes the last one later, and room, or the network, may come back.
+        for seconds in _LAST_DELAYS:
+            try:
+                await self._publish()
+            except StorageError as error:
+                self._warn(error)
+                await asyncio.sleep(seconds)
+            else:
+                return
         await self._publish()
 
     def enter(self, phase: Phase, message: str = "") -> None:
@@ -60,22 +85,34 @@ class JobProgress:
     @contextmanager
     def working_on(self, unit: WorkUnit) -> Iterator[None]:
         """Count a frame as running while the block runs."""
-        self._working.add(unit.frame)
+        self._working[unit.frame] = time.time()
         self.state = replace(self.state, running=len(self._working))
         try:
             yield
         finally:
-            self._working.discard(unit.frame)
+            self._took[unit.frame] = time.time() - self._working.pop(unit.frame)
             self.state = replace(self.state, running=len(self._working))
 
-    def rendered(self, *, cached: bool) -> None:
-        """Count a frame as done."""
-        self.state = replace(
-            self.state, done=self.state.done + 1, cached=self.state.cached + int(cached)
-        )
+    def rendered(self, unit: WorkUnit, *, cached: bool, now: bool) -> None:
+        """Count a frame as done; cached: from an earlier job; now: this run has rendered it."""
+        took = self._took.pop(unit.frame, 0.0)
+        self._rendered.add(unit.frame)
+        state = self.state
+        self.state = replace(state, done=state.done + 1, cached=state.cached + int(cached))
+        if now:
+            self._latest.append(took)
+            moment = time.time()
+            self.state = replace(
+                self.state,
+                timed=state.timed + 1,
+                frame_seconds=sum(self._latest) / len(self._latest),
+                first_end=state.first_end or moment,
+                last_end=moment,
+            )
 
-    def failed(self) -> None:
+    def failed(self, unit: WorkUnit) -> None:
         """Count a frame as failed for good."""
+        self._took.pop(unit.frame, None)
         self.state = replace(self.state, failed=self.state.failed + 1)
 
     def encoded(self, frames: int) -> None:
@@ -92,7 +129,8 @@ class JobProgress:
                 self._artifact = await acreate_progress_artifact(percent, description=text)
             elif percent != self._artifact_percent:
                 await aupdate_progress_artifact(self._artifact, percent, description=text)
-        except httpx.HTTPError as error:
+        except Exception as error:
+            # Prefect's, mostly, or of its server; the job goes on without being shown.
             self._warn(error)
         else:
             self._artifact_percent = percent
@@ -102,7 +140,7 @@ class JobProgress:
             await asyncio.sleep(2 * self._storage.poll_seconds)
             try:
                 await self._publish()
-            except StorageError as error:
+            except Exception as error:
                 self._warn(error)
             if time.monotonic() >= self._artifact_due:
                 await self.publish_artifact()
@@ -112,8 +150,14 @@ class JobProgress:
         state = self.state
         silent = time.monotonic() - self._published_at
         if state != self._published or silent >= HEARTBEAT_SECONDS:
-            working = tuple(first_and_last(self._working))
-            stamped = replace(state, updated=time.time(), working=working)
+            begun = sorted(self._working.values())
+            stamped = replace(
+                state,
+                updated=time.time(),
+                working=tuple(first_and_last(self._working)),
+                rendered=tuple(first_and_last(self._rendered)),
+                begun=tuple(begun[:: -(-len(begun) // _MOST_BEGUN) or 1]),
+            )
             await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)
             self._published = state
             self._published_at = time.monotonic()

@@ -7,7 +7,6 @@ import base64
 import threading
 from urllib.parse import quote
 
-import httpx
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -15,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from povstorm_client import layout
 from povstorm_client.storage import Storage
 from tasks.report.gather import JobRun
-from tasks.report.summary import summary
+from tasks.report.summary import summary, where_report_is
 
 
 @task(name="make_report", cache_policy=NO_CACHE, persist_result=False)
@@ -39,11 +38,15 @@ async def make_report(storage: Storage, run: JobRun) -> str:
     text = summary(report.facts, address, base64.b64encode(report.sheet).decode("ascii"))
     job_id = run.manifest.job_id
     try:
-        await acreate_link_artifact(
-            address, key="report", link_text="report.html", description=f"Report of {job_id}"
-        )
+        if address.startswith("https://"):
+            await acreate_link_artifact(
+                address, key="report", link_text="report.html", description=f"Report of {job_id}"
+            )
+        else:
+            how = f"Report of {job_id}: {where_report_is(address, report.facts.show)}"
+            await acreate_markdown_artifact(how, key="report", description=f"Report of {job_id}")
         await acreate_markdown_artifact(text, key="summary", description=f"Summary of {job_id}")
-    except httpx.HTTPError as error:
+    except Exception as error:
         # The report is there all the same.
         get_run_logger().warning("Prefect's pages have no link to the report: %s", error)
     return address

@@ -16,11 +16,14 @@ from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
 from povstorm_client import layout
-from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.errors import PovstormError, RenderError, StorageError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
+from render_image.machine import host_name
 from render_image.povray_output import readable
+from render_image.render_unit import store_failure
+from render_image.unexpected import unexpected_failure
 from tasks.renderers.renderer import Renderer
 
 # What one log record may carry; POV-Ray's usual output is 5 kB, scenes can print more.
@@ -74,15 +77,26 @@ async def render_frame(
     if stored is not None:
         return stored.to_json()
     attempt = _attempt()
+    logger = get_run_logger()
     try:
         result = await renderer.render(unit, attempt=attempt, final_attempt=attempt > retries)
-    except RenderError:
-        await asyncio.to_thread(_keep_failure, storage, unit, attempt)
-        raise
-    finally:
+    except Exception as error:
+        failure = error if isinstance(error, PovstormError) else unexpected_failure(error)
+        if failure is not error:
+            # The renderer's own net tells it in POV-Ray's log; this came from elsewhere.
+            logger.exception("%s", failure)
+            await asyncio.to_thread(_store_unexpected, storage, unit, attempt, failure)
+        if isinstance(failure, RenderError):
+            await asyncio.to_thread(_keep_failure, storage, unit, attempt)
+        # The line that says what is wrong comes first: the page shows where a record begins.
         text = await asyncio.to_thread(_povray_output, storage, unit)
-        if text:
-            get_run_logger().info("POV-Ray's output:\n%s", text)
+        logger.error("%s\n\nPOV-Ray's output:\n%s", str(failure).partition("\n")[0], text)
+        if failure is error:
+            raise
+        raise failure from error
+    text = await asyncio.to_thread(_povray_output, storage, unit)
+    if text:
+        logger.info("POV-Ray's output:\n%s", text)
     return result.to_json()
 
 
@@ -103,8 +117,36 @@ def _keep_failure(storage: Storage, unit: WorkUnit, attempt: int) -> None:
         get_run_logger().warning("attempt %d will not be in the report: %s", attempt, error)
 
 
+def _store_unexpected(
+    storage: Storage, unit: WorkUnit, attempt: int, failure: PovstormError
+) -> None:
+    """Store the failure of a frame that no renderer has stored one for."""
+    now = time.time()
+    try:
+        store_failure(
+            storage,
+            FrameResult(
+                work_unit_id=unit.work_unit_id,
+                job_id=unit.job_id,
+                frame=unit.frame,
+                state="failed",
+                attempt=attempt,
+                host=host_name(),
+                started=now,
+                ended=now,
+                error=str(failure),
+            ),
+        )
+    except StorageError as error:
+        get_run_logger().warning("the failure of %s is not stored: %s", unit.name, error)
+
+
 def _povray_output(storage: Storage, unit: WorkUnit) -> str:
+    """What POV-Ray printed, as far as it can be had: it decides about nothing."""
     key = layout.log(unit.job_id, unit.work_unit_id)
-    if storage.stat(key) is None:
-        return ""
-    return readable(storage.read(key).decode(errors="replace"))[-_LOG_CHARACTERS:]
+    try:
+        if storage.stat(key) is None:
+            return ""
+        return readable(storage.read(key).decode(errors="replace"))[-_LOG_CHARACTERS:]
+    except StorageError as error:
+        return f"(not to be read: {error})"

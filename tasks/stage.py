@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from povstorm_client import shared_resources
@@ -21,4 +21,9 @@ from povstorm_client.storage import Storage
 )
 async def stage_shared_resources(storage: Storage, manifest: JobManifest) -> str:
     """Copy the uploaded blobs to ``shared/<tree digest>/``; returns that prefix."""
-    return await asyncio.to_thread(shared_resources.stage, storage, manifest.shared_files)
+    return await asyncio.to_thread(
+        shared_resources.stage,
+        storage,
+        manifest.shared_files,
+        get_run_logger().warning,
+    )

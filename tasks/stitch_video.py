@@ -13,6 +13,8 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from povstorm_client import layout
+from povstorm_client.disk_full import is_disk_full, temporary_words
+from povstorm_client.errors import VideoError
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import JobManifest
 from povstorm_client.storage import Storage
@@ -37,6 +39,10 @@ async def stitch_video(
     except asyncio.CancelledError:
         stopped.set()
         raise
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise VideoError(f"the video cannot be made: {temporary_words()}") from error
     get_run_logger().info("video: %s", facts)
     return facts
 
@@ -62,6 +68,10 @@ def _encode(
             fps=manifest.frames_per_second,
             expected_frames=manifest.frames,
             allow_missing_frames=manifest.allow_missing_frames,
+            checksums={
+                result.frame: result.image_crc32c for result in results if result.image_crc32c
+            },
+            remedy=f"`povstorm retry {manifest.job_id}` renders it again",
             on_progress=lambda done, _total: on_progress(done),
             cancelled=stopped,
         )

@@ -5,73 +5,93 @@ map_frames asks for the first at its start, and adopts the second after a cache 
 
 from __future__ import annotations
 
-import json
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from povstorm_client import layout
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.frame_result import FrameResult
-from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage
+from povstorm_client.stored_frames import (
+    check_is_of,
+    damage_lines,
+    damage_of,
+    find_damage,
+    output_key,
+    parse_frame,
+    read_frame,
+    read_frames,
+)
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import store_result
 
-
-def image_key(result: FrameResult) -> str:
-    """Where the result's image lies."""
-    return f"{layout.output(result.job_id)}/{result.image}"
+_log = logging.getLogger(__name__)
+Warn = Callable[[str], None]
 
 
-def find_stored_results(storage: Storage, units: list[WorkUnit]) -> dict[str, FrameResult]:
-    """The units that need no rendering: work unit id → result with its image there in full.
+def find_stored_results(
+    storage: Storage, units: list[WorkUnit], warn: Warn = _log.warning
+) -> dict[str, FrameResult]:
+    """The units that need no rendering: work unit id → result with its image there, checked.
 
-    A result whose image is gone is deleted, so that the frame's next one is the first again.
+    A result whose image is gone, or is not the one that was rendered, is deleted, so that the
+    frame's next one is the first again. warn is told of those, and of results that are none.
     """
-    if not units:
-        return {}
-    job_id = units[0].job_id
-    wanted = {layout.result(job_id, unit.work_unit_id) for unit in units}
-    keys = [entry.key for entry in storage.list(layout.results(job_id)) if entry.key in wanted]
-    if not keys:
-        return {}
-    sizes = {entry.key: entry.size for entry in storage.list(layout.output(job_id))}
-    found: dict[str, FrameResult] = {}
-    for result in in_parallel(lambda key: read_result(storage, key), keys):
-        if result is None or result.state != "rendered":
-            continue
-        # Looked at once more, since another run of the job may have stored both meanwhile.
-        if sizes.get(image_key(result)) == result.image_bytes or has_image(storage, result):
-            found[result.work_unit_id] = result
-        else:
-            storage.remove(layout.result(job_id, result.work_unit_id))
-    return found
+    stored = read_frames(storage, units)
+    damage = find_damage(storage, stored.rendered, units)
+    for line in damage_lines(stored.unreadable | damage):
+        warn(line)
+    for unit in units:
+        if unit.frame in damage or unit.frame in stored.unreadable:
+            _drop(storage, unit)
+    return {result.work_unit_id: result for result in stored.rendered if result.frame not in damage}
 
 
-def read_result(storage: Storage, key: str) -> FrameResult | None:
-    """The stored FrameResult; None where there is none that is readable."""
+def _drop(storage: Storage, unit: WorkUnit) -> None:
+    """Delete a frame's result, unless another run of the job has replaced it since."""
+    key = layout.result(unit.job_id, unit.work_unit_id)
+
+    def is_sound(data: bytes) -> bool:
+        try:
+            result = parse_frame(data, unit, key, storage)
+        except RecordError:
+            return False
+        return result.state == "rendered" and damage_of(storage, result) is None
+
+    storage.remove_unless(key, is_sound)
+
+
+def read_result(storage: Storage, unit: WorkUnit) -> FrameResult | None:
+    """What is stored of a frame; None where there is nothing that is readable."""
     try:
-        return FrameResult.from_json(json.loads(storage.read(key)))
-    except (ValueError, StorageError):
+        return read_frame(storage, unit)
+    except StorageError:
         # Whatever it is, it commits nothing: the frame is rendered again.
         return None
 
 
-def has_image(storage: Storage, result: FrameResult) -> bool:
-    """Whether the result's image is still stored, in its full size."""
-    stored = storage.stat(image_key(result))
-    return stored is not None and stored.size == result.image_bytes
-
-
-def adopt(storage: Storage, unit: WorkUnit, result: FrameResult) -> FrameResult | None:
+def adopt(
+    storage: Storage, unit: WorkUnit, result: FrameResult, warn: Warn = _log.warning
+) -> FrameResult | None:
     """Take an earlier job's frame into this job: image, log and result under its own prefix.
 
-    Returns None if that job's image is gone, or goes in this moment; the frame has to be rendered
-    then.
+    Returns None if that job's image is gone, goes in this moment, or is not what was rendered; the
+    frame has to be rendered then. warn is told why, unless it is only gone.
     """
-    if result.job_id == unit.job_id:
-        return result if has_image(storage, result) else None
-    if not has_image(storage, result):
+    try:
+        check_is_of(result, unit)
+    except InputError as error:
+        warn(f"{unit.name} is rendered again, since its cache entry is of another frame: {error}")
         return None
+    damage = damage_of(storage, result)
+    if damage is not None:
+        for line in damage_lines({unit.frame: damage}):
+            warn(line)
+        return None
+    if result.job_id == unit.job_id:
+        # Its image is there; of its result that was not sure, or the cache would not be asked.
+        return store_result(storage, result)
     adopted = replace(
         result,
         job_id=unit.job_id,
@@ -81,10 +101,8 @@ def adopt(storage: Storage, unit: WorkUnit, result: FrameResult) -> FrameResult 
     )
     log = layout.log(result.job_id, result.work_unit_id)
     try:
-        for name in [result.image, *result.extra_outputs]:
-            storage.copy(
-                f"{layout.output(result.job_id)}/{name}", f"{layout.output(unit.job_id)}/{name}"
-            )
+        for name in result.checksums:
+            storage.copy(output_key(result, name), output_key(adopted, name))
         if storage.stat(log) is not None:
             storage.copy(log, layout.log(unit.job_id, unit.work_unit_id))
     except StorageError:

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
+from povstorm_client.disk_full import is_disk_full, is_full, temporary_words
 from povstorm_client.errors import InputError, VideoError
 from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.storage import crc32c, crc32c_of
 from povstorm_client.tools import require_ffmpeg
 from render_image.image_check import inspect_png
 from tasks import ffmpeg_process
 from tasks.video_formats import check_format, encoding_commands
+
+_FRAMES_TOLD = re.compile(r"frame=\s*([0-9]{1,15})\s*")
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,16 @@ def encode_video(
     fps: Fraction | float,
     expected_frames: Sequence[int],
     allow_missing_frames: bool = False,
+    checksums: Mapping[int, str] | None = None,
+    remedy: str = "render it again",
     on_progress: Callable[[int, int], None] | None = None,
     cancelled: threading.Event | None = None,
 ) -> VideoInfo:
     """Encode images (frame number, PNG) in numeric order into ``target``, by its file ending.
 
     fps: frames a second; a float is taken as the decimal that it prints as (23.976 is 2997/125).
+    checksums: frame → crc32c of its image, of those that are to be compared; remedy: what the error
+    for another image advises.
     on_progress is told the frames encoded and their total. Setting ``cancelled`` ends it early.
 
     Raises InputError for an unknown ending or an impossible fps, ToolError without ffmpeg, and
@@ -66,12 +75,13 @@ def encode_video(
     check_format(target, rate)
     ffmpeg_path, ffprobe_path = require_ffmpeg()
     cancelled = cancelled or threading.Event()
+    checksums = checksums or {}
     ordered = _in_order(images, expected_frames, allow_missing_frames)
-    has_alpha = _check_images(ordered, cancelled)
+    has_alpha = _check_images(ordered, checksums, remedy, cancelled)
 
     def on_line(line: str) -> None:
-        if on_progress and line.startswith("frame="):
-            on_progress(int(line.removeprefix("frame=")), len(ordered))
+        if on_progress and (told := _FRAMES_TOLD.fullmatch(line)):
+            on_progress(int(told[1]), len(ordered))
 
     with _complete_or_absent(target) as partial:
         *passes, encoding = encoding_commands(
@@ -80,29 +90,22 @@ def encode_video(
         for command in passes:
             ffmpeg_process.run(
                 command,
-                contents=_contents(ordered),
+                contents=_contents(ordered, checksums, remedy),
                 on_line=lambda line: None,
                 cancelled=cancelled,
             )
         ffmpeg_process.run(
-            encoding, contents=_contents(ordered), on_line=on_line, cancelled=cancelled
+            encoding,
+            contents=_contents(ordered, checksums, remedy),
+            on_line=on_line,
+            cancelled=cancelled,
         )
-        stream, container = _probe(partial, ffprobe_path, cancelled)
-        frames = int(stream["nb_read_frames"])
-        if frames != len(ordered):
+        info = _probe(partial, ffprobe_path, cancelled)
+        if info.frames != len(ordered):
             raise VideoError(
-                f"{target.name} has {frames} frames instead of {len(ordered)}: it is not kept"
+                f"{target.name} has {info.frames} frames instead of {len(ordered)}: it is not kept"
             )
-    return VideoInfo(
-        path=target,
-        frames=frames,
-        width=stream["width"],
-        height=stream["height"],
-        fps=rate,
-        codec=stream["codec_name"],
-        seconds=float(container["duration"]),
-        bytes=int(container["size"]),
-    )
+    return replace(info, path=target, fps=rate)
 
 
 def _exact(fps: Fraction | float) -> Fraction:
@@ -133,8 +136,13 @@ def _in_order(
     return ordered
 
 
-def _check_images(ordered: list[tuple[int, Path]], cancelled: threading.Event) -> bool:
-    """Whether any frame has alpha; VideoError unless all are whole PNGs of the same size.
+def _check_images(
+    ordered: list[tuple[int, Path]],
+    checksums: Mapping[int, str],
+    remedy: str,
+    cancelled: threading.Event,
+) -> bool:
+    """Whether any frame has alpha; VideoError unless all are the PNGs of one size that were made.
 
     ffmpeg would take a truncated image, and scale one of another size.
     """
@@ -143,6 +151,8 @@ def _check_images(ordered: list[tuple[int, Path]], cancelled: threading.Event) -
     for frame, path in ordered:
         if cancelled.is_set():
             raise VideoError("encoding the video was cancelled")
+        if frame in checksums and path.is_file() and crc32c(path) != checksums[frame]:
+            raise _not_rendered(frame, path, remedy)
         try:
             facts = inspect_png(path)
         except ValueError as error:
@@ -160,12 +170,24 @@ def _check_images(ordered: list[tuple[int, Path]], cancelled: threading.Event) -
     return some_have_alpha
 
 
-def _contents(ordered: list[tuple[int, Path]]) -> Iterator[bytes]:
+def _contents(
+    ordered: list[tuple[int, Path]], checksums: Mapping[int, str], remedy: str
+) -> Iterator[bytes]:
     for frame, path in ordered:
         try:
-            yield path.read_bytes()
+            data = path.read_bytes()
         except OSError as error:
             raise VideoError(f"frame {frame} is gone ({error}); render it again") from error
+        if frame in checksums and crc32c_of(data) != checksums[frame]:
+            raise _not_rendered(frame, path, remedy)
+        yield data
+
+
+def _not_rendered(frame: int, path: Path, remedy: str) -> VideoError:
+    return VideoError(
+        f"frame {frame} is not the image that was rendered ({path.name} has another checksum): "
+        f"{remedy}"
+    )
 
 
 @contextmanager
@@ -174,11 +196,21 @@ def _complete_or_absent(target: Path) -> Iterator[Path]:
     try:
         beside = tempfile.TemporaryDirectory(prefix=".video-", dir=target.parent)
     except OSError as error:
+        if is_disk_full(error):
+            words = temporary_words(target.parent)
+            raise VideoError(f"the video {target.name} cannot be written: {words}") from error
         raise _unwritable(target, error) from error
     with beside as folder:
         # Absolute and plain, so that ffmpeg takes no part of it for an option or a protocol.
         partial = (Path(folder) / f"video{target.suffix.lower()}").absolute()
-        yield partial
+        try:
+            yield partial
+        except (VideoError, OSError) as error:
+            # Of which ffmpeg says this or that, and exits with 0 sometimes.
+            if is_disk_full(error) or is_full(Path(folder)):
+                words = temporary_words(target.parent)
+                raise VideoError(f"the video {target.name} cannot be written: {words}") from error
+            raise
         try:
             partial.replace(target)
         except OSError as error:
@@ -192,10 +224,8 @@ def _unwritable(target: Path, error: OSError) -> VideoError:
     )
 
 
-def _probe(
-    video: Path, program: str, cancelled: threading.Event
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ffprobe says of the video's stream, with its frames counted, and of its container."""
+def _probe(video: Path, program: str, cancelled: threading.Event) -> VideoInfo:
+    """What ffprobe says of the video, with its frames counted; fps is left to the caller."""
     lines: list[str] = []
     ffmpeg_process.run(
         [
@@ -205,5 +235,29 @@ def _probe(
         on_line=lines.append,
         cancelled=cancelled,
     )
-    found = json.loads("\n".join(lines))
-    return found["streams"][0], found["format"]
+    return _read_probe("\n".join(lines), video)
+
+
+def _read_probe(text: str, video: Path) -> VideoInfo:
+    """Ffprobe's JSON as a VideoInfo; VideoError for what is not what it should say."""
+    try:
+        found = json.loads(text)
+        stream, container = found["streams"][0], found["format"]
+        info = VideoInfo(
+            path=video,
+            frames=int(stream["nb_read_frames"]),
+            width=int(stream["width"]),
+            height=int(stream["height"]),
+            fps=Fraction(0),
+            codec=str(stream["codec_name"]),
+            seconds=float(container["duration"]),
+            bytes=int(container["size"]),
+        )
+        if not math.isfinite(info.seconds):
+            raise ValueError(f"a duration of {info.seconds}")
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise VideoError(
+            f"ffprobe does not tell what is in the video ({error!r}): it is not kept; reinstall "
+            "ffmpeg, and look whether ffprobe is of the same version"
+        ) from error
+    return info

@@ -38,11 +38,16 @@ class _Codec:
 
 # Constant quality that is hard to tell from the images; 4:2:0, which every player shows.
 _H264 = _Codec("libx264", "yuv420p", {"crf": 18, "preset": "medium"})
+_VP9 = {"crf": 24, "b:v": 0, "row-mt": 1, "deadline": "good"}
 _CODECS = {
     # faststart: the index comes first, so that a browser begins before it has the whole file.
     ".mp4": _Codec(_H264.name, _H264.pixels, {**_H264.options, "movflags": "+faststart"}),
     ".webm": _Codec(
-        "libvpx-vp9", "yuv420p", {"crf": 24, "b:v": 0, "row-mt": 1, "deadline": "good"}
+        "libvpx-vp9",
+        "yuv420p",
+        _VP9,
+        # Frames that are never shown would have no alpha beside them: ffmpeg refuses them.
+        with_alpha=_Codec("libvpx-vp9", "yuva420p", {**_VP9, "auto-alt-ref": 0}),
     ),
     ".mov": _Codec(
         "prores_ks",
@@ -74,8 +79,8 @@ def encoding_commands(
 ) -> list[list[str]]:
     """The argument lists to run one after another; the last one makes ``target``.
 
-    has_alpha: whether any frame has transparency. It is kept where the format can (.mov), and
-    otherwise the frames lie on black.
+    has_alpha: whether any frame has transparency. It is kept where the format can (.mov, .webm),
+    and otherwise the frames lie on black.
     """
     frames = ffmpeg.input(
         "pipe:0", f="image2pipe", vcodec="png", framerate=str(fps), err_detect="explode"
@@ -83,12 +88,13 @@ def encoding_commands(
     if target.suffix.lower() == ".gif":
         return _gif_commands(frames, target, has_alpha, program)
     codec = _CODECS[target.suffix.lower()]
+    edge = "black"
     if has_alpha and codec.with_alpha:
-        codec = codec.with_alpha
+        codec, edge = codec.with_alpha, "black@0"
     elif has_alpha:
         frames = _on_black(frames)
     frames = (
-        frames.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
+        frames.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2", color=edge)
         .filter("scale", out_color_matrix="bt709", out_range="tv", flags="bicubic+accurate_rnd")
         .filter("format", codec.pixels)
         .filter(

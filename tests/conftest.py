@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from povstorm_client import Cluster, RenderSettings, WorkUnit
+from povstorm_client.prefect_home import seed_prefect_home
 from povstorm_client.storage import FolderStorage
 
 # Machines are shared: how long an example takes says nothing.
@@ -47,6 +48,8 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         patch.delenv("PREFECT_API_URL", raising=False)
         patch.setenv("POVSTORM_HOME", str(tmp_path_factory.mktemp("povstorm")))
+        # Flows do so too; servers that tests start themselves come up as fast.
+        seed_prefect_home()
         yield
     # Prefect's embedded server tells its end after pytest has closed what that is written to.
     logging.getLogger("prefect").setLevel(logging.WARNING)

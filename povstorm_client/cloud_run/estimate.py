@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from povstorm_client import layout
 from povstorm_client.errors import StorageError
 from povstorm_client.frame_result import FrameResult
+from povstorm_client.records import Count, Sum, TotalSeconds, read_record
 from povstorm_client.render_settings import RenderSettings
 from povstorm_client.storage import Storage
 
@@ -24,9 +25,9 @@ _FIRST_GUESS_BYTES = 64 * 2**20
 class Estimate:
     """Sums over the frames that were measured: CPU seconds, and the largest peak in bytes."""
 
-    frames: int = 0
-    total_cpu_seconds: float = 0.0
-    peak_memory_bytes: int = _FIRST_GUESS_BYTES
+    frames: Count = 0
+    total_cpu_seconds: TotalSeconds = 0.0
+    peak_memory_bytes: Sum = _FIRST_GUESS_BYTES
 
     @property
     def cpu_seconds(self) -> float | None:
@@ -60,8 +61,8 @@ def read_estimate(storage: Storage, digest: str) -> Estimate:
     if storage.stat(key) is None:
         return Estimate()
     try:
-        return Estimate(**json.loads(storage.read(key)))
-    except (ValueError, TypeError, StorageError):
+        return read_record(storage, key, Estimate)
+    except StorageError:
         # It only saves a sample: whatever it is, the run goes on without it.
         return Estimate()
 

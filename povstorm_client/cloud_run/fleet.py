@@ -6,9 +6,12 @@ Cluster makes it from the terraform outputs, the flow's CloudRunRenderer works w
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from povstorm_client.errors import InputError
+from povstorm_client.records import Name, Seconds, Usd
 from povstorm_client.terraform_outputs import RenderJob
 
 LEANS = ("fastest", "balanced", "cheapest")
@@ -25,12 +28,12 @@ class CloudRunFleet:
     Raises InputError for values that cannot be meant.
     """
 
-    project_id: str
-    region: str
-    jobs: tuple[RenderJob, ...]
+    project_id: Name
+    region: Name
+    jobs: Annotated[tuple[RenderJob, ...], Meta(min_length=1)]
     lean: str = "balanced"
-    max_usd: float | None = None
-    seconds_per_frame: float | None = None
+    max_usd: Usd | None = None
+    seconds_per_frame: Seconds | None = None
 
     def __post_init__(self) -> None:
         if self.lean not in LEANS:
@@ -47,13 +50,3 @@ class CloudRunFleet:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> CloudRunFleet:
-        """The inverse of to_json; raises InputError for what is not a CloudRunFleet."""
-        try:
-            return cls(**{**data, "jobs": tuple(RenderJob(**job) for job in data["jobs"])})
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"the manifest's Cloud Run fleet is not readable: {error!r}"
-            ) from error

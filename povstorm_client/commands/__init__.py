@@ -1,1 +1,1 @@
-"""The commands of ``povstorm`` beside render, one file each; povstorm_client/cli.py lists them."""
+"""The commands of ``povstorm``, one file each; povstorm_client/command_line.py lists them."""

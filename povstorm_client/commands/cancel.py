@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.job import Job
 
 
 def cancel(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
+    job_id: JobArgument,
 ) -> None:
     """Stop a job: its flow, and its Cloud Run executions; finished frames stay."""
     cluster = chosen_cluster(context)

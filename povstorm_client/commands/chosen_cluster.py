@@ -23,7 +23,7 @@ def chosen_cluster(context: typer.Context) -> Cluster:
     """The cluster of the running command; InputError for outputs that are not readable."""
     choice = context.find_object(ClusterChoice) or ClusterChoice()
     if choice.outputs is None:
-        return Cluster.local()
+        return Cluster.local().with_deployment(choice.deployment)
     return Cluster.from_terraform_outputs(
         choice.outputs, deployment=choice.deployment, gcp_credentials=choice.gcp_credentials
     )

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from povstorm_client.cluster import Cluster
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import complete_job
 from povstorm_client.commands.job_table import job_table
 from povstorm_client.errors import InputError
 from povstorm_client.job_choice import choose_jobs
@@ -21,6 +21,7 @@ from povstorm_client.job_state import LOST_SECONDS
 from povstorm_client.job_summary import JobSummary, job_bytes
 from povstorm_client.parallel import in_parallel
 from povstorm_client.quantities import age_seconds, byte_size
+from povstorm_client.terminal import plain_console
 from povstorm_client.unused import Unused, delete_unused, find_unused
 
 
@@ -28,7 +29,11 @@ def clean(
     context: typer.Context,
     job_ids: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-        typer.Argument(metavar="[JOB]...", help="Jobs to delete, as `povstorm jobs` lists them"),
+        typer.Argument(
+            metavar="JOB",
+            help="Jobs to delete, as `povstorm jobs` lists them",
+            autocompletion=complete_job,
+        ),
     ] = None,
     older_than: Annotated[
         Optional[str],  # noqa: UP045
@@ -52,6 +57,7 @@ def clean(
     are left alone.
     """
     cluster = chosen_cluster(context)
+    storage = cluster.claimed_storage
     everything = cluster.jobs()
     if job_ids:
         if older_than is not None or failed or keep is not None:
@@ -72,7 +78,7 @@ def clean(
             print(f"left alone  {job_id}: {reason}")
         chosen = [job for job in found if job.job_id not in reasons]
     ids = [job.job_id for job in chosen]
-    unused = find_unused(cluster.storage, storage_time(cluster.storage), without=ids)
+    unused = find_unused(storage, storage_time(storage), without=ids)
     size = _show(cluster, chosen, unused)
     if not (ids or unused.files or unused.leftovers):
         print("nothing to delete")
@@ -84,9 +90,9 @@ def clean(
     flows_run = any(_may_run(job) for job in everything if job.job_id not in ids)
     try:
         for job_id in ids:
-            delete_job(cluster.storage, job_id, with_cache=not flows_run)
+            delete_job(storage, job_id, with_cache=not flows_run)
             print(f"deleted  {job_id}", flush=True)
-        swept = delete_unused(cluster.storage)
+        swept = delete_unused(storage)
     except KeyboardInterrupt:
         print("povstorm: stopped; the same command goes on from there", file=sys.stderr)
         raise
@@ -96,7 +102,7 @@ def clean(
 
 def _undeletable(cluster: Cluster, jobs: list[JobSummary]) -> dict[str, str]:
     ids = [job.job_id for job in jobs]
-    return undeletable(cluster.storage, ids, at_work=cluster.jobs_at_work())
+    return undeletable(cluster.claimed_storage, ids, at_work=cluster.jobs_at_work())
 
 
 def _may_run(job: JobSummary) -> bool:
@@ -121,7 +127,7 @@ def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unused) -> int:
     sizes = in_parallel(lambda job: job_bytes(cluster.storage, job.job_id), chosen)
     sized = [replace(job, bytes=size) for job, size in zip(chosen, sizes, strict=True)]
     if sized:
-        Console().print(job_table(sized, time.time()))
+        plain_console().print(job_table(sized, time.time()))
     if unused.files or unused.leftovers:
         print(f"unused   {_unused_words(unused)}")
     if unused.unreadable:

@@ -7,34 +7,54 @@ from typing import Annotated, Optional
 
 import typer
 
-from povstorm_client import layout
 from povstorm_client.commands.chosen_cluster import chosen_cluster
-from povstorm_client.commands.output_folder import require_writable
+from povstorm_client.commands.job_argument import JobArgument
+from povstorm_client.commands.output_folder import destination_of_stored
+from povstorm_client.commands.warn import warn
+from povstorm_client.errors import RecordError
+from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.frame_saver import FrameSaver
 from povstorm_client.job import Job
+from povstorm_client.output_memory import remember_destination
+from povstorm_client.results_folder import FRAMES, ResultsFolder
+from povstorm_client.stored_frames import damaged_error
 
 
 def fetch(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
+    job_id: JobArgument,
     output: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
-        typer.Option(metavar="FOLDER", help="Where to put the results; NAME_render by default"),
+        typer.Option(
+            metavar="FOLDER",
+            help="Where to put the results; by default where they went before, or NAME_render",
+        ),
     ] = None,
 ) -> None:
     """Save a job's images, video and report; of a job that still runs, what is there."""
     job = Job.open(chosen_cluster(context), job_id)
-    target = output or Path(f"{job.name}_render")
-    require_writable(target)
-    images = job.save_images(target / "frames")
-    print(f"images  {len(images)} of {len(job.work_units)} in {target / 'frames'}")
-    storage = job.cluster.storage
-    if storage.stat(layout.statistics(job_id)) is not None:
-        storage.download(layout.statistics(job_id), target / "statistics.json")
-        print(job.statistics())
-    if job.video and storage.stat(layout.video(job_id, job.video)) is not None:
-        print(f"video   {job.save_video(target / f'{job.name}.{job.video}')}")
-    if job.has_report():
-        print(f"report  {job.save_report(target / 'report.html')}")
-    state = job.state()
+    destination = destination_of_stored(job, output)
+    folder = ResultsFolder(destination.folder)
+    saver = FrameSaver(job, folder, destination.rendering)
+    images = saver.finish()
+    remember_destination(job.job_id, destination)
+    print(f"images  {len(images)} of {len(job.work_units)} in {folder.path / FRAMES}")
+    statistics, video, report = saver.save_statistics(), saver.save_video(), saver.save_report()
+    if video is not None:
+        print(f"video   {video}")
+    if report is not None:
+        print(f"report  {report}")
+    for name in folder.kept:
+        warn(f"{folder.path / name} is not povstorm's and was left as it is")
+    state = job.readable_state()
     if state is None or not state.ended:
         print(f"the job has not ended: {state.phase if state else 'waiting for its flow'}")
+    if statistics is not None:
+        try:
+            print(job.statistics())
+        except RecordError as error:
+            warn(str(error))
+    if saver.damage:
+        left_out = frame_ranges(sorted(saver.damage))
+        print(f"images  without frames that are damaged: {left_out}")
+        raise damaged_error(job.job_id, saver.damage)

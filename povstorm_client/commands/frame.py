@@ -8,13 +8,14 @@ from typing import Annotated, Optional
 import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.scene_options import Sandbox, Switches, sandbox_mode
 from povstorm_client.frame_process import render_frame_here
 
 
 def frame(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm jobs` lists it")],
+    job_id: JobArgument,
     number: Annotated[int, typer.Argument(metavar="FRAME", help="The frame's number")],
     switches: Switches = None,
     output: Annotated[
@@ -26,6 +27,9 @@ def frame(
         Optional[int],  # noqa: UP045
         typer.Option(help="POV-Ray's threads; as in the job by default"),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show all that POV-Ray prints, as it comes")
+    ] = False,
 ) -> None:
     """Render one frame again here, with the job's own files, to see what goes wrong.
 
@@ -40,5 +44,6 @@ def frame(
         sandbox=sandbox_mode(sandbox),
         threads=threads,
         switches=switches,
+        verbose=verbose,
     )
     raise typer.Exit(status)

@@ -7,10 +7,10 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_table import job_table
+from povstorm_client.terminal import plain_console
 
 _USUAL = 20
 
@@ -35,6 +35,6 @@ def jobs(
     if not shown:
         print(f"there are no jobs in {cluster.storage_uri}")
         return
-    Console().print(job_table(shown, time.time()))
+    plain_console().print(job_table(shown, time.time()))
     if more:
         print("there are more: --last N, or --all")

@@ -1,11 +1,21 @@
-"""The folder that a command saves into, checked before any work starts."""
+"""The folder that a command saves into: which one, and whether it may, before any work starts."""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
 from povstorm_client.errors import InputError
+from povstorm_client.job import Job
+from povstorm_client.output_memory import Destination, remembered_destination
+from povstorm_client.results_folder import (
+    RECORD,
+    Rendering,
+    ResultsFolder,
+    own_folder,
+    result_names,
+)
 
 
 def require_writable(folder: Path) -> None:
@@ -18,3 +28,43 @@ def require_writable(folder: Path) -> None:
             f"the output folder {folder} cannot be written to ({error.strerror}): "
             "choose another with --output"
         ) from error
+
+
+def destination_of_new(job: Job, output: Path | None, rendering: Rendering) -> Destination:
+    """Where a new job's results go: to ``--output``, else NAME_render, or one beside it.
+
+    Raises InputError if the folder cannot be written to, or has files of the user's in their place.
+    """
+    plain = Path(f"{job.name}_{'preview' if '--preview' in (rendering.words or ()) else 'render'}")
+    folder = output or own_folder(plain, rendering)
+    if output is None and folder != plain:
+        _say(f"{plain} has results of another render; these go to {folder}")
+    return _checked(job, Destination(folder, rendering))
+
+
+def destination_of_stored(job: Job, output: Path | None) -> Destination:
+    """Where a stored job's results go: to ``--output``, else where they went before.
+
+    Where they never went anywhere from here, that is NAME_render; and if another job's results have
+    come there since, a folder of the job's own. Raises InputError as destination_of_new does.
+    """
+    known = remembered_destination(job.job_id)
+    rendering = known.rendering if known else Rendering.of(job)
+    folder = output or (known.folder if known else Path(f"{job.name}_render"))
+    if output is None and ResultsFolder(folder).job_id not in ("", job.job_id):
+        other, folder = folder, folder.parent / job.job_id
+        _say(f"{other} has results of another job; these go to {folder}")
+    return _checked(job, Destination(folder, rendering))
+
+
+def _checked(job: Job, destination: Destination) -> Destination:
+    require_writable(destination.folder)
+    folder = ResultsFolder(destination.folder)
+    if (folder.path / RECORD).is_symlink() or (folder.path / RECORD).is_dir():
+        raise InputError(f"{folder.path / RECORD} is no file: move it away")
+    folder.check_free(result_names(job))
+    return destination
+
+
+def _say(line: str) -> None:
+    print(f"povstorm: {line}", file=sys.stderr)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TypeVar
 
+import psutil
 import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
-from povstorm_client.commands.output_folder import require_writable
+from povstorm_client.commands.job_argument import JobArgument
+from povstorm_client.commands.output_folder import destination_of_new, destination_of_stored
 from povstorm_client.commands.render_plan import print_plan
 from povstorm_client.commands.scene_options import (
     AllowMissingFrames,
@@ -35,12 +39,18 @@ from povstorm_client.commands.scene_options import (
     sandbox_mode,
 )
 from povstorm_client.commands.warn import warn
-from povstorm_client.errors import JobError
-from povstorm_client.frame_overview import FrameWatch
+from povstorm_client.errors import JobError, StorageError
 from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.frame_saver import FrameSaver
 from povstorm_client.job import Job
 from povstorm_client.job_manifest import STALL_SECONDS
+from povstorm_client.output_memory import Destination, remember_destination
+from povstorm_client.results_folder import FRAMES, Rendering, ResultsFolder
 from povstorm_client.scene_job import read_scene, scene_job
+from povstorm_client.statistics_table import statistics_table
+from povstorm_client.stored_frames import damage_lines, damaged_error
+
+T = TypeVar("T")
 
 
 def render(
@@ -95,62 +105,114 @@ def render(
     if dry_run:
         print_plan(loaded, job)
         return
-    target = output or Path(f"{loaded.name}_render")
-    require_writable(target)
-    _run_and_save(job, target)
+    words = _words(switches, frames=frames, size=size, preview=preview, video=video)
+    rendering = Rendering.of(job, str(Path(scene).absolute()), words)
+    _run_and_save(job, destination_of_new(job, output, rendering))
+
+
+def _words(switches: list[str] | None, *, preview: bool, **options: str | None) -> list[str]:
+    """What of the command decides whose results may take the place of others."""
+    given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    return [*(switches or ()), *given, *(["--preview"] if preview else [])]
 
 
 def retry(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
+    job_id: JobArgument,
     output: Output = None,
     sandbox: Sandbox = None,
 ) -> None:
     """Run a stored job again: renders only the frames that are not there yet."""
     job = Job.open(chosen_cluster(context), job_id, sandbox=sandbox_mode(sandbox))
-    target = output or Path(f"{job.name}_render")
-    require_writable(target)
-    frames = FrameWatch(job.cluster.storage, job.job_id, job.work_units).look(job.state()).frames
-    missing = [frame for frame, at in frames.items() if at != "rendered"]
+    destination = destination_of_stored(job, output)
+    frames = [unit.frame for unit in job.work_units]
+    damage = job.damage()
+    for line in damage_lines(damage):
+        warn(line)
+    rendered = {result.frame for result in job.results() if result.state == "rendered"}
+    missing = [frame for frame in frames if frame not in rendered or frame in damage]
     print(
         f"povstorm: {len(frames) - len(missing)} of {len(frames)} frames are there"
         + (f"; rendering {frame_ranges(missing)}" if missing else ""),
         file=sys.stderr,
     )
-    _run_and_save(job, target)
+    _run_and_save(job, destination)
 
 
-def _run_and_save(job: Job, target: Path) -> None:
-    try:
-        job.run()
-    except KeyboardInterrupt:
-        print(
-            f"povstorm: stopped; finished frames are kept. Go on with: povstorm retry {job.job_id}",
-            file=sys.stderr,
-        )
-        raise
-    except JobError:
-        job.save_images(target / "frames")
-        _save_report(job, target)
-        print(
-            f"povstorm: what was rendered is in {target}. "
-            f"Try the rest again with: povstorm retry {job.job_id}",
-            file=sys.stderr,
-        )
-        raise
-    images = job.save_images(target / "frames")
-    print(job.statistics())
+def _run_and_save(job: Job, destination: Destination) -> None:
+    job.cluster.require_tools(video=job.video is not None)
+    job.submit()
+    remember_destination(job.job_id, destination)
+    folder = ResultsFolder(destination.folder)
+    with FrameSaver(job, folder, destination.rendering) as saver:
+        try:
+            job.run(on_state=saver.look)
+        except (KeyboardInterrupt, JobError) as error:
+            _save_what_is_there(job, saver, folder, stopped=not isinstance(error, JobError))
+            raise
+        images = _saved(job, folder, saver.finish)
+        video = _saved(job, folder, saver.save_video)
+        report = _saved(job, folder, saver.save_report)
+    if saver.damage:
+        raise damaged_error(job.job_id, saver.damage)
+    print(statistics_table(job.statistics(), whole_seconds=_since_start()))
     print(f"job     {job.job_id}")
     print(f"images  {images[0]}" + (f" … {images[-1].name}" if len(images) > 1 else ""))
-    if job.video:
-        print(f"video   {job.save_video(target / f'{job.name}.{job.video}')}")
-    _save_report(job, target)
+    if video is not None:
+        print(f"video   {video}")
+    _print_report(job, report)
+    _tell_kept(folder)
 
 
-def _save_report(job: Job, target: Path) -> None:
+def _save_what_is_there(
+    job: Job, saver: FrameSaver, folder: ResultsFolder, *, stopped: bool
+) -> None:
+    """After a run that did not come to its end; its own error matters more than one in saving."""
+    try:
+        images = saver.finish()
+        # Alone it would take the place of whole results of an earlier job.
+        report = saver.save_report() if images and not stopped else None
+    except StorageError as error:
+        words = _not_saved(job, folder, error)
+    else:
+        words = f"{len(images)} of {len(job.work_units)} frames are in {folder.path / FRAMES}."
+        if report is not None:
+            print(f"report  {report}")
+    first = "stopped. " if stopped else ""
+    then = "Go on" if stopped else "Try the rest again"
+    print(f"povstorm: {first}{words} {then} with: povstorm retry {job.job_id}", file=sys.stderr)
+    _tell_kept(folder)
+
+
+def _saved(job: Job, folder: ResultsFolder, save: Callable[[], T]) -> T:
+    try:
+        return save()
+    except StorageError as error:
+        raise StorageError(_not_saved(job, folder, error)) from error
+
+
+def _not_saved(job: Job, folder: ResultsFolder, error: StorageError) -> str:
+    return (
+        f"not all results could be saved to {folder.path} ({error}). They are in the storage; get "
+        f"them with: povstorm fetch {job.job_id} --output FOLDER"
+    )
+
+
+def _tell_kept(folder: ResultsFolder) -> None:
+    for name in folder.kept:
+        warn(f"{folder.path / name} is not povstorm's and was left as it is")
+
+
+def _print_report(job: Job, report: Path | None) -> None:
     # A job is no less complete for want of one; the flow's message says why there is none.
+    if report is not None:
+        print(f"report  {report}")
+        return
     state = job.state()
-    if job.has_report():
-        print(f"report  {job.save_report(target / 'report.html')}")
-    elif state is not None and state.phase == "completed":
+    if state is not None and state.phase == "completed":
         print(f"report  none: {state.message}")
+
+
+def _since_start() -> float:
+    """Seconds since this process was started, which is when its user pressed Enter."""
+    return max(0.0, time.time() - psutil.Process().create_time())

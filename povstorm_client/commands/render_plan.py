@@ -8,6 +8,7 @@ from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job import Job
 from povstorm_client.scene.scene import Scene
+from povstorm_client.video_losses import announce_losses
 
 
 def print_plan(scene: Scene, job: Job) -> None:
@@ -19,6 +20,7 @@ def print_plan(scene: Scene, job: Job) -> None:
     for name, path in sorted(scene.files.items()):
         print(f"         {name}  <-  {path}")
     print(f"command  {' '.join(job.work_units[0].cmd)}")
+    announce_losses(job.video, settings)
     _print_cloud_plan(job)
 
 

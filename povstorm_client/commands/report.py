@@ -10,13 +10,16 @@ import typer
 
 from povstorm_client import layout
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.job import Job
+from povstorm_client.output_memory import remembered_destination
+from povstorm_client.results_folder import REPORT
 from povstorm_client.storage import FolderStorage
 
 
 def report(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm render` printed it")],
+    job_id: JobArgument,
     output: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(
@@ -34,7 +37,12 @@ def report(
     if output is None and isinstance(storage, FolderStorage) and job.has_report():
         path = storage.path(layout.report(job_id))
     else:
-        path = job.save_report(output or Path(f"{job.name}_render") / "report.html")
+        path = job.save_report(output or _default_folder(job) / REPORT)
     print(f"report  {path}")
     if not no_open and not webbrowser.open(path.absolute().as_uri()):
         print("no browser was found here: open that file in one")
+
+
+def _default_folder(job: Job) -> Path:
+    known = remembered_destination(job.job_id)
+    return known.folder if known else Path(f"{job.name}_render")

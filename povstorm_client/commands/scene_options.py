@@ -11,12 +11,15 @@ from povstorm_client.cloud_run.fleet import LEANS
 from povstorm_client.job import VIDEO_ENDINGS
 from povstorm_client.sandbox_mode import SandboxMode
 
-SceneArgument = Annotated[str, typer.Argument(help="FILE.ini, FILE.ini\\[section] or FILE.pov")]
+# Options of no use on this machine have a place of their own in --help.
+CLOUD = "Google Cloud"
+
+SceneArgument = Annotated[
+    str, typer.Argument(metavar="SCENE", help="FILE.ini, FILE.ini\\[section] or FILE.pov")
+]
 Switches = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-    typer.Argument(
-        metavar="[POV-RAY OPTIONS]...", help="As for povray: +W640 +KFF60 +A0.3 Quality=9"
-    ),
+    typer.Argument(metavar="POV-RAY_OPTIONS", help="As for povray: +W640 +KFF60 +A0.3 Quality=9"),
 ]
 Frames = Annotated[
     Optional[str],  # noqa: UP045
@@ -29,7 +32,9 @@ Size = Annotated[
 Fps = Annotated[str, typer.Option(help="Frames a second of the video; 24000/1001 works")]
 Output = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(metavar="FOLDER", help="Where to put the results; NAME_render by default"),
+    typer.Option(
+        metavar="FOLDER", help="Where to put the results; NAME_render by default, NAME_preview"
+    ),
 ]
 Video = Annotated[str, typer.Option(help=f"Video format: {', '.join(VIDEO_ENDINGS)}, or none")]
 Include = Annotated[
@@ -68,16 +73,19 @@ Threads = Annotated[
     typer.Option(help="POV-Ray's threads a frame; 1 for an animation, all cores for a still"),
 ]
 LeanOption = Annotated[
-    str, typer.Option("--lean", help=f"On Google Cloud, render {', '.join(LEANS)}")
+    str,
+    typer.Option("--lean", help=f"Render {', '.join(LEANS)}", rich_help_panel=CLOUD),
 ]
 MaxCost = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option(metavar="USD", help="On Google Cloud, refuse to spend more on this job"),
+    typer.Option(metavar="USD", help="Refuse to spend more on this job", rich_help_panel=CLOUD),
 ]
 SecondsPerFrame = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(
-        metavar="S", help="On Google Cloud, plan with so many CPU seconds a frame, unmeasured"
+        metavar="S",
+        help="Plan with so many CPU seconds a frame, unmeasured",
+        rich_help_panel=CLOUD,
     ),
 ]
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from povstorm_client import layout
 from povstorm_client.cloud_run.api import ExecutionState
+from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.status_page import StatusPage
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frame_overview import FrameOverview, FrameWatch
 from povstorm_client.job import Job
+from povstorm_client.terminal import plain_console
+
+T = TypeVar("T")
 
 # Listing costs a call for each thousand objects, and so much is waited between two at least.
 _SECONDS_PER_FRAME = 0.002
@@ -25,14 +29,14 @@ _EXECUTION_SECONDS = 10.0
 
 def status(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The job's id, as `povstorm submit` printed it")],
+    job_id: JobArgument,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep looking until the job has ended")
     ] = False,
 ) -> None:
     """Show a job's phase, a map of its frames, its failures, and its Cloud Run executions."""
     job = Job.open(chosen_cluster(context), job_id)
-    console = Console(highlight=False)
+    console = plain_console()
     ascii_only = console.options.ascii_only
     pages = _Pages(job)
     if not watch:
@@ -60,7 +64,8 @@ class _Pages:
     def turn(self) -> StatusPage:
         """The page as of now."""
         job = self._job
-        state = job.state()
+        notes: list[str] = []
+        state = _if_readable(job.state, notes)
         ended = state is not None and state.ended
         now = time.monotonic()
         if ended or self._overview is None or now >= self._looked:
@@ -75,24 +80,33 @@ class _Pages:
             self._overview,
             time.time(),
             executions=self._executions,
-            slowest=_slowest(job) if ended else (),
-            usd=_usd(job),
+            slowest=(_if_readable(lambda: _slowest(job), notes) or ()) if ended else (),
+            usd=_if_readable(lambda: _usd(job), notes),
+            notes=notes,
         )
+
+
+def _if_readable(read: Callable[[], T], notes: list[str]) -> T | None:
+    try:
+        return read()
+    except RecordError as error:
+        notes.append(str(error))
+        return None
 
 
 def _slowest(job: Job) -> list[tuple[int, float]]:
     storage = job.cluster.storage
     if storage.stat(layout.statistics(job.job_id)) is None:
         return []
-    statistics = job.statistics()
+    try:
+        statistics = job.statistics()
+    except StorageError:
+        return []  # another version's: all else that there is to see is as good
     seconds = {line.frame: line.wall_seconds or 0.0 for line in statistics.frames}
-    return [(frame, seconds[frame]) for frame in statistics.slowest_frames]
+    return [(frame, seconds[frame]) for frame in statistics.slowest_frames if frame in seconds]
 
 
 def _usd(job: Job) -> tuple[float, float] | None:
     """Planned and billed, of all waves so far."""
-    storage = job.cluster.storage
-    if job.fleet is None or storage.stat(layout.plan(job.job_id)) is None:
-        return None
-    plan = json.loads(storage.read(layout.plan(job.job_id)))
-    return float(plan["usd"]), float(plan["billed_usd"])
+    plan = read_plan(job.cluster.storage, job.job_id) if job.fleet is not None else None
+    return None if plan is None else (plan.usd, plan.billed_usd)

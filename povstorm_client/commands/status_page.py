@@ -16,6 +16,8 @@ from povstorm_client.frame_overview import FrameOverview
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.job_state import LOST_SECONDS, JobState
 from povstorm_client.quantities import age_words, duration
+from povstorm_client.remaining_time import seconds_left
+from povstorm_client.terminal import one_line
 
 _BAR = 60
 _EXECUTION_BAR = 12
@@ -31,7 +33,7 @@ class StatusPage:
     """All that is shown.
 
     now: Unix seconds. slowest: frames with their seconds, the slowest first. usd: planned, and
-    billed so far; None where nothing was planned.
+    billed so far; None where nothing was planned. notes: what could not be read.
     """
 
     job_id: str
@@ -41,6 +43,7 @@ class StatusPage:
     executions: Sequence[ExecutionState] = ()
     slowest: Sequence[tuple[int, float]] = ()
     usd: tuple[float, float] | None = None
+    notes: Sequence[str] = ()
 
     def render(self, *, ascii_only: bool = False) -> RenderableType:
         """The page; it is readable without colours, in 80 columns."""
@@ -96,27 +99,33 @@ class StatusPage:
         if state.phase == "stitching":
             yield Text(f"video: {state.video_frames} of {done} frames encoded")
             return
-        rate = overview.per_second
-        left = total - done - failed
-        if state.phase == "rendering" and rate is not None and left:
-            pace = f"{rate * 60:.3g} frames a minute"
-            yield Text(f"{pace}, about {duration(left / rate)} left")
+        if state.phase == "rendering" and done + failed < total:
+            rate, left = overview.per_second, seconds_left(state, self.now)
+            pace = [] if rate is None else [f"{rate * 60:.3g} frames a minute"]
+            rest = [] if left is None else [f"about {duration(left)} left"]
+            if pace or rest:
+                yield Text(", ".join(pace + rest))
 
     def _failures(self) -> Iterator[RenderableType]:
-        failures = self.overview.failures
-        if not failures:
+        failures, unreadable = self.overview.failures, self.overview.unreadable
+        if not failures and not unreadable:
             return
         failed = [frame for frame, at in self.overview.frames.items() if at == "failed"]
         yield Text("failed   ", "bold red").append(frame_ranges(failed), "default not bold")
         for failure in failures[:_MOST_FAILURES]:
-            yield _indented(f"{failure.frame}: {_printable(failure.error)}")
-        yield _indented(f"look closer: povstorm frame {self.job_id} {failures[0].frame}", "dim")
+            yield _indented(f"{failure.frame}: {one_line(failure.error)}")
+        for frame, problem in list(unreadable.items())[:_MOST_FAILURES]:
+            yield _indented(f"{frame}: {one_line(problem)}")
+        if failures:
+            yield _indented(f"look closer: povstorm frame {self.job_id} {failures[0].frame}", "dim")
+        else:
+            yield _indented(f"render again: povstorm retry {self.job_id}", "dim")
 
     def _ending(self) -> Iterator[Text]:
         state = self.state
         if state is not None and state.message and not self.overview.failures:
             colour = "red" if state.phase == "failed" else "default"
-            yield Text(_printable(state.message), colour)
+            yield Text(one_line(state.message), colour)
         if self.slowest:
             each = [f"{frame}: {seconds:.1f} s" for frame, seconds in self.slowest]
             yield Text("slowest  ", "bold").append(", ".join(each), "not bold")
@@ -125,6 +134,8 @@ class StatusPage:
             yield Text("cost     ", "bold").append(
                 f"${billed:.4f} billed so far, ${planned:.4f} planned", "not bold"
             )
+        for note in self.notes:
+            yield Text(one_line(note), "yellow")
 
     def _executions(self, *, ascii_only: bool) -> Iterator[RenderableType]:
         if not self.executions:
@@ -166,8 +177,3 @@ def _bar(share: float, width: int, *, ascii_only: bool, percent: bool = True) ->
 
 def _indented(words: str, style: str = "") -> Padding:
     return Padding(Text(words, style), (0, 0, 0, 2))
-
-
-def _printable(words: str) -> str:
-    """In one line, without what would steer the terminal: scenes choose what POV-Ray prints."""
-    return "".join(each if each.isprintable() else " " for each in words)

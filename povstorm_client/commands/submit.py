@@ -80,6 +80,7 @@ def submit(
         seconds_per_frame=seconds_per_frame,
     )
     cluster.require_deployment()
+    cluster.require_prefect_server()
     job.submit()
     flow = cluster.submit(job.job_id)
     print(f"job     {job.job_id}")

@@ -138,7 +138,9 @@ def normal(path: Path) -> Path:
 
 def read_default_ini(settings: PovraySettings, here: Path) -> None:
     """Add the first povray.ini of those that POV-Ray reads before anything else (order tried)."""
-    candidates = [here / "povray.ini", Path.home() / ".povray/3.7/povray.ini", *_SYSTEM_INIS]
+    candidates = [here / "povray.ini", *_SYSTEM_INIS]
+    if home := os.environ.get("HOME"):
+        candidates.insert(1, Path(home) / ".povray/3.7/povray.ini")
     if chosen := os.environ.get("POVINI"):
         candidates.insert(0, here / chosen)
     for candidate in candidates:

@@ -14,6 +14,7 @@ import logging
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,18 +26,27 @@ from povstorm_client.cloud_run.api import CloudRunApi, TaskState
 from povstorm_client.cloud_run.estimate import Estimate
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.wave_plan import WavePlan
-from povstorm_client.errors import CloudError, RenderError
+from povstorm_client.errors import (
+    CloudError,
+    PovstormError,
+    RecordError,
+    RenderError,
+    StorageError,
+)
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import STALL_SECONDS
 from povstorm_client.parallel import in_parallel
 from povstorm_client.storage import Storage, StoredObject
+from povstorm_client.stored_frames import is_intact
 from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import remove_unless_rendered, store_failure
+from render_image.unexpected import unexpected_failure
 from render_image.wave_share import read_index
+from tasks.head_start import SAME_FAILURES
 from tasks.renderers.wave import WaitingFrame, Wave, lost_frames, share_out, store_wave
 from tasks.renderers.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner, spread
 from tasks.renderers.wave_record import wave_record
-from tasks.stored_results import has_image, read_result
+from tasks.stored_results import read_result
 
 Logger = logging.Logger | logging.LoggerAdapter[Any]
 
@@ -103,9 +113,12 @@ class CloudRunRenderer:
         self._ended: list[Wave] = []
         self._sample: Wave | None = None
         self._seen: dict[str, tuple[float, int]] = {}
-        self._launches: set[asyncio.Task[None]] = set()
+        self._launches: dict[asyncio.Task[None], Wave] = {}
         self._dispatching: asyncio.Task[None] | None = None
-        self._fatal: CloudError | None = None
+        self._fatal: Exception | None = None
+        self._any_rendered = False
+        self._failures: Counter[str] = Counter()
+        self._doubtful_since: float | None = None
 
     @property
     def version(self) -> str:
@@ -180,31 +193,52 @@ class CloudRunRenderer:
             if self._pending.get(unit_id) is frame:
                 del self._pending[unit_id]
 
+    async def has_parsed(self) -> None:
+        """The first wave is a sample, where the rest does not start with it."""
+
     async def _dispatch(self) -> None:
         """Start waves and collect results until cancelled; an error is every frame's error."""
         try:
             while True:
                 idle = not self._waves
                 await asyncio.sleep(self._pace.gather_quiet / 2 if idle else self._pace.poll)
-                for launch in [each for each in self._launches if each.done()]:
-                    self._launches.discard(launch)
-                    launch.result()
+                self._look_at_launches()
                 self._start_waves()
                 if any(wave.execution for wave in self._waves):
                     await self._poll()
         except Exception as error:
-            self._fatal = error if isinstance(error, CloudError) else None
+            self._fatal = error
             waiting = [frame for wave in self._waves for frame in wave.waiting.values()]
             for frame in [*self._pending.values(), *waiting]:
                 if not frame.result.done():
                     frame.result.set_exception(error)
-            if self._fatal is None:
-                raise
+            if not isinstance(error, PovstormError):
+                self._log.exception("the dispatcher of the waves has failed")
+
+    def _look_at_launches(self) -> None:
+        """What went wrong with a wave's start is its frames' error; a refusal is that of all."""
+        for launch in [each for each in self._launches if each.done()]:
+            wave = self._launches.pop(launch)
+            error = launch.exception()
+            if isinstance(error, CloudError):
+                raise error
+            if error is not None:
+                self._waves.remove(wave)
+                for frame in wave.waiting.values():
+                    if not frame.result.done():
+                        frame.result.set_exception(error)
+                # If it was the sample, nobody waits for it.
+                wave.waiting.clear()
 
     async def _take_over(self, execution: str, wave_uri: str, size: int) -> None:
         wave_id = wave_uri.rpartition("/")[2]
         prefix = layout.wave(self._job_id, wave_id)
-        shares = await asyncio.to_thread(read_index, self._storage, prefix)
+        try:
+            shares = await asyncio.to_thread(read_index, self._storage, prefix)
+        except RecordError as error:
+            # What it renders is rendered a second time, which does no harm.
+            self._log.warning("%s is not taken over: %s", execution, error)
+            return
         now = asyncio.get_running_loop().time()
         self._waves.append(
             Wave(wave_id, prefix, shares, size, time.time(), now, execution=execution)
@@ -216,7 +250,7 @@ class CloudRunRenderer:
         if not self._pending or not self._has_gathered():
             return
         if self._sample is not None:
-            if not self._sample_is_in(self._sample):
+            if not self._sample_is_in(self._sample) or self._is_doubtful():
                 return
             self._sample = None
         frames = [frame for frame in self._pending.values() if not frame.result.done()]
@@ -248,6 +282,18 @@ class CloudRunRenderer:
         self._planner.no_frame_within(self._pace.sample)
         return True
 
+    def _is_doubtful(self) -> bool:
+        """Whether the sample says that the scene is wrong: then the job ends in a moment.
+
+        It is map_frames that ends it; if it sees more than is seen here, the waves go on.
+        """
+        alike = len(self._failures) == 1 and self._failures.total() >= SAME_FAILURES
+        if self._any_rendered or not alike:
+            return False
+        now = asyncio.get_running_loop().time()
+        self._doubtful_since = self._doubtful_since or now
+        return now - self._doubtful_since < self._pace.gather_most
+
     def _started_usd(self) -> float:
         """What the waves so far were billed, or are expected to be."""
         waves = [*self._waves, *self._ended]
@@ -273,7 +319,7 @@ class CloudRunRenderer:
         for unit_id in wave.waiting:
             del self._pending[unit_id]
         self._waves.append(wave)
-        self._launches.add(asyncio.create_task(self._submit(wave, shares)))
+        self._launches[asyncio.create_task(self._submit(wave, shares))] = wave
         self._log.info("wave %s: %s", wave_id, plan)
         return wave
 
@@ -319,7 +365,7 @@ class CloudRunRenderer:
             key = layout.result(unit.job_id, unit.work_unit_id)
             rendered = remove_unless_rendered(self._storage, key)
             if rendered is not None:
-                if has_image(self._storage, rendered):
+                if is_intact(self._storage, rendered):
                     return rendered
                 self._storage.remove(key)
             self._storage.remove(layout.log(unit.job_id, unit.work_unit_id))
@@ -387,31 +433,43 @@ class CloudRunRenderer:
         waiting = {
             frame.key: (wave, frame) for wave in self._waves for frame in wave.waiting.values()
         }
-        new: list[str] = []
+        new: list[tuple[Wave, WaitingFrame]] = []
         for entry in await self._stored_results():
             version = (entry.changed, entry.size)
             if self._seen.get(entry.key) != version:
                 self._seen[entry.key] = version
                 if entry.key in waiting:
-                    new.append(entry.key)
+                    new.append(waiting[entry.key])
         results = await asyncio.gather(
-            *(asyncio.to_thread(read_result, self._storage, key) for key in new)
+            *(asyncio.to_thread(read_result, self._storage, frame.unit) for _, frame in new)
         )
-        for key, result in zip(new, results, strict=True):
-            wave, frame = waiting[key]
+        for (wave, frame), result in zip(new, results, strict=True):
             # A failure of an earlier attempt, such as _lose stores, says nothing about this one.
             if result is not None and (
                 result.state == "rendered" or result.attempt == frame.attempt
             ):
-                self._resolve(wave, frame, result)
+                try:
+                    self._resolve(wave, frame, result)
+                except Exception as error:
+                    # Whatever is wrong with it, the other frames' results are fine.
+                    self._log.exception("the result of frame %d cannot be used", frame.unit.frame)
+                    wave.waiting.pop(frame.unit.work_unit_id, None)
+                    if not frame.result.done():
+                        frame.result.set_exception(unexpected_failure(error))
 
     async def _stored_results(self) -> list[StoredObject]:
         prefix = layout.results(self._job_id)
         return await asyncio.to_thread(lambda: list(self._storage.list(prefix)))
 
     def _resolve(self, wave: Wave, frame: WaitingFrame, result: FrameResult) -> None:
+        if (result.job_id, result.work_unit_id) != (self._job_id, frame.unit.work_unit_id):
+            raise StorageError(f"{frame.key} is the result of another frame: delete it")
         wave.waiting.pop(frame.unit.work_unit_id, None)
         self._planner.saw(result)
+        if result.state == "rendered":
+            self._any_rendered = True
+        elif result.state == "failed":
+            self._failures[result.error] += 1
         if result.out_of_memory:
             # The kernel took POV-Ray and left the container, whose other frames go on.
             (share,) = (share for share in wave.shares if result.work_unit_id in share)

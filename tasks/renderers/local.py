@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
 
@@ -37,8 +38,9 @@ class LocalRenderer:
         open_sandbox(povray, sandbox)
         self._sandbox = sandbox
         self._limits = limits
-        self._gate = ProcessGate(limit)
+        self._gate = ProcessGate(povray, limit)
         self._entered = time.time()
+        self._parsed = asyncio.Event()
 
     @property
     def version(self) -> str:
@@ -69,6 +71,12 @@ class LocalRenderer:
             timeout=self._frame_timeout,
             sandbox=self._sandbox,
             limits=self._limits,
+            on_parsed=None if self._parsed.is_set() else self._parsed.set,
         )
+        self._parsed.set()
         self._gate.saw(result)
         return result
+
+    async def has_parsed(self) -> None:
+        """Wait until POV-Ray has said so of a frame, or one is rendered."""
+        await self._parsed.wait()

@@ -25,3 +25,6 @@ class Renderer(Protocol):
 
     async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
         """Render and store one frame; RenderError if it fails."""
+
+    async def has_parsed(self) -> None:
+        """Wait until a frame of this run is past parsing its scene, where that is told at all."""

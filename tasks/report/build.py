@@ -10,11 +10,13 @@ import threading
 from dataclasses import dataclass
 
 from povstorm_client import layout
-from povstorm_client.storage import Storage
+from povstorm_client.errors import RecordError
+from povstorm_client.storage import Storage, crc32c_of
+from povstorm_client.thumbnails import contact_sheet, spread
 from tasks.report.facts import FrameFacts, ReportFacts
 from tasks.report.gather import JobRun, gather
 from tasks.report.page import Plots, render_page
-from tasks.report.previews import contact_sheet, make_previews, spread
+from tasks.report.previews import make_previews
 from tasks.report.seconds_plot import seconds_plot
 from tasks.report.timeline_plot import timeline, timeline_plot
 
@@ -45,11 +47,17 @@ def build_report(storage: Storage, run: JobRun, stopped: threading.Event | None 
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     facts = gather(storage, run)
     output = layout.output(facts.job_id)
+    checksums = {result.frame: result.image_crc32c for result in run.results}
 
     def read(frame: FrameFacts) -> bytes:
         if stopped is not None and stopped.is_set():
             raise ReportStoppedError
-        return storage.read(f"{output}/{frame.image}")
+        data = storage.read(f"{output}/{frame.image}")
+        if checksums[frame.frame] not in ("", crc32c_of(data)):
+            raise RecordError(
+                f"{frame.image} is not what was rendered: {facts.retry} renders it again"
+            )
+        return data
 
     previews = make_previews(
         facts.with_image,

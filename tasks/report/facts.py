@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from povstorm_client.cloud_run.stored_plan import StoredWave
+
 FrameState = Literal["rendered", "cached", "failed", "missing"]
 # "retried": an attempt that failed and was followed by another; "lost": its container was lost;
 # "cached": taken from an earlier job, at one moment.
@@ -50,19 +52,8 @@ class Span:
 
 
 @dataclass(frozen=True)
-class WaveFacts:
-    """A Cloud Run execution, as plan.json has it; completed, billed_usd: None until it ended."""
-
-    wave: str
-    render_job: str
-    tasks: int
-    frames: int
-    failed_tasks: int
-    submitted: float
-    completed: float | None
-    predicted_seconds: float
-    predicted_usd: float
-    billed_usd: float | None
+class WaveFacts(StoredWave):
+    """A Cloud Run execution, as plan.json has it."""
 
     @property
     def seconds(self) -> float | None:
@@ -74,15 +65,15 @@ class WaveFacts:
 class Timing:
     """What rendering took in this run of the job.
 
-    elapsed, cpu_seconds, one_by_one: seconds; cores: of the machine, None on Google Cloud.
+    elapsed, cpu_seconds: seconds; own_loop: what POV-Ray's own loop would take, estimated, None if
+    that says nothing here; cores: of the machine, None on Google Cloud.
     """
 
     started: float
     ended: float
     elapsed: float
     cpu_seconds: float
-    one_by_one: float
-    speed_up: float | None
+    own_loop: float | None
     retries: int
     peak_memory_bytes: int
     cores: float | None
@@ -102,8 +93,8 @@ class ReportFacts:
     completed, message: how the job ended. frames: all that were to be rendered, ascending. spans:
     all attempts that are known, ascending by start. notes: what the report has to do without.
     facts: label → text, about the job. again: the shell command that renders one frame again, with
-    ``FRAME`` in place of its number; retry: the one that renders all that is missing. video: its
-    file's name in the storage, "" if there is none.
+    ``FRAME`` in place of its number; retry: the one that renders all that is missing; show: the one
+    that opens the report. video: its file's name in the storage, "" if there is none.
     """
 
     job_id: str
@@ -121,6 +112,7 @@ class ReportFacts:
     facts: tuple[tuple[str, str], ...]
     again: str
     retry: str
+    show: str
     video: str
 
     def count(self, state: FrameState) -> int:

@@ -5,7 +5,6 @@ What is missing or unreadable in the storage is left out of the report; make_rep
 
 from __future__ import annotations
 
-import json
 import platform
 import shlex
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from povstorm_client import layout
+from povstorm_client.cloud_run.stored_plan import read_plan
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import JobManifest
@@ -26,7 +27,6 @@ from povstorm_client.version import povstorm_version
 from povstorm_client.work_unit import WorkUnit
 from render_image.machine import cores
 from tasks.report.facts import FrameFacts, Outcome, ReportFacts, Span, Timing, WaveFacts
-from tasks.stored_results import read_result
 
 # Each is a call to the storage; more would not be told apart in the plot either.
 _MOST_ATTEMPTS = 2000
@@ -52,8 +52,13 @@ class JobRun:
 def stored_results(storage: Storage, job_id: str) -> list[FrameResult]:
     """All results that the storage has of a job, ascending by frame."""
     keys = [entry.key for entry in storage.list(layout.results(job_id))]
-    found = in_parallel(lambda key: read_result(storage, key), keys)
-    return sorted((each for each in found if each is not None), key=lambda each: each.frame)
+    found = in_parallel(lambda key: _read(storage, key, job_id), keys)
+    own = (
+        each
+        for key, each in zip(keys, found, strict=True)
+        if each is not None and key == layout.result(job_id, each.work_unit_id)
+    )
+    return sorted(own, key=lambda each: each.frame)
 
 
 def gather(storage: Storage, run: JobRun) -> ReportFacts:
@@ -62,7 +67,7 @@ def gather(storage: Storage, run: JobRun) -> ReportFacts:
     notes: list[str] = []
     failures = _failed_attempts(storage, manifest.job_id, notes)
     settings = run.units[0].settings
-    again, retry = _commands(storage, manifest)
+    again, retry, show = _commands(storage, manifest)
     video = ""
     if manifest.video_ending:
         key = layout.video(manifest.job_id, manifest.video_ending)
@@ -84,6 +89,7 @@ def gather(storage: Storage, run: JobRun) -> ReportFacts:
         facts=tuple(_facts(storage, run)),
         again=again,
         retry=retry,
+        show=show,
         video=video,
     )
 
@@ -133,8 +139,16 @@ def _failed_attempts(storage: Storage, job_id: str, notes: list[str]) -> list[Fr
     latest = entries[-_MOST_ATTEMPTS:]
     if len(entries) > len(latest):
         notes.append(f"{len(entries)} attempts failed; the timeline has the last {len(latest)}.")
-    found = in_parallel(lambda entry: read_result(storage, entry.key), latest)
+    found = in_parallel(lambda entry: _read(storage, entry.key, job_id), latest)
     return [result for result in found if result is not None]
+
+
+def _read(storage: Storage, key: str, job_id: str) -> FrameResult | None:
+    try:
+        result = FrameResult.from_bytes(storage.read(key), key)
+    except StorageError:
+        return None  # it was deleted, or is none: the report does without
+    return result if result.job_id == job_id else None
 
 
 def _spans(storage: Storage, run: JobRun, failures: Sequence[FrameResult]) -> list[Span]:
@@ -178,33 +192,14 @@ def is_lost_container(result: FrameResult) -> bool:
 
 
 def _waves(storage: Storage, job_id: str, notes: list[str]) -> tuple[WaveFacts, ...]:
-    key = layout.plan(job_id)
-    if storage.stat(key) is None:
-        return ()
     try:
-        waves = [
-            WaveFacts(
-                wave=str(wave["wave"]),
-                render_job=str(wave["render_job"]),
-                tasks=int(wave["tasks"]),
-                frames=int(wave["frames"]),
-                failed_tasks=int(wave["failed_tasks"]),
-                submitted=float(wave["submitted"]),
-                completed=_maybe(wave["completed"]),
-                predicted_seconds=float(wave["predicted_seconds"]),
-                predicted_usd=float(wave["predicted_usd"]),
-                billed_usd=_maybe(wave["billed_usd"]),
-            )
-            for wave in json.loads(storage.read(key))["waves"]
-        ]
-    except (ValueError, TypeError, KeyError) as error:
-        notes.append(f"The plan of the waves, {key}, is not readable: {error!r}")
+        plan = read_plan(storage, job_id)
+    except RecordError as error:
+        key = layout.plan(job_id)
+        notes.append(f"The plan of the waves, {key}, is not readable: {error.__cause__}")
         return ()
-    return tuple(sorted(waves, key=lambda wave: wave.submitted))
-
-
-def _maybe(value: object) -> float | None:
-    return None if value is None else float(str(value))
+    waves = plan.waves if plan is not None else ()
+    return tuple(WaveFacts(**vars(wave)) for wave in sorted(waves, key=lambda wave: wave.submitted))
 
 
 def _timing(run: JobRun) -> Timing | None:
@@ -216,11 +211,10 @@ def _timing(run: JobRun) -> Timing | None:
         ended=statistics.ended,
         elapsed=statistics.elapsed_seconds,
         cpu_seconds=statistics.cpu_seconds,
-        one_by_one=statistics.one_by_one_seconds,
-        speed_up=statistics.speed_up,
+        own_loop=statistics.own_loop_seconds,
         retries=statistics.retries,
         peak_memory_bytes=statistics.peak_memory_bytes,
-        cores=None if run.manifest.cloud_run else cores(),
+        cores=statistics.cores,
     )
 
 
@@ -271,11 +265,16 @@ def _moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
-def _commands(storage: Storage, manifest: JobManifest) -> tuple[str, str]:
-    """The commands that render one frame again, and all that is missing."""
+def _commands(storage: Storage, manifest: JobManifest) -> tuple[str, str, str]:
+    """The commands that render one frame again, and all that is missing, and open the report."""
     povstorm = "povstorm"
     if not isinstance(storage, FolderStorage):
         povstorm = "povstorm --cluster outputs.json"
     elif storage.root != Path.home() / ".povstorm":
         povstorm = f"POVSTORM_HOME={shlex.quote(str(storage.root))} povstorm"
-    return f"{povstorm} frame {manifest.job_id} FRAME", f"{povstorm} retry {manifest.job_id}"
+    job_id = manifest.job_id
+    return (
+        f"{povstorm} frame {job_id} FRAME",
+        f"{povstorm} retry {job_id}",
+        f"{povstorm} report {job_id}",
+    )

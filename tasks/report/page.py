@@ -20,9 +20,10 @@ from markupsafe import Markup
 
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.quantities import amount, byte_size, duration
+from povstorm_client.thumbnails import spread
 from tasks.report.facts import FrameFacts, FrameState, ReportFacts, WaveFacts
 from tasks.report.figure import Plot
-from tasks.report.previews import Previews, spread
+from tasks.report.previews import Previews
 from tasks.report.seconds_plot import is_grouped
 from tasks.report.timeline_plot import HOVER_STEPS, Timeline
 
@@ -140,7 +141,7 @@ def _tiles(facts: ReportFacts) -> Iterator[tuple[str, str, str]]:
     timing = facts.timing
     if timing is None:
         return
-    yield "Time", duration(timing.elapsed), "from the first frame to the last"
+    yield "Rendering", duration(timing.elapsed), "from the first frame to the last"
     if timing.cpu_seconds:
         retries = f", {timing.retries} retries" if timing.retries else ""
         memory = f"at most {byte_size(timing.peak_memory_bytes)} a frame{retries}"
@@ -149,22 +150,27 @@ def _tiles(facts: ReportFacts) -> Iterator[tuple[str, str, str]]:
         totals = _totals(facts.waves)
         predicted = f"predicted {_usd(totals['predicted_usd'])}"
         yield "Cost", _usd(totals["billed_usd"]), predicted
-    elif timing.speed_up is not None:
-        cores = f"one frame after another, on {timing.cores or 0:g} cores"
-        yield "Speed-up", f"{timing.speed_up:.1f}x", cores
+    elif timing.own_loop is not None:
+        cores = f"POV-Ray's own, on {timing.cores or 0:g} cores, estimated"
+        yield "Loop", f"≈ {duration(timing.own_loop)}", cores
 
 
 def _time_sentences(facts: ReportFacts) -> Iterator[str]:
     timing = facts.timing
     if timing is None:
         return
-    if timing.speed_up is None:
+    if not timing.cpu_seconds:
         yield f"No frame was rendered in this run; it took {duration(timing.elapsed)}."
         return
     yield (
-        f"One frame after another would have taken {duration(timing.one_by_one)}; "
-        f"it took {duration(timing.elapsed)}, which is {timing.speed_up:.1f} times as fast."
+        f"Rendering took {duration(timing.elapsed)}, to which starting Prefect, the video and this "
+        "report come."
     )
+    if timing.own_loop is not None:
+        yield (
+            f"POV-Ray's own loop would take about {duration(timing.own_loop)} for the frames of "
+            f"this run on {timing.cores or 0:g} cores, estimated from their CPU time."
+        )
     if timing.cpu_share is not None:
         yield (
             f"POV-Ray used {100 * timing.cpu_share:.0f} % of the {timing.cores:g} cores' time: "

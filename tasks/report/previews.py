@@ -5,15 +5,15 @@ make_report makes them; they are the scrubber's frames and the contact sheet's t
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from povstorm_client.errors import StorageError
 from povstorm_client.parallel import in_parallel
+from povstorm_client.thumbnails import encoded, small_image, spread
 from tasks.report.facts import FrameFacts
 
 # Of all previews together; base64 makes a third more of it.
@@ -23,14 +23,14 @@ _MOST = 500
 # Pixels to decode in all: some 15 seconds of a core (measured). Of large images fewer are shown.
 _MOST_PIXELS = 1_200_000_000
 _FEWEST = 60
-# Of an image larger than this there is none: it would take gigabytes of memory.
-_LARGEST_PIXELS = 80_000_000
 # (longest side in pixels, WebP quality), the best first.
 _SIZES = (
     *((720, 82), (640, 78), (512, 75), (448, 72), (384, 70), (320, 66), (288, 62)),
     *((256, 58), (224, 54), (192, 50), (160, 46), (128, 42), (96, 36), (64, 30)),
 )
 _SAMPLE = 8
+# Of a contact sheet's images, how many times as tall as they are wide.
+_TALLEST = 4
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,14 @@ def make_previews(
 
     def opened(frame: FrameFacts) -> Image.Image | _Unreadable:
         try:
-            return _small(read(frame))
-        except (StorageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            return _Unreadable(str(e))
+            data = read(frame)
+        except StorageError as error:
+            return _Unreadable(str(error))
+        try:
+            return small_image(data, _SIZES[0][0])
+        except Exception as error:
+            # Of a damaged image Pillow's readers raise much more than OSError; it has no preview.
+            return _Unreadable(str(error) or repr(error))
 
     unreadable: dict[int, str] = {}
     sample: list[Image.Image] = []
@@ -86,7 +91,7 @@ def make_previews(
 
     def preview(frame: FrameFacts) -> bytes | _Unreadable:
         image = opened(frame)
-        return image if isinstance(image, _Unreadable) else _encoded(image, side, quality)
+        return image if isinstance(image, _Unreadable) else encoded(image, side, quality)
 
     ordered = [chosen[number] for number in sorted(chosen)]
     images: dict[int, bytes] = {}
@@ -98,69 +103,10 @@ def make_previews(
     return Previews(_thinned(images, budget), unreadable)
 
 
-def contact_sheet(images: Sequence[bytes], *, columns: int = 6, wide: int = 120) -> bytes:
-    """One JPEG of the images, in rows, each so many pixels wide: small enough for a data URI."""
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    with Image.open(io.BytesIO(images[0])) as first:
-        high = max(1, round(wide * first.height / first.width))
-    gap = 4
-    size = (columns * (wide + gap) - gap, rows * (high + gap) - gap)
-    sheet = Image.new("RGB", size, "#0b0c0e")
-    for index, data in enumerate(images):
-        with Image.open(io.BytesIO(data)) as image:
-            row, column = divmod(index, columns)
-            place = (column * (wide + gap), row * (high + gap))
-            sheet.paste(ImageOps.contain(image, (wide, high)), place)
-    target = io.BytesIO()
-    sheet.save(target, "JPEG", quality=72, optimize=True)
-    return target.getvalue()
-
-
-def spread(items: Sequence[FrameFacts], most: int) -> list[FrameFacts]:
-    """At most so many of the items, evenly spread, with the first and the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
-
-
-def _small(data: bytes) -> Image.Image:
-    """An image at no more than the largest preview's size, in RGB; info["pixels"]: what it had."""
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        pixels = image.width * image.height
-        if pixels > _LARGEST_PIXELS:
-            raise ValueError(f"{image.width}x{image.height} pixels are too many for a preview")
-        image.load()
-        plain = _rgb(image)
-    side = _SIZES[0][0]
-    plain.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    plain.info = {"pixels": pixels}
-    return plain
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # Grey with 16 bits; Pillow's own conversion would clip it.
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
-    if image.has_transparency_data:
-        # On black, as in the video.
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "black"), layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def _encoded(image: Image.Image, side: int, quality: int) -> bytes:
-    small = image.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    target = io.BytesIO()
-    small.save(target, "WEBP", quality=quality, method=4)
-    return target.getvalue()
-
-
 def _size_for(sample: Sequence[Image.Image], bytes_each: float) -> tuple[int, int]:
     """The best size whose mean over the sample leaves some room."""
     for side, quality in _SIZES:
-        sizes = [len(_encoded(image, side, quality)) for image in sample]
+        sizes = [len(encoded(image, side, quality)) for image in sample]
         if sum(sizes) <= 0.85 * bytes_each * len(sizes):
             return side, quality
     return _SIZES[-1]

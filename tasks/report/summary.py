@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
 
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.quantities import duration
@@ -40,7 +41,21 @@ def _parts(facts: ReportFacts, address: str, sheet: str) -> Iterator[str]:
         yield "Render one of them again with:"
         # Indented text is code, whatever is in it.
         yield "    " + facts.again.replace("FRAME", str(failed[0].frame))
-    yield f"Report: <{address}>"
+    yield f"Report: {where_report_is(address, facts.show)}"
+
+
+def where_report_is(address: str, command: str) -> str:
+    """Markdown that leads to the report: a link, or, as browsers open no files from a page, how.
+
+    command: the one that opens it.
+    """
+    if not address.startswith("file://"):
+        return f"<{address}>"
+    # Indented text is code, whatever is in it.
+    path = unquote(urlsplit(address).path)
+    return (
+        f"open it with\n\n    {command}\n\nor as a file of the machine that rendered:\n\n    {path}"
+    )
 
 
 def _rows(facts: ReportFacts) -> Iterator[tuple[str, str]]:
@@ -51,10 +66,10 @@ def _rows(facts: ReportFacts) -> Iterator[tuple[str, str]]:
     yield "frames", words
     timing = facts.timing
     if timing is not None:
-        yield "time", duration(timing.elapsed)
+        yield "rendering", duration(timing.elapsed)
         yield "CPU", duration(timing.cpu_seconds)
-        if timing.speed_up is not None:
-            yield "speed-up", f"{timing.speed_up:.1f}x one frame after another"
+        if timing.own_loop is not None:
+            yield "POV-Ray's own loop", f"about {duration(timing.own_loop)}, estimated"
         if timing.retries:
             yield "retries", str(timing.retries)
     if facts.waves:

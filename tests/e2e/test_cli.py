@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from povstorm_client.results_folder import RECORD
+
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
 SCENE = "#version 3.7; camera { location -4*z look_at 0 } background { rgb clock }\n"
 
@@ -44,7 +46,43 @@ def test_a_still_is_an_image_without_a_video(folder: Path, on_server: str):
     done = povstorm(folder, "render", "anim.pov", "--size", "20x10", "--output", "still")
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in (folder / "still").rglob("*.*"))
-    assert names == ["frame_1.png", "report.html"]
+    assert names == [RECORD, "frame_1.png", "report.html"]
+
+
+def test_an_edited_scene_leaves_nothing_of_before_and_a_preview_touches_nothing(
+    folder: Path, on_server: str
+):
+    long = povstorm(folder, "render", "anim.ini", "--video", "none", "+KFF4")
+    assert long.returncode == 0, long.stderr
+    frames = folder / "anim_render" / "frames"
+    (frames / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in frames.iterdir()}
+
+    preview = povstorm(folder, "render", "anim.ini", "--video", "none", "+KFF3", "--preview")
+    assert preview.returncode == 0, preview.stderr
+    assert len(list((folder / "anim_preview" / "frames").iterdir())) == 3
+    assert {path.name: path.read_bytes() for path in frames.iterdir()} == before
+
+    (folder / "anim.pov").write_text(SCENE.replace("rgb clock", "rgb 1 - clock"))
+    again = povstorm(folder, "render", "anim.ini", "--video", "none", "+KFF4")
+    assert again.returncode == 0, again.stderr
+    assert "4 of 4 frames; " in again.stdout
+    after = {path.name: path.read_bytes() for path in frames.iterdir()}
+    assert after.keys() == before.keys()
+    assert after["notes.txt"] == b"mine"
+    assert all(after[name] != before[name] for name in after if name.endswith(".png"))
+
+
+def test_a_file_of_the_users_in_the_place_of_a_result_is_refused_before_any_work(folder: Path):
+    place = folder / "anim_render" / "frames" / "frame_07.png"
+    place.parent.mkdir(parents=True)
+    place.write_text("a photo")
+    done = povstorm(folder, "render", "anim.ini")
+    assert done.returncode == 1
+    assert "anim_render/frames/frame_07.png is not povstorm's" in done.stderr
+    assert "--output" in done.stderr
+    assert place.read_text() == "a photo"
+    assert not list((folder.parent / "home").glob("jobs/*"))
 
 
 def test_a_still_uses_all_cores_and_says_what_that_costs(folder: Path):
@@ -93,7 +131,6 @@ def test_what_failed_is_told_kept_and_tried_again(folder: Path, on_server: str):
         (["anim.ini", "--video", "avi"], "video format 'avi'"),
         (["anim.ini", "+KFF0"], "before initial frame"),
         (["anim.ini", "+Zork"], "no option '+Zork'"),
-        (["anim.ini", "--zork"], "no option --zork"),
         (["anim.ini", "--output", "anim.pov"], "output folder anim.pov cannot be written to"),
         (["anim.ini", "--output", "/proc"], "output folder /proc cannot be written to"),
         (["anim.ini", "--include", "nix"], "--include nix does not exist"),

@@ -47,6 +47,12 @@ def test_the_page_of_a_job_shows_frames_logs_failure_progress_and_table(failed_j
     assert "Cannot open include file nowhere.inc" in message
     assert "Render failed" in message, "the tail of POV-Ray's output belongs to the message"
 
+    failed = {"task_run_id": {"any_": [tasks["frame-0002"]["id"]]}}
+    first = api.post("logs/filter", logs=failed, sort="TIMESTAMP_ASC", limit=1)[0]["message"]
+    line = "frame 2: File 'sphere.pov' line 1: Parse Error: Cannot open include file nowhere.inc."
+    assert first.startswith(f"{line}\n\nPOV-Ray's output:\n"), "what is above the fold is read"
+    assert line in message.splitlines()[0]
+
     logs = api.post(
         "logs/filter", logs={"task_run_id": {"any_": [tasks["frame-0001"]["id"]]}}, limit=200
     )

@@ -72,7 +72,7 @@ def test_stopping_the_client_stops_all_and_keeps_finished_frames(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    program, job = start(tmp_path)
+    program, job = start(tmp_path / "storage")
     client = psutil.Process(program.pid)
     family = client.children(recursive=True)
     wait_for(lambda: povray_children(client), seconds=30)
@@ -96,7 +96,7 @@ def test_a_killed_flow_takes_its_povray_processes_along_and_can_be_run_again(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    program, job = start(tmp_path)
+    program, job = start(tmp_path / "storage")
     flow = psutil.Process(program.pid).children()[0]
     family = flow.children(recursive=True)
     wait_for(lambda: povray_children(flow), seconds=30)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -266,7 +267,8 @@ async def in_sandbox(
             environment={},
             log=told,
             timeout=60,
-            sandbox=lambda info: wall.arguments(workspace, {"OTHER": str(other)}, info),
+            sandbox=partial(wall.arguments, workspace, {"OTHER": str(other)}),
+            system_calls=wall.system_calls,
         )
 
 

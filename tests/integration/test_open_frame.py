@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from povstorm_client import Cluster, Job, RenderSettings, WorkUnit, layout, shared_resources
+from povstorm_client import (
+    Cluster,
+    Job,
+    RenderSettings,
+    WorkUnit,
+    command_line,
+    layout,
+    shared_resources,
+)
 from povstorm_client.frame_process import render_frame_here
 from povstorm_client.job_manifest import read_manifest
 from render_image.limits import Limits
@@ -148,6 +156,39 @@ def test_what_a_scene_prints_cannot_steer_the_terminal(
     said = capfd.readouterr().err
     assert "?]0;owned?" in said
     assert "\x1b" not in said
+
+
+def test_a_quiet_one_prints_what_matters_and_where_the_rest_is(
+    job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "open"
+    assert render_frame_here(job.cluster, job.job_id, 1, folder, verbose=False) == 0
+
+    printed = capfd.readouterr()
+    assert [line.split()[0] for line in printed.out.splitlines()] == [
+        *("again", "scene", "log", "image")
+    ]
+    assert f"log     {folder}/povray.txt\n" in printed.out
+    assert "Render Statistics" in (folder / "povray.txt").read_text()
+    assert "Statistics" not in printed.err
+
+    assert render_frame_here(job.cluster, job.job_id, 3, tmp_path / "failed", verbose=False) == 1
+    error = capfd.readouterr().err.splitlines()
+    assert error[-1].startswith("povstorm: File 'shared/a.pov' line 7: Parse Error")
+    assert len(error) <= 2, "a warning of the sandbox at most beside it"
+
+
+def test_the_command_is_quiet_unless_it_is_asked_to_be_verbose(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    monkeypatch.setattr(
+        "povstorm_client.commands.frame.render_frame_here",
+        lambda *_, **options: asked.append(options["verbose"]) or 0,
+    )
+    for words in (["frame", job.job_id, "1"], ["frame", "--verbose", job.job_id, "1"]):
+        assert command_line.run(words) == 0
+    assert asked == [False, True]
 
 
 def test_words_of_the_command_are_nothing_but_words_to_the_shell(tmp_path: Path):

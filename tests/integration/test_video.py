@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from povstorm_client import InputError, ToolError, VideoError
+from povstorm_client.video_losses import ALPHA_ENDINGS
 from tasks import ffmpeg_process
 from tasks.video import encode_video
 
@@ -46,12 +47,16 @@ def brightness(video: Path) -> list[int]:
     return list(out)
 
 
-def first_pixel(video: Path) -> tuple[int, ...]:
+# ffmpeg's own VP9 decoder leaves alpha out, as players without alpha do.
+DECODERS = {".webm": {"vcodec": "libvpx-vp9"}}
+
+
+def first_pixel(video: Path, at: str = "0:0") -> tuple[int, ...]:
     """Red, green, blue and alpha of a video's top left pixel, decoded as the file's tags say."""
     out, _ = (
-        ffmpeg.input(str(video))
+        ffmpeg.input(str(video), **DECODERS.get(video.suffix, {}))
         .output(
-            "pipe:", format="rawvideo", pix_fmt="rgba", vf="format=rgba,crop=1:1:0:0", vframes=1
+            "pipe:", format="rawvideo", pix_fmt="rgba", vf=f"format=rgba,crop=1:1:{at}", vframes=1
         )
         .run(capture_stdout=True, quiet=True)
     )
@@ -120,8 +125,37 @@ def test_transparent_frames_lie_on_black_where_the_format_has_no_alpha(tmp_path:
     Image.new("RGBA", (32, 24), (255, 255, 255, 64)).save(tmp_path / "1.png")
     target = tmp_path / f"out.{ending}"
     encode_video([(1, tmp_path / "1.png")], target, fps=FPS, expected_frames=[1])
-    expected = (255, 255, 255, 64) if ending == "mov" else (64, 64, 64, 255)
+    expected = (255, 255, 255, 64) if ending in ALPHA_ENDINGS else (64, 64, 64, 255)
     assert first_pixel(target) == pytest.approx(expected, abs=4)
+
+
+@pytest.mark.parametrize("ending", ALPHA_ENDINGS)
+def test_every_frame_keeps_its_alpha_and_padding_is_transparent(tmp_path: Path, ending: str):
+    images = []
+    for frame in range(1, 13):
+        path = tmp_path / f"{frame}.png"
+        Image.new("RGBA", (33, 25), (255, 255, 255, 20 * frame)).save(path)
+        images.append((frame, path))
+    target = tmp_path / f"out.{ending}"
+    info = encode_video(images, target, fps=FPS, expected_frames=range(1, 13))
+    assert (info.frames, info.width, info.height) == (12, 34, 26)
+    out, _ = (
+        ffmpeg.input(str(target), **DECODERS.get(target.suffix, {}))
+        .output("pipe:", format="rawvideo", pix_fmt="rgba", vf="format=rgba,crop=1:1:8:8")
+        .run(capture_stdout=True, quiet=True)
+    )
+    assert list(out[3::4]) == pytest.approx([20 * frame for frame in range(1, 13)], abs=6)
+    assert first_pixel(target, "33:25")[3] <= 40
+
+
+@pytest.mark.parametrize("ending", ALPHA_ENDINGS)
+def test_opaque_frames_among_transparent_ones_stay_opaque(tmp_path: Path, ending: str):
+    Image.new("RGB", (32, 24), (200, 30, 30)).save(tmp_path / "1.png")
+    Image.new("RGBA", (32, 24), (200, 30, 30, 0)).save(tmp_path / "2.png")
+    target = tmp_path / f"out.{ending}"
+    images = [(frame, tmp_path / f"{frame}.png") for frame in (1, 2)]
+    encode_video(images, target, fps=FPS, expected_frames=[1, 2])
+    assert first_pixel(target) == pytest.approx((200, 30, 30, 255), abs=6)
 
 
 @pytest.mark.parametrize("ending", FORMATS)

@@ -10,7 +10,7 @@ import pytest
 from render_image.limits import Limits, in_words, most_memory
 from render_image.machine import total_memory
 from render_image.process import ProcessExit, run_process
-from render_image.watch import folder_problem, shorten_log
+from render_image.watch import folder_problem, read_log
 
 MIB = 1 << 20
 
@@ -88,8 +88,8 @@ def test_links_are_not_followed_when_files_are_counted(tmp_path: Path):
 def test_a_log_that_is_too_long_keeps_its_beginning_and_its_end(tmp_path: Path):
     log = tmp_path / "log.txt"
     log.write_bytes(b"begin" + b"x" * 10_000 + b"end")
-    shorten_log(log, Limits(log_bytes=1000))
-    text = log.read_text()
+    with log.open("rb") as file:
+        text = read_log(file, Limits(log_bytes=1000)).decode()
     assert text.startswith("begin")
     assert text.endswith("end")
     assert "9008 bytes left out" in text

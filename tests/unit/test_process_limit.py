@@ -26,6 +26,16 @@ def test_processes_that_mostly_sleep_are_run_in_larger_numbers():
     assert 8 <= settle(ProcessLimit(2), busy_per_process=0.1) <= 12
 
 
+def test_processes_without_waits_begin_with_one_more_than_cores_and_go_down_to_the_cores():
+    limit = ProcessLimit(2, sleeps=False)
+    assert limit.processes == 3
+    assert settle(limit, busy_per_process=0.5) == 2
+
+
+def test_processes_without_waits_that_leave_cores_idle_all_the_same_are_run_in_larger_numbers():
+    assert settle(ProcessLimit(2, sleeps=False), busy_per_process=0.1) > 3
+
+
 def test_a_machine_that_others_keep_busy_gets_no_more_than_the_fewest():
     limit = ProcessLimit(2)
     settle(limit, busy_per_process=0.01)
@@ -57,9 +67,12 @@ def test_one_process_always_runs_or_nothing_would_end():
 @given(
     st.integers(1, 64),
     st.lists(st.tuples(st.integers(1, 200), st.floats(0, 1)), max_size=50),
+    st.booleans(),
 )
-def test_the_limit_stays_within_its_bounds(cores: int, measurements: list[tuple[int, float]]):
-    limit = ProcessLimit(cores)
+def test_the_limit_stays_within_its_bounds(
+    cores: int, measurements: list[tuple[int, float]], sleeps: bool
+):
+    limit = ProcessLimit(cores, sleeps=sleeps)
     for running, busy in measurements:
         limit.adapt(running, busy)
-        assert 2 * cores <= limit.processes <= 8 * cores
+        assert (2 if sleeps else 1) * cores <= limit.processes <= 8 * cores

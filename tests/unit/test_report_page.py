@@ -100,6 +100,15 @@ def test_the_summary_has_numbers_contact_sheet_and_cost(storage: FolderStorage):
     assert text.endswith("Report: <https://there/report.html>\n")
 
 
+def test_a_report_in_a_folder_is_no_link_that_browsers_block(storage: FolderStorage):
+    facts = gather(storage, cloud_run(storage))
+    text = summary(facts, "file:///a%20folder/jobs/orbit/report.html", "")
+    assert "file://" not in text
+    assert "\n    /a folder/jobs/orbit/report.html\n" in text
+    assert f"\n    {facts.show}\n" in text
+    assert facts.show.endswith(f" report {facts.job_id}")
+
+
 def test_a_report_in_a_bucket_has_an_address_for_browsers(storage: FolderStorage):
     class Bucket:
         uri = "gs://a-bucket"

@@ -7,10 +7,12 @@ import io
 import pytest
 from PIL import Image
 
+from povstorm_client import thumbnails
 from povstorm_client.errors import StorageError
+from povstorm_client.thumbnails import contact_sheet, spread
 from tasks.report import previews as making
 from tasks.report.facts import FrameFacts
-from tasks.report.previews import contact_sheet, make_previews, spread
+from tasks.report.previews import make_previews
 from tests.synthetic_job import picture
 
 
@@ -79,7 +81,7 @@ def test_an_image_that_is_gone_or_broken_is_noted_and_the_others_are_there():
 
 
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(making, "_LARGEST_PIXELS", 1000)
+    monkeypatch.setattr(thumbnails, "_LARGEST_PIXELS", 1000)
     made = make_previews(frames(1), lambda _: png(Image.new("L", (100, 100))))
     assert "100x100 pixels are too many" in made.unreadable[1]
 

@@ -57,6 +57,7 @@ def statistics_of(
     name: str = "orbit",
     seconds: float = 2.0,
     video: dict[str, Any] | None = None,
+    cores: float | None = None,
 ) -> JobStatistics:
     return summarize(
         results,
@@ -66,16 +67,17 @@ def statistics_of(
         started=0.0,
         ended=seconds,
         video=video,
+        cores=cores,
     )
 
 
 def test_a_finished_job_shows_totals_percentiles_and_slowest_frames():
     results = [rendered(1, 4.0), rendered(2, 8.0), rendered(3, 12.0, attempt=3)]
-    text = str(statistics_of(results, frames=3, seconds=12.0, video=VIDEO))
+    text = str(statistics_of(results, frames=3, seconds=12.0, video=VIDEO, cores=4))
     assert text == (
         "\n"
-        "orbit: 3 of 3 frames; 12 s\n"
-        "  speed    2.0x one frame after another (24 s)\n"
+        "orbit: 3 of 3 frames; rendering took 12 s\n"
+        "  POV-Ray  own loop 12 s on 4 cores (estimate)\n"
         "  CPU      24 s\n"
         "  phases   parse 25 %, trace 75 %\n"
         "  memory   50 MiB at most in a frame\n"
@@ -90,9 +92,32 @@ def test_a_finished_job_shows_totals_percentiles_and_slowest_frames():
     )
 
 
+def test_a_commands_time_is_all_of_it_and_compared_with_povrays_own_loop():
+    # The loop: 12 s and what it waits.
+    results = [rendered(1, 4.0), rendered(2, 8.0), rendered(3, 12.0)]
+    statistics = statistics_of(results, frames=3, seconds=7.0, cores=4)
+    text = statistics_table(statistics, whole_seconds=24.0)
+    assert "orbit: 3 of 3 frames; 24 s in all, of which rendering 7.0 s" in text
+    assert "12 s on 4 cores (estimate); this took 2.1x as long" in " ".join(text.split())
+    quick = " ".join(statistics_table(statistics, whole_seconds=8.0).split())
+    assert "this was 1.5x as fast" in quick
+
+
+@pytest.mark.parametrize("earlier", [{"cache_hit": True}, {"started": -1.0}])
+def test_the_own_loop_is_only_that_of_the_frames_rendered_now(earlier: dict[str, Any]):
+    statistics = statistics_of([rendered(1), rendered(2, **earlier)], frames=2, cores=2)
+    assert "for the 1 rendered now on 2 cores" in " ".join(str(statistics).split())
+
+
+def test_what_is_said_of_the_own_loop_fits_a_terminal_of_80_columns():
+    statistics = statistics_of([rendered(1, 1000.0)], frames=1, seconds=7.0, cores=128)
+    text = statistics_table(statistics, console_width=80, whole_seconds=5000.0)
+    assert any("own loop" in line and line.endswith("long") for line in text.splitlines())
+
+
 def test_failures_are_named_with_their_reason_and_missing_frames_as_ranges():
     text = str(statistics_of([rendered(1), failed(2, "no such file")], frames=6))
-    assert "orbit: 1 of 6 frames, 1 failed; 2.0 s" in text
+    assert "orbit: 1 of 6 frames, 1 failed; rendering took 2.0 s" in text
     assert "failed   frame 2: no such file" in text
     assert "missing  2-6" in text
 
@@ -107,14 +132,14 @@ def test_a_job_all_from_the_cache_shows_no_times():
     text = str(statistics_of([rendered(1, cache_hit=True)], frames=1, video=VIDEO))
     assert "1 of 1 frame, 1 from cache" in text
     assert "video" in text
-    assert "speed" not in text
+    assert "own loop" not in text
     assert "median" not in text
     assert "phases" not in text
 
 
 def test_a_job_with_nothing_rendered_has_a_table_too():
     assert str(statistics_of([], frames=2, seconds=0.0)) == (
-        "\norbit: 0 of 2 frames; 0.0 s\n\n  missing  1-2"
+        "\norbit: 0 of 2 frames; rendering took 0.0 s\n\n  missing  1-2"
     )
 
 
@@ -139,7 +164,9 @@ def test_names_and_errors_are_shown_as_they_are():
     ],
 )
 def test_durations_read_well_at_every_length(seconds: float, words: str):
-    assert str(statistics_of([], frames=0, seconds=seconds)) == f"\norbit: 0 of 0 frames; {words}"
+    assert str(statistics_of([], frames=0, seconds=seconds)) == (
+        f"\norbit: 0 of 0 frames; rendering took {words}"
+    )
 
 
 @given(st.integers(40, 200), st.text(max_size=300), st.floats(1e-3, 1e6))

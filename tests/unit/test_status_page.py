@@ -30,7 +30,18 @@ OVERVIEW = FrameOverview(
     failures=[FAILURE],
     finished=[NOW - 10, NOW - 5, NOW],
 )
-STATE = JobState("rendering", 5, done=2, cached=1, failed=1, running=1, updated=NOW - 1)
+STATE = JobState(
+    "rendering",
+    5,
+    done=2,
+    cached=1,
+    failed=1,
+    running=1,
+    updated=NOW - 1,
+    timed=1,
+    frame_seconds=5.0,
+    begun=(NOW,),
+)
 PAGE = StatusPage("orbit-1", STATE, OVERVIEW, NOW)
 
 
@@ -50,6 +61,13 @@ def test_a_running_job_has_counts_rate_time_left_and_povrays_line():
     assert "look closer: povstorm frame orbit-1 3" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
+
+
+def test_before_a_frame_was_rendered_in_this_run_no_time_left_is_told():
+    text = shown(replace(PAGE, state=replace(STATE, timed=0, frame_seconds=0.0)))
+
+    assert "12 frames a minute" in text
+    assert " left" not in text
 
 
 def test_all_of_it_can_be_had_in_ascii():

@@ -1,0 +1,194 @@
+"""What a user waits for, from Enter to the prompt: ``povstorm render`` beside POV-Ray's own loop.
+
+``python -m benchmarks.head_and_tail [--frames 24] [--scene light|heavy]`` renders an animation of
+the package povray-examples by POV-Ray's own loop, as it is and without its waits (povray_waits.py),
+and by ``povstorm render``: in a fresh home, a second time there, and beside a Prefect server that
+is kept. Nothing comes from a cache. Ratios are to POV-Ray's own loop as it is, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks.local_throughput import ANIMATIONS, CORES, copied_scene, picture
+from povstorm_client.prefect_home import seed_prefect_home
+from povstorm_client.tools import require_povray
+from render_image.povray_waits import preload, waits_library
+
+ROW = "{:34} {:>8} {:>9} {:>9} {:>8} {:>8}"
+_LOOK_SECONDS = 0.02
+_SERVER_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Waited:
+    """Seconds from the start of a command: until its first POV-Ray, its last image, its end.
+
+    cpu: of all its processes.
+    """
+
+    first_povray: float
+    last_image: float
+    end: float
+    cpu: float
+
+
+def waited(command: list[str], folder: Path, images: Path, environment: dict[str, str]) -> Waited:
+    """Run a command; its POV-Ray processes are looked for below it, its images below a folder."""
+    started, clock = time.time(), time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        first = 0.0
+        while not first and not _has_ended(process.pid):
+            time.sleep(_LOOK_SECONDS)
+            if any(_is_rendering(child) for child in _family(process.pid)):
+                first = time.monotonic() - clock
+        _, status, usage = os.wait4(process.pid, 0)
+        end = time.monotonic() - clock
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command, text[-4000:])
+    last = max(path.stat().st_mtime for path in images.rglob("*.png")) - started
+    return Waited(first, last, end, usage.ru_utime + usage.ru_stime)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has ended, which is still to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_rendering(process: psutil.Process) -> bool:
+    """Whether it is a POV-Ray with a picture to render; others are asked for their version."""
+    try:
+        return process.name() == "povray" and "--version" not in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+@contextmanager
+def kept_server(home: Path) -> Iterator[dict[str, str]]:
+    """A Prefect server in that home, ready; what a command needs to know of it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+        env={**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + _SERVER_SECONDS
+        while True:
+            try:
+                httpx.get(f"{url}/health", timeout=5).raise_for_status()
+                break
+            except httpx.HTTPError:
+                if time.monotonic() > deadline or server.poll() is not None:
+                    raise
+                time.sleep(0.2)
+        yield {"PREFECT_API_URL": url}
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def row(name: str, taken: Waited, loop: Waited) -> str:
+    """A line of the table."""
+    return ROW.format(
+        name,
+        f"{taken.first_povray:.2f}",
+        f"{taken.end - taken.last_image:.2f}",
+        f"{taken.end:.1f}",
+        f"{taken.cpu:.1f}",
+        f"{taken.end / loop.end:.2f}",
+    )
+
+
+def own_loop(folder: Path, name: str, options: list[str], environment: dict[str, str]) -> Waited:
+    """POV-Ray's own loop with all threads, as a user would start it."""
+    command = ["povray", f"{name}.ini", *options, f"+WT{CORES}", "-D", "+Oout/frame.png"]
+    return waited(command, folder, folder / "out", environment)
+
+
+def by_povstorm(
+    folder: Path, name: str, options: list[str], home: Path, environment: dict[str, str]
+) -> Waited:
+    """The whole command, with a storage of its own, so that nothing was rendered before."""
+    with tempfile.TemporaryDirectory() as storage:
+        command = [str(Path(sys.executable).with_name("povstorm")), "render", f"{name}.ini"]
+        return waited(
+            [*command, *options],
+            folder,
+            Path(storage) / "jobs",
+            {"PREFECT_HOME": str(home), "POVSTORM_HOME": storage, **environment},
+        )
+
+
+def compare(scene: str, frames: int, size: str) -> None:
+    """Print the table of one animation."""
+    name, options = ANIMATIONS[scene], picture(size, frames)
+    print(f"\n{frames} {scene} frames ({name}, {size}), {CORES} cores; seconds")
+    print(ROW.format("", "first", "last", "to the", "CPU", "to POV-"))
+    print(ROW.format("", "POV-Ray", "to end", "prompt", "", "Ray"))
+    with copied_scene(name) as folder, tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / "prefect"
+        loop = own_loop(folder, name, options, {})
+        print(row("POV-Ray's own loop", loop, loop), flush=True)
+        if library := waits_library(require_povray()):
+            short = own_loop(folder, name, options, preload(str(library)))
+            print(row("POV-Ray's own loop without waits", short, loop), flush=True)
+        fresh = by_povstorm(folder, name, options, home, {})
+        print(row("povstorm, fresh home", fresh, loop), flush=True)
+        second = by_povstorm(folder, name, options, home, {})
+        print(row("povstorm, second run", second, loop), flush=True)
+        served = Path(scratch) / "served"
+        seed_prefect_home({"PREFECT_HOME": str(served)})
+        with kept_server(served) as environment:
+            kept = by_povstorm(folder, name, options, served, environment)
+            print(row("povstorm, kept server", kept, loop), flush=True)
+
+
+def main() -> None:
+    """Compare on the animations that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--size", default="320x240")
+    parser.add_argument("--scene", choices=sorted(ANIMATIONS), action="append")
+    chosen = parser.parse_args()
+    for scene in chosen.scene or sorted(ANIMATIONS, reverse=True):
+        compare(scene, chosen.frames, chosen.size)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The Prefect server that flows report to: which one is chosen, and whether it answers.
+
+Looked at before a job is submitted, and by ``povstorm doctor``; Prefect itself, whose import takes
+seconds, is not asked. Where no server is chosen, a flow starts one of its own.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import tomllib
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from povstorm_client.errors import InputError, ToolError
+from povstorm_client.terminal import one_line
+
+VARIABLE = "PREFECT_API_URL"
+_ANSWER_SECONDS = 10.0
+# What sockets, certificates, addresses and answers raise.
+_UNANSWERED = (OSError, ValueError, http.client.HTTPException)
+_DOTENV = re.compile(rf"^\s*(?:export\s+)?{VARIABLE}\s*=\s*(.*?)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """The url of a server's API, and where it was chosen, in words."""
+
+    url: str
+    chosen_by: str
+
+
+def prefect_home() -> Path:
+    """The folder of Prefect's profiles, and of the database of a server that a flow starts.
+
+    InputError if it is in a home folder that is not known.
+    """
+    folder = Path(os.environ.get("PREFECT_HOME") or "~/.prefect")
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder}, Prefect's folder, begins in a home folder that is not known: set HOME, or "
+            "PREFECT_HOME to another folder"
+        ) from error
+
+
+def chosen_server() -> PrefectServer | None:
+    """The server that the environment, this folder's settings or Prefect's profile name, or None.
+
+    In the order in which Prefect looks (https://docs.prefect.io/v3/concepts/settings-and-profiles).
+    Raises InputError for a file of settings that cannot be read.
+    """
+    if url := os.environ.get(VARIABLE):
+        return PrefectServer(url, f"the variable {VARIABLE}")
+    dotenv = Path(".env")
+    if dotenv.is_file() and (found := _DOTENV.search(_text(dotenv))):
+        return PrefectServer(found[1].strip("'\""), "the file .env in this folder")
+    for name, keys in (("prefect.toml", ("api",)), ("pyproject.toml", ("tool", "prefect", "api"))):
+        table = _table(Path(name), keys)
+        if url := table.get("url"):
+            return PrefectServer(str(url), f"the file {name} in this folder")
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or prefect_home() / "profiles.toml")
+    active = os.environ.get("PREFECT_PROFILE") or _table(path, ()).get("active")
+    if url := _table(path, ("profiles", str(active))).get(VARIABLE):
+        return PrefectServer(str(url), f"Prefect's profile {active!r} in {path}")
+    return None
+
+
+def _table(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """A table of a TOML file; empty where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        found: Any = tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}, where Prefect looks for settings, is no TOML: {error}") from None
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError as error:
+        raise InputError(
+            f"{path}, where Prefect looks for settings, cannot be read: {error.strerror}"
+        ) from error
+
+
+def require_server() -> PrefectServer | None:
+    """The chosen server, which answers; None where none is chosen.
+
+    Raises ToolError, with the remedy, if it does not answer as a Prefect server does.
+    """
+    server = chosen_server()
+    if server is None:
+        return None
+    if not re.match(r"https?://[^/]", server.url):
+        raise ToolError(
+            f"{server.url!r}, chosen by {server.chosen_by}, is no address of a Prefect server: it "
+            "reads like http://127.0.0.1:4200/api"
+        )
+    try:
+        answer = _get(f"{server.url.rstrip('/')}/health")
+    except urllib.error.HTTPError as error:
+        # It is there; what it refuses, or how Prefect Cloud calls it, is Prefect's to say.
+        if error.code != 404 or "prefect.cloud" in server.url:
+            return server
+        answer = None
+    except _UNANSWERED as error:
+        reason = getattr(error, "reason", None) or error
+        raise ToolError(
+            f"the Prefect server at {server.url}, chosen by {server.chosen_by}, does not answer "
+            f"({one_line(reason)}): start it (`prefect server start`), or unset {VARIABLE} to use "
+            "the one that povstorm starts itself"
+        ) from error
+    if answer is not True:
+        raise ToolError(
+            f"what answers at {server.url}, chosen by {server.chosen_by}, is no Prefect API: its "
+            "address ends in /api, such as http://127.0.0.1:4200/api"
+        )
+    return server
+
+
+def server_version(server: PrefectServer) -> str | None:
+    """The version that a self-hosted server tells; None where it tells none (Prefect Cloud)."""
+    try:
+        found = _get(f"{server.url.rstrip('/')}/admin/version")
+    except _UNANSWERED:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _get(url: str) -> Any:  # noqa: ANN401 - JSON
+    request = urllib.request.Request(url, headers={"User-Agent": "povstorm"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
+        try:
+            return json.loads(answer.read(65536))
+        except ValueError:
+            return None

@@ -1,0 +1,80 @@
+"""Small pictures of frames, and sheets of them; for the report and for notebooks.
+
+Importing it imports Pillow, so that is left to the moment when a picture is made.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TypeVar
+
+from PIL import Image, ImageOps
+
+T = TypeVar("T")
+
+# Of an image larger than this there is none: it would take gigabytes of memory.
+_LARGEST_PIXELS = 80_000_000
+
+
+def small_image(data: bytes, side: int) -> Image.Image:
+    """A PNG in RGB with sides of so many pixels at most; info["pixels"]: how many it had.
+
+    Raises OSError, SyntaxError, ValueError or Image.DecompressionBombError for what is no image,
+    or too large a one.
+    """
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        pixels = image.width * image.height
+        if pixels > _LARGEST_PIXELS:
+            raise ValueError(f"{image.width}x{image.height} pixels are too many for a preview")
+        image.load()
+        plain = _rgb(image)
+    plain.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    plain.info = {"pixels": pixels}
+    return plain
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Grey with 16 bits; Pillow's own conversion would clip it.
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+    if image.has_transparency_data:
+        # On black, as in the video.
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "black"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def encoded(image: Image.Image, side: int, quality: int) -> bytes:
+    """The image as WebP, its sides so many pixels at most; quality: 0 to 100."""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    target = io.BytesIO()
+    small.save(target, "WEBP", quality=quality, method=4)
+    return target.getvalue()
+
+
+def contact_sheet(images: Sequence[bytes], *, columns: int = 6, wide: int = 120) -> bytes:
+    """One JPEG of the images, in rows, each so many pixels wide: small enough for a data URI."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    with Image.open(io.BytesIO(images[0])) as first:
+        high = max(1, min(2 * wide, round(wide * first.height / first.width)))
+    gap = 4
+    size = (columns * (wide + gap) - gap, rows * (high + gap) - gap)
+    sheet = Image.new("RGB", size, "#0b0c0e")
+    for index, data in enumerate(images):
+        with Image.open(io.BytesIO(data)) as image:
+            row, column = divmod(index, columns)
+            place = (column * (wide + gap), row * (high + gap))
+            sheet.paste(ImageOps.contain(image, (wide, high)), place)
+    target = io.BytesIO()
+    sheet.save(target, "JPEG", quality=72, optimize=True)
+    return target.getvalue()
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of the items, evenly spread, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]

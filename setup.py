@@ -1,0 +1,70 @@
+"""Build render_image/libpovraywaits.so where there is a C compiler; pyproject.toml has all else.
+
+Without the library POV-Ray renders the same pixels, more slowly; so no compiler is no error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+SOURCE = Path("render_image/povray_waits.c")
+LIBRARY = SOURCE.with_name("libpovraywaits.so")
+
+
+def compiler() -> str | None:
+    """The C compiler to use: $CC, or the first that is there; tcc is the lightest (0.3 MB)."""
+    names = (os.environ.get("CC"), "cc", "gcc", "clang", "tcc")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def can_build() -> bool:
+    """Whether this system is one that the library is written for, with a compiler."""
+    return sys.platform == "linux" and sys.maxsize > 2**32 and compiler() is not None
+
+
+class BuildWithLibrary(build_py):
+    """Compiles the library into the package: where it is installed from, if editable."""
+
+    def run(self) -> None:
+        """Build the package as usual, then the library."""
+        super().run()
+        if not can_build():
+            self.warn("no C compiler: POV-Ray will keep its long waits (apt install tcc mends it)")
+            return
+        target = LIBRARY if self.editable_mode else Path(self.build_lib) / LIBRARY
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial")
+        # -nostdlib: what it calls is in every program that it is loaded into.
+        options = ["-shared", "-fPIC", "-O2", "-nostdlib"]
+        command = [str(compiler()), *options, "-o", str(partial), str(SOURCE)]
+        try:
+            subprocess.run(command, check=True)
+        except subprocess.CalledProcessError as error:
+            self.warn(f"POV-Ray will keep its long waits: {error}")
+            partial.unlink(missing_ok=True)
+        else:
+            partial.replace(target)
+
+
+class WheelWithLibrary(bdist_wheel):
+    """A wheel that has the library is for this platform, though for any Python."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """The wheel's tag: of the platform if there is a library in it."""
+        python, abi, platform = super().get_tag()
+        if not can_build():
+            return python, abi, platform
+        from sysconfig import get_platform
+
+        return python, abi, get_platform().replace("-", "_").replace(".", "_")
+
+
+setup(cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": WheelWithLibrary})

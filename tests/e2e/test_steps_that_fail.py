@@ -1,0 +1,49 @@
+"""A step after rendering that fails as nobody expected costs what it makes, and the job says so."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import render_job as module
+from povstorm_client import layout
+from povstorm_client.job_manifest import job_uri
+from povstorm_client.job_state import read_state
+
+
+def fails(*_: object, **__: object) -> None:
+    raise TypeError("nobody thought of this")
+
+
+@pytest.mark.parametrize(
+    ("step", "phase", "there", "missing"),
+    [
+        ("stitch_video", "failed", ["statistics.json", "report.html"], "video.mp4"),
+        ("collect_statistics", "completed", ["video.mp4", "report.html"], "statistics.json"),
+        ("choose_renderer", "failed", ["report.html"], "statistics.json"),
+    ],
+)
+def test_a_step_that_fails_costs_what_it_makes_and_is_told(
+    step: str,
+    phase: str,
+    there: list[str],
+    missing: str,
+    sphere_job,
+    on_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(module, step, fails)
+    job = sphere_job(frames=1)
+    job.submit()
+    storage = job.cluster.storage
+    with temporary_settings({PREFECT_API_URL: on_server}):
+        asyncio.run(module.render_job(job_uri(storage, job.job_id), return_state=True))
+
+    state = read_state(storage, job.job_id)
+    assert state.phase == phase
+    assert "povstorm itself failed (TypeError: nobody thought of this)" in state.message
+    prefix = layout.job(job.job_id)
+    assert [name for name in there if storage.stat(f"{prefix}/{name}") is None] == []
+    assert storage.stat(f"{prefix}/{missing}") is None

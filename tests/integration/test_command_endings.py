@@ -1,0 +1,206 @@
+"""However ``povstorm`` is started, it ends in a line and an exit code, never in a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+POVSTORM = str(Path(sys.executable).with_name("povstorm"))
+JOB = "a-20260102-030405-ab12"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for number in range(200):
+        (tmp_path / "home/jobs" / f"a-20260102-030405-{number:04x}").mkdir(parents=True)
+    (tmp_path / "anim.ini").write_text("Input_File_Name=anim.pov\nFinal_Frame=3\n")
+    (tmp_path / "anim.pov").write_text("camera { location 0 }\n")
+    (tmp_path / "folder.ini").mkdir()
+    (tmp_path / "nul.ini").write_bytes(b'Input_File_Name="a\0b.pov"\n')
+    (tmp_path / "noise.ini").write_bytes(bytes(range(256)))
+    (tmp_path / "file").write_text("")
+    return tmp_path
+
+
+def povstorm(*words: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [POVSTORM, *words],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "message"),
+    [
+        (["render", "folder.ini"], {}, "folder.ini does not exist"),
+        (["render", "nul.ini"], {}, "a?b.pov"),
+        (["render", "noise.ini"], {}, "noise.ini:"),
+        (["render", b"\xff\xfe.pov"], {}, "??.pov does not exist"),
+        (["render", "anim.ini", "--frame-memory", "nan"], {}, "frame_memory is nan"),
+        (["render", "anim.ini", "--frame-memory", "inf"], {}, "frame_memory is inf"),
+        (["render", "anim.ini", "--frame-timeout", "nan"], {}, "frame_timeout is nan"),
+        (["render", "anim.ini", "--max-cost", "nan"], {}, "max_usd is nan"),
+        (["render", "anim.ini", "--output", "file"], {}, "file cannot be written to"),
+        (["status", "../../etc"], {}, "job id '../../etc' is not usable"),
+        (["status", "\x1b[2Jx"], {}, "x1b[2Jx"),
+        (["frame", JOB, "-5"], {}, f"there is no job '{JOB}'"),
+        (["--cluster", ".", "jobs"], {}, "cannot be read (Is a directory)"),
+        (["--cluster", "file", "jobs"], {}, "file is not JSON"),
+        (["jobs"], {"POVSTORM_HOME": "file"}, "cannot be made"),
+        (["doctor"], {"POVSTORM_HOME": "file"}, ""),
+        (["jobs"], {"POVSTORM_HOME": "~nobody-at-all/x"}, "set HOME"),
+        (["render", "anim.ini"], {"POVSTORM_SANDBOX": "x"}, "sandbox 'x' is not known"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line(
+    folder: Path, words: list[str | bytes], environment: dict[str, str], message: str
+):
+    done = povstorm(*words, **environment)
+    assert done.returncode == 1
+    said = done.stderr.decode()
+    assert message in said
+    assert said.count("\n") == (1 if message else 0)
+    assert "\x1b" not in said
+
+
+def test_a_reader_that_has_enough_is_no_error(folder: Path):
+    with subprocess.Popen(
+        [POVSTORM, "jobs", "--all"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_output_that_cannot_be_written_is_told(folder: Path):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([POVSTORM, "jobs"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"povstorm: ")
+    assert b"No space left on device" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_nothing(folder: Path, closed: str):
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" jobs {closed}', POVSTORM], capture_output=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_lacks_a_character_is_given_its_number(folder: Path, encoding: str):
+    done = povstorm("render", "größe漢.pov", LC_ALL="C", PYTHONIOENCODING=encoding)
+    assert done.returncode == 1
+    assert "gr" in done.stderr.decode(encoding)
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("columns", ["1", "20", "abc"])
+def test_a_narrow_terminal_is_wide_enough(folder: Path, columns: str):
+    done = povstorm("render", "--help", COLUMNS=columns)
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+BUG = """
+import sys, povstorm_client.command_line as command_line
+from povstorm_client.cli import main
+def run(words):
+    raise {error}
+command_line.run = run
+sys.argv = ["povstorm", "jobs"]
+main()
+"""
+
+
+def run_with(error: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BUG.format(error=error)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_bug_is_a_line_that_says_where_its_traceback_is(folder: Path):
+    done = run_with("ZeroDivisionError('by \\x1b[2J nothing')")
+    assert done.returncode == 70
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("povstorm: a bug of povstorm's: ZeroDivisionError: by ?[2J nothing;")
+    (kept,) = folder.glob("povstorm-bug-*.txt")
+    assert str(kept) in line
+    assert "Traceback" in kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_a_bug_s_traceback_is_shown_to_who_asks(folder: Path):
+    done = run_with("KeyError('x')", POVSTORM_DEBUG="1")
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr
+    assert list(folder.glob("povstorm-bug-*")) == []
+
+
+@pytest.mark.parametrize(
+    "error", ["MemoryError()", "RecursionError()", "UnicodeDecodeError('a', b'', 0, 1, 'b')"]
+)
+def test_an_exception_of_any_kind_is_a_line(folder: Path, error: str):
+    done = run_with(error)
+    assert done.returncode == 70
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_the_machine_refuses_is_told_with_the_file(folder: Path):
+    done = run_with("PermissionError(13, 'Permission denied', '/etc/secret')")
+    assert done.returncode == 1
+    assert done.stderr == "povstorm: /etc/secret: Permission denied\n"
+
+
+@pytest.mark.parametrize(
+    "where", ["povstorm_client.command_line", "povstorm_client.cluster", "typer", "rich.console"]
+)
+def test_ctrl_c_while_it_starts_is_exit_code_130_without_a_word(folder: Path, where: str):
+    program = f"""
+import sys, signal, importlib.abc, os
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {where!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from povstorm_client.cli import main
+sys.argv = ["povstorm", "--help"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == b""
+
+
+def test_the_version_is_told_before_anything_heavy_is_imported(folder: Path):
+    done = povstorm("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"povstorm ")
+    program = (
+        "import sys, povstorm_client.cli\n"
+        "sys.argv = ['povstorm', '--version']\n"
+        "try: povstorm_client.cli.main()\n"
+        "finally: print({'typer', 'rich', 'google', 'povstorm_client.job'} & {*sys.modules})"
+    )
+    light = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert light.stdout.splitlines()[1] == b"set()"

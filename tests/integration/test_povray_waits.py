@@ -1,0 +1,237 @@
+"""Taking POV-Ray's waits away changes only its waits: not pixels, words, exits, resume, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from povstorm_client import RenderSettings, WorkUnit, layout
+from povstorm_client.sandbox_mode import SandboxMode
+from povstorm_client.storage import FolderStorage
+from povstorm_client.tools import PovRay, require_povray
+from render_image import povray_waits
+from render_image.povray_waits import measure_waits, preload, takes_waits_away, waits_library
+from render_image.render_unit import render_unit
+
+ANIMATIONS = Path("/usr/share/doc/povray/examples/animations")
+# Of this one the package lacks the scene, so that POV-Ray itself cannot render it.
+RENDERABLE = sorted(folder.name for folder in ANIMATIONS.iterdir() if folder.name != "reflection")
+ENDLESS = "#version 3.7; #while (1) #end\n"
+# Half a second of tracing, so that a signal finds it at work.
+LONG = """#version 3.7; global_settings { assumed_gamma 1 }
+camera { location -4*z look_at 0 } light_source { -9 1 area_light x*3, y*3, 9, 9 }
+#for (I, 0, 60) sphere { <mod(I, 8) - 4, int(I / 8) - 4, 0>, 0.6 pigment { rgb 1 } } #end
+plane { -z, -2 pigment { rgb 0.7 } finish { reflection 0.4 } }
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What POV-Ray did: exit code, its words without times, peak memory in bytes."""
+
+    returncode: int
+    words: list[str]
+    peak: int
+
+
+@pytest.fixture(scope="module")
+def library() -> Path:
+    found = waits_library(require_povray())
+    assert found is not None, "make setup builds it: is there a C compiler?"
+    return found
+
+
+@pytest.fixture(params=["plain", "short"])
+def variables(request: pytest.FixtureRequest, library: Path) -> dict[str, str]:
+    return preload(str(library)) if request.param == "short" else {}
+
+
+def start(folder: Path, variables: dict[str, str], *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["povray", *words, "-D"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **variables},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def run(folder: Path, variables: dict[str, str], *words: str) -> Ran:
+    process = start(folder, variables, *words)
+    text = process.stderr.read().decode(errors="replace")
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Ran(process.returncode, statistics(text), usage.ru_maxrss * 1024)
+
+
+def statistics(text: str) -> list[str]:
+    """The lines of statistics, apart from what differs from run to run."""
+    counted = re.compile(r"^(Pixels|Rays|\w[\w ()]* {2,}\d|Shadow|Reflected|Finite|Infinite|Light)")
+    lines = [line for line in text.splitlines() if counted.match(line)]
+    return [line for line in lines if "Time" not in line and "seconds" not in line]
+
+
+def pixels(folder: Path) -> dict[str, tuple[str, tuple[int, int], bytes]]:
+    found = {}
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as image:
+            found[path.name] = image.mode, image.size, image.tobytes()
+    return found
+
+
+def animation(folder: Path, name: str, variables: dict[str, str]) -> tuple[Ran, dict]:
+    copy = folder / name
+    shutil.copytree(ANIMATIONS / name, copy)
+    (copy / "out").mkdir()
+    [ini] = copy.glob("*.ini")
+    words = ("+W80", "+H60", "+WT1", "+KFI1", "+KFF12", "+SF5", "+EF7", "+Oout/f.png")
+    return run(copy, variables, ini.name, *words), pixels(copy / "out")
+
+
+def test_all_example_animations_have_the_same_pixels_and_statistics(tmp_path: Path, library: Path):
+    assert len(RENDERABLE) == 16
+
+    def both(name: str) -> tuple[tuple[Ran, dict], tuple[Ran, dict]]:
+        return (
+            animation(tmp_path / "plain", name, {}),
+            animation(tmp_path / "short", name, preload(str(library))),
+        )
+
+    with ThreadPoolExecutor(6) as pool:
+        for name, (plain, short) in zip(RENDERABLE, pool.map(both, RENDERABLE), strict=True):
+            assert len(plain[1]) == 3, name
+            assert short[1] == plain[1], name
+            assert (short[0].returncode, short[0].words) == (0, plain[0].words), name
+            assert any(line.startswith("Pixels") for line in short[0].words), name
+            assert short[0].peak < plain[0].peak * 1.1 + (4 << 20), name
+
+
+def test_exit_codes_stay(tmp_path: Path, variables: dict[str, str]):
+    (tmp_path / "wrong.pov").write_text("sphere { 0,")
+    (tmp_path / "good.pov").write_text(LONG)
+    assert run(tmp_path, variables, "wrong.pov").returncode == 1
+    assert run(tmp_path, variables, "missing.pov").returncode == 1
+    assert run(tmp_path, variables, "good.pov", "+W8", "+H8").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "returncode"), [(signal.SIGTERM, 2), (signal.SIGINT, 2), (signal.SIGKILL, -9)]
+)
+def test_signals_end_it_as_ever(
+    tmp_path: Path, variables: dict[str, str], sent: signal.Signals, returncode: int
+):
+    (tmp_path / "long.pov").write_text(LONG)
+    words = ("long.pov", "+W640", "+H480", "+A0.01", "+R5", "+WT1", "+Olong.png")
+    process = start(tmp_path, variables, *words)
+    await_state_file(tmp_path)
+    process.send_signal(sent)
+    process.stderr.read()
+    assert process.wait() == returncode
+
+
+def await_state_file(folder: Path) -> None:
+    """Until a picture is being rendered, and has some of its pixels."""
+    while not any(path.stat().st_size > 10_000 for path in folder.glob("*.pov-state")):
+        time.sleep(0.01)
+
+
+def test_a_stopped_picture_is_gone_on_with_to_the_same_pixels(
+    tmp_path: Path, variables: dict[str, str]
+):
+    words = ("long.pov", "+W160", "+H120", "+A0.05", "+R4", "+WT1", "+Olong.png")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for folder in (whole, stopped):
+        folder.mkdir()
+        (folder / "long.pov").write_text(LONG)
+    assert run(whole, {}, *words).returncode == 0
+    process = start(stopped, variables, *words)
+    await_state_file(stopped)
+    process.terminate()
+    process.stderr.read()
+    assert process.wait() == 2
+    assert run(stopped, variables, *words, "+C").returncode == 0
+    assert pixels(stopped) == pixels(whole)
+
+
+def test_an_empty_picture_takes_a_fraction_of_its_time(library: Path):
+    seconds = measure_waits(require_povray())
+    # 0.69 s and 0.03 s on a quiet machine; on a busy one both wait for the processor.
+    assert seconds["short"] < seconds["plain"]
+
+
+@pytest.mark.parametrize("sandbox", ["required", "off"])
+def test_frames_are_rendered_with_it(storage: FolderStorage, library: Path, sandbox: SandboxMode):
+    unit = WorkUnit(RenderSettings("scene.pov", width=8, height=8))
+    unit.add_inline_resource("scene.pov", ENDLESS)
+    unit = unit.assigned(job_id="j", shared_prefix="", offload_prefix=layout.output("j"))
+
+    async def look() -> bool:
+        rendering = asyncio.create_task(
+            render_unit(unit, storage, require_povray(), sandbox=sandbox, timeout=20)
+        )
+        try:
+            while not rendering.done():
+                await asyncio.sleep(0.05)
+                if any("povraywaits.so" in maps for maps in maps_of_povrays()):
+                    return True
+        finally:
+            rendering.cancel()
+            await asyncio.gather(rendering, return_exceptions=True)
+        return False
+
+    assert asyncio.run(look())
+
+
+def maps_of_povrays() -> Iterator[str]:
+    """What the POV-Rays below this process have in their memory."""
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.name() == "povray":
+                yield Path(f"/proc/{process.pid}/maps").read_text()
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def test_without_a_built_library_frames_are_rendered_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(povray_waits, "_BUILT", tmp_path / "none.so")
+    assert not takes_waits_away(require_povray())
+    assert set(measure_waits(require_povray())) == {"plain"}
+
+
+def test_a_library_that_cannot_be_loaded_is_warned_of_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    broken = tmp_path / "broken.so"
+    broken.write_bytes(b"\x7fELF of another machine")
+    monkeypatch.setattr(povray_waits, "_BUILT", broken)
+    with caplog.at_level(logging.WARNING):
+        assert waits_library(require_povray()) is None
+    assert "POV-Ray keeps its long waits" in caplog.text
+
+
+def test_a_program_that_does_not_start_with_it_is_started_without(tmp_path: Path, library: Path):
+    program = tmp_path / "povray"
+    program.write_text('#!/bin/sh\n[ -z "$LD_PRELOAD" ] && echo POV-Ray 3.7\n')
+    program.chmod(0o755)
+    assert waits_library(PovRay(program, "3.7")) is None
+
+
+def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, library: Path):
+    monkeypatch.setenv(povray_waits.VARIABLE, "off")
+    assert waits_library(require_povray()) is None

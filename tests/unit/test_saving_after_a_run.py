@@ -1,0 +1,105 @@
+"""However a run ends, what was rendered is in the folder, or it is said where it is instead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import Cluster, Job, JobError, StorageError, layout
+from povstorm_client.commands import render
+from povstorm_client.output_memory import Destination
+from povstorm_client.results_folder import Rendering, ResultsFolder
+from povstorm_client.storage import FolderStorage
+from tests.unit.test_frame_saver import job, stored
+
+__all__ = ["job"]
+
+
+@pytest.fixture(autouse=True)
+def without_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(Cluster, "require_tools", lambda self, *, video: None)
+
+
+def run_ends_with(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, frames: tuple[int, ...]
+) -> None:
+    def run(self: Job, **_: object) -> None:
+        for frame in frames:
+            stored(self, frame)
+        self.cluster.storage.write(layout.report(self.job_id), b"<html>")
+        raise error
+
+    monkeypatch.setattr(Job, "run", run)
+
+
+def save(job: Job, folder: Path) -> None:
+    render._run_and_save(job, Destination(folder, Rendering.of(job)))
+
+
+def images(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("frames/*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyboardInterrupt(), r"stopped\. 2 of 70 frames are in .*frames\. Go on with: povstorm"),
+        (JobError("frame 3"), r"2 of 70 frames are in .*frames\. Try the rest again with: povst"),
+    ],
+)
+def test_finished_frames_are_there_after_a_run_that_did_not_come_to_its_end(
+    job: Job,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    words: str,
+):
+    run_ends_with(monkeypatch, error, (1, 2))
+    with pytest.raises(type(error)):
+        save(job, tmp_path / "out")
+    assert images(tmp_path / "out") == ["frame_01.png", "frame_02.png"]
+    assert (tmp_path / "out" / "report.html").exists() == isinstance(error, JobError)
+    assert re.search(words, capsys.readouterr().err)
+
+
+def test_a_run_without_any_frame_leaves_the_results_of_the_last_one_whole(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    earlier = ResultsFolder(tmp_path / "out")
+    earlier.begin("earlier", Rendering.of(job))
+    for name in ("frames/frame_01.png", "report.html"):
+        earlier.put(name, lambda path: path.write_text("earlier"))
+    run_ends_with(monkeypatch, JobError("parse error"), ())
+    with pytest.raises(JobError):
+        save(job, tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").read_text() == "earlier"
+    assert images(tmp_path / "out") == ["frame_01.png"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), JobError("frame 3 failed"), None])
+def test_a_full_disk_is_told_with_where_the_results_are_and_hides_no_other_error(
+    job: Job,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException | None,
+):
+    def full(self: FolderStorage, key: str, path: Path) -> None:
+        raise StorageError(f"cannot read {key}: No space left on device")
+
+    monkeypatch.setattr(FolderStorage, "download", full)
+    if error is None:
+        stored(job, 1)
+        monkeypatch.setattr(Job, "run", lambda self, **_: None)
+    else:
+        run_ends_with(monkeypatch, error, (1,))
+    with pytest.raises(type(error) if error else StorageError) as raised:
+        save(job, tmp_path / "out")
+    told = f"{raised.value} {capsys.readouterr().err}"
+    assert "No space left on device" in told
+    assert f"povstorm fetch {job.job_id} --output FOLDER" in told
+    assert "Traceback" not in told
