@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.paths import SCENE_FOLDER
 from povstorm_client.render_settings import RenderSettings
 
@@ -30,14 +30,14 @@ def lay_out_scene_tree(settings: RenderSettings, shared: Path | None, workspace:
 
     A writable folder ``output`` in POV-Ray's current one that the scene has no files in is the
     job's own, so that what the scene writes there is kept. Raises StorageError if the shared
-    resources cannot be read, RenderError if a writable folder is a file.
+    resources cannot be read, RecordError if a writable folder is a file.
     """
     try:
         return _lay_out(settings, shared, workspace)
     except (FileExistsError, NotADirectoryError) as error:
-        raise RenderError(
-            f"{error.filename} is a file of the scene's and a folder that it writes to: rename one",
-            retryable=False,
+        raise RecordError(
+            f"{error.filename} is a file of the scene's and a folder that it writes to: submit the "
+            "scene again"
         ) from error
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from povstorm_client import InputError, RenderError, RenderSettings, WorkUnit
+from povstorm_client import InputError, RenderSettings, WorkUnit
+from povstorm_client.errors import RecordError
 from povstorm_client.scene.names import NUMBER, TEXT, can_be_same, expression, is_known
 from render_image.workspace import lay_out_workspace
 
@@ -140,7 +141,7 @@ def test_a_copy_of_a_link_stays_a_link(tmp_path: Path, shared: Path):
 
 def test_a_writable_folder_in_a_file_is_one_clear_error(tmp_path: Path, shared: Path):
     settings = replace(SETTINGS, writable=("scene/work/a.pov/x",))
-    with pytest.raises(RenderError, match=r"a\.pov/x is a file"):
+    with pytest.raises(RecordError, match=r"a\.pov/x is a file"):
         laid_out(tmp_path / "root", shared, WorkUnit(settings))
 
 
