@@ -42,34 +42,33 @@ def lay_out_scene_tree(settings: RenderSettings, shared: Path | None, workspace:
 
 
 def _lay_out(settings: RenderSettings, shared: Path | None, workspace: Path) -> LaidOut:
-    writable = {workspace / path for path in settings.writable}
+    writable = set(settings.writable)
     files = size = 0
-    tree = workspace / SCENE_FOLDER
-    source = None if shared is None else shared / SCENE_FOLDER
-    if source is not None:
-        for folder, _, names in os.walk(source, onerror=_raise):
-            target = tree / Path(folder).relative_to(source)
-            target.mkdir(parents=True, exist_ok=True)
-            files += 1
-            up = "../" * len(target.relative_to(workspace).parts)
+    if shared is not None:
+        # Thousands of files, in each frame: paths are texts here, which is three times as fast.
+        for folder, _, names in os.walk(shared / SCENE_FOLDER, onerror=_raise):
+            below = os.path.relpath(folder, shared)
+            (workspace / below).mkdir(parents=True)
+            up = "../" * (below.count("/") + 1)
+            files += 1 + len(names)
             for name in names:
-                files += 1
-                if target / name in writable:
+                path = f"{below}/{name}"
+                target = f"{workspace}/{path}"
+                if path in writable:
                     # A link stays one: what it leads to may not be the job's.
-                    shutil.copyfile(Path(folder, name), target / name, follow_symlinks=False)
-                    size += (target / name).lstat().st_size
+                    shutil.copyfile(f"{shared}/{path}", target, follow_symlinks=False)
+                    size += os.lstat(target).st_size
                 else:
-                    below = Path(folder, name).relative_to(source)
-                    (target / name).symlink_to(f"{up}shared/{SCENE_FOLDER}/{below}")
+                    os.symlink(f"{up}shared/{path}", target)  # noqa: PTH211
     current = workspace / settings.folder
     current.mkdir(parents=True, exist_ok=True)
-    for path in sorted(writable):
-        if path == current / "output" and not path.exists():
+    for made in sorted(workspace / each for each in writable):
+        if made == current / "output" and not made.exists():
             up = "../" * len(Path(settings.folder).parts)
-            path.symlink_to(f"{up}output", target_is_directory=True)
-        elif not path.exists():
-            path.mkdir(parents=True)
-            files += len(path.relative_to(workspace).parts)
+            made.symlink_to(f"{up}output", target_is_directory=True)
+        elif not made.exists():
+            made.mkdir(parents=True)
+            files += len(made.relative_to(workspace).parts)
     return LaidOut(files, size)
 
 

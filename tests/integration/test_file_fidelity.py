@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from povstorm_client import InputError, RenderError
 from povstorm_client.scene.scene import Scene, load_scene
 from povstorm_client.storage import FolderStorage
 from tests.fidelity.compare import by_povray, by_povstorm, differences
-from tests.fidelity.file_scenes import ALL_RIGHT, FileScene, file_scenes, outcomes
+from tests.fidelity.file_scenes import ALL_RIGHT, drawn, outcomes
 
 SIZE = ("+W32", "+H24", "+KFF3")
 HEAD = "#version 3.7; global_settings { assumed_gamma 1 }\n"
@@ -221,13 +219,7 @@ def test_a_scene_that_leaves_its_tree_by_names_from_a_file_finds_nothing_of_the_
         by_povstorm(scene, storage)
 
 
-@settings(
-    max_examples=3, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)  # fmt: skip
-@given(st.lists(file_scenes(), min_size=24, max_size=24))
-def test_whatever_a_scene_does_with_files_its_frames_are_povrays_or_it_is_told(
-    tmp_path_factory: pytest.TempPathFactory, scenes: list[FileScene]
-):
-    counted = outcomes(scenes, tmp_path_factory.mktemp("scenes"))
+def test_whatever_a_scene_does_with_files_its_frames_are_povrays_or_it_is_told(tmp_path: Path):
+    counted = outcomes(drawn(60, again=True), tmp_path / "scenes")
     assert counted.keys() <= set(ALL_RIGHT), "python -m tests.fidelity.file_scenes has more"
+    assert counted["equal"] > 20
