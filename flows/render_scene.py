@@ -77,8 +77,9 @@ async def render_scene(
 
     def submit() -> Job:
         with tempfile.TemporaryDirectory(prefix="povstorm-scene-") as folder:
+            fetched = _fetched(scene, Path(folder), gcp_credentials)
             loaded = read_scene(
-                _fetched(scene, Path(folder), gcp_credentials),
+                fetched,
                 switches=options,
                 frames=frames or None,
                 size=size or None,
@@ -86,6 +87,7 @@ async def render_scene(
                 include=None,
                 threads=1,
                 warn=logger.warning,
+                cwd=Path(fetched).parent,
             )
             job = scene_job(
                 chosen,

@@ -8,6 +8,8 @@ from povstorm_client.errors import InputError
 
 # Directories that the workspace gives a meaning of its own (links made by render_image).
 RESERVED = ("shared", "output")
+# The shared resources below it lie in the workspace too where a scene has a folder of its own.
+SCENE_FOLDER = "scene"
 # Linux NAME_MAX and a generous part of PATH_MAX.
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 1_024

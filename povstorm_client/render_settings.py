@@ -6,13 +6,14 @@ Client programs make one per animation; a WorkUnit turns it into its POV-Ray com
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from povstorm_client.errors import InputError
-from povstorm_client.paths import check_workspace_path
+from povstorm_client.paths import SCENE_FOLDER, check_workspace_path
 
 # POV-Ray 3.7 keeps image dimensions in 32 bits; PNG encoders and memory give up long before.
 MAX_PIXELS_PER_SIDE = 65_535
@@ -76,6 +77,11 @@ class RenderSettings:
     library_paths: workspace paths that POV-Ray searches for included files, in this order.
     options: further POV-Ray options, from a list of those that only change the picture.
     threads: POV-Ray's render threads; with 1 the same frame always gets the same pixels.
+    folder: POV-Ray's current folder in the workspace; empty is the workspace itself. Another one
+    is ``"scene"`` or below it, and then what the shared resources have in ``scene`` lies in the
+    workspace too, for scenes that name files from where they are.
+    writable: files and folders below ``scene`` that the scene writes to, or asks for: files are
+    copies there, not links to the shared resources, and folders exist.
 
     Raises InputError for values that POV-Ray would refuse or misread.
     """
@@ -99,16 +105,20 @@ class RenderSettings:
     library_paths: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     threads: int = 1
+    folder: str = ""
+    writable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_types()
         self._check_numbers()
+        self._check_folder()
         for path, what in [
             (self.scene, "the scene"),
             *((path, "a library path") for path in self.library_paths),
         ]:
             check_workspace_path(path, what)
-            if not path.isascii() or '"' in path:
+            named = self._from_folder(path)
+            if not named.isascii() or '"' in named:
                 raise InputError(
                     f"{what} {path!r} has a character that POV-Ray 3.7 takes in no option "
                     "(non-ASCII, or a double quote): rename it"
@@ -139,6 +149,24 @@ class RenderSettings:
                     "(only what changes the picture); remove it"
                 )
 
+    def _check_folder(self) -> None:
+        paths = [*((self.folder,) if self.folder else ()), *self.writable]
+        for path in paths:
+            check_workspace_path(path, "a folder of the scene")
+            if path.split("/", 1)[0] != SCENE_FOLDER:
+                raise InputError(
+                    f"the folder {path!r} is not in {SCENE_FOLDER!r}: the scene's folders are below"
+                    " it, in the shared resources and in the workspace"
+                )
+        if self.writable and not self.folder:
+            raise InputError(
+                "writable paths are for a scene with a folder of its own: give folder too"
+            )
+
+    def _from_folder(self, path: str) -> str:
+        """A workspace path as POV-Ray is to be told it."""
+        return posixpath.relpath(f"/{path}", f"/{self.folder}") if self.folder else path
+
     def _check_numbers(self) -> None:
         for name, most in (("antialias_method", 3), ("antialias_depth", 9)):
             if getattr(self, name) is not None and not 1 <= getattr(self, name) <= most:
@@ -151,9 +179,9 @@ class RenderSettings:
     def _check_types(self) -> None:
         """Settings come from manifests too, and whatever is in them ends up in the command."""
         for names, types, what in (
-            (("scene",), (str,), "a text"),
+            (("scene", "folder"), (str,), "a text"),
             (("cyclic", "one_frame_loop"), (bool,), "true or false"),
-            (("library_paths", "options"), (tuple,), "a list of texts"),
+            (("library_paths", "options", "writable"), (tuple,), "a list of texts"),
             (_WHOLE, (int,), "a whole number"),
             (_MAYBE_WHOLE, (int, type(None)), "a whole number"),
             (_REAL, (int, float), "a number"),
@@ -164,7 +192,7 @@ class RenderSettings:
                 # To Python, True is the number 1.
                 if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
                     raise InputError(f"{name} is {value!r}, which is not {what}")
-        for name in ("library_paths", "options"):
+        for name in ("library_paths", "options", "writable"):
             if not all(isinstance(value, str) for value in getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)!r}, which is not a list of texts")
 
@@ -192,10 +220,11 @@ class RenderSettings:
         The frame is run as a subset of the whole loop, which gives the scene the loop's own
         ``clock``, ``clock_delta``, ``initial_clock``… (POV-Ray 3.7 reference, 3.2.1.1).
         """
+        image = f"output/{'frame_.png' if self.is_animation else self.image_name(frame)}"
         arguments = [
             "povray",
-            f"+I{_quoted(self.scene)}",
-            f"+Ooutput/{'frame_.png' if self.is_animation else self.image_name(frame)}",
+            f"+I{_quoted(self._from_folder(self.scene))}",
+            f"+O{self._from_folder(image)}",
             f"+W{self.width}",
             f"+H{self.height}",
             f"+Q{self.quality}",
@@ -224,7 +253,7 @@ class RenderSettings:
             ]
         elif self.clock is not None:
             arguments.append(f"+K{decimal(self.clock)}")
-        arguments += [f"+L{_quoted(path)}" for path in self.library_paths]
+        arguments += [f"+L{_quoted(self._from_folder(path))}" for path in self.library_paths]
         # Settings that decide what files are written, after the user's own so that they win.
         arguments += [_argument(option) for option in self.options]
         arguments += ["+FN" if not self._has_file_type else "", f"+WT{self.threads}"]

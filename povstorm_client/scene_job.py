@@ -28,8 +28,12 @@ def read_scene(
     include: list[Path] | None,
     threads: int | None,
     warn: Callable[[str], None],
+    cwd: Path | None = None,
 ) -> Scene:
-    """The scene with its options; warn is told what it should know. InputError: what is wrong."""
+    """The scene with its options; warn is told what it should know. InputError: what is wrong.
+
+    cwd: POV-Ray's current folder; where the program runs if None.
+    """
     for word in switches or ():
         if word.startswith("--"):
             raise InputError(f"there is no option {word}: `povstorm render --help` lists them")
@@ -40,6 +44,7 @@ def read_scene(
         size=_size(size) if size else None,
         preview=preview,
         includes=tuple(include or ()),
+        cwd=cwd,
     )
     for warning in loaded.warnings:
         warn(warning)
@@ -80,10 +85,7 @@ def scene_job(
     )
     job.add_shared_files(scene.files)
     for frame in scene.frames:
-        unit = WorkUnit(scene.settings, frame=frame)
-        for name, local in scene.inline.items():
-            unit.add_inline_resource(name, local.read_bytes())
-        job.add_work_unit(unit)
+        job.add_work_unit(WorkUnit(scene.settings, frame=frame))
     return job
 
 

@@ -145,6 +145,8 @@ class WorkUnit:
             },
             "shared": self.shared_resource_gcs_prefix.rstrip("/").rsplit("/", 1)[-1],
         }
+        if self.settings.folder:
+            content |= {"folder": self.settings.folder, "writable": list(self.settings.writable)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

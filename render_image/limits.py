@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from povstorm_client.job_manifest import STALL_SECONDS
 from render_image.machine import total_memory
+from render_image.scene_tree import LaidOut
 
 _GIB = 1 << 30
 # A frame may have most of the machine, but what orchestrates it has to go on.
@@ -54,6 +55,14 @@ class Limits:
             file_bytes=self.file_bytes + pixels * _FILE_BYTES_PER_PIXEL,
             output_bytes=self.output_bytes + pixels * _FILE_BYTES_PER_PIXEL,
             log_bytes=self.log_bytes + int(pixels * _LOG_BYTES_PER_PIXEL),
+        )
+
+    def beside(self, laid_out: LaidOut) -> Limits:
+        """The limits with room for what of the scene's own files is in the workspace already."""
+        return replace(
+            self,
+            output_bytes=self.output_bytes + laid_out.size,
+            files=self.files + laid_out.files,
         )
 
     def arguments(self) -> list[str]:

@@ -106,11 +106,13 @@ async def _render(
     )
     environment = prepare_environment(workspace, povray, wall)
     limits = _limits(manifest).for_image(unit.settings.width, unit.settings.height)
+    limits = limits.beside(workspace.laid_out)
     command = [str(povray.path), *unit.cmd[1:]]
     script = write_rerun_script(
         root,
         f"Frame {unit.frame} of job {manifest.job_id}",
         command,
+        folder=workspace.current,
         environment=environment,
         limits=limits,
         before=wall.arguments(workspace, environment) if wall else None,
@@ -121,7 +123,7 @@ async def _render(
     async with nullcontext() if quiet else _printed(workspace.log):
         exited = await run_process(
             command,
-            cwd=workspace.folder,
+            cwd=workspace.current,
             environment=environment,
             log=workspace.log,
             timeout=manifest.frame_timeout,
@@ -131,7 +133,7 @@ async def _render(
             system_calls=wall.system_calls if wall else b"",
         )
     log = workspace.log.read_text(errors="replace")
-    raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.folder)
+    raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.current)
     check_image(workspace.output / unit.image_name, unit.settings.width, unit.settings.height)
     return folder / workspace.folder.name / "output" / unit.image_name
 

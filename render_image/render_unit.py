@@ -122,11 +122,12 @@ async def _render(
         open_folder(workspace.output) as output,
         workspace.log.open("x+b") as printed,
     ):
+        limits = limits.beside(workspace.laid_out)
         environment = prepare_environment(workspace, povray, wall)
         written_to = (workspace.folder, workspace.temporary)
         exited = await run_process(
             [str(povray.path), *unit.cmd[1:]],
-            cwd=workspace.folder,
+            cwd=workspace.current,
             environment=environment,
             log=workspace.log,
             timeout=timeout,
@@ -195,7 +196,7 @@ def _commit(
     no_room = is_full(workspace.folder) and not exited.problem
     log = read_log(printed, limits).decode(errors="replace")
     try:
-        raise_for_exit(exited, log, timeout, limits, workspace.folder)
+        raise_for_exit(exited, log, timeout, limits, workspace.current)
         outputs = _take_outputs(unit, workspace, output)
         image = outputs.pop(unit.image_name)
         rendered = replace(

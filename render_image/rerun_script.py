@@ -15,14 +15,15 @@ def write_rerun_script(
     title: str,
     command: list[str],
     *,
+    folder: Path | None = None,
     environment: dict[str, str],
     limits: Limits,
     before: list[str] | None,
 ) -> Path:
     """Write the script into ``root``, the folder with the frame's workspace; returns its path.
 
-    before: the sandbox's arguments, None for no sandbox. The script finds its folder by itself, so
-    that it can be moved.
+    folder: the command's current one; the workspace in ``root`` if None. before: the sandbox's
+    arguments, None for no sandbox. The script finds its folder by itself, so that it can be moved.
     """
     variables = [f"{name}={value}" for name, value in environment.items()]
     lines = [
@@ -37,7 +38,7 @@ def write_rerun_script(
         f"# {title}: its command, to be run again and edited.\n"
         "set -eu\n"
         'here=$(cd "$(dirname "$0")" && pwd)\n'
-        'cd "$here/workspace"\n'
+        f"cd {_quoted(str(folder or root / 'workspace'), str(root))}\n"
         "exec "
         + " \\\n  ".join(" ".join(_quoted(word, str(root)) for word in line) for line in lines)
         + "\n"

@@ -106,8 +106,9 @@ class Sandbox:
         arguments += ["--bind", str(workspace.temporary), _TEMPORARY]
         for name, value in environment.items():
             arguments += ["--setenv", name, value]
+        current = Path(_WORKSPACE) / workspace.current.relative_to(workspace.folder)
         # Last, so that the folders above can still be made.
-        return [*arguments, "--remount-ro", "/", "--chdir", _WORKSPACE, "--"]
+        return [*arguments, "--remount-ro", "/", "--chdir", str(current), "--"]
 
     def problem(self, povray: PovRay) -> str:
         """Why POV-Ray does not start in here; "" if it does."""

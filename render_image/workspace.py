@@ -1,7 +1,7 @@
 """A frame's workspace: a folder with ``./shared``, ``./output`` and inline resources.
 
-POV-Ray runs with it as its current directory. render_unit makes a temporary one for each attempt,
-open_frame one that stays.
+POV-Ray runs with it, or a folder in it, as its current directory. render_unit makes a temporary
+one for each attempt, open_frame one that stays.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from povstorm_client.disk_full import make_temporary_folder
 from povstorm_client.shared_resources import check_tree
 from povstorm_client.storage import Storage
 from povstorm_client.work_unit import WorkUnit
+from render_image.scene_tree import LaidOut, lay_out_scene_tree
 from render_image.untrusted_files import remove_tree
 
 
@@ -24,9 +25,10 @@ from render_image.untrusted_files import remove_tree
 class Workspace:
     """The folders and files of one attempt.
 
-    folder: POV-Ray's current directory, with output in it. shared: where the shared resources
-    really are, None if the frame has none. home: POV-Ray's HOME; temporary: its TMPDIR.
-    log: POV-Ray's output, out of the scene's reach.
+    folder: the workspace, with output in it. shared: where the shared resources really are, None
+    if the frame has none. home: POV-Ray's HOME; temporary: its TMPDIR; current: its current
+    directory, in the workspace.
+    log: POV-Ray's output, out of the scene's reach. laid_out: what of the scene's is in it.
     """
 
     folder: Path
@@ -35,6 +37,8 @@ class Workspace:
     home: Path
     temporary: Path
     log: Path
+    current: Path
+    laid_out: LaidOut
 
 
 @contextmanager
@@ -96,8 +100,22 @@ def lay_out_workspace(
         shared = mounted.resolve()
         if not link_shared:
             (folder / "shared").mkdir()
+    laid_out = LaidOut()
+    if unit.settings.folder:
+        laid_out = lay_out_scene_tree(unit.settings, shared, folder)
     for path, content in unit.inline_files().items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Never through a link, which would lead to the shared resources.
+        target.unlink(missing_ok=True)
         target.write_bytes(content)
-    return Workspace(folder, output, shared, root / "home", root / "tmp", root / "povray.txt")
+    return Workspace(
+        folder,
+        output,
+        shared,
+        home=root / "home",
+        temporary=root / "tmp",
+        log=root / "povray.txt",
+        current=folder / unit.settings.folder,
+        laid_out=laid_out,
+    )

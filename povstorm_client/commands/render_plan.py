@@ -18,9 +18,7 @@ def print_plan(scene: Scene, job: Job) -> None:
     print(f"frames   {len(scene.frames)}: {frame_ranges(scene.frames)}")
     print("files    in the workspace, from this machine")
     for name, path in sorted(scene.files.items()):
-        print(f"         shared/{name}  <-  {path}")
-    for name, path in sorted(scene.inline.items()):
-        print(f"         {name}  <-  {path}  (instead of POV-Ray's own)")
+        print(f"         {name}  <-  {path}")
     print(f"command  {' '.join(job.work_units[0].cmd)}")
     announce_losses(job.video, settings)
     _print_cloud_plan(job)

@@ -39,14 +39,16 @@ _Value = TypeVar("_Value")
 class PovraySettings:
     """What ini files and switches said, by POV-Ray's key in lower case; later ones win.
 
-    library_paths are as written, in order; options are POV-Ray options to hand on. Of several
-    Declares of one name the first wins (tried; case counts).
+    library_paths are as written, in order; output is where POV-Ray's own loop would put its images,
+    which povstorm does not; options are POV-Ray options to hand on. Of several Declares of one name
+    the first wins (tried; case counts).
     """
 
     values: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)
     switched: dict[str, bool] = field(default_factory=dict)
     library_paths: list[str] = field(default_factory=list)
+    output: str = field(default="", compare=False)
     options: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -239,7 +241,9 @@ def _include(settings: PovraySettings, name: str, place: _Place) -> None:
     raise InputError(f"{place.text}: {name!r} is neither an option nor an ini file that exists")
 
 
-def _set(settings: PovraySettings, key: str, value: str, written: str, place: _Place) -> None:
+def _set(  # noqa: PLR0912 - a case for each kind of key
+    settings: PovraySettings, key: str, value: str, written: str, place: _Place
+) -> None:
     known = KEYS.get(key.casefold())
     if known is None:
         raise InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
@@ -253,6 +257,8 @@ def _set(settings: PovraySettings, key: str, value: str, written: str, place: _P
             settings.switched[name] = _read(ini_values.switch, value, written, place)
         case "text":
             settings.values[name] = value
+        case "output":
+            settings.output = value
         case "library":
             settings.library_paths.append(value)
         case "ini":

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 Kind = Literal[
     "integer", "number", "on/off", "text",  # read into PovraySettings
-    "library", "ini", "declare", "file type", "bits",  # have a meaning of their own
+    "library", "output", "ini", "declare", "file type", "bits",  # have a meaning of their own
     # Handed to POV-Ray: they change the picture.
     "passed on/off", "passed integer", "passed number", "passed text",
     "ignored",  # windows, consoles, log files, threads, file naming: povstorm's own business
@@ -24,6 +24,7 @@ _KEYS_BY_KIND: dict[Kind, str] = {
     "Antialias_Threshold Antialias_Gamma Jitter_Amount",
     "on/off": "Antialias Jitter Cyclic_Animation",
     "text": "Input_File_Name Include_Header",
+    "output": "Output_File_Name",
     "library": "Library_Path",
     "ini": "Include_Ini",
     "declare": "Declare",
@@ -40,7 +41,7 @@ _KEYS_BY_KIND: dict[Kind, str] = {
     "ignored": "All_Console All_File Append_File Buffer_Output Buffer_Size Compression "
     "Continue_Trace Create_Continue_Trace_Log Create_Histogram Create_Ini Debug_Console Debug_File "
     "Display Draw_Vistas Fatal_Console Fatal_File Histogram_Grid_Size Histogram_Name "
-    "Histogram_Type Max_Image_Buffer_Memory Output_File_Name Output_To_File Palette "
+    "Histogram_Type Max_Image_Buffer_Memory Output_To_File Palette "
     "Pause_When_Done Render_Console Render_File "
     "Statistic_Console Statistic_File Test_Abort Test_Abort_Count Verbose Video_Mode "
     "Warning_Console Warning_File Warning_Level Work_Threads Pre_Scene_Return Pre_Frame_Return "

@@ -6,24 +6,33 @@ The CLI and flows call load_scene; nothing of the scene is changed, and POV-Ray 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from povstorm_client.errors import InputError
 from povstorm_client.render_settings import RenderSettings
-from povstorm_client.scene.ascii_names import ascii_path
+from povstorm_client.scene.accesses import Access, Place
+from povstorm_client.scene.carried import Carried, carried_files
 from povstorm_client.scene.carried_state import shoots_photons
-from povstorm_client.scene.discover import Place, SceneFiles, discover
+from povstorm_client.scene.discover import SceneFiles, discover
 from povstorm_client.scene.frames import parse_frames, subset
 from povstorm_client.scene.ini import PovraySettings, names_file, read_ini, read_switches
 from povstorm_client.scene.ini_text import split_sections, unquoted
+from povstorm_client.scene.names import has_text_gap, shown
 from povstorm_client.scene.search import (
     SearchPath,
     find_scene,
     installed_folders,
     normal,
     read_default_ini,
+)
+from povstorm_client.scene.tree import (
+    SceneTree,
+    folders_missing,
+    lay_out,
+    refuse_crooked,
+    writes_outside,
 )
 
 # POV-Ray's size where neither the scene nor any povray.ini gives one (tried with 3.7.0.10).
@@ -46,10 +55,7 @@ class Scene:
     """A scene, ready to become a Job.
 
     name: the scene file's stem. settings: for all frames; frames: ascending numbers.
-    files: path below ``./shared`` → local file. inline: path in the workspace → local file, for
-    the few that have to lie in the workspace itself: POV-Ray looks in its installation before the
-    library paths, so only there a file of the user's named ``colors.inc`` wins over the standard
-    one, as it does in the user's current folder. unresolved: names that only running the scene
+    files: path below ``./shared`` → local file. unresolved: names that only running the scene
     can tell, answered by the includes given. warnings: for the user.
     """
 
@@ -57,7 +63,6 @@ class Scene:
     settings: RenderSettings
     frames: tuple[int, ...]
     files: dict[str, Path]
-    inline: dict[str, Path]
     unresolved: tuple[Place, ...]
     warnings: tuple[str, ...]
 
@@ -97,24 +102,31 @@ def load_scene(
     file = _read_file(settings, given, tuple(sections), here)
     read_switches(settings, after, folder=here)
     scene_file, base = find_scene(settings, file, here)
-    search = _search_path(default_paths, settings, base, here, scene_file)
-    needed = discover(scene_file, search, settings.values.get("include_header"))
     extra = _extra_files(includes, here)
+    search = _search_path(default_paths, settings, base, here)
+    needed = discover(scene_file, search, settings.values.get("include_header"))
+    if (needed.missing or needed.computed) and scene_file.parent not in search.roots:
+        # POV-Ray itself would fail from here, so the scene's own folder takes nothing's place.
+        search = replace(search, roots=(*search.roots, scene_file.parent))
+        needed = discover(scene_file, search, settings.values.get("include_header"))
     _refuse_unresolved(needed, search, bool(extra))
-    layout, library_paths = _layout(needed, search, extra)
-    render_settings = _render_settings(
-        settings, f"shared/{layout[scene_file]}", size, preview, library_paths
-    )
+    tree = lay_out(scene_file, needed, search, extra)
+    render_settings = _render_settings(settings, tree, size, preview)
     numbers = _frames(render_settings, settings, frames)
-    warnings = [*settings.warnings, *_warnings(needed)]
-    if len(numbers) > 1 and shoots_photons(layout):
-        warnings.append(_PHOTONS)
+    warnings = [*settings.warnings, *_warnings(needed, has_extra=bool(extra))]
+    carried: list[Carried] = []
+    if len(numbers) > 1:
+        images = _images(settings, scene_file, base)
+        certain, carried = carried_files(needed.accesses, search, images)
+        _refuse_carried(certain)
+        if shoots_photons(tree.files.values()):
+            warnings.append(_PHOTONS)
+    warnings += _warnings_of_writes(needed, base, carried, is_one=len(numbers) == 1)
     return Scene(
         name=scene_file.stem,
         settings=render_settings,
         frames=numbers,
-        files={name: local for local, name in layout.items()},
-        inline={os.path.normpath(name): local for name, local in needed.shadowing.items()},
+        files=tree.files,
         unresolved=tuple(needed.computed),
         warnings=tuple(warnings),
     )
@@ -150,16 +162,25 @@ def _read_file(
 
 
 def _search_path(
-    default: tuple[str, ...], settings: PovraySettings, base: Path, here: Path, scene_file: Path
+    default: tuple[str, ...], settings: PovraySettings, base: Path, here: Path
 ) -> SearchPath:
-    """POV-Ray's order, and the scene's own folder last, so that it works from anywhere."""
+    """Where POV-Ray looks, in its order."""
     roots = [
         base,
         *(normal(here / path) for path in default),
         *(normal(base / path) for path in settings.library_paths[len(default) :]),
-        scene_file.parent,
     ]
     return SearchPath(tuple(dict.fromkeys(roots)), installed_folders())
+
+
+def _images(settings: PovraySettings, scene_file: Path, base: Path) -> Path | None:
+    """What POV-Ray's own loop names its images, without number and ending; None for no files."""
+    written = settings.output
+    if written == "-":
+        return None
+    path = base / written
+    is_folder = not written or written.endswith("/") or path.is_dir()
+    return normal(path / scene_file.stem if is_folder else path.with_suffix(""))
 
 
 def _extra_files(includes: Iterable[Path], here: Path) -> dict[Path, Path]:
@@ -182,6 +203,12 @@ def _refuse_unresolved(needed: SceneFiles, search: SearchPath, has_extra: bool) 
             "the scene names files by absolute paths, which exist on this machine only; make them "
             "relative to the scene:\n" + _listed(needed.absolute)
         )
+    refuse_crooked(needed.linked)
+    if missing := folders_missing(needed.accesses, search.roots[0]):
+        raise InputError(
+            f"the scene writes into folders that are not there, which POV-Ray cannot; make them "
+            f"below {search.roots[0]}:\n" + _listed(missing)
+        )
     if needed.missing:
         folders = ", ".join(str(root) for root in search.roots if root not in search.installed)
         raise InputError(
@@ -196,40 +223,21 @@ def _refuse_unresolved(needed: SceneFiles, search: SearchPath, has_extra: bool) 
         )
 
 
-def _listed(places: list[Place]) -> str:
+def _refuse_carried(carried: list[Carried]) -> None:
+    if carried:
+        raise InputError(
+            "the scene reads in one frame what another frame writes, but every frame has a "
+            "workspace of its own, where it would not find it; write the file anew in each frame "
+            "before it is read, or render with POV-Ray's own loop:\n" + _listed(carried)
+        )
+
+
+def _listed(places: Sequence[Place | Carried]) -> str:
     return "\n".join(f"  {place}" for place in places)
 
 
-def _layout(
-    needed: SceneFiles, search: SearchPath, extra: Mapping[Path, Path]
-) -> tuple[dict[Path, str], tuple[str, ...]]:
-    """Local file → path below ``./shared``, all in their places to each other; library paths.
-
-    The library paths are the search roots that hold something, in POV-Ray's order. A folder added
-    from elsewhere becomes one, as names that the scene computes are looked for there.
-    """
-    files = needed.found | extra.keys()
-    roots = [
-        root
-        for root in search.roots
-        if root not in search.installed
-        and (root in needed.used_roots or any(file.is_relative_to(root) for file in files))
-    ]
-    for file, folder in extra.items():
-        if folder not in roots and not any(file.is_relative_to(root) for root in search.roots):
-            roots.append(folder)
-    top = Path(os.path.commonpath([*(file.parent for file in files), *roots]))
-    places = {file: ascii_path(file.relative_to(top).as_posix()) for file in sorted(files)}
-    folders = (Path("shared") / root.relative_to(top) for root in roots)
-    return places, tuple(ascii_path(folder.as_posix()) for folder in folders)
-
-
 def _render_settings(
-    settings: PovraySettings,
-    scene: str,
-    size: tuple[int, int] | None,
-    preview: bool,
-    library_paths: tuple[str, ...],
+    settings: PovraySettings, tree: SceneTree, size: tuple[int, int] | None, preview: bool
 ) -> RenderSettings:
     width, height = size or (
         int(settings.numbers.get("width", _DEFAULT_SIZE[0])),
@@ -252,7 +260,7 @@ def _render_settings(
     header = [f"Include_Header={name}"] if (name := settings.values.get("include_header")) else []
     first, last, one_frame_loop = _loop(settings)
     return RenderSettings(
-        scene=scene,
+        scene=tree.scene,
         width=width,
         height=height,
         antialias=antialias if is_antialiased else None,
@@ -268,7 +276,9 @@ def _render_settings(
         cyclic=settings.switched.get("cyclic_animation", False),
         one_frame_loop=one_frame_loop,
         clock=settings.numbers.get("clock"),
-        library_paths=library_paths,
+        library_paths=tree.library_paths,
+        folder=tree.folder,
+        writable=tree.writable,
         options=(*settings.options.values(), *header),
     )
 
@@ -315,8 +325,48 @@ def _frames(
     )
 
 
-def _warnings(needed: SceneFiles) -> list[str]:
-    return [
+def _warnings(needed: SceneFiles, *, has_extra: bool) -> list[str]:
+    told = [
         f"{place} is not there; under a condition, or one of several names, it may not be needed"
         for place in needed.maybe_missing
     ]
+    if needed.guesses and not has_extra:
+        first = needed.guesses[0].place
+        more = f" (and {len(needed.guesses) - 1} more)" if len(needed.guesses) > 1 else ""
+        count = max(guess.files for guess in needed.guesses)
+        told.append(
+            f"{first}{more} can name any file: shipping the {count} below the scene's folders that "
+            "it can mean; add others with --include"
+        )
+    return told
+
+
+def _warnings_of_writes(
+    needed: SceneFiles, base: Path, carried: list[Carried], *, is_one: bool
+) -> list[str]:
+    told = []
+    read = {name for access in needed.accesses if access.mode == "read" for name in access.names}
+    reached = {access.place for access in needed.accesses}
+    writes = [access for access in needed.writes if access.place in reached]
+    lost = [access for access in writes_outside(writes, base) if not access.names <= read]
+    if lost:
+        told.append(
+            f"{_first(lost)} is written, but not kept: only what a scene writes into ./output is"
+        )
+    unknown = [access for access in writes if any(map(has_text_gap, access.names))]
+    if unknown:
+        told.append(
+            f"{_first(unknown)} can write to any file, but only what is below {base} can be written"
+        )
+    appended = [access for access in writes if access.mode == "append"]
+    if appended and not is_one:
+        told.append(f"{_first(appended)} is appended to, but each frame begins with what is here")
+    if carried:
+        told.append(f"if {carried[0]}, frames differ from POV-Ray's: each has files of its own")
+    return told
+
+
+def _first(accesses: list[Access]) -> str:
+    more = f" (and {len(accesses) - 1} more)" if len(accesses) > 1 else ""
+    names = ", ".join(shown(name) for name in sorted(accesses[0].names))
+    return f"{accesses[0].place.file}:{accesses[0].place.line}: {names}{more}"

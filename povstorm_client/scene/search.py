@@ -8,11 +8,14 @@ are tried with it first, everywhere, and only then as they are.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from povstorm_client.errors import InputError
 from povstorm_client.scene.ini import PovraySettings, read_ini
+from povstorm_client.scene.names import TEXT, expression, known_folder
+from povstorm_client.scene.own_files import files_below
 
 # What POV-Ray appends to the names of each type of file.
 ENDINGS: dict[str, tuple[str, ...]] = {
@@ -39,11 +42,19 @@ _SYSTEM_INIS = (Path("/etc/povray/3.7/povray.ini"), Path("/usr/local/etc/povray/
 
 @dataclass(frozen=True)
 class Hit:
-    """A file that was found: its path (normalised, links kept), the root, and the name there."""
+    """A file that was found: its path (normalised, links kept), the root, and the name there.
+
+    It can be a folder: to POV-Ray, which only tries whether it can be opened, that is a file too.
+    """
 
     path: Path
     root: Path
     name: str
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is no file that can be read."""
+        return self.path.is_dir()
 
 
 @dataclass(frozen=True)
@@ -52,29 +63,73 @@ class SearchPath:
 
     roots: tuple[Path, ...]
     installed: frozenset[Path] = frozenset()
+    _below: dict[tuple[Path, bool], list[str]] = field(default_factory=dict, compare=False)
+
+    @property
+    def own(self) -> tuple[Path, ...]:
+        """The folders that are not the installation's."""
+        return tuple(root for root in self.roots if root not in self.installed)
 
     def find(self, name: str, kind: str) -> Hit | None:
         """The file that POV-Ray would open for a name of a kind in ENDINGS."""
-        endings = ENDINGS[kind]
-        appended = [f"{name}{ending}" for ending in endings]
-        names = [name, *appended] if name.endswith(endings) and endings else [*appended, name]
-        for candidate in names:
+        # POV-Ray 3.7.0.10 takes blanks for what is not ASCII, whatever the scene's charset (tried);
+        # the scene itself has another name in the workspace.
+        if kind != "pov" and not name.isascii():
+            return None
+        for candidate in candidates(name, kind):
             for root in self.roots:
-                path = normal(root / candidate)
-                if os.path.isfile(path):  # noqa: PTH113 - overlong names are no error
-                    return Hit(path, root, candidate)
+                # As the kernel reads it, for which folder/../file needs the folder.
+                path = os.path.join(root, candidate)  # noqa: PTH118
+                if _exists(path):
+                    return Hit(normal(Path(path)), root, candidate)
         return None
 
-    def shadows_installed(self, hit: Hit) -> bool:
-        """Whether the installation has a file of that name too."""
-        return hit.root not in self.installed and any(
-            os.path.isfile(root / hit.name)  # noqa: PTH113
-            for root in self.installed
-        )
+    def matching(self, name: str, kind: str) -> Iterator[Hit]:
+        """All own files that a name with gaps can mean; raises InputError if that is too many."""
+        for candidate in candidates(name, kind):
+            pattern = expression(candidate)
+            folder = known_folder(candidate)
+            prefix = f"{folder}/" if folder or candidate.startswith("/") else ""
+            rest = candidate[len(prefix) :]
+            is_deep = TEXT in rest or "/" in rest
+            for root in self.own:
+                inside = normal(root / folder)
+                below = self._below.get((inside, is_deep))
+                if below is None:
+                    below = files_below(inside, is_deep=is_deep)
+                    self._below[inside, is_deep] = below
+                for found in below:
+                    if pattern.fullmatch(prefix + found):
+                        yield Hit(inside / found, root, prefix + found)
+
+    def hides_installed(self, hit: Hit) -> bool:
+        """Whether the installation has a file of that name too, after the library path it is in.
+
+        In a frame's workspace the installation comes first of all library paths.
+        """
+        place = self.roots.index(hit.root)
+        if place == 0 or hit.root in self.installed:
+            return False
+        later = self.installed - set(self.roots[:place])
+        return any(_exists(os.path.join(root, hit.name)) for root in later)  # noqa: PTH118
 
     def is_installed(self, path: Path) -> bool:
         """Whether a path, absolute in the scene, is POV-Ray's own."""
         return any(path.is_relative_to(root) for root in self.installed)
+
+
+def candidates(name: str, kind: str) -> list[str]:
+    """The names that POV-Ray tries for a name, in its order."""
+    endings = ENDINGS[kind]
+    appended = [f"{name}{ending}" for ending in endings]
+    return [name, *appended] if endings and name.endswith(endings) else [*appended, name]
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.exists(path)  # noqa: PTH110 - overlong names are no error
+    except ValueError:  # a null byte
+        return False
 
 
 def normal(path: Path) -> Path:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from povstorm_client import WorkUnit, layout, shared_resources
+from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.scene.scene import Scene
 from povstorm_client.storage import FolderStorage
 from povstorm_client.tools import require_povray
@@ -20,6 +21,7 @@ from render_image.render_unit import render_unit
 
 _JOB = "j"
 _OUT = "out"
+SANDBOX: SandboxMode = "auto"
 
 
 def pixels(path: Path) -> tuple[bytes, bytes]:
@@ -75,13 +77,12 @@ def by_povstorm(scene: Scene, storage: FolderStorage) -> dict[str, Path]:
         )
         for frame in scene.frames
     ]
-    for unit in units:
-        for name, local in scene.inline.items():
-            unit.add_inline_resource(name, local.read_bytes())
 
     async def render_all() -> None:
         povray = require_povray()
-        await asyncio.gather(*(render_unit(unit, storage, povray) for unit in units))
+        await asyncio.gather(
+            *(render_unit(unit, storage, povray, sandbox=SANDBOX) for unit in units)
+        )
 
     asyncio.run(render_all())
     return {

@@ -121,7 +121,8 @@ def test_a_missing_file_under_a_condition_may_not_be_needed(tmp_path: Path, open
 
 def test_an_include_under_a_condition_counts_for_what_it_names(tmp_path: Path):
     files = found_in(tmp_path, "#if (X) #include Y #end", Y='#include "a.inc"')
-    assert lines(files.computed) == [(1, "Y")]
+    assert lines([guess.place for guess in files.guesses]) == [(1, "Y")]
+    assert names(files) == {"Y.inc"}
     files = found_in(tmp_path, '#if (X) #include "Y" #end', Y='#include "a.inc"')
     assert lines(files.maybe_missing) == [(1, "a.inc")]
 

@@ -58,11 +58,12 @@ def test_included_files_are_found_through_each_other_and_standard_ones_stay(tmp_
         """,
     )
     assert set(scene.files) == {
-        "scene.pov", "parts/a.inc", "parts/b.inc", "map.png", "own.ttf", "ground.png", "cloud.df3",
-        "data.txt",
+        "scene/scene.pov", "scene/parts/a.inc", "scene/parts/b.inc", "scene/map.png",
+        "scene/own.ttf", "scene/ground.png", "scene/cloud.df3", "scene/data.txt",
     }  # fmt: skip
-    assert scene.settings.scene == "shared/scene.pov"
-    assert scene.settings.library_paths == ("shared",)
+    assert scene.settings.scene == "scene/scene.pov"
+    assert scene.settings.folder == "scene"
+    assert scene.settings.library_paths == ()
     assert (scene.settings.width, scene.settings.height) == (320, 240)
 
 
@@ -71,8 +72,29 @@ def test_a_file_that_shadows_a_standard_one_goes_where_povray_looks_first(tmp_pa
     work.mkdir()
     write(work, colors__inc="", own__inc="")
     scene = scene_of(work, '#include "colors" #include "own.inc"')
-    assert scene.inline == {"colors.inc": work / "colors.inc"}
-    assert "own.inc" in scene.files
+    assert scene.settings.folder == "scene"
+    assert scene.files["scene/colors.inc"] == work / "colors.inc"
+    assert "scene/own.inc" in scene.files
+
+
+def test_a_file_that_a_standard_include_includes_is_shipped_too(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, consts__inc='#include "mine.inc"', mine__inc="")
+    assert "scene/mine.inc" in scene_of(work, '#include "shapes.inc"').files
+
+
+def test_a_library_path_before_povrays_own_has_its_files_where_they_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "mine").mkdir()
+    write(tmp_path / "mine", colors__inc="")
+    folders = "".join(f"Library_Path={folder}\n" for folder in sorted(installed_folders()))
+    write(tmp_path, my__ini=f"Library_Path={tmp_path}/mine\n{folders}")
+    monkeypatch.setenv("POVINI", str(tmp_path / "my.ini"))
+    scene = scene_of(tmp_path / "work", '#include "colors.inc"')
+    assert scene.settings.folder == "scene/work"
+    assert scene.files["scene/work/colors.inc"] == tmp_path / "mine" / "colors.inc"
 
 
 def test_povrays_own_files_come_before_the_users_library_paths(tmp_path: Path):
@@ -80,8 +102,7 @@ def test_povrays_own_files_come_before_the_users_library_paths(tmp_path: Path):
     (work / "lib").mkdir(parents=True)
     write(work / "lib", colors__inc="", own__inc="")
     scene = scene_of(work, '#include "colors.inc" #include "own.inc"', switches=["+Llib"])
-    assert set(scene.files) == {"scene.pov", "lib/own.inc"}
-    assert scene.inline == {}
+    assert set(scene.files) == {"scene/scene.pov", "scene/lib/own.inc"}
 
 
 def test_what_the_users_own_povray_ini_points_to_is_shipped(
@@ -92,8 +113,9 @@ def test_what_the_users_own_povray_ini_points_to_is_shipped(
     write(tmp_path, my__ini=f"Library_Path={tmp_path}/mine\nWidth=99\n")
     monkeypatch.setenv("POVINI", str(tmp_path / "my.ini"))
     scene = scene_of(tmp_path / "work", '#include "own.inc"')
-    assert set(scene.files) == {"work/scene.pov", "mine/own.inc"}
-    assert scene.settings.library_paths == ("shared/work", "shared/mine")
+    assert set(scene.files) == {"scene/work/scene.pov", "scene/mine/own.inc"}
+    assert scene.settings.folder == "scene/work"
+    assert scene.settings.library_paths == ("scene/mine",)
     assert scene.settings.width == 99
 
 
@@ -110,9 +132,11 @@ def test_library_paths_are_searched_in_order_and_keep_their_places(tmp_path: Pat
         switches=["+Lone", "+L../two"],
     )
     assert set(scene.files) == {
-        "work/scene.pov", "work/one/a.inc", "two/b.inc", "textures/wood.png",
+        "scene/work/scene.pov", "scene/work/one/a.inc", "scene/two/b.inc",
+        "scene/textures/wood.png",
     }  # fmt: skip
-    assert scene.settings.library_paths == ("shared/work", "shared/work/one", "shared/two")
+    assert scene.settings.folder == "scene/work"
+    assert scene.settings.library_paths == ("scene/work/one", "scene/two")
 
 
 def test_an_ini_is_rendered_from_anywhere(tmp_path: Path):
@@ -121,7 +145,7 @@ def test_an_ini_is_rendered_from_anywhere(tmp_path: Path):
     write(work, scene__pov='#include "a.inc"', a__inc="")
     write(work, anim__ini="Input_File_Name=scene.pov\nFinal_Frame=20\nSubset_End_Frame=5\n")
     scene = load_scene(work / "anim.ini", cwd=tmp_path)
-    assert set(scene.files) == {"scene.pov", "a.inc"}
+    assert set(scene.files) == {"scene/scene.pov", "scene/a.inc"}
     assert scene.frames == (1, 2, 3, 4, 5)
     assert load_scene(work / "anim.ini", cwd=tmp_path, frames="1-20x10").frames == (1, 11)
 
@@ -141,18 +165,61 @@ def test_of_several_declarations_one_file_is_enough(tmp_path: Path):
     work.mkdir()
     write(work, b__inc="")
     source = '#declare F = "a.inc"\n#declare F = "b.inc"\n#include F'
-    assert "b.inc" in scene_of(work, source).files
+    assert "scene/b.inc" in scene_of(work, source).files
 
 
-def test_a_computed_name_is_reported_with_its_line_until_it_is_added(tmp_path: Path):
+def test_a_computed_name_that_no_file_has_is_reported_with_its_line_until_it_is_added(
+    tmp_path: Path,
+):
     work = tmp_path / "work"
-    (work / "maps").mkdir(parents=True)
-    write(work / "maps", tex1__png="", tex2__png="")
+    (work / "other").mkdir(parents=True)
+    write(work / "other", tex1__png="", tex2__png="")
     source = '\npigment { image_map { png concat("maps/tex", str(frame_number, 0, 0), ".png") } }'
     with pytest.raises(InputError, match=r"--include(?s:.*)scene\.pov:2: concat"):
         scene_of(work, source)
-    scene = scene_of(work, source, includes=[Path("maps")])
-    assert set(scene.files) == {"scene.pov", "maps/tex1.png", "maps/tex2.png"}
+    scene = scene_of(work, source, includes=[Path("other")])
+    assert set(scene.files) == {"scene/scene.pov", "scene/other/tex1.png", "scene/other/tex2.png"}
+
+
+def test_of_a_name_with_a_number_in_it_all_files_are_shipped_and_nothing_else(tmp_path: Path):
+    work = tmp_path / "work"
+    (work / "maps").mkdir(parents=True)
+    write(work / "maps", tex1__png="", tex02__png="", texture__jpg="", readme__txt="")
+    source = 'pigment { image_map { png concat("maps/tex", str(frame_number, 0, 0)) } }'
+    scene = scene_of(work, source)
+    assert set(scene.files) == {
+        "scene/scene.pov", "scene/maps/tex1.png", "scene/maps/tex02.png",
+    }  # fmt: skip
+    assert scene.warnings == ()
+
+
+def test_of_a_name_that_can_be_any_the_scenes_own_files_are_shipped_and_it_is_told(tmp_path: Path):
+    work = tmp_path / "work"
+    (work / "maps").mkdir(parents=True)
+    (work / "scene_render" / "frames").mkdir(parents=True)
+    write(work / "maps", tex1__png="")
+    write(work / "scene_render" / "frames", frame_1__png="")
+    scene = scene_of(work, '#fopen F "maps/tex1.png" read #read (F, N) #if (file_exists(N)) #end')
+    assert set(scene.files) == {"scene/scene.pov", "scene/maps/tex1.png"}
+    assert "scene.pov:1: N can name any file: shipping the 1 below" in scene.warnings[0]
+
+
+def test_a_home_folder_is_not_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path, diary__inc="")
+    with pytest.raises(InputError, match="--include"):
+        scene_of(tmp_path, "#include Name")
+
+
+def test_a_folder_with_thousands_of_files_is_not_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("povstorm_client.scene.own_files.MOST_FILES", 2)
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, a__inc="", b__inc="", c__inc="")
+    with pytest.raises(InputError, match="--include"):
+        scene_of(work, "#include Name")
 
 
 def test_an_absolute_name_is_refused_with_its_line(tmp_path: Path):
@@ -190,7 +257,7 @@ def test_an_include_header_is_found_and_kept(tmp_path: Path):
     work.mkdir()
     write(work, head__inc='#declare F = "own.ttf"', own__ttf="")
     scene = scene_of(work, 'text { ttf F "x" 1 0 }', switches=["+HIhead.inc"])
-    assert set(scene.files) == {"scene.pov", "head.inc", "own.ttf"}
+    assert set(scene.files) == {"scene/scene.pov", "scene/head.inc", "scene/own.ttf"}
     assert "Include_Header=head.inc" in scene.settings.options
 
 
@@ -202,7 +269,7 @@ def test_a_folder_added_from_elsewhere_becomes_a_library_path(tmp_path: Path):
         '#include concat("more/a", str(clock, 0, 0))',
         includes=[tmp_path / "maps"],
     )
-    assert scene.settings.library_paths == ("shared/work", "shared/maps")
+    assert scene.settings.library_paths == ("scene/maps",)
     assert [place.line for place in scene.unresolved] == [1]
 
 
@@ -215,9 +282,9 @@ def test_the_ini_and_the_switches_make_the_settings(tmp_path: Path):
     )
     settings = load_scene("anim.ini[large]", cwd=tmp_path, switches=["+H900", "Quality=8"]).settings
     assert settings == RenderSettings(
-        scene="shared/scene.pov", width=1600, height=900, antialias=0.2, antialias_method=2,
+        scene="scene/scene.pov", width=1600, height=900, antialias=0.2, antialias_method=2,
         antialias_depth=4, jitter=0.0, quality=8, final_frame=9, initial_clock=1, final_clock=3,
-        cyclic=True, library_paths=("shared",), options=("+FN16",),
+        cyclic=True, folder="scene", options=("+FN16",),
     )  # fmt: skip
 
 

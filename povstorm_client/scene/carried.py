@@ -1,0 +1,94 @@
+"""Files that one frame of an animation leaves to the next, which frames by themselves cannot have.
+
+load_scene asks before anything is rendered: each frame has a workspace of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from povstorm_client.scene.accesses import Access
+from povstorm_client.scene.names import NUMBER, can_be_same, has_text_gap, is_any, is_known
+from povstorm_client.scene.search import SearchPath, candidates, normal
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A read that can meet what an earlier frame has written; written is None for its image."""
+
+    read: Access
+    written: Access | None
+
+    def __str__(self) -> str:
+        if self.written is None:
+            return f"{self.read.place}, which is named as POV-Ray's own images of the loop"
+        return f"{self.read.place}, written at {self.written.place}"
+
+
+def carried_files(
+    accesses: list[Access], search: SearchPath, images: Path | None
+) -> tuple[list[Carried], list[Carried]]:
+    """What is carried from frame to frame; and what might be, as nothing of a name is known.
+
+    accesses: in the order of a frame. images: POV-Ray's images of the loop, without their
+    numbers and ending; None if it writes none that a scene could read.
+    """
+    base = search.roots[0]
+    certain: list[Carried] = []
+    possible: list[Carried] = []
+    for index, read in enumerate(accesses):
+        if read.mode == "write":
+            continue
+        reached = [_paths(name, read.kind, search) for name in read.names]
+        for name, paths in zip(read.names, reached, strict=True):
+            for written in accesses:
+                if written is read or written.mode not in ("write", "append"):
+                    continue
+                if _meet(paths, written, base) and not _is_new(name, read, accesses[:index], base):
+                    vague = is_any(name) or any(map(is_any, written.names))
+                    (possible if vague else certain).append(Carried(read, written))
+                    break
+            if images and not has_text_gap(name) and _is_image(paths, images):
+                certain.append(Carried(read, None))
+    return certain, possible
+
+
+def _paths(name: str, kind: str, search: SearchPath) -> set[str]:
+    return {
+        str(normal(root / candidate)) for candidate in candidates(name, kind) for root in search.own
+    }
+
+
+def _written_paths(written: Access, base: Path) -> set[str]:
+    return {str(normal(base / name)) for name in written.names}
+
+
+def _meet(paths: set[str], written: Access, base: Path) -> bool:
+    return any(
+        can_be_same(path, other) for path in paths for other in _written_paths(written, base)
+    )
+
+
+def _is_new(name: str, read: Access, before: list[Access], base: Path) -> bool:
+    """Whether each frame certainly writes the file anew before it reads it."""
+    for written in before:
+        if written.mode != "write" or read.blocks[: len(written.blocks)] != written.blocks:
+            continue
+        if len(written.names) != 1:
+            continue
+        if is_known(name):
+            if written.names == {name}:
+                return True
+        elif (
+            read.is_constant
+            and written.is_constant
+            and written.names == {name}
+            and written.place.text == read.place.text
+        ):
+            return True
+    return False
+
+
+def _is_image(paths: set[str], images: Path) -> bool:
+    return any(can_be_same(path, f"{images}{NUMBER}.png") for path in paths)
