@@ -48,9 +48,9 @@ class PovraySettings:
     numbers: dict[str, float] = field(default_factory=dict)
     switched: dict[str, bool] = field(default_factory=dict)
     library_paths: list[str] = field(default_factory=list)
-    output: str = field(default="", compare=False)
     options: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    output: str = field(default="", compare=False)
 
     def integer(self, key: str) -> int | None:
         """A number that counts something; POV-Ray cuts off its fraction."""
@@ -241,9 +241,7 @@ def _include(settings: PovraySettings, name: str, place: _Place) -> None:
     raise InputError(f"{place.text}: {name!r} is neither an option nor an ini file that exists")
 
 
-def _set(  # noqa: PLR0912 - a case for each kind of key
-    settings: PovraySettings, key: str, value: str, written: str, place: _Place
-) -> None:
+def _set(settings: PovraySettings, key: str, value: str, written: str, place: _Place) -> None:
     known = KEYS.get(key.casefold())
     if known is None:
         raise InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
@@ -255,14 +253,8 @@ def _set(  # noqa: PLR0912 - a case for each kind of key
             settings.numbers[name] = _read(ini_values.number, value, written, place)
         case "on/off":
             settings.switched[name] = _read(ini_values.switch, value, written, place)
-        case "text":
-            settings.values[name] = value
-        case "output":
-            settings.output = value
-        case "library":
-            settings.library_paths.append(value)
-        case "ini":
-            _include(settings, value, place)
+        case "text" | "library" | "output" | "ini":
+            _take_path(settings, known, value, place)
         case "declare":
             _declare(settings, value, written, place)
         case "file type":
@@ -274,6 +266,18 @@ def _set(  # noqa: PLR0912 - a case for each kind of key
             _refuse(known, value, written, place)
         case "ignored":
             pass
+
+
+def _take_path(settings: PovraySettings, key: Key, value: str, place: _Place) -> None:
+    match key.kind:
+        case "library":
+            settings.library_paths.append(value)
+        case "output":
+            settings.output = value
+        case "ini":
+            _include(settings, value, place)
+        case _:
+            settings.values[key.name.casefold()] = value
 
 
 def _declare(settings: PovraySettings, value: str, written: str, place: _Place) -> None:

@@ -113,15 +113,19 @@ def load_scene(
     tree = lay_out(scene_file, needed, search, extra)
     render_settings = _render_settings(settings, tree, size, preview)
     numbers = _frames(render_settings, settings, frames)
-    warnings = [*settings.warnings, *_warnings(needed, has_extra=bool(extra))]
+    is_one = len(numbers) == 1
     carried: list[Carried] = []
-    if len(numbers) > 1:
+    if not is_one:
         images = _images(settings, scene_file, base)
         certain, carried = carried_files(needed.accesses, search, images)
         _refuse_carried(certain)
-        if shoots_photons(tree.files.values()):
-            warnings.append(_PHOTONS)
-    warnings += _warnings_of_writes(needed, base, carried, is_one=len(numbers) == 1)
+    warnings = [
+        *settings.warnings,
+        *_warnings(needed, has_extra=bool(extra)),
+        *_warnings_of_writes(needed, base, carried, is_one=is_one),
+    ]
+    if not is_one and shoots_photons(tree.files.values()):
+        warnings.append(_PHOTONS)
     return Scene(
         name=scene_file.stem,
         settings=render_settings,

@@ -88,8 +88,8 @@ def lay_out(
 
 
 def _place(path: Path, top: Path) -> str:
-    below = ascii_path(path.relative_to(top).as_posix())
-    return SCENE_FOLDER if below == "." else f"{SCENE_FOLDER}/{below}"
+    below = path.relative_to(top).as_posix()
+    return SCENE_FOLDER if below == "." else f"{SCENE_FOLDER}/{ascii_path(below)}"
 
 
 def _aside(top: Path, places: Mapping[Path, str]) -> str:
