@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) \* 3 / 2) --dist worksteal
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup render test lint types unit integration emulators e2e chaos image bench lock clean
+.PHONY: help setup render test lint types unit integration emulators e2e chaos fidelity image docs bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,8 +54,14 @@ e2e: setup ## End-to-end tests only
 chaos: setup ## Long chaos runs; ROUNDS=20 and SEED=1, or others
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20)
 
+fidelity: setup ## Compare scenes drawn by chance with POV-Ray's own loop; EXAMPLES=2000 and SEED=1
+	$(BIN)/python -m tests.fidelity --examples $(or $(EXAMPLES),2000) --seed $(or $(SEED),1)
+
 image: setup ## Build the render container's image (with Docker, or as root on Debian)
 	@scripts/build_render_image >/dev/null
+
+docs: setup ## The documents and the reference as a site in build/docs
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: setup ## The benchmarks, side by side (minutes)
 	$(BIN)/python -m benchmarks.local_throughput

@@ -25,7 +25,6 @@ import psutil
 
 from benchmarks.local_throughput import ANIMATIONS, CORES, copied_scene, picture
 from povstorm_client.prefect_home import seed_prefect_home
-from povstorm_client.tools import require_povray
 from render_image.povray_waits import preload, waits_library
 
 ROW = "{:34} {:>8} {:>9} {:>9} {:>8} {:>8}"
@@ -165,7 +164,7 @@ def compare(scene: str, frames: int, size: str) -> None:
         home = Path(scratch) / "prefect"
         loop = own_loop(folder, name, options, {})
         print(row("POV-Ray's own loop", loop, loop), flush=True)
-        if library := waits_library(require_povray()):
+        if library := waits_library():
             short = own_loop(folder, name, options, preload(str(library)))
             print(row("POV-Ray's own loop without waits", short, loop), flush=True)
         fresh = by_povstorm(folder, name, options, home, {})

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from povstorm_client.errors import InputError
+
+# Eleven hours of film at 24 frames a second. Each frame is an object, a line of the manifest and a
+# task run: beyond this a slip of the finger is likelier than a film.
+MAX_FRAMES = 1_000_000
+
 # A message stays readable; who needs all numbers finds them in the statistics.
 _MOST_RANGES = 20
+
+
+def check_frame_count(count: int) -> None:
+    """Raise InputError for more frames than a job may have."""
+    if count > MAX_FRAMES:
+        raise InputError(
+            f"{count:,} frames are more than the {MAX_FRAMES:,} that a job may have: choose fewer "
+            "with --frames FIRST-LAST, +SF and +EF, or make a job of each part"
+        )
 
 
 def frame_ranges(frames: Iterable[int]) -> str:

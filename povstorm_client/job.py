@@ -20,6 +20,7 @@ from povstorm_client.argument_checks import check_number, check_path, check_type
 from povstorm_client.cluster import Cluster
 from povstorm_client.doubled_outputs import doubled_outputs
 from povstorm_client.errors import InputError, JobError, RecordError, StorageError
+from povstorm_client.frame_ranges import check_frame_count
 from povstorm_client.frame_result import FrameResult
 from povstorm_client.job_manifest import (
     STALL_SECONDS,
@@ -221,10 +222,12 @@ class Job:
         """Add a frame; frames are added in ascending order, each once.
 
         Raises InputError for a frame out of order or doubled, a second unit that would write the
-        same image, and a scene that is in neither the shared nor the inline resources.
+        same image, a scene that is in neither the shared nor the inline resources, and for more
+        frames than a job may have.
         """
         check_type("unit", unit, WorkUnit, "a WorkUnit: WorkUnit(settings, frame=1) makes one")
         self._refuse_if_submitted()
+        check_frame_count(len(self._units) + 1)
         if self._units:
             last = self._units[-1].frame
             if unit.frame == last:
@@ -385,6 +388,7 @@ class Job:
         Raises JobError, naming the frames, if a stored result or image is not what was rendered;
         InputError for a job that was never submitted.
         """
+        self._refuse_before_submit()
         storage = self.cluster.storage
         stored = read_frames(storage, self._units)
         if stored.unreadable:

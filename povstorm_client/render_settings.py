@@ -9,6 +9,7 @@ import math
 import posixpath
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from povstorm_client.errors import InputError
@@ -17,9 +18,10 @@ from povstorm_client.paths import SCENE_FOLDER, check_workspace_path
 # POV-Ray 3.7 keeps image dimensions in 32 bits; PNG encoders and memory give up long before.
 MAX_PIXELS_PER_SIDE = 65_535
 
-# POV-Ray 3.7 refuses more (+WT), and keeps frame numbers in 32 bits.
+# POV-Ray 3.7 refuses more (+WT).
 MAX_THREADS = 512
-_MAX_FRAME = 2**31 - 1
+# POV-Ray keeps frame numbers in 32 bits, and adds one to see whether there is a next frame.
+_MAX_FRAME = 2**31 - 2
 _WHOLE = ("width", "height", "quality", "initial_frame", "final_frame", "threads")
 _MAYBE_WHOLE = ("antialias_method", "antialias_depth")
 _REAL = ("initial_clock", "final_clock")
@@ -43,13 +45,14 @@ _ALLOWED_OPTIONS = tuple(
         r"\+RP\d*|\+BP\d+",
         r"\+HR|-HR|\+RVP|-RVP",
         r"\+U[FO]|-U[FO]|\+UF|\+UO",
-        r"Bounding_Method=[12]|Bounding_Threshold=\d+|Bounding=(on|off)",
+        r"Bounding_Method=-?\d+|Bounding_Threshold=-?\d+|Bounding=(on|off)",
         r"(Light_Buffer|Vista_Buffer|Remove_Bounds|Split_Unions|High_Reproducibility)=(on|off)",
         r"Output_Alpha=(on|off)|Dither=(on|off)|Dither_Method=[A-Za-z0-9]+",
         r"Display_Gamma=[\d.a-zA-Z]+|File_Gamma=[\d.a-zA-Z]+",
-        r"BSP_(MaxDepth|ISectCost|BaseAccessCost|ChildAccessCost|MissChance)=\d*\.?\d+",
-        r"Include_Header=(?!/|.*\.\.)[\w./-]+",
-        r"Render_(Block_Size|Block_Step|Pattern)=\d+",
+        r"BSP_(MaxDepth|ISectCost|BaseAccessCost|ChildAccessCost|MissChance)=-?\d*\.?\d+",
+        r"Include_Header=(?!/|.*\.\.)[\w.]([ !#-&(-~]*[!#-&(-~])?",
+        r"Render_(Block_Size|Block_Step|Pattern)=-?\d+",
+        r"Preview_(Start|End)_Size=-?\d+|Version=\d+(\.\d+)?",
         r"(Field_Render|Odd_Field|Grayscale_Output|Radiosity_Vain_Pretrace)=(on|off)",
         r"Declare=[A-Za-z_][A-Za-z0-9_]*=[-+]?\d*\.?\d+([eE][-+]?\d+)?",
     )
@@ -68,6 +71,8 @@ class RenderSettings:
     quality: 0 (flat) to 11 (everything), POV-Ray's ``+Q``.
     initial_frame .. final_frame, initial_clock .. final_clock, cyclic: POV-Ray's animation loop;
     a scene sees exactly the clock variables that the loop gives it.
+    one_frame_loop: whether the loop runs for frame 1 of 1, or 0 of 0, too. POV-Ray does so where
+    it is told only one of the two; its clock is then no number, as its own loop's is.
     clock: for a still (one frame, no loop), its clock value.
     library_paths: workspace paths that POV-Ray searches for included files, in this order.
     options: further POV-Ray options, from a list of those that only change the picture.
@@ -95,6 +100,7 @@ class RenderSettings:
     initial_clock: float = 0.0
     final_clock: float = 1.0
     cyclic: bool = False
+    one_frame_loop: bool = False
     clock: float | None = None
     library_paths: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -174,7 +180,7 @@ class RenderSettings:
         """Settings come from manifests too, and whatever is in them ends up in the command."""
         for names, types, what in (
             (("scene", "folder"), (str,), "a text"),
-            (("cyclic",), (bool,), "true or false"),
+            (("cyclic", "one_frame_loop"), (bool,), "true or false"),
             (("library_paths", "options", "writable"), (tuple,), "a list of texts"),
             (_WHOLE, (int,), "a whole number"),
             (_MAYBE_WHOLE, (int, type(None)), "a whole number"),
@@ -192,8 +198,12 @@ class RenderSettings:
 
     @property
     def is_animation(self) -> bool:
-        """Whether POV-Ray runs its animation loop (it does not for frame 1 of 1, or 0 of 0)."""
-        return (self.initial_frame, self.final_frame) not in ((1, 1), (0, 0))
+        """Whether POV-Ray runs its animation loop (for frame 1 of 1, or 0 of 0, if told so)."""
+        return self.one_frame_loop or not self._is_one_frame
+
+    @property
+    def _is_one_frame(self) -> bool:
+        return (self.initial_frame, self.final_frame) in ((1, 1), (0, 0))
 
     def image_name(self, frame: int) -> str:
         """The image's file name: POV-Ray pads the frame number to the width of the final one.
@@ -222,32 +232,47 @@ class RenderSettings:
         if self.antialias is None:
             arguments.append("-A")
         else:
-            arguments.append(f"+A{_number(self.antialias)}")
+            arguments += self._threshold(self.antialias)
             if self.antialias_method is not None:
                 arguments.append(f"+AM{self.antialias_method}")
             if self.antialias_depth is not None:
                 arguments.append(f"+R{self.antialias_depth}")
             if self.antialias_gamma is not None:
-                arguments.append(f"+AG{_number(self.antialias_gamma)}")
+                arguments.append(f"+AG{decimal(self.antialias_gamma)}")
             if self.jitter is not None:
-                arguments.append(f"+J{_number(self.jitter)}" if self.jitter > 0 else "-J")
+                arguments.append(f"+J{decimal(self.jitter)}" if self.jitter > 0 else "-J")
         if self.is_animation:
             arguments += [
-                f"+KFI{self.initial_frame}",
+                *self._first_frame(),
                 f"+KFF{self.final_frame}",
-                f"+KI{_number(self.initial_clock)}",
-                f"+KF{_number(self.final_clock)}",
+                f"+KI{decimal(self.initial_clock)}",
+                f"+KF{decimal(self.final_clock)}",
                 "+KC" if self.cyclic else "-KC",
                 f"+SF{frame}",
                 f"+EF{frame}",
             ]
         elif self.clock is not None:
-            arguments.append(f"+K{_number(self.clock)}")
+            arguments.append(f"+K{decimal(self.clock)}")
         arguments += [f"+L{_quoted(self._from_folder(path))}" for path in self.library_paths]
         # Settings that decide what files are written, after the user's own so that they win.
-        arguments += [*self.options, "+FN" if not self._has_file_type else "", f"+WT{self.threads}"]
+        arguments += [_argument(option) for option in self.options]
+        arguments += ["+FN" if not self._has_file_type else "", f"+WT{self.threads}"]
         arguments += ["-D", "-P", "+GA"]
         return [argument for argument in arguments if argument]
+
+    def _threshold(self, threshold: float) -> list[str]:
+        """POV-Ray takes thresholds of all sizes, but as +A only those between 0 and 1 (tried)."""
+        if 0 < threshold < 1:
+            return [f"+A{decimal(threshold)}"]
+        return ["Antialias=on", f"Antialias_Threshold={decimal(threshold)}"]
+
+    def _first_frame(self) -> list[str]:
+        """The loop's first frame, told so that POV-Ray runs its loop."""
+        if not self._is_one_frame:
+            return [f"+KFI{self.initial_frame}"]
+        # POV-Ray takes the same two numbers for a still; its first frame is 1 if there is no word
+        # of it, and 0 if it is below 0.
+        return [] if self.initial_frame == 1 else ["+KFI-1"]
 
     @property
     def _has_file_type(self) -> bool:
@@ -279,9 +304,12 @@ def _quoted(path: str) -> str:
     return path if re.fullmatch(r"[\w./-]+", path) else f'"{path}"'
 
 
-def _number(value: float) -> str:
+def _argument(option: str) -> str:
+    """An option as POV-Ray takes it: the file name of a header may have blanks."""
+    name, equals, value = option.partition("=")
+    return f"{name}={_quoted(value)}" if equals and name == "Include_Header" else option
+
+
+def decimal(value: float) -> str:
     """The shortest decimal that POV-Ray reads back as the same double, without an exponent."""
-    text = repr(float(value))
-    if "e" in text:
-        text = f"{value:.25f}".rstrip("0")
-    return text.removesuffix(".0")
+    return format(Decimal(repr(float(value))), "f").removesuffix(".0")

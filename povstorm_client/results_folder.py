@@ -191,7 +191,10 @@ class ResultsFolder:
                 fetch(partial)
                 checksum = crc32c(partial)
                 if checksums and checksum not in checksums:
-                    raise RecordError(f"{name} in the storage is not what was rendered")
+                    raise RecordError(
+                        f"{name} in the storage is not what was rendered: render it again with "
+                        f"`povstorm retry {self.job_id}`"
+                    )
                 status = partial.stat()
                 # Recorded first: a file without a line would be taken for the user's.
                 self._record(name, _Mark(status.st_size, status.st_mtime_ns, checksum))

@@ -17,7 +17,13 @@ from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.frame_result import FrameResult, is_image_name
 from povstorm_client.parallel import in_parallel
 from povstorm_client.records import readable
-from povstorm_client.storage import Storage, StoredObject, crc32c, crc32c_of
+from povstorm_client.storage import (
+    Storage,
+    StoredObject,
+    crc32c,
+    crc32c_of,
+    make_output_folder,
+)
 from povstorm_client.work_unit import WorkUnit
 
 # Another run of the job may replace an image and its result while they are compared.
@@ -155,7 +161,7 @@ def save_outputs(
         for name in result.checksums:
             owners.setdefault(name, result)
     for parent in {(folder / name).parent for name in owners}:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_output_folder(parent)
 
     def save(item: tuple[str, FrameResult]) -> str:
         name, result = item

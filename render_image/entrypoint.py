@@ -83,7 +83,7 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
     frames = FrameQueue(storage, wave, task_index, share, again=_is_another_attempt())
     povray = await asking
     unbroken = True
-    async with ProcessGate(povray) as gate, asyncio.TaskGroup() as group:
+    async with ProcessGate() as gate, asyncio.TaskGroup() as group:
 
         async def render(next_frame: Callable[[], Awaitable[WaveFrame | None]]) -> None:
             nonlocal unbroken

@@ -22,7 +22,7 @@ def prepare_environment(
 
     wall: the sandbox that it will run in, None for none.
     """
-    view = wall.view if wall else _outside_view(workspace, povray)
+    view = wall.view if wall else _outside_view(workspace)
     write_povray_conf(
         workspace.home,
         povray,
@@ -32,9 +32,9 @@ def prepare_environment(
     return _environment(view)
 
 
-def _outside_view(workspace: Workspace, povray: PovRay) -> View:
+def _outside_view(workspace: Workspace) -> View:
     """The folders as they are."""
-    waits = str(waits_library(povray) or "")
+    waits = str(waits_library() or "")
     return View(
         workspace=str(workspace.folder),
         shared=str(workspace.shared or workspace.folder / "shared"),

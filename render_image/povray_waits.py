@@ -15,6 +15,7 @@ import functools
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,28 +39,28 @@ def preload(library: str) -> dict[str, str]:
     return {"LD_PRELOAD": library}
 
 
-def waits_library(povray: PovRay) -> Path | None:
-    """The library if this POV-Ray starts with it; None if not, which costs speed and nothing else.
+def waits_library() -> Path | None:
+    """The library if programs here start with it; None if not, which costs speed and nothing else.
 
     One that is there and cannot be loaded is warned of, once.
     """
     if os.environ.get(VARIABLE) == "off" or not _BUILT.is_file():
         return None
-    problem = _problem(povray.path, _BUILT)
-    return None if problem else _BUILT
-
-
-def takes_waits_away(povray: PovRay) -> bool:
-    """Whether frames of this POV-Ray are rendered with the library."""
-    return waits_library(povray) is not None
+    return None if _problem(_BUILT) else _BUILT
 
 
 @functools.cache
-def _problem(program: Path, library: Path) -> str:
-    """Why a program does not start with the library; "" if it does. The linker only warns of it."""
+def _problem(library: Path) -> str:
+    """Why programs do not start with the library; "" if they do. The linker only warns of it.
+
+    Tried on a program that does nothing: POV-Ray is started where its scene is, never here.
+    """
+    true = shutil.which("true")
+    if true is None:
+        return "there is no program to try it with"
     try:
         finished = subprocess.run(
-            [str(program), "--version"],
+            [true],
             capture_output=True,
             text=True,
             timeout=_PROBE_SECONDS,
@@ -69,11 +70,9 @@ def _problem(program: Path, library: Path) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         problem = str(error)
     else:
-        said = (finished.stdout + finished.stderr).splitlines()
-        refused = [line for line in said if "cannot be preloaded" in line]
-        problem = refused[0] if refused else ""
-        if not any("POV-Ray" in line for line in said):
-            problem = problem or f"exit code {finished.returncode}"
+        problem = " ".join(finished.stderr.split())
+        if finished.returncode != 0:
+            problem = problem or f"{true} ends with exit code {finished.returncode}"
     if problem:
         logging.getLogger(__name__).warning("POV-Ray keeps its long waits: %s", problem)
     return problem
@@ -84,7 +83,7 @@ def measure_waits(povray: PovRay) -> dict[str, float]:
 
     Only ``plain`` where there is no library.
     """
-    library = waits_library(povray)
+    library = waits_library()
     ways = {"plain": {}, **({"short": preload(str(library))} if library else {})}
     with tempfile.TemporaryDirectory(prefix="povstorm-waits-") as name:
         scene = Path(name) / "scene.pov"

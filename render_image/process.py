@@ -105,7 +105,8 @@ async def _run(
             process = subprocess.Popen(
                 [*before, *(sandbox(reported_to, program) if sandbox else ()), *arguments],
                 cwd=cwd,
-                env=dict(environment),
+                # bubblewrap gives POV-Ray its own; what is meant for there may not exist here.
+                env={} if sandbox else dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

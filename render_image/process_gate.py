@@ -14,19 +14,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from povstorm_client.frame_result import FrameResult
-from povstorm_client.tools import PovRay
 from render_image.machine import CpuUse, available_memory, cores
-from render_image.povray_waits import takes_waits_away
+from render_image.povray_waits import waits_library
 from render_image.process_limit import ProcessLimit
 
 _MEASURE_SECONDS = 0.25
 
 
 class ProcessGate:
-    """An adaptive limit on the processes of a POV-Ray; ``async with`` keeps it measured."""
+    """An adaptive limit on POV-Ray processes; ``async with`` keeps it measured."""
 
-    def __init__(self, povray: PovRay, limit: ProcessLimit | None = None) -> None:
-        sleeps = not takes_waits_away(povray)
+    def __init__(self, limit: ProcessLimit | None = None) -> None:
+        sleeps = waits_library() is None
         self._limit = limit or ProcessLimit(math.ceil(cores()), sleeps=sleeps)
         self._running = 0
         self._waiting = 0

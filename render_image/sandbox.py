@@ -65,7 +65,7 @@ class Sandbox:
     def __init__(
         self, bwrap: str, povray: PovRay, *, filtered: bool = True, locked: bool = True
     ) -> None:
-        waits = waits_library(povray)
+        waits = waits_library()
         self.view = View(
             _WORKSPACE, f"{_WORKSPACE}/shared", _HOME, _TEMPORARY, _WAITS if waits else ""
         )

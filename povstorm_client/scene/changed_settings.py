@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -51,4 +51,11 @@ def changed_settings(settings: RenderSettings, switches: Iterable[str]) -> Rende
     elif said.switched.get("antialias"):
         usual = _DEFAULT_ANTIALIAS if settings.antialias is None else settings.antialias
         changes["antialias"] = said.numbers.get("antialias_threshold", usual)
-    return replace(settings, **changes, options=(*settings.options, *said.options.values()))
+    return replace(settings, **changes, options=_with(settings.options, said.options.values()))
+
+
+def _with(options: Iterable[str], said: Collection[str]) -> tuple[str, ...]:
+    """The options with those said over them: of Declares of one name POV-Ray keeps the first."""
+    declared = [option for option in said if option.startswith("Declare=")]
+    others = [option for option in said if not option.startswith("Declare=")]
+    return (*declared, *options, *others)

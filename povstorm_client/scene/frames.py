@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from povstorm_client.errors import InputError
+from povstorm_client.frame_ranges import check_frame_count
 
 _PART = re.compile(r"(\d+)(?:-(\d+)(?:x(\d+))?)?")
 
@@ -13,9 +14,9 @@ def parse_frames(text: str, first: int, last: int) -> tuple[int, ...]:
     """Frame numbers, ascending, from ``1-120``, ``1-100x10`` (every tenth), ``7``, ``1,5,9-12``.
 
     Raises InputError for what is not of that form, is empty, is reversed, names a frame twice or
-    one outside of the animation's ``first`` to ``last``.
+    one outside of the animation's ``first`` to ``last``, or are more than a job may have.
     """
-    chosen: list[int] = []
+    parts: list[range] = []
     for part in text.replace(" ", "").split(","):
         match = _PART.fullmatch(part)
         if match is None:
@@ -27,13 +28,15 @@ def parse_frames(text: str, first: int, last: int) -> tuple[int, ...]:
         step = int(match[3] or 1)
         if end < start or step == 0:
             raise InputError(f"frames {part!r} are none: write first-last, first-lastxSTEP")
-        # Before range() makes billions of numbers of a slip of the finger.
         if start < first or end > last:
             raise InputError(
                 f"frames {part!r} are outside of the animation, which has {first} to {last}: "
                 "extend it with +KFF, or choose others"
             )
-        chosen += range(start, end + 1, step)
+        parts.append(range(start, end + 1, step))
+    # Before a slip of the finger becomes billions of numbers.
+    check_frame_count(sum(map(len, parts)))
+    chosen = [frame for part in parts for frame in part]
     if len(set(chosen)) != len(chosen):
         raise InputError(f"frames {text!r} name a frame twice")
     return tuple(sorted(chosen))
@@ -52,7 +55,8 @@ def subset(
 
     Values below 1 (and above 0) are shares of the number of frames; POV-Ray 3.7.0.10 counts one
     more in a cyclic animation, and counts them from frame 0 whatever the first is (tried).
-    Raises InputError if nothing, or something outside of the animation, is left.
+    Raises InputError if nothing, something outside of the animation, or more than a job may have
+    is left.
     """
     total = last - first + 1 + cyclic
     begin = first if start is None else max(first, _subset_frame(total, start))
@@ -62,7 +66,9 @@ def subset(
             f"the subset {begin} to {finish} is not within the animation's frames "
             f"{first} to {last}: correct Subset_Start_Frame and Subset_End_Frame"
         )
-    return tuple(range(begin, finish + 1, max(1, step)))
+    chosen = range(begin, finish + 1, max(1, step))
+    check_frame_count(len(chosen))
+    return tuple(chosen)
 
 
 def _subset_frame(total: int, value: float) -> int:

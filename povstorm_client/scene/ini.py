@@ -6,30 +6,33 @@ INI-File Options"; what the reference leaves open was tried with POV-Ray 3.7.0.1
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from re import Match
+from typing import TypeVar
 
 from povstorm_client.errors import InputError
+from povstorm_client.render_settings import decimal
+from povstorm_client.scene import ini_values
 from povstorm_client.scene.ini_options import KEYS, SWITCHES, Key, Switch
 from povstorm_client.scene.ini_text import (
     OPTION,
     QUOTED,
     SWITCH,
-    VALUE,
     WORD,
     lines,
+    plain_value,
     section_name,
     split_sections,
     unquoted,
 )
 
-_TRUE = ("on", "true", "yes", "1")
-_FALSE = ("off", "false", "no", "0")
 # An Include_Ini that names itself; POV-Ray would read until it runs out of files.
 _DEEPEST = 20
+# POV-Ray takes the nearest of these for other numbers of bits a colour.
+_LEAST_BITS, _MOST_BITS = 5, 16
+_Value = TypeVar("_Value")
 
 
 @dataclass
@@ -37,7 +40,8 @@ class PovraySettings:
     """What ini files and switches said, by POV-Ray's key in lower case; later ones win.
 
     library_paths are as written, in order; output is where POV-Ray's own loop would put its images,
-    which povstorm does not; options are POV-Ray options to hand on.
+    which povstorm does not; options are POV-Ray options to hand on. Of several Declares of one name
+    the first wins (tried; case counts).
     """
 
     values: dict[str, str] = field(default_factory=dict)
@@ -74,16 +78,23 @@ def read_ini(
     """Add an ini file: what precedes its first section, and the sections that are asked for.
 
     Section names compare without regard to case and repeated blanks; several sections of one
-    name all count. Further ini files that it names are looked for in folder (POV-Ray's current
-    one), in the library paths given so far, and beside it. Raises InputError, with file and line,
-    for what POV-Ray would refuse or misread, for shell-out commands, and for a section that the
-    file does not have.
+    name all count. POV-Ray takes only the first section asked for, and only with the same blanks:
+    a warning tells where that makes a difference. Further ini files that it names are looked for in
+    folder (POV-Ray's current one), in the library paths given so far, and beside it.
+
+    Raises InputError, with file and line, for what POV-Ray would refuse or misread, for shell-out
+    commands, and for a section that the file does not have.
     """
     if _depth > _DEEPEST:
         raise InputError(f"{path} is included by itself: remove its Include_Ini")
     folders = (*((folder,) if folder else ()), path.parent)
     wanted = {section_name(section): section for section in sections}
     seen: set[str] = set()
+    if len(wanted) > 1:
+        settings.warnings.append(
+            f"{path}: POV-Ray reads the first section alone of {_bracketed(sections)}, here all "
+            f"count; for POV-Ray name the file once for each, {path.name}[{sections[0]}]"
+        )
     current: str | None = None
     for number, line in enumerate(lines(path), start=1):
         text = line.strip()
@@ -93,12 +104,29 @@ def read_ini(
                 raise InputError(f"{path}:{number}: section {text!r} has no closing bracket")
             current = section_name(name)
             seen.add(current)
+            if current in wanted and name.casefold() != wanted[current].casefold():
+                settings.warnings.append(
+                    f"{path}:{number}: POV-Ray does not take [{name}] for [{wanted[current]}], as "
+                    "the blanks differ: write them alike"
+                )
         elif current is None or current in wanted:
             _read_line(settings, text, _Place(f"{path}:{number}", folders, _depth))
     for name, section in wanted.items():
         if name not in seen:
             known = ", ".join(f"[{name}]" for name in sorted(seen)) or "none"
             raise InputError(f"{path} has no section [{section}]; it has {known}")
+
+
+def _bracketed(sections: tuple[str, ...]) -> str:
+    return "".join(f"[{section}]" for section in sections)
+
+
+def names_file(word: str) -> bool:
+    """Whether a command-line word is a scene or an ini file, no option and no library path."""
+    if word[:1] in ("+", "-") or word.endswith("/"):
+        return False
+    match = OPTION.match(word)
+    return match is None or match[1].casefold() not in KEYS
 
 
 def read_switches(
@@ -140,10 +168,10 @@ def _read_option(settings: PovraySettings, match: Match[str], text: str, place: 
     """``Key=value, value…``; what else the line holds POV-Ray skips, so a warning tells."""
     key, position = match[1], match.end()
     while True:
-        value = QUOTED.match(text, position) or VALUE.match(text, position)
-        assert value is not None  # noqa: S101 - VALUE matches an empty text, too
-        _set(settings, key, unquoted(value[0]), f"{key}={value[0]}", place)
-        rest = text[value.end() :].lstrip()
+        quoted = QUOTED.match(text, position)
+        value = quoted[0] if quoted else plain_value(text, position, _is_key)
+        _set(settings, key, unquoted(value), f"{key}={value}", place)
+        rest = text[position + len(value) :].lstrip()
         if not rest.startswith(","):
             break
         position = len(text) - len(rest[1:].lstrip())
@@ -178,8 +206,16 @@ def _apply(
         _set(settings, switch.sign_key, "on" if is_on else "off", written, place)
     if switch.value_key == "+F" and value:
         _set_file_type(settings, value, written, place)
+    elif value and switch.letters in ("SF", "EF"):
+        # Only after the letters SF0 or EF0 POV-Ray reads a fraction.
+        frame = _read(ini_values.integer, value, written, place)
+        _set(settings, switch.value_key, str(frame), written, place)
     elif value:
         _set(settings, switch.value_key, value, written, place)
+
+
+def _is_key(name: str) -> bool:
+    return name.casefold() in KEYS
 
 
 def _read_word(settings: PovraySettings, word: str, place: _Place) -> None:
@@ -211,24 +247,20 @@ def _set(settings: PovraySettings, key: str, value: str, written: str, place: _P
         raise InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
     name = key.casefold()
     match known.kind:
-        case "integer" | "number":
-            settings.numbers[name] = _number(value, written, place)
+        case "integer":
+            settings.numbers[name] = _read(ini_values.integer, value, written, place)
+        case "number":
+            settings.numbers[name] = _read(ini_values.number, value, written, place)
         case "on/off":
-            settings.switched[name] = _switch(value, written, place)
-        case "text":
-            settings.values[name] = value
-        case "library":
-            settings.library_paths.append(value)
-        case "output":
-            settings.output = value
-        case "ini":
-            _include(settings, value, place)
+            settings.switched[name] = _read(ini_values.switch, value, written, place)
+        case "text" | "library" | "output" | "ini":
+            _take_path(settings, known, value, place)
         case "declare":
             _declare(settings, value, written, place)
         case "file type":
             # Only its first letter counts in an ini (tried): N16 is 8 bits there, +FN16 is not.
             _set_file_type(settings, value[:1], written, place)
-        case "bits" | "passed" | "passed on/off":
+        case "bits" | "passed on/off" | "passed integer" | "passed number" | "passed text":
             _hand_on(settings, known, value, written, place)
         case "program" | "refused":
             _refuse(known, value, written, place)
@@ -236,24 +268,41 @@ def _set(settings: PovraySettings, key: str, value: str, written: str, place: _P
             pass
 
 
+def _take_path(settings: PovraySettings, key: Key, value: str, place: _Place) -> None:
+    match key.kind:
+        case "library":
+            settings.library_paths.append(value)
+        case "output":
+            settings.output = value
+        case "ini":
+            _include(settings, value, place)
+        case _:
+            settings.values[key.name.casefold()] = value
+
+
 def _declare(settings: PovraySettings, value: str, written: str, place: _Place) -> None:
     name, equals, number = value.partition("=")
     if not equals:
         raise InputError(f"{place.text}: {written!r} has no value: write Declare=NAME=NUMBER")
-    _number(number, written, place)
-    settings.options[f"declare {name}"] = f"Declare={name}={number.strip()}"
+    declared = decimal(_read(ini_values.number, number, written, place))
+    settings.options.setdefault(f"declare {name}", f"Declare={name}={declared}")
 
 
 def _hand_on(settings: PovraySettings, key: Key, value: str, written: str, place: _Place) -> None:
-    if key.kind == "bits":
-        option = f"+FN{value}"
-    elif key.kind == "passed on/off":
-        option = f"{key.name}={'on' if _switch(value, written, place) else 'off'}"
-    elif key.name == "Version":
-        option = f"+MV{value}"
-    else:
-        option = f"{key.name}={value}"
-    settings.options[key.name.casefold()] = option
+    match key.kind:
+        case "bits":
+            bits = _read(ini_values.integer, value, written, place)
+            option = f"+FN{min(max(bits, _LEAST_BITS), _MOST_BITS)}"
+        case "passed on/off":
+            is_on = _read(ini_values.switch, value, written, place)
+            option = f"{key.name}={'on' if is_on else 'off'}"
+        case "passed integer":
+            option = f"{key.name}={_read(ini_values.integer, value, written, place)}"
+        case "passed number":
+            option = f"{key.name}={decimal(_read(ini_values.number, value, written, place))}"
+        case _:
+            option = f"{key.name}={value}"
+    settings.options["bits_per_color" if key.kind == "bits" else key.name.casefold()] = option
 
 
 def _refuse(key: Key, value: str, written: str, place: _Place) -> None:
@@ -262,7 +311,7 @@ def _refuse(key: Key, value: str, written: str, place: _Place) -> None:
             f"{place.text}: {written!r} would run a program: povstorm runs none beside POV-Ray; "
             "remove the line and run the program yourself"
         )
-    if key.kind == "refused" and value.casefold() not in _FALSE:
+    if key.kind == "refused" and not ini_values.is_off(value):
         raise InputError(
             f"{place.text}: {written!r} is not supported: povstorm renders whole frames, each one "
             "by itself; remove it"
@@ -280,19 +329,8 @@ def _set_file_type(settings: PovraySettings, value: str, written: str, place: _P
         settings.warnings.append(f"{place.text}: povstorm writes PNG images, not file type {kind}")
 
 
-def _number(value: str, written: str, place: _Place) -> float:
+def _read(reader: Callable[[str], _Value], value: str, written: str, place: _Place) -> _Value:
     try:
-        number = float(value)
+        return reader(value)
     except ValueError as error:
-        raise InputError(f"{place.text}: {written!r} needs a number") from error
-    if not math.isfinite(number):
-        raise InputError(f"{place.text}: {written!r} needs a finite number")
-    return number
-
-
-def _switch(value: str, written: str, place: _Place) -> bool:
-    if value.casefold() in _TRUE:
-        return True
-    if value.casefold() in _FALSE:
-        return False
-    raise InputError(f"{place.text}: {written!r} is neither on nor off")
+        raise InputError(f"{place.text}: {written!r} {error}") from error

@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 Kind = Literal[
     "integer", "number", "on/off", "text",  # read into PovraySettings
     "library", "output", "ini", "declare", "file type", "bits",  # have a meaning of their own
-    "passed on/off", "passed",  # handed to POV-Ray as written: they change the picture
+    # Handed to POV-Ray: they change the picture.
+    "passed on/off", "passed integer", "passed number", "passed text",
     "ignored",  # windows, consoles, log files, threads, file naming: povstorm's own business
     "program", "refused",
 ]  # fmt: skip
@@ -32,14 +33,16 @@ _KEYS_BY_KIND: dict[Kind, str] = {
     "passed on/off": "Bounding Light_Buffer Vista_Buffer Remove_Bounds Split_Unions "
     "High_Reproducibility Output_Alpha Grayscale_Output Dither Radiosity_Vain_Pretrace "
     "Field_Render Odd_Field",
-    "passed": "Bounding_Method Bounding_Threshold BSP_BaseAccessCost BSP_ChildAccessCost "
-    "BSP_ISectCost BSP_MaxDepth BSP_MissChance Dither_Method Display_Gamma File_Gamma Version "
-    "Render_Block_Size Render_Block_Step Render_Pattern",
+    # The mosaic preview's sizes decide where radiosity takes its samples.
+    "passed integer": "Bounding_Method Bounding_Threshold BSP_MaxDepth Preview_Start_Size "
+    "Preview_End_Size Render_Block_Size Render_Block_Step Render_Pattern",
+    "passed number": "BSP_BaseAccessCost BSP_ChildAccessCost BSP_ISectCost BSP_MissChance Version",
+    "passed text": "Dither_Method Display_Gamma File_Gamma",
     "ignored": "All_Console All_File Append_File Buffer_Output Buffer_Size Compression "
     "Continue_Trace Create_Continue_Trace_Log Create_Histogram Create_Ini Debug_Console Debug_File "
     "Display Draw_Vistas Fatal_Console Fatal_File Histogram_Grid_Size Histogram_Name "
     "Histogram_Type Max_Image_Buffer_Memory Output_To_File Palette "
-    "Pause_When_Done Preview_End_Size Preview_Start_Size Render_Console Render_File "
+    "Pause_When_Done Render_Console Render_File "
     "Statistic_Console Statistic_File Test_Abort Test_Abort_Count Verbose Video_Mode "
     "Warning_Console Warning_File Warning_Level Work_Threads Pre_Scene_Return Pre_Frame_Return "
     "Post_Scene_Return Post_Frame_Return User_Abort_Return Fatal_Error_Return",
@@ -92,6 +95,7 @@ SWITCHES: tuple[Switch, ...] = tuple(
         C    Continue_Trace           .
         D    Display                  Video_Mode
         EC   .                        End_Column
+        EF0  .                        Subset_End_Frame
         EF   .                        Subset_End_Frame
         EP   .                        Preview_End_Size
         ER   .                        End_Row
@@ -132,6 +136,7 @@ SWITCHES: tuple[Switch, ...] = tuple(
         RVP  Radiosity_Vain_Pretrace  .
         R    .                        Antialias_Depth
         SC   .                        Start_Column
+        SF0  .                        Subset_Start_Frame
         SF   .                        Subset_Start_Frame
         SP   .                        Preview_Start_Size
         SR   .                        Start_Row

@@ -6,14 +6,16 @@ As POV-Ray 3.7.0.10 reads them (tried): more loosely than its reference says.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from povstorm_client.errors import InputError
 
 OPTION = re.compile(r"(\w+)[ \t]*=[ \t]*")
 QUOTED = re.compile(r"\"([^\"]*)\"|'([^']*)'")
-# Unquoted, a value ends at a comment, a quote, a comma or a further switch; blanks may be in it.
-VALUE = re.compile(r"(?:[^\s,;#\"']|[ \t]+(?![+-][A-Za-z])(?=[^\s,;#\"']))*")
+_PLAIN = re.compile(r"[^\s,;#\"']*")
+_REST = re.compile(r"[^;#]*")
+_AFTER_BLANKS = re.compile(r"[ \t]+(?:$|[;#,]|[+-][A-Za-z]|(?P<key>[^\s,;#\"'=\[\]]*))")
 SWITCH = re.compile(r"[+-][^\s,;#\"'=\[\]]*")
 WORD = re.compile(r"[^\s,;#\"'=\[\]]+(?:\[[^\]]*\])*")
 
@@ -34,6 +36,22 @@ def lines(path: Path) -> list[str]:
         )
     except OSError as error:
         raise InputError(f"ini file {path} cannot be read: {error.strerror}") from error
+
+
+def plain_value(text: str, position: int, is_key: Callable[[str], bool]) -> str:
+    """An unquoted value that begins at a position.
+
+    It ends at a blank, unless something other than a comment, a comma, a switch or a further key
+    follows: then POV-Ray takes all the rest of the line.
+    """
+    match = _PLAIN.match(text, position)
+    assert match is not None  # noqa: S101 - it matches an empty text, too
+    after = _AFTER_BLANKS.match(text, match.end())
+    if after is None or after["key"] is None or is_key(after["key"]):
+        return match[0]
+    rest = _REST.match(text, position)
+    assert rest is not None  # noqa: S101
+    return rest[0].rstrip()
 
 
 def section_name(name: str) -> str:

@@ -14,10 +14,11 @@ from povstorm_client.errors import InputError
 from povstorm_client.render_settings import RenderSettings
 from povstorm_client.scene.accesses import Access, Place
 from povstorm_client.scene.carried import Carried, carried_files
+from povstorm_client.scene.carried_state import shoots_photons
 from povstorm_client.scene.discover import SceneFiles, discover
 from povstorm_client.scene.frames import parse_frames, subset
-from povstorm_client.scene.ini import PovraySettings, read_ini, read_switches
-from povstorm_client.scene.ini_text import split_sections
+from povstorm_client.scene.ini import PovraySettings, names_file, read_ini, read_switches
+from povstorm_client.scene.ini_text import split_sections, unquoted
 from povstorm_client.scene.names import has_text_gap, shown
 from povstorm_client.scene.search import (
     SearchPath,
@@ -40,6 +41,13 @@ _PREVIEW_SHRINK = 4
 _PREVIEW_SMALLEST = 160
 # Without area lights, media and the like: POV-Ray's +Q levels.
 _PREVIEW_QUALITY = 8
+# POV-Ray takes the nearest of what it knows for other numbers.
+_MOST_METHOD, _MOST_DEPTH, _MOST_QUALITY = 2, 9, 11
+_PHOTONS = (
+    "the scene shoots photons: POV-Ray's own loop goes on with their random numbers from frame to "
+    "frame, here each frame begins them anew, as its +SFn +EFn does; caustics can differ by some "
+    "levels from the second frame on (docs/fidelity.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,9 @@ def load_scene(
 ) -> Scene:
     """Read ``FILE.pov``, ``FILE.ini`` or ``FILE.ini[section]`` and find the files that it needs.
 
-    sections: of the ini, besides those in path. switches: POV-Ray options, over those of the ini.
+    sections: of the ini, besides those in path. switches: POV-Ray options and further files.
+    path and switches are read in their order, as POV-Ray reads its words, so that path may be an
+    option too and a file stand among the switches: later words win.
     frames: as parse_frames reads them; over Subset_Start/End_Frame. size: width and height in
     pixels. preview: a quarter of the size, no antialiasing, quality 8. includes: files and folders
     to ship besides those found; giving any says that names which the scene computes are taken care
@@ -84,21 +94,13 @@ def load_scene(
     Raises InputError for whatever is missing, misspelt, or can only be told by running the scene.
     """
     here = normal((cwd or Path.cwd()).absolute())
-    given, in_path = split_sections(str(path))
-    chosen = (*in_path, *sections)
-    file = normal(here / given)
-    if not os.path.isfile(file):  # noqa: PTH113 - unlike Path.is_file it takes no offence
-        raise InputError(f"scene {given} does not exist: give an .ini or a .pov file")
+    before, given, after = _split_words([str(path), *switches], here)
     settings = PovraySettings()
     read_default_ini(settings, here)
     default_paths = tuple(settings.library_paths)
-    if file.suffix.casefold() == ".ini":
-        read_ini(settings, file, chosen, folder=here)
-    elif chosen:
-        raise InputError(f"{given} is no ini file and has no sections: leave out [{chosen[0]}]")
-    else:
-        settings.values["input_file_name"] = str(file)
-    read_switches(settings, switches, folder=here)
+    read_switches(settings, before, folder=here)
+    file = _read_file(settings, given, tuple(sections), here)
+    read_switches(settings, after, folder=here)
     scene_file, base = find_scene(settings, file, here)
     extra = _extra_files(includes, here)
     search = _search_path(default_paths, settings, base, here)
@@ -110,24 +112,57 @@ def load_scene(
     _refuse_unresolved(needed, search, bool(extra))
     tree = lay_out(scene_file, needed, search, extra)
     render_settings = _render_settings(settings, tree, size, preview)
-    chosen_frames = _frames(render_settings, settings, frames)
+    numbers = _frames(render_settings, settings, frames)
+    is_one = len(numbers) == 1
     carried: list[Carried] = []
-    if len(chosen_frames) > 1:
+    if not is_one:
         images = _images(settings, scene_file, base)
         certain, carried = carried_files(needed.accesses, search, images)
         _refuse_carried(certain)
+    warnings = [
+        *settings.warnings,
+        *_warnings(needed, has_extra=bool(extra)),
+        *_warnings_of_writes(needed, base, carried, is_one=is_one),
+    ]
+    if not is_one and shoots_photons(tree.files.values()):
+        warnings.append(_PHOTONS)
     return Scene(
         name=scene_file.stem,
         settings=render_settings,
-        frames=chosen_frames,
+        frames=numbers,
         files=tree.files,
         unresolved=tuple(needed.computed),
-        warnings=(
-            *settings.warnings,
-            *_warnings(needed, has_extra=bool(extra)),
-            *_warnings_of_writes(needed, base, carried, is_one=len(chosen_frames) == 1),
-        ),
+        warnings=tuple(warnings),
     )
+
+
+def _split_words(words: list[str], here: Path) -> tuple[list[str], str | None, list[str]]:
+    """The words before the first file, that file, and those after it; None if they name none."""
+    for place, word in enumerate(words):
+        is_first_file = place == 0 and os.path.isfile(here / word)  # noqa: PTH113
+        if is_first_file or names_file(word):
+            return words[:place], word, words[place + 1 :]
+    return words, None, []
+
+
+def _read_file(
+    settings: PovraySettings, given: str | None, sections: tuple[str, ...], here: Path
+) -> Path:
+    """Read the ini file, or note the scene, that was given; returns its path."""
+    if given is None:
+        return here / "the command line"
+    name, in_name = split_sections(unquoted(given))
+    chosen = (*in_name, *sections)
+    file = normal(here / name)
+    if not os.path.isfile(file):  # noqa: PTH113 - unlike Path.is_file it takes no offence
+        raise InputError(f"scene {name} does not exist: give an .ini or a .pov file")
+    if file.suffix.casefold() == ".ini":
+        read_ini(settings, file, chosen, folder=here)
+    elif chosen:
+        raise InputError(f"{name} is no ini file and has no sections: leave out [{chosen[0]}]")
+    else:
+        settings.values["input_file_name"] = str(file)
+    return file
 
 
 def _search_path(
@@ -219,33 +254,57 @@ def _render_settings(
         width, height = _preview_size(width, height)
         is_antialiased = False
         quality = min(_PREVIEW_QUALITY, 9 if quality is None else quality)
+    method = settings.integer("sampling_method")
+    if method is not None and method <= 0:
+        is_antialiased, method = False, None
+    depth = settings.integer("antialias_depth")
     jitter = settings.numbers.get("jitter_amount")
     if settings.switched.get("jitter") is False:
         jitter = 0.0
     header = [f"Include_Header={name}"] if (name := settings.values.get("include_header")) else []
-    initial = settings.integer("initial_frame")
-    final = settings.integer("final_frame")
+    first, last, one_frame_loop = _loop(settings)
     return RenderSettings(
         scene=tree.scene,
         width=width,
         height=height,
         antialias=antialias if is_antialiased else None,
-        antialias_method=settings.integer("sampling_method"),
-        antialias_depth=settings.integer("antialias_depth"),
+        antialias_method=None if method is None else min(method, _MOST_METHOD),
+        antialias_depth=None if depth is None else _antialias_depth(depth),
         antialias_gamma=settings.numbers.get("antialias_gamma"),
         jitter=jitter,
-        quality=9 if quality is None else quality,
-        initial_frame=1 if initial is None else initial,
-        final_frame=1 if final is None else final,
+        quality=9 if quality is None else min(max(quality, 0), _MOST_QUALITY),
+        initial_frame=first,
+        final_frame=last,
         initial_clock=settings.numbers.get("initial_clock", 0.0),
         final_clock=settings.numbers.get("final_clock", 1.0),
         cyclic=settings.switched.get("cyclic_animation", False),
+        one_frame_loop=one_frame_loop,
         clock=settings.numbers.get("clock"),
         library_paths=tree.library_paths,
         folder=tree.folder,
         writable=tree.writable,
         options=(*settings.options.values(), *header),
     )
+
+
+def _loop(settings: PovraySettings) -> tuple[int, int, bool]:
+    """First and last frame, and whether POV-Ray loops over a single frame 1 or 0.
+
+    As POV-Ray does (tried): frames below 0 are frame 0, the last is no less than the first where
+    it is not told, and a still is only what is told to be frame 1 of 1, 0 of 0, or nothing.
+    """
+    initial, final = settings.integer("initial_frame"), settings.integer("final_frame")
+    first = 1 if initial is None else max(initial, 0)
+    last = max(1, first) if final is None else final
+    is_still = (initial or 0, final or 0) in ((0, 0), (1, 1))
+    if is_still and final is None:
+        return 1, 1, False
+    return first, last, not is_still and (first, last) in ((1, 1), (0, 0))
+
+
+def _antialias_depth(depth: int) -> int:
+    """POV-Ray takes 0 for 1, and all else that is not 1 to 9 for 9."""
+    return max(1, depth) if 0 <= depth <= _MOST_DEPTH else _MOST_DEPTH
 
 
 def _preview_size(width: int, height: int) -> tuple[int, int]:

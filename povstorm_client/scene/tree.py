@@ -14,6 +14,7 @@ from pathlib import Path
 from povstorm_client.errors import InputError
 from povstorm_client.paths import SCENE_FOLDER
 from povstorm_client.scene.accesses import Access, Place
+from povstorm_client.scene.ascii_names import ascii_path
 from povstorm_client.scene.discover import SceneFiles
 from povstorm_client.scene.names import can_be_same, is_known, known_folder, shown
 from povstorm_client.scene.own_files import TooMuchError, folders_below
@@ -88,7 +89,7 @@ def lay_out(
 
 def _place(path: Path, top: Path) -> str:
     below = path.relative_to(top).as_posix()
-    return SCENE_FOLDER if below == "." else f"{SCENE_FOLDER}/{below}"
+    return SCENE_FOLDER if below == "." else f"{SCENE_FOLDER}/{ascii_path(below)}"
 
 
 def _aside(top: Path, places: Mapping[Path, str]) -> str:

@@ -38,7 +38,7 @@ class LocalRenderer:
         open_sandbox(povray, sandbox)
         self._sandbox = sandbox
         self._limits = limits
-        self._gate = ProcessGate(povray, limit)
+        self._gate = ProcessGate(limit)
         self._entered = time.time()
         self._parsed = asyncio.Event()
 

@@ -192,6 +192,20 @@ time.sleep(600)
     wait_until_gone(server)
 
 
+def test_what_a_container_or_its_runtime_leaves_in_its_current_folder_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """podman's monitor notes there that memory ran out: a file of nobody's in the repository."""
+    monkeypatch.chdir(tmp_path)
+    program = "open('oom', 'w')"
+    runtime = [*PYTHON, program, "{image}"]
+
+    assert run(ProcessContainers(PYTHON, {}), spec_of(program)).succeeded
+    assert run(ProcessContainers(runtime, {}), spec_of()).succeeded
+
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
     """podman with folders of its own, and an image of nothing but a shell and ``sleep``."""

@@ -307,7 +307,8 @@ def test_a_frame_whose_result_alone_was_damaged_gets_it_from_the_cache(job: Job,
 
 
 def test_a_scene_that_prints_endless_seconds_costs_its_frame_only(sphere_unit, storage: Storage):
-    printed = f'#debug "Trace Time: 0 hours 0 minutes 0 seconds ({"9" * 30} seconds)\\n"'
+    line = f'#debug "Trace Time: 0 hours 0 minutes 0 seconds ({"9" * 9} seconds)\\n"'
+    printed = f"#for (I, 1, 200) {line} #end"
     unit = sphere_unit(1, SPHERE + printed).assigned(
         job_id="job", shared_prefix="", offload_prefix=layout.output("job")
     )

@@ -143,10 +143,10 @@ def test_a_full_temporary_folder_fails_the_frame_until_there_is_room(
         "Cannot write: No space left on device\nRender failed\n",
     ],
 )
-def test_what_povray_says_of_a_full_disk_can_pass(log: str):
+def test_what_povray_says_of_a_full_disk_can_pass(log: str, tmp_path: Path):
     exited = ProcessExit(1, 0.0, 0.0, 0, timed_out=False)
     with pytest.raises(RenderError) as failed:
-        raise_for_exit(exited, log, None, Limits())
+        raise_for_exit(exited, log, None, Limits(), tmp_path)
     assert failed.value.retryable
     if "Frontend" in log:
         assert "most likely the disk is full" in str(failed.value)

@@ -22,9 +22,9 @@ from PIL import Image
 from povstorm_client import RenderSettings, WorkUnit, layout
 from povstorm_client.sandbox_mode import SandboxMode
 from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import PovRay, require_povray
+from povstorm_client.tools import require_povray
 from render_image import povray_waits
-from render_image.povray_waits import measure_waits, preload, takes_waits_away, waits_library
+from render_image.povray_waits import measure_waits, preload, waits_library
 from render_image.render_unit import render_unit
 
 ANIMATIONS = Path("/usr/share/doc/povray/examples/animations")
@@ -50,7 +50,7 @@ class Ran:
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    found = waits_library(require_povray())
+    found = waits_library()
     assert found is not None, "make setup builds it: is there a C compiler?"
     return found
 
@@ -210,7 +210,7 @@ def test_without_a_built_library_frames_are_rendered_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(povray_waits, "_BUILT", tmp_path / "none.so")
-    assert not takes_waits_away(require_povray())
+    assert waits_library() is None
     assert set(measure_waits(require_povray())) == {"plain"}
 
 
@@ -221,17 +221,10 @@ def test_a_library_that_cannot_be_loaded_is_warned_of_and_left_out(
     broken.write_bytes(b"\x7fELF of another machine")
     monkeypatch.setattr(povray_waits, "_BUILT", broken)
     with caplog.at_level(logging.WARNING):
-        assert waits_library(require_povray()) is None
+        assert waits_library() is None
     assert "POV-Ray keeps its long waits" in caplog.text
-
-
-def test_a_program_that_does_not_start_with_it_is_started_without(tmp_path: Path, library: Path):
-    program = tmp_path / "povray"
-    program.write_text('#!/bin/sh\n[ -z "$LD_PRELOAD" ] && echo POV-Ray 3.7\n')
-    program.chmod(0o755)
-    assert waits_library(PovRay(program, "3.7")) is None
 
 
 def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, library: Path):
     monkeypatch.setenv(povray_waits.VARIABLE, "off")
-    assert waits_library(require_povray()) is None
+    assert waits_library() is None

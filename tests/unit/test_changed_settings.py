@@ -40,3 +40,13 @@ def test_what_would_make_it_another_frame_is_refused(word: str):
 def test_what_povray_does_not_know_is_refused():
     with pytest.raises(InputError, match="Zork"):
         changed_settings(SETTINGS, ["+Zork"])
+
+
+def test_a_declare_comes_before_the_jobs_own_as_povray_keeps_the_first():
+    settings = changed_settings(SETTINGS, ["Declare=Q=2"])
+    assert changed_settings(settings, ["Declare=Q=3", "-UA"]).options == (
+        "Declare=Q=3",
+        "Declare=Q=2",
+        "+UA",
+        "Output_Alpha=off",
+    )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from povstorm_client import InputError
+import povstorm_client.frame_ranges
+from povstorm_client import Cluster, InputError, Job, RenderSettings, WorkUnit
 from povstorm_client.frame_ranges import frame_ranges
 from povstorm_client.scene.frames import parse_frames, subset
 
@@ -71,3 +72,27 @@ def test_shares_are_counted_from_frame_0_and_one_more_in_a_cycle():
 
 def test_a_frame_step_leaves_out_frames():
     assert subset(1, 8, None, None, step=3) == (1, 4, 7)
+
+
+@pytest.mark.parametrize("frames", ["1-2000000000", "1-1000001", "1-500000,500001-1000001"])
+def test_more_frames_than_a_job_may_have_are_refused_at_once(frames: str):
+    with pytest.raises(InputError, match=r"more than the 1,000,000 that a job may have.*--frames"):
+        parse_frames(frames, 1, 2**31 - 2)
+
+
+def test_the_frames_of_a_huge_animation_are_refused_unless_few_are_chosen():
+    with pytest.raises(InputError, match=r"2,147,483,646 frames are more than the 1,000,000"):
+        subset(1, 2**31 - 2, None, None)
+    assert subset(1, 2**31 - 2, 5, 6) == (5, 6)
+    assert subset(1, 2**31 - 2, None, None, step=2**30) == (1, 2**30 + 1)
+    assert parse_frames("1-2000000000x1000000000", 1, 2**31 - 2) == (1, 1_000_000_001)
+
+
+def test_a_client_program_is_told_of_the_limit_too(cluster: Cluster, monkeypatch):
+    monkeypatch.setattr(povstorm_client.frame_ranges, "MAX_FRAMES", 2)
+    job = Job(cluster, "film")
+    settings = RenderSettings("a.pov", final_frame=3)
+    job.add_work_unit(WorkUnit(settings, 1))
+    job.add_work_unit(WorkUnit(settings, 2))
+    with pytest.raises(InputError, match="3 frames are more than the 2"):
+        job.add_work_unit(WorkUnit(settings, 3))

@@ -70,6 +70,7 @@ SAFE_ARGUMENT = re.compile(
     r'|\+[IL]([\w./-]+|"[^"\n]+")'
     r"|\+Ooutput/frame_\d*\.png"
     r"|[+-][A-HJ-NP-Z][A-Za-z]*-?[\d.]*"
+    r'|Include_Header="[^"\n]+"'
     r"|[A-Za-z_]+=[\w.+=/-]+",
     re.ASCII,
 )

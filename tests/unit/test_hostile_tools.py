@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from povstorm_client.errors import VideoError
+from povstorm_client.thumbnails import contact_sheet
 from tasks.report.facts import FrameFacts
-from tasks.report.previews import contact_sheet, make_previews
+from tasks.report.previews import make_previews
 from tasks.video import _read_probe
 
 GOOD = {

@@ -62,6 +62,18 @@ def test_sections_of_one_name_all_count(tmp_path: Path):
     }
 
 
+def test_sections_that_povray_would_not_read_are_told_of(tmp_path: Path):
+    assert ini(tmp_path, SECTIONS, "320X240, aa 0.3").warnings == []
+    assert (
+        "anim.ini:2: POV-Ray does not take [320x240, AA 0.3]"
+        in (ini(tmp_path, SECTIONS, "320x240,  AA 0.3").warnings[0])
+    )
+    assert (
+        "the first section alone of [large][320x240, AA 0.3]"
+        in (ini(tmp_path, SECTIONS, "large", "320x240, AA 0.3").warnings[0])
+    )
+
+
 def test_an_unknown_section_names_the_known_ones(tmp_path: Path):
     with pytest.raises(InputError, match=r"no section \[huge\].*\[large\]"):
         ini(tmp_path, SECTIONS, "huge")
@@ -111,7 +123,7 @@ def test_the_switches_for_the_animation_and_the_picture():
 @pytest.mark.parametrize(
     "word",
     ["-D", "+D", "+P", "-P", "+V", "-V", "+X50", "+C", "-C", "+WT4", "+GA", "-GA", "+GFlog.txt",
-     "+Ofile.png", "+WL5", "+SP64", "+EP8", "-F", "+F", "+DG", "-D0", "Display=on",
+     "+Ofile.png", "+WL5", "-F", "+F", "+DG", "-D0", "Display=on",
      "Pause_When_Done=on", "Test_Abort_Count=50", "Work_Threads=8", "Verbose=off",
      "Create_Ini=x.ini", "Pre_Frame_Command=", "Fatal_Error_Return=Q"],
 )  # fmt: skip
@@ -214,6 +226,63 @@ KEYS = {
     "Initial_Clock": st.floats(-10, 10),
     "Final_Clock": st.floats(-10, 10),
 }
+
+
+def test_of_several_declares_of_one_name_the_first_counts():
+    read = switches("Declare=Q=.25", "declare=Q=.5", "Declare=q=1")
+    assert list(read.options.values()) == ["Declare=Q=0.25", "Declare=q=1"]
+
+
+def test_of_several_values_of_any_other_option_the_last_counts():
+    read = switches("+UA", "Bits_Per_Color=8", "+FN16", "Output_Alpha=off", "+W3", "Width=4")
+    assert list(read.options.values()) == ["Output_Alpha=off", "+FN16"]
+    assert read.numbers == {"width": 4}
+
+
+def test_the_sizes_of_the_mosaic_preview_are_handed_on():
+    assert list(switches("+SP64", "-EP8").options.values()) == [
+        "Preview_Start_Size=64",
+        "Preview_End_Size=8",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "number"),
+    [
+        ("Final_Frame=1e3", "final_frame", 1),
+        ("Final_Frame=2.9", "final_frame", 2),
+        ("Final_Frame=4x", "final_frame", 4),
+        ("Final_Frame=100  0", "final_frame", 100),
+        ("+KF0x10", "final_clock", 16),
+        ("+KF1e-30", "final_clock", 1e-30),
+        ("+KF2.5s", "final_clock", 2.5),
+        ("+SF0.5", "subset_start_frame", 0.5),
+        ("+SF1.9", "subset_start_frame", 1),
+        ("+SF05", "subset_start_frame", 5),
+        ("Subset_Start_Frame=1.9", "subset_start_frame", 1.9),
+    ],
+)
+def test_a_number_is_what_sscanf_reads_of_it(word: str, key: str, number: float):
+    assert switches(word).numbers == {key: number}
+
+
+@pytest.mark.parametrize("word", ["+KFF2147483648", "+KF1e400", "+KFnan", "Final_Frame=x"])
+def test_what_povray_would_misread_without_a_word_is_refused(word: str):
+    with pytest.raises(InputError, match=r"needs a .*number"):
+        switches(word)
+
+
+def test_words_for_on_may_be_cut_short_or_go_on():
+    for word in ("o", "on", "once", "TRUE", "y", "1st", ""):
+        assert switches(f"Jitter={word}").switched == {"jitter": True}, word
+    for word in ("off", "offline", "f", "no", "0"):
+        assert switches(f"Jitter={word}").switched == {"jitter": False}, word
+
+
+def test_a_value_with_blanks_ends_where_an_option_begins(tmp_path: Path):
+    settings = ini(tmp_path, "Library_Path=my old, scenes ; x\nLibrary_Path=one Height=9\n")
+    assert settings.library_paths == ["my old, scenes", "one"]
+    assert settings.numbers == {}
 
 
 @given(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client import InputError, RenderSettings
+from povstorm_client.scene.ascii_names import ascii_path
 from povstorm_client.scene.scene import Scene, load_scene
 from povstorm_client.scene.sdl import tokens
 from povstorm_client.scene.search import installed_folders
@@ -312,3 +313,107 @@ def test_lines_are_counted_through_comments_and_strings():
         ("directive", "#include", 6),
         ("word", "e", 6),
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "clock"),
+    [
+        (("+KF0.9", "a.ini"), 3),
+        (("a.ini", "+KF0.9"), 0.9),
+        (("Final_Clock=0.9", "+W8", "a.ini", "+H9"), 3),
+        (("b.ini", "a.ini"), 3),
+        (("+Iscene.pov", "+KFF4", "+KF0.9"), 0.9),
+        (("+KF2", "scene.pov", "b.ini"), 0.9),
+        (("lib/", "a.ini", "b.ini"), 0.9),
+    ],
+)
+def test_files_and_options_are_read_in_the_order_of_the_words(
+    tmp_path: Path, words: tuple[str, ...], clock: float
+):
+    write(
+        tmp_path,
+        scene__pov="",
+        a__ini="scene.pov\n+KFF4\nFinal_Clock=3\n",
+        b__ini="+KFF4\nFinal_Clock=0.9\n",
+    )
+    scene = load_scene(words[0], switches=words[1:], cwd=tmp_path)
+    assert scene.name == "scene"
+    assert scene.frames == (1, 2, 3, 4)
+    assert scene.settings.final_clock == clock
+
+
+@pytest.mark.parametrize(
+    ("switches", "initial", "final", "is_loop"),
+    [
+        ((), 1, 1, False),
+        (("+KFI1", "+KFF1"), 1, 1, False),
+        (("+KFI0", "+KFF0"), 0, 0, False),
+        (("+KFI-1",), 0, 1, True),
+        (("+KFI-3", "+KFF2"), 0, 2, True),
+        (("+KFI-3", "+KFF0"), 0, 0, True),
+        (("+KFF1",), 1, 1, True),
+        (("+KFI1",), 1, 1, True),
+        (("+KFI3",), 3, 3, True),
+    ],
+)
+def test_the_loop_has_the_frames_that_povray_makes_of_them(
+    tmp_path: Path, switches: tuple[str, ...], initial: int, final: int, is_loop: bool
+):
+    settings = scene_of(tmp_path, "", switches=switches).settings
+    assert (settings.initial_frame, settings.final_frame) == (initial, final)
+    assert settings.is_animation == is_loop
+
+
+def test_numbers_beyond_what_povray_knows_become_the_nearest(tmp_path: Path):
+    words = ("+A0.2", "+Q12", "+R12", "+AM5", "Bits_Per_Color=40")
+    settings = scene_of(tmp_path, "", switches=words).settings
+    assert (settings.quality, settings.antialias_depth, settings.antialias_method) == (11, 9, 2)
+    assert "+FN16" in settings.options
+    settings = scene_of(tmp_path, "", switches=["+A0.2", "+Q-3", "+R0", "+AM0"]).settings
+    assert (settings.quality, settings.antialias_depth, settings.antialias) == (0, 1, None)
+
+
+def test_names_that_povray_cannot_take_are_others_in_the_workspace(tmp_path: Path):
+    (tmp_path / "bücher").mkdir()
+    write(tmp_path / "bücher", a__inc="")
+    (tmp_path / "übung.pov").write_text('#include "a.inc"')
+    scene = load_scene("übung.pov", switches=["+Lbücher"], cwd=tmp_path)
+    assert scene.name == "übung"
+    assert scene.settings.scene.isascii()
+    assert all(path.isascii() for path in (*scene.settings.library_paths, *scene.files))
+    assert set(scene.files.values()) == {tmp_path / "übung.pov", tmp_path / "bücher" / "a.inc"}
+
+
+NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4), st.sampled_from(["ä", "ö", "_ue4_"]))
+def test_different_paths_stay_different_in_the_workspace(parts: list[str], more: str):
+    path = "/".join(parts)
+    assert ascii_path(path).isascii()
+    assert ascii_path(path).count("/") == path.count("/")
+    paths = {path, path + more, path + "_", f"{path}.inc"}
+    assert len({ascii_path(other) for other in paths}) == len(paths)
+
+
+PHOTONS = "global_settings { photons { count 100 } }"
+
+
+@pytest.mark.parametrize(
+    ("source", "is_told"),
+    [
+        (PHOTONS, True),
+        ('#include "a.inc"', True),
+        ("global_settings { photons { Mine() } }", True),
+        ("sphere { 0, 1 photons { target 1.0 refraction on } }", False),
+        (f"// {PHOTONS}", False),
+    ],
+)
+def test_photons_are_told_of_in_advance(tmp_path: Path, source: str, is_told: bool):
+    write(tmp_path, a__inc=PHOTONS)
+    told = scene_of(tmp_path, source, switches=["+KFF3"]).warnings
+    assert bool(told) == is_told
+    assert scene_of(tmp_path, source, switches=["+KFF3"], frames="2").warnings == ()
+    if is_told:
+        assert "photons" in told[0]
+        assert "\n" not in told[0]

@@ -30,7 +30,7 @@ from povstorm_client.job_removal import half_deleted, undeletable
 from povstorm_client.job_state import JobState, read_state, write_state
 from povstorm_client.job_statistics import read_statistics
 from povstorm_client.job_summary import newest_jobs
-from povstorm_client.records import JOB_ID
+from povstorm_client.layout import JOB_ID
 from povstorm_client.storage import FolderStorage
 from povstorm_client.stored_frames import read_frames
 from povstorm_client.terraform_outputs import RenderJob

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import struct
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client import InputError, RenderSettings, WorkUnit
+from povstorm_client.render_settings import decimal
 from povstorm_client.work_unit import MAX_INLINE_BYTES
 
 SETTINGS = RenderSettings(scene="shared/a.pov", final_frame=60)
@@ -145,6 +148,24 @@ def test_a_tampered_manifest_line_runs_no_other_program():
 def test_settings_that_povray_would_refuse_or_misread_are_refused(change: dict, words: str):
     with pytest.raises(InputError, match=words):
         replace(SETTINGS, **change)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_double_is_written_without_an_exponent_and_read_back(value: float):
+    written = decimal(value)
+    assert re.fullmatch(r"-?\d+(\.\d+)?", written)
+    assert struct.pack("d", float(written)) == struct.pack("d", value)
+
+
+def test_a_header_with_a_blank_in_its_name_is_one_argument():
+    settings = replace(SETTINGS, options=("Include_Header=h d.inc",))
+    assert 'Include_Header="h d.inc"' in settings.command(1)
+
+
+@pytest.mark.parametrize("header", ["/etc/passwd", "../x", 'a"b', "a'b", "a\nb", " a", "ü.inc"])
+def test_a_header_leads_nowhere_else_and_ends_no_argument(header: str):
+    with pytest.raises(InputError, match="not among"):
+        replace(SETTINGS, options=(f"Include_Header={header}",))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6))

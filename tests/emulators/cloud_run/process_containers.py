@@ -89,6 +89,8 @@ class ProcessContainers:
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
+            # podman's monitor leaves a file called "oom" in its current folder.
+            cwd=home,
             env=environment,
             start_new_session=True,
         )
