@@ -224,6 +224,8 @@ class _Reader:
             kind = source.tokens[place + 2].text if source.is_kind(place + 2, "word") else ""
             if kind in ENDINGS:
                 self._need(source, place + 3, kind)
+            elif kind and source.is_kind(place + 3, "string"):  # a type that 3.7 has no more
+                self._need(source, place + 3, "user")
             elif kind not in _NO_NAMES:
                 self._need(source, place + 2, "")
         elif word in ("df3", "ttf"):
@@ -303,7 +305,13 @@ def _is_conditional(blocks: tuple[Block, ...]) -> bool:
 
 
 def _includes_what_it_wrote(files: SceneFiles) -> bool:
-    written = {name for access in files.writes for name in access.names}
+    written = {
+        name
+        for access in files.accesses
+        if access.mode in ("write", "append")
+        for name in access.names
+        if not is_any(name)
+    }
     return any(
         access.kind == "inc" and can_be_same(name, other) and not is_any(name)
         for access in files.accesses
@@ -339,7 +347,7 @@ class _Finder:
                 self._need_known(name, access, place, is_certain, is_quiet)
             elif is_reached:
                 self._need_any(name, access)
-            else:
+            elif not has_text_gap(name):
                 self._add_all(name, access)
 
     def take_literal(self, text: str) -> None:
