@@ -56,6 +56,7 @@ chaos: setup ## Long chaos runs; ROUNDS=20 and SEED=1, or others
 
 fidelity: setup ## Compare scenes drawn by chance with POV-Ray's own loop; EXAMPLES=2000 and SEED=1
 	$(BIN)/python -m tests.fidelity --examples $(or $(EXAMPLES),2000) --seed $(or $(SEED),1)
+	$(BIN)/python -m tests.fidelity.file_scenes $(or $(EXAMPLES),2000)
 
 image: setup ## Build the render container's image (with Docker, or as root on Debian)
 	@scripts/build_render_image >/dev/null

@@ -224,6 +224,8 @@ class _Reader:
             kind = source.tokens[place + 2].text if source.is_kind(place + 2, "word") else ""
             if kind in ENDINGS:
                 self._need(source, place + 3, kind)
+            elif kind and source.is_kind(place + 3, "string"):  # a type that 3.7 has no more
+                self._need(source, place + 3, "user")
             elif kind not in _NO_NAMES:
                 self._need(source, place + 2, "")
         elif word in ("df3", "ttf"):
@@ -303,7 +305,13 @@ def _is_conditional(blocks: tuple[Block, ...]) -> bool:
 
 
 def _includes_what_it_wrote(files: SceneFiles) -> bool:
-    written = {name for access in files.writes for name in access.names}
+    written = {
+        name
+        for access in files.accesses
+        if access.mode in ("write", "append")
+        for name in access.names
+        if not is_any(name)
+    }
     return any(
         access.kind == "inc" and can_be_same(name, other) and not is_any(name)
         for access in files.accesses
@@ -339,15 +347,15 @@ class _Finder:
                 self._need_known(name, access, place, is_certain, is_quiet)
             elif is_reached:
                 self._need_any(name, access)
-            else:
-                self._add_all(name, access.kind)
+            elif not has_text_gap(name):
+                self._add_all(name, access)
 
     def take_literal(self, text: str) -> None:
         """Note a file that a text in the scene is the name of."""
         if _FILE_NAME.fullmatch(text) and not Path(text).is_absolute():
             hit = self._search.find(text, "user")
             if hit and hit.root not in self._search.installed and not hit.is_folder:
-                self._add(hit)
+                self._add(hit, Place(self._scene, 0, text))
 
     def _tell(self, what: str, places: list[Place], place: Place) -> None:
         if (what, place, "") not in self._told:
@@ -373,10 +381,7 @@ class _Finder:
             missing = self._files.missing if is_certain else self._files.maybe_missing
             self._tell("missing", missing, place)
         elif hit.root not in self._search.installed:
-            self._add(hit)
-            straight = os.path.realpath(hit.path)
-            if os.path.realpath(os.path.join(hit.root, hit.name)) != straight:  # noqa: PTH118
-                self._tell("linked", self._files.linked, place)
+            self._add(hit, place)
 
     def _is_written(self, name: str, access: Access) -> bool:
         tried = [name, *(f"{name}{ending}" for ending in ENDINGS[access.kind])]
@@ -395,24 +400,29 @@ class _Finder:
         if Path(name).is_absolute():
             self._tell("absolute", self._files.absolute, access.place)
             return
-        count = self._add_all(name, access.kind)
+        count = self._add_all(name, access)
         is_needed = access.mode == "read" and not self._is_written(name, access)
         if count is None or (count == 0 and is_needed):
             self._tell("computed", self._files.computed, access.place)
         elif has_text_gap(name):
             self._files.guesses.append(Guess(access.place, count))
 
-    def _add_all(self, name: str, kind: str) -> int | None:
+    def _add_all(self, name: str, access: Access) -> int | None:
         """Note all files that a name can mean; how many, None if that is too many."""
         try:
-            hits = [hit for hit in self._search.matching(name, kind) if hit.path != self._scene]
+            hits = [
+                hit for hit in self._search.matching(name, access.kind) if hit.path != self._scene
+            ]
         except TooMuchError:
             return None
         for hit in hits:
-            self._add(hit)
+            self._add(hit, access.place)
         return len({hit.path for hit in hits})
 
-    def _add(self, hit: Hit) -> None:
+    def _add(self, hit: Hit, place: Place) -> None:
+        straight = os.path.realpath(hit.path)
+        if os.path.realpath(os.path.join(hit.root, hit.name)) != straight:  # noqa: PTH118
+            self._tell("linked", self._files.linked, place)
         if hit.is_folder:
             self._files.folders.add(hit.path)
         else:

@@ -176,7 +176,13 @@ class Constants:
         if parameters is None:
             return
         self._called.add(macro)
-        for parameter, start in zip(parameters, source.arguments(place + 1), strict=False):
+        starts = source.arguments(place + 1)
+        if "<" in source.written(place + 1, source.closing(place + 1)):
+            # Commas of vectors look like those between arguments: each may be any parameter's.
+            pairs = [(parameter, start) for parameter in parameters for start in starts]
+        else:
+            pairs = list(zip(parameters, starts, strict=False))
+        for parameter, start in pairs:
             self._assign(parameter, source, start)
             # Parameters are references: what the macro declares, its caller's identifier is.
             if parameter in self._declared and source.is_kind(start, "word"):
@@ -186,6 +192,8 @@ class Constants:
         """Note the value at place as one that the name can have."""
         if self._begins_text(source, place):
             value = evaluate(source, place, self)
+            if value.end == place + 1 and source.is_text(place, name):
+                return  # one macro's parameter handed on to another's of the same name
             grows = any(source.is_text(index, name) for index in range(place, value.end))
             self._add(name, _ANY if grows else value.values)
         elif self._may_be_text(source, place):

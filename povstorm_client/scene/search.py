@@ -72,8 +72,7 @@ class SearchPath:
 
     def find(self, name: str, kind: str) -> Hit | None:
         """The file that POV-Ray would open for a name of a kind in ENDINGS."""
-        # POV-Ray 3.7.0.10 takes blanks for what is not ASCII, whatever the scene's charset (tried);
-        # the scene itself has another name in the workspace.
+        # In scenes POV-Ray 3.7.0.10 takes blanks for what is not ASCII, in any charset (tried).
         if kind != "pov" and not name.isascii():
             return None
         for candidate in candidates(name, kind):
@@ -93,6 +92,8 @@ class SearchPath:
             rest = candidate[len(prefix) :]
             is_deep = TEXT in rest or "/" in rest
             for root in self.own:
+                if not _exists(os.path.join(root, folder)):  # noqa: PTH118
+                    continue
                 inside = normal(root / folder)
                 below = self._below.get((inside, is_deep))
                 if below is None:

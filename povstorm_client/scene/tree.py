@@ -141,7 +141,9 @@ def writes_outside(writes: Iterable[Access], base: Path) -> list[Access]:
     return [
         access
         for access in writes
-        if any(not normal(base / name).is_relative_to(base / _OUTPUT) for name in access.names)
+        if any(
+            name and not normal(base / name).is_relative_to(base / _OUTPUT) for name in access.names
+        )
     ]
 
 

@@ -98,8 +98,8 @@ def test_a_still_uses_all_cores_and_says_what_that_costs(folder: Path):
 def test_a_dry_run_prints_frames_files_and_command_and_renders_nothing(folder: Path):
     done = povstorm(folder, "render", "anim.ini", "+W64", "--dry-run")
     assert "frames   20: 1-20" in done.stdout
-    assert f"shared/anim.pov  <-  {folder}/anim.pov" in done.stdout
-    assert "povray +Ishared/anim.pov" in done.stdout
+    assert f"scene/anim.pov  <-  {folder}/anim.pov" in done.stdout
+    assert "povray +Ianim.pov" in done.stdout
     assert "+W64" in done.stdout
     assert not (folder / "anim_render").exists()
     assert not (folder.parent / "home").exists()
@@ -110,7 +110,7 @@ def test_what_failed_is_told_kept_and_tried_again(folder: Path, on_server: str):
     failed = povstorm(folder, "render", "anim.ini", "+KFF3")
     assert failed.returncode == 1
     assert "late.inc is not there" in failed.stderr
-    assert "frame 2: File 'shared/anim.pov' line 2: Parse Error" in failed.stderr
+    assert "frame 2: File 'anim.pov' line 2: Parse Error" in failed.stderr
     assert len(list((folder / "anim_render" / "frames").iterdir())) == 2
     job_id = failed.stderr.rsplit("povstorm retry ", 1)[1].split()[0]
     again = povstorm(folder, "retry", job_id)

@@ -65,6 +65,12 @@ def load(folder: Path, source: str, files: dict[str, str], *words: str) -> Scene
             id="a name for each frame",
         ),
         pytest.param(
+            '#if (file_exists(concat("no/../on", str(frame_number, 0, 0)))) #declare Level = 5; '
+            "#end\n",
+            {"on2": ""},
+            id="through a folder that is not there",
+        ),
+        pytest.param(
             '#fopen F "names.txt" read #read (F, Name) #fclose F #include Name\n',
             {"names.txt": '"parts/a.inc"', "parts/a.inc": level(3)},
             id="a name from a file",

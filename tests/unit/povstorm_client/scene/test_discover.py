@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client.scene.discover import SceneFiles, discover
-from povstorm_client.scene.search import SearchPath
+from povstorm_client.scene.search import SearchPath, installed_folders
 
 
 def found_in(folder: Path, source: str, *files: str, **included: str) -> SceneFiles:
@@ -55,6 +55,8 @@ def lines(places: list) -> list[tuple[int, str]]:
         ('#declare N = array[2] { "a.png", "b.png" } image_map { png N[clock] }', "a.png"),
         ('#macro M(F) image_map { png F } #end M("a")', "a.png"),
         ('#macro M(X, F) #include concat(F, ".inc") #end M(max(1, 2), "a")', "a.inc"),
+        ('#macro M(X, F) #include F #end M(<1, 2, 3>, "a")', "a.inc"),
+        ('#macro M(X, F) #include F #end M(<x, 2, z>, "a")', "a.inc"),
     ],
 )
 def test_every_way_to_name_a_file(tmp_path: Path, source: str, file: str):
@@ -132,6 +134,23 @@ def test_of_several_meanings_of_a_name_one_is_enough(tmp_path: Path):
     files = found_in(tmp_path, source, "b.inc")
     assert names(files) == {"b.inc"}
     assert files.missing == []
+
+
+def test_a_parameter_that_is_handed_on_under_its_own_name_stays_known(tmp_path: Path):
+    source = '#macro A(F) text { ttf F "x" 1 0 } #end #macro B(F) A(F) #end B("a.ttf")'
+    files = found_in(tmp_path, source, "a.ttf", "b.ttf")
+    assert names(files) == {"a.ttf"}
+    assert files.guesses == []
+
+
+def test_standard_includes_have_nothing_shipped_that_the_scene_does_not_name(tmp_path: Path):
+    scene = tmp_path / "scene.pov"
+    (tmp_path / "b.inc").touch()
+    scene.write_text('#include "shapes.inc"\n#declare W = Text_Width("cyrvetic.ttf", "x", 1, 0);')
+    installed = installed_folders()
+    files = discover(scene, SearchPath((tmp_path, *sorted(installed)), installed))
+    assert files.found == {scene}
+    assert files.guesses == files.computed == files.missing == []
 
 
 def test_includes_that_include_each_other_are_read_once(tmp_path: Path):
