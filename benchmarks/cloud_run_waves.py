@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 from benchmarks.simulated_cloud_run import RUN_CALLS_A_MINUTE, MemoryStorage, SimulatedCloudRun
 from benchmarks.virtual_time import run_in_virtual_time
-from povstorm_client import RenderSettings, WorkUnit, layout
-from povstorm_client.cloud_run import limits
+from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.fleet import LEANS, CloudRunFleet
+from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.errors import CloudError
-from povstorm_client.terraform_outputs import RenderJob
+from povstorm_client.storage import layout
 from render_image.wave_share import WaveFrame, WaveShare, write_wave
-from tasks.renderers.cloud_run import CloudRunRenderer
+from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 
 JOB_ID = "benchmark-1"
 STARTUP_SECONDS = 10.0
@@ -66,7 +67,7 @@ def _compare(seconds: dict[int, float], parallelism: int) -> None:
     least = STARTUP_SECONDS + max(rendering / parallelism, *seconds.values())
 
     def show(name: str, outcome: Outcome) -> None:
-        usd = limits.usd(outcome.billed_seconds, vcpus=1, memory_mib=1024)
+        usd = prices_and_limits.usd(outcome.billed_seconds, vcpus=1, memory_mib=1024)
         print(
             ROW.format(
                 name,

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.measure import measure
-from povstorm_client import RenderSettings, WorkUnit, layout
-from povstorm_client.gcs_storage import GcsStorage
-from povstorm_client.storage import Storage
+from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.storage import layout
+from povstorm_client.storage.bucket import GcsStorage
+from povstorm_client.storage.protocol import Storage
 from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tests.emulators.container.render_container import build_render_container, task_environment
 from tests.emulators.gcs.server import GcsServer

@@ -24,7 +24,7 @@ import httpx
 import psutil
 
 from benchmarks.local_throughput import ANIMATIONS, CORES, copied_scene, picture
-from povstorm_client.prefect_home import seed_prefect_home
+from povstorm_client.launch.prefect_home import seed_prefect_home
 from render_image.povray_waits import preload, waits_library
 
 ROW = "{:34} {:>8} {:>9} {:>9} {:>8} {:>8}"

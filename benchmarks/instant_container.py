@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from povstorm_client import layout
-from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.parallel import CALLS_AT_ONCE
+from povstorm_client.frames.result import FrameResult, FrameStatistics
+from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import CALLS_AT_ONCE
 from render_image.frame_queue import FrameQueue
 from render_image.machine import host_name
 from render_image.render_unit import store_result

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.measure import measure
 from povstorm_client import Cluster, Job, WorkUnit
-from povstorm_client.scene.scene import load_scene
+from povstorm_client.scene.load_scene import load_scene
 from render_image.machine import cores
 
 EXAMPLES = Path("/usr/share/doc/povray/examples/animations")

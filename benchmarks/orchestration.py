@@ -28,13 +28,14 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from benchmarks.measure import measure
-from povstorm_client import RenderSettings, WorkUnit, layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.storage import FolderStorage
+from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image.render_unit import store_result
-from tasks.frame_map import map_frames
-from tasks.job_progress import JobProgress
-from tasks.result_storage import choose_result_storage
+from tasks.frames.job_progress import JobProgress
+from tasks.frames.map_frames import map_frames
+from tasks.stored.result_storage import choose_result_storage
 
 AT_ONCE = 16
 IMAGE = b"nothing"

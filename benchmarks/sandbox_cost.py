@@ -14,10 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from povstorm_client import RenderSettings, WorkUnit, layout
-from povstorm_client.sandbox_mode import SandboxMode
-from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import require_povray
+from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.programs.tools import require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image.render_unit import render_unit
 
 SCENE = """#version 3.7;

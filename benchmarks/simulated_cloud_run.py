@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from povstorm_client.cloud_run import limits
+from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.errors import CloudError, StorageError
-from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.storage import StoredObject
+from povstorm_client.frames.result import FrameResult, FrameStatistics
+from povstorm_client.storage.protocol import StoredObject
 from render_image.frame_queue import FrameQueue
 from render_image.render_unit import store_result
 from render_image.wave_share import WaveFrame, read_share
@@ -139,7 +139,7 @@ class SimulatedCloudRun:
     def billed_seconds(self) -> float:
         """Of all tasks that started, each at least a minute."""
         return sum(
-            max(limits.LEAST_BILLED_SECONDS, (task.completed or 0.0) - task.started)
+            max(prices_and_limits.LEAST_BILLED_SECONDS, (task.completed or 0.0) - task.started)
             for execution in self._executions.values()
             for task in execution.tasks
             if task.started is not None
@@ -163,9 +163,9 @@ class SimulatedCloudRun:
         if len(self._run_calls) >= RUN_CALLS_A_MINUTE:
             raise CloudError("quota of run calls a minute", "quota")
         running = sum(self._completed(each) is None for each in self._executions.values())
-        if running >= limits.MOST_RUNNING_EXECUTIONS:
+        if running >= prices_and_limits.MOST_RUNNING_EXECUTIONS:
             raise CloudError("quota of running executions", "quota")
-        if tasks > limits.MOST_TASKS_PER_EXECUTION:
+        if tasks > prices_and_limits.MOST_TASKS_PER_EXECUTION:
             raise CloudError("too many tasks", "refused")
         self._run_calls.append(now)
         name = f"{job}/executions/e{len(self._executions) + 1}"

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from povstorm_client.errors import ToolError
-from povstorm_client.tools import die_with_parent
+from povstorm_client.programs.tools import die_with_parent
 
 # What Prefect 3 sets for a server that lives as long as a process; it needs no user interface.
 _SETTINGS = {

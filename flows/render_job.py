@@ -23,35 +23,35 @@ from prefect.utilities.annotations import quote
 
 from flows.run_until import run_until
 from flows.stop_request import stop_request
-from povstorm_client import disk_full
-from povstorm_client.disk_full import is_disk_full
-from povstorm_client.doubled_outputs import doubled_outputs
 from povstorm_client.errors import PovstormError, StorageError
-from povstorm_client.frame_ranges import frame_ranges
-from povstorm_client.gcp_credentials import google_credentials
-from povstorm_client.job_manifest import (
+from povstorm_client.frames.doubled_outputs import doubled_outputs
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.manifest import (
     JobManifest,
     check_frames,
     open_job,
     read_manifest,
     read_work_units,
 )
-from povstorm_client.job_state import Phase
-from povstorm_client.job_statistics import JobStatistics
-from povstorm_client.parallel import CALLS_AT_ONCE
-from povstorm_client.storage import Storage
-from povstorm_client.storage_marker import claim_storage
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.jobs.state import Phase
+from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.jobs.storage_marker import claim_storage
+from povstorm_client.storage import disk_full
+from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.disk_full import is_disk_full
+from povstorm_client.storage.parallel import CALLS_AT_ONCE
+from povstorm_client.storage.protocol import Storage
 from tasks.collect_statistics import collect_statistics
-from tasks.estimate import remember_estimate
-from tasks.frame_map import map_frames
-from tasks.job_progress import JobProgress
+from tasks.frames.job_progress import JobProgress
+from tasks.frames.map_frames import map_frames
+from tasks.frames.remember_estimate import remember_estimate
 from tasks.make_report import make_report
-from tasks.renderers.choose import choose_renderer
+from tasks.renderers.choose_renderer import choose_renderer
 from tasks.report.gather import JobRun, stored_results
-from tasks.result_storage import choose_result_storage
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
+from tasks.stored.result_storage import choose_result_storage
 
 # Set by whoever wants the running flow to stop; the default never is.
 stop_requested: ContextVar[asyncio.Event] = ContextVar("stop_requested")

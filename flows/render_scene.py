@@ -17,11 +17,11 @@ from pydantic import Field
 from flows.render_job import render_job
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
-from povstorm_client.gcp_credentials import google_credentials
 from povstorm_client.job import Job
-from povstorm_client.job_manifest import job_uri
-from povstorm_client.open_storage import open_storage
+from povstorm_client.jobs.manifest import job_uri
 from povstorm_client.scene_job import read_scene, scene_job
+from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.open_storage import open_storage
 
 VideoFormat = Literal["mp4", "webm", "gif", "mov", "mkv", "none"]
 Lean = Literal["fastest", "balanced", "cheapest"]

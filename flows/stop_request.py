@@ -18,8 +18,8 @@ from contextlib import asynccontextmanager
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from povstorm_client import layout
-from povstorm_client.storage import Storage
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
 
 _LOOK_SECONDS = 5.0
 # An API call each time, which Prefect Cloud counts.

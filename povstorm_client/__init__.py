@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from povstorm_client.checks import Check
     from povstorm_client.cloud_run.api import ExecutionState
+    from povstorm_client.cloud_run.terraform_outputs import RenderJob, TerraformOutputs
     from povstorm_client.cluster import Cluster
+    from povstorm_client.doctor.cluster_checks import Check
     from povstorm_client.errors import (
         CloudError,
         InputError,
@@ -22,40 +23,39 @@ if TYPE_CHECKING:
         ToolError,
         VideoError,
     )
-    from povstorm_client.frame_result import FrameResult, FrameStatistics
+    from povstorm_client.frames.render_settings import RenderSettings
+    from povstorm_client.frames.result import FrameResult, FrameStatistics
+    from povstorm_client.frames.work_unit import WorkUnit
     from povstorm_client.job import Job
-    from povstorm_client.job_state import JobState
-    from povstorm_client.job_statistics import FrameLine, JobStatistics, Percentiles
-    from povstorm_client.job_summary import JobSummary
-    from povstorm_client.render_settings import RenderSettings
-    from povstorm_client.terraform_outputs import RenderJob, TerraformOutputs
-    from povstorm_client.work_unit import WorkUnit
+    from povstorm_client.jobs.state import JobState
+    from povstorm_client.jobs.statistics import FrameLine, JobStatistics, Percentiles
+    from povstorm_client.jobs.summary import JobSummary
 else:
     _HOMES = {
-        "Check": "povstorm_client.checks",
+        "Check": "povstorm_client.doctor.cluster_checks",
         "CloudError": "povstorm_client.errors",
         "Cluster": "povstorm_client.cluster",
         "ExecutionState": "povstorm_client.cloud_run.api",
-        "FrameLine": "povstorm_client.job_statistics",
-        "FrameResult": "povstorm_client.frame_result",
-        "FrameStatistics": "povstorm_client.frame_result",
+        "FrameLine": "povstorm_client.jobs.statistics",
+        "FrameResult": "povstorm_client.frames.result",
+        "FrameStatistics": "povstorm_client.frames.result",
         "InputError": "povstorm_client.errors",
         "Job": "povstorm_client.job",
         "JobError": "povstorm_client.errors",
-        "JobState": "povstorm_client.job_state",
-        "JobStatistics": "povstorm_client.job_statistics",
-        "JobSummary": "povstorm_client.job_summary",
-        "Percentiles": "povstorm_client.job_statistics",
+        "JobState": "povstorm_client.jobs.state",
+        "JobStatistics": "povstorm_client.jobs.statistics",
+        "JobSummary": "povstorm_client.jobs.summary",
+        "Percentiles": "povstorm_client.jobs.statistics",
         "PovstormError": "povstorm_client.errors",
         "RecordError": "povstorm_client.errors",
         "RenderError": "povstorm_client.errors",
-        "RenderJob": "povstorm_client.terraform_outputs",
-        "RenderSettings": "povstorm_client.render_settings",
+        "RenderJob": "povstorm_client.cloud_run.terraform_outputs",
+        "RenderSettings": "povstorm_client.frames.render_settings",
         "StorageError": "povstorm_client.errors",
-        "TerraformOutputs": "povstorm_client.terraform_outputs",
+        "TerraformOutputs": "povstorm_client.cloud_run.terraform_outputs",
         "ToolError": "povstorm_client.errors",
         "VideoError": "povstorm_client.errors",
-        "WorkUnit": "povstorm_client.work_unit",
+        "WorkUnit": "povstorm_client.frames.work_unit",
     }
 
     def __getattr__(name: str) -> object:

@@ -8,29 +8,27 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from povstorm_client import checks, layout
 from povstorm_client.argument_checks import check_path, check_type
-from povstorm_client.checks import Check
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.deployed_flow import DeployedFlow, require_deployment_takes_runs
+from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs, read_terraform_outputs
+from povstorm_client.doctor import cluster_checks
+from povstorm_client.doctor.cluster_checks import Check
 from povstorm_client.errors import InputError
-from povstorm_client.flow_process import FlowProcess
-from povstorm_client.gcp_credentials import google_credentials
-from povstorm_client.job_manifest import job_uri, read_work_units
-from povstorm_client.job_state import announced_run
-from povstorm_client.job_summary import JobSummary, newest_jobs
-from povstorm_client.open_storage import open_storage
-from povstorm_client.running_flow import RunningFlow
-from povstorm_client.sandbox_mode import SandboxMode, announce_sandbox
-from povstorm_client.storage import FolderStorage, Storage
-from povstorm_client.storage_marker import (
-    check_storage,
-    foreign_content,
-    mark_storage,
-)
-from povstorm_client.terraform_outputs import TerraformOutputs, read_terraform_outputs
-from povstorm_client.tools import require_ffmpeg, require_povray
+from povstorm_client.jobs.manifest import job_uri, read_work_units
+from povstorm_client.jobs.state import announced_run
+from povstorm_client.jobs.storage_marker import check_storage, foreign_content, mark_storage
+from povstorm_client.jobs.summary import JobSummary, newest_jobs
+from povstorm_client.launch.deployed_flow import DeployedFlow, require_deployment_takes_runs
+from povstorm_client.launch.flow_process import FlowProcess
+from povstorm_client.launch.running_flow import RunningFlow
+from povstorm_client.programs.sandbox_mode import SandboxMode, announce_sandbox
+from povstorm_client.programs.tools import require_ffmpeg, require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.open_storage import open_storage
+from povstorm_client.storage.protocol import Storage
 
 DEFAULT_DEPLOYMENT = "render-job/cloud"
 
@@ -74,7 +72,7 @@ class Cluster:
 
     def _repr_html_(self) -> str:
         """The cluster in a notebook, with its newest jobs."""
-        from povstorm_client.notebook import cluster_html
+        from povstorm_client.jobs.notebook import cluster_html
 
         return cluster_html(self)
 
@@ -214,7 +212,7 @@ class Cluster:
         InputError where a deployment needs one and none is chosen, or it has no such deployment.
         """
         # Importing what asks it takes a tenth of a command's start.
-        from povstorm_client.prefect_server import VARIABLE, require_server
+        from povstorm_client.launch.prefect_server import VARIABLE, require_server
 
         if require_server() is None and self.deployment is not None:
             raise InputError(
@@ -301,14 +299,16 @@ class Cluster:
 
     def check(self) -> list[Check]:
         """Whether all is there that a render needs: `povstorm doctor` prints it."""
-        from povstorm_client import machine_checks as here
+        from povstorm_client.doctor import machine_checks as here
 
         found: list[Check] = []
         if self.outputs is None:
             found += [*here.check_povray(), here.check_sandbox(), here.check_memory()]
         if self.deployment is None:
             found.append(here.check_ffmpeg())
-        found.append(checks.check_storage(lambda: self.storage, bucket=self.outputs is not None))
+        found.append(
+            cluster_checks.check_storage(lambda: self.storage, bucket=self.outputs is not None)
+        )
         found += here.check_storage_folder(lambda: self.storage)
         if found[-1].name != "storage" or found[-1].passed:
             found.append(here.check_clock(lambda: self.storage))
@@ -317,9 +317,9 @@ class Cluster:
         found += here.check_prefect()
         api, fleet = self.renderer, self.fleet()
         if self.outputs is not None and api is not None and fleet is not None:
-            found += checks.check_render_jobs(api, fleet, self.outputs.render_image)
+            found += cluster_checks.check_render_jobs(api, fleet, self.outputs.render_image)
         if self.deployment is not None:
-            found += checks.check_deployment(self.deployment)
+            found += cluster_checks.check_deployment(self.deployment)
         return found
 
     def _ask_to_stop(self, job_id: str) -> None:

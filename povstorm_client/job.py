@@ -15,14 +15,18 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from povstorm_client import disk_full, layout, shared_resources
 from povstorm_client.argument_checks import check_number, check_path, check_type
+from povstorm_client.cleaning.job_deletion import delete_job, undeletable
+from povstorm_client.cleaning.sweep_marker import last_sweep, swept_since
 from povstorm_client.cluster import Cluster
-from povstorm_client.doubled_outputs import doubled_outputs
 from povstorm_client.errors import InputError, JobError, RecordError, StorageError
-from povstorm_client.frame_ranges import check_frame_count
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_manifest import (
+from povstorm_client.frames.doubled_outputs import doubled_outputs
+from povstorm_client.frames.ranges import check_frame_count
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.video_losses import announce_losses
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs import shared_resources
+from povstorm_client.jobs.manifest import (
     STALL_SECONDS,
     JobManifest,
     check_frames,
@@ -32,26 +36,23 @@ from povstorm_client.job_manifest import (
     read_work_units,
     write_manifest,
 )
-from povstorm_client.job_removal import delete_job, undeletable
-from povstorm_client.job_state import JobState, read_state
-from povstorm_client.job_statistics import JobStatistics, read_statistics
-from povstorm_client.parallel import in_parallel
-from povstorm_client.paths import check_workspace_path
-from povstorm_client.running_flow import RunningFlow
-from povstorm_client.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
-from povstorm_client.storage import make_output_folder
-from povstorm_client.stored_frames import (
+from povstorm_client.jobs.state import JobState, read_state
+from povstorm_client.jobs.statistics import JobStatistics, read_statistics
+from povstorm_client.jobs.stored_frames import (
     damaged_error,
     find_damage,
     read_frames,
     read_image,
     save_outputs,
 )
-from povstorm_client.sweep_notice import last_sweep, swept_since
+from povstorm_client.launch.running_flow import RunningFlow
+from povstorm_client.paths import check_workspace_path
+from povstorm_client.programs.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
+from povstorm_client.storage import disk_full, layout
+from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import make_output_folder
 from povstorm_client.terminal import printable
 from povstorm_client.version import povstorm_version
-from povstorm_client.video_losses import announce_losses
-from povstorm_client.work_unit import WorkUnit
 
 VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
 # A GIF's delays are whole hundredths of a second (GIF89a, section 23), and browsers show a delay
@@ -159,7 +160,7 @@ class Job:
 
     def _repr_html_(self) -> str:
         """The job in a notebook: its state, a contact sheet of its frames, its video."""
-        from povstorm_client.notebook import job_html
+        from povstorm_client.jobs.notebook import job_html
 
         return job_html(self)
 
@@ -312,7 +313,7 @@ class Job:
         Raises InputError or ToolError before any work is done, JobError if the job ended without
         all of its frames or its video.
         """
-        from povstorm_client.progress_bar import progress_bar
+        from povstorm_client.jobs.progress_bar import progress_bar
 
         self.cluster.require_tools(video=self.video is not None)
         self.submit()

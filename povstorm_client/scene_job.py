@@ -10,12 +10,12 @@ from pathlib import Path
 from povstorm_client.argument_checks import check_number
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
+from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.job import Job
-from povstorm_client.job_manifest import STALL_SECONDS
-from povstorm_client.render_settings import RenderSettings
-from povstorm_client.sandbox_mode import SandboxMode
-from povstorm_client.scene.scene import Scene, load_scene
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.jobs.manifest import STALL_SECONDS
+from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.scene.load_scene import Scene, load_scene
 
 
 def read_scene(

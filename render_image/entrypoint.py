@@ -15,14 +15,14 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
-from povstorm_client import layout
 from povstorm_client.errors import PovstormError, RenderError
-from povstorm_client.storage import Storage
-from povstorm_client.tools import PovRay, require_povray
+from povstorm_client.programs.tools import PovRay, require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
 from povstorm_client.version import povstorm_version
 from render_image.cloud_log import CloudLog
+from render_image.frame_limits import Limits
 from render_image.frame_queue import FrameQueue
-from render_image.limits import Limits
 from render_image.machine import cores
 from render_image.process_gate import ProcessGate
 from render_image.render_unit import is_rendered, render_unit

@@ -16,11 +16,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from povstorm_client import layout
 from povstorm_client.errors import RecordError
-from povstorm_client.parallel import in_parallel
-from povstorm_client.records import read_record
-from povstorm_client.storage import Storage
+from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import Storage
+from povstorm_client.storage.records import read_record
 from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share
 
 # A claim by the dispatcher, which gives the frame to the next wave.

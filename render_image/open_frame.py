@@ -21,23 +21,24 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from povstorm_client import layout
 from povstorm_client.errors import InputError, PovstormError, RecordError, StorageError
-from povstorm_client.frame_ranges import frame_ranges
-from povstorm_client.gcp_credentials import google_credentials
-from povstorm_client.job_manifest import JobManifest, open_job, read_manifest, read_work_units
-from povstorm_client.parallel import in_parallel
-from povstorm_client.sandbox_mode import announce_sandbox, sandbox_mode_here
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.manifest import JobManifest, open_job, read_manifest, read_work_units
+from povstorm_client.jobs.shared_resources import sha256
+from povstorm_client.jobs.storage_marker import check_storage
+from povstorm_client.jobs.stored_frames import read_frame
+from povstorm_client.programs.sandbox_mode import announce_sandbox, sandbox_mode_here
+from povstorm_client.programs.tools import require_povray
 from povstorm_client.scene.changed_settings import changed_settings
-from povstorm_client.shared_resources import sha256
-from povstorm_client.storage import Storage, crc32c_of
-from povstorm_client.storage_marker import check_storage
-from povstorm_client.stored_frames import read_frame
+from povstorm_client.storage import layout
+from povstorm_client.storage.checksum import crc32c_of
+from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import Storage
 from povstorm_client.terminal import print_only_text
-from povstorm_client.tools import require_povray
-from povstorm_client.work_unit import WorkUnit
+from render_image.frame_limits import Limits
 from render_image.image_check import check_image
-from render_image.limits import Limits
 from render_image.povray_environment import prepare_environment
 from render_image.povray_failure import raise_for_exit
 from render_image.process import run_process
@@ -133,7 +134,7 @@ async def _render(
             system_calls=wall.system_calls if wall else b"",
         )
     log = workspace.log.read_text(errors="replace")
-    raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.folder)
+    raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.current)
     check_image(workspace.output / unit.image_name, unit.settings.width, unit.settings.height)
     return folder / workspace.folder.name / "output" / unit.image_name
 

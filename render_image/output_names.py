@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from povstorm_client.doubled_outputs import folded
 from povstorm_client.errors import InputError, RenderError
+from povstorm_client.frames.doubled_outputs import folded
+from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.paths import check_workspace_path
-from povstorm_client.work_unit import WorkUnit
 
 # The names of the images themselves, which no frame may write for another.
 _IMAGE_NAME = re.compile(r"frame_[0-9]+\.png")

@@ -6,10 +6,12 @@ render_unit and open_frame prepare it before they start POV-Ray.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
 
+from povstorm_client.programs.tools import PovRay
 from povstorm_client.scene.search import system_ini
-from povstorm_client.tools import PovRay
-from render_image.povray_conf import write_povray_conf
 from render_image.povray_waits import preload, waits_library
 from render_image.sandbox import Sandbox, View, povray_folders
 from render_image.workspace import Workspace
@@ -58,3 +60,17 @@ def _environment(view: View) -> dict[str, str]:
     # Named, the installation's settings come before a povray.ini in the workspace.
     ini = system_ini()
     return environment if ini is None else {**environment, "POVINI": str(ini)}
+
+
+def write_povray_conf(
+    home: Path, povray: PovRay, *, readable: Iterable[str], writable: Iterable[str]
+) -> None:
+    """Write the file below ``home``; readable and writable: folders, with all that is in them."""
+    lines = ["[File I/O Security]", "restricted", "", "[Shellout Security]", "forbidden", ""]
+    lines += ["[Permitted Paths]"]
+    lines += [f'read* = "{path}"' for path in readable]
+    lines += [f'read+write* = "{path}"' for path in writable]
+    version = re.match(r"\d+\.\d+", povray.version)
+    folder = home / ".povray" / (version[0] if version else "3.7")
+    folder.mkdir(parents=True)
+    (folder / "povray.conf").write_text("\n".join(lines) + "\n")

@@ -9,10 +9,10 @@ import re
 import signal
 from pathlib import Path, PurePosixPath
 
-from povstorm_client.disk_full import temporary_words
 from povstorm_client.errors import RenderError
+from povstorm_client.storage.disk_full import temporary_words
 from render_image import povray_output
-from render_image.limits import Limits
+from render_image.frame_limits import Limits
 from render_image.process import ProcessExit
 from render_image.watch import memory_words
 

@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from povstorm_client.tools import PovRay, require_povray
+from povstorm_client.programs.tools import PovRay, require_povray
 
 # "off" renders without the library; for benchmarks, and to see whether it is to blame.
 VARIABLE = "POVSTORM_SHORT_WAITS"

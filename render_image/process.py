@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from povstorm_client.tools import die_with_parent
-from render_image.limits import Limits
+from povstorm_client.programs.tools import die_with_parent
+from render_image.frame_limits import Limits
 from render_image.watch import Watch
 
 # One waiting thread per running process; renderers run far fewer processes than this at once.

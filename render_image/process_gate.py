@@ -13,7 +13,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from povstorm_client.frame_result import FrameResult
+from povstorm_client.frames.result import FrameResult
 from render_image.machine import CpuUse, available_memory, cores
 from render_image.povray_waits import waits_library
 from render_image.process_limit import ProcessLimit

@@ -16,18 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from povstorm_client import layout, records
-from povstorm_client.disk_full import is_full, temporary_words
 from povstorm_client.errors import RecordError, RenderError, StorageError, ToolError
-from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.sandbox_mode import SandboxMode
-from povstorm_client.storage import Storage
-from povstorm_client.tools import PovRay
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.frames.result import FrameResult, FrameStatistics
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.programs.tools import PovRay
+from povstorm_client.storage import layout, records
+from povstorm_client.storage.disk_full import is_full, temporary_words
+from povstorm_client.storage.protocol import Storage
 from render_image import povray_output
-from render_image.image_check import check_image
-from render_image.image_dates import drop_dates
-from render_image.limits import Limits
+from render_image.frame_limits import Limits
+from render_image.image_check import check_image, drop_dates
 from render_image.machine import host_name
 from render_image.output_names import check_output_names
 from render_image.povray_environment import prepare_environment
@@ -196,7 +195,7 @@ def _commit(
     no_room = is_full(workspace.folder) and not exited.problem
     log = read_log(printed, limits).decode(errors="replace")
     try:
-        raise_for_exit(exited, log, timeout, limits, workspace.folder)
+        raise_for_exit(exited, log, timeout, limits, workspace.current)
         outputs = _take_outputs(unit, workspace, output)
         image = outputs.pop(unit.image_name)
         rendered = replace(

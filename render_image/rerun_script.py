@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from render_image.limits import Limits
+from render_image.frame_limits import Limits
 
 _NAME = "rerun.sh"
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from povstorm_client.errors import ToolError
-from povstorm_client.sandbox_mode import SandboxMode, bubblewrap_problem
+from povstorm_client.programs.sandbox_mode import SandboxMode, bubblewrap_problem
+from povstorm_client.programs.tools import PovRay
 from povstorm_client.scene.search import installed_folders, system_ini
-from povstorm_client.tools import PovRay
 from render_image.povray_waits import waits_library
 from render_image.process import open_text
 from render_image.system_calls import filter_program

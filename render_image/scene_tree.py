@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from povstorm_client.errors import RecordError, StorageError
+from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.paths import SCENE_FOLDER
-from povstorm_client.render_settings import RenderSettings
 
 
 @dataclass(frozen=True)

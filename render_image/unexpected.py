@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import traceback
 
-from povstorm_client.disk_full import is_disk_full, temporary_words
 from povstorm_client.errors import InputError, RenderError
+from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 
 # What the machine, not the frame, is short of: open files, processes, memory.
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})

@@ -20,7 +20,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
-from render_image.limits import Limits, in_words
+from render_image.frame_limits import Limits, in_words
 from render_image.untrusted_files import UntrustedFileError, open_folder, walk
 
 # A high-water mark never falls, so only a peak within the last interval can be missed; POV-Ray

@@ -1,7 +1,7 @@
 """WaveShare: the frames that one array task of a Cloud Run execution renders.
 
-The dispatcher (tasks/renderers/cloud_run.py) writes one for each task of a wave before its
-execution starts; the container reads its own, and those of tasks that it helps.
+The dispatcher (tasks/renderers/cloud_run/cloud_run_renderer.py) writes one for each task of a wave
+before its execution starts; the container reads its own, and those of tasks that it helps.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from povstorm_client import layout
 from povstorm_client.errors import InputError
-from povstorm_client.job_manifest import STALL_SECONDS, check_belongs, open_job
-from povstorm_client.parallel import in_parallel
-from povstorm_client.records import Count, Limit, Moment, read_record, readable
-from povstorm_client.storage import Storage
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.manifest import STALL_SECONDS, check_belongs, open_job
+from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import Storage
+from povstorm_client.storage.records import Count, Limit, Moment, read_record, readable
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from povstorm_client.disk_full import make_temporary_folder
-from povstorm_client.shared_resources import check_tree
-from povstorm_client.storage import Storage
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.shared_resources import check_tree
+from povstorm_client.storage.disk_full import make_temporary_folder
+from povstorm_client.storage.protocol import Storage
 from render_image.scene_tree import LaidOut, lay_out_scene_tree
 from render_image.untrusted_files import remove_tree
 

@@ -10,11 +10,11 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from povstorm_client import layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_manifest import JobManifest
-from povstorm_client.job_statistics import JobStatistics, summarize
-from povstorm_client.storage import Storage
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.jobs.statistics import JobStatistics, summarize
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
 from render_image.machine import cores
 
 # The UI renders the table in the browser; failed and slow frames come first in longer jobs.

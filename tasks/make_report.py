@@ -11,10 +11,10 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from povstorm_client import layout
-from povstorm_client.storage import Storage
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
 from tasks.report.gather import JobRun
-from tasks.report.summary import summary, where_report_is
+from tasks.report.markdown_summary import summary, where_report_is
 
 
 @task(name="make_report", cache_policy=NO_CACHE, persist_result=False)

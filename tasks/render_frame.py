@@ -15,11 +15,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
-from povstorm_client import layout
 from povstorm_client.errors import PovstormError, RenderError, StorageError
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.storage import Storage
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
 from render_image.machine import host_name
 from render_image.povray_output import readable
 from render_image.render_unit import store_failure

@@ -7,9 +7,9 @@ import asyncio
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from povstorm_client import shared_resources
-from povstorm_client.job_manifest import JobManifest
-from povstorm_client.storage import Storage
+from povstorm_client.jobs import shared_resources
+from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.storage.protocol import Storage
 
 
 @task(

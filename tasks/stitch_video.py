@@ -12,13 +12,13 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from povstorm_client import layout
-from povstorm_client.disk_full import is_disk_full, temporary_words
 from povstorm_client.errors import VideoError
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_manifest import JobManifest
-from povstorm_client.storage import Storage
-from tasks.video import encode_video
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.storage import layout
+from povstorm_client.storage.disk_full import is_disk_full, temporary_words
+from povstorm_client.storage.protocol import Storage
+from tasks.video.encode import encode_video
 
 
 @task(name="stitch_video", cache_policy=NO_CACHE, persist_result=False)

@@ -1,4 +1,4 @@
-# povstorm.json, blobs/, shared/, jobs/, results/ and estimates/: povstorm_client/layout.py says what is where.
+# povstorm.json, blobs/, shared/, jobs/, results/ and estimates/: povstorm_client/storage/layout.py says what is where.
 resource "google_storage_bucket" "render" {
   #checkov:skip=CKV_GCP_62:Who wrote what is in the jobs themselves; access logs would cost more than the frames' storage
   #checkov:skip=CKV_GCP_78:Objects are written once and checked; what is deleted by mistake is restored from soft delete

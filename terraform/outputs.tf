@@ -1,4 +1,4 @@
-# Exactly what povstorm_client/terraform_outputs.py reads: terraform output -json > outputs.json.
+# Exactly what povstorm_client/cloud_run/terraform_outputs.py reads: terraform output -json > outputs.json.
 
 output "project_id" {
   description = "The project."

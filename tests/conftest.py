@@ -10,8 +10,8 @@ import hypothesis
 import pytest
 
 from povstorm_client import Cluster, RenderSettings, WorkUnit
-from povstorm_client.prefect_home import seed_prefect_home
-from povstorm_client.storage import FolderStorage
+from povstorm_client.launch.prefect_home import seed_prefect_home
+from povstorm_client.storage.folder import FolderStorage
 
 # Machines are shared: how long an example takes says nothing.
 hypothesis.settings.register_profile("povstorm", deadline=None)

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from PIL import Image, ImageDraw
 
-from povstorm_client import RenderSettings, WorkUnit, layout
+from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.frame_result import FrameResult, FrameStatistics
-from povstorm_client.job_manifest import JobManifest
-from povstorm_client.job_statistics import summarize
-from povstorm_client.storage import FolderStorage
-from povstorm_client.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.frames.result import FrameResult, FrameStatistics
+from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.jobs.statistics import summarize
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image.render_unit import store_result
 from tasks.report.gather import JobRun
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.errors import InputError
-from povstorm_client.records import Name, Seconds, Usd
-from povstorm_client.terraform_outputs import RenderJob
+from povstorm_client.storage.records import Name, Seconds, Usd
 
 LEANS = ("fastest", "balanced", "cheapest")
 

@@ -1,15 +1,15 @@
 """StoredPlan: what ``plan.json`` says of a job's waves; status and the report read it.
 
-tasks/renderers/wave_record.py writes it.
+tasks/renderers/cloud_run/wave_record.py writes it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from povstorm_client import layout
-from povstorm_client.records import Count, Moment, Seconds, Usd, read_record
-from povstorm_client.storage import Storage
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
+from povstorm_client.storage.records import Count, Moment, Seconds, Usd, read_record
 
 
 @dataclass(frozen=True)

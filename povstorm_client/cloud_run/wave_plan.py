@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from povstorm_client.cloud_run import limits
+from povstorm_client.cloud_run import prices_and_limits
+from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.quantities import duration
-from povstorm_client.terraform_outputs import RenderJob
 
 # How far above the least possible cost a plan may go to be faster.
 _COST_FACTORS = {"fastest": math.inf, "balanced": 1.5, "cheapest": 1.05}
@@ -50,8 +50,8 @@ def plan_wave(
     job: RenderJob,
     lean: str,
     slots: int | None = None,
-    startup_seconds: float = limits.STARTUP_SECONDS,
-    transfer_seconds: float = limits.TRANSFER_SECONDS,
+    startup_seconds: float = prices_and_limits.STARTUP_SECONDS,
+    transfer_seconds: float = prices_and_limits.TRANSFER_SECONDS,
 ) -> WavePlan:
     """The best plan for so many frames (1 or more), each of so many CPU seconds.
 
@@ -68,19 +68,19 @@ def plan_wave(
     def plan(tasks: int) -> WavePlan:
         small = frames // tasks
         full = frames - small * tasks
-        billed = full * max(limits.LEAST_BILLED_SECONDS, task_seconds(small + 1)) + (
+        billed = full * max(prices_and_limits.LEAST_BILLED_SECONDS, task_seconds(small + 1)) + (
             tasks - full
-        ) * max(limits.LEAST_BILLED_SECONDS, task_seconds(small))
+        ) * max(prices_and_limits.LEAST_BILLED_SECONDS, task_seconds(small))
         rounds = math.ceil(tasks / at_once)
         return WavePlan(
             job=job,
             frames=frames,
             tasks=tasks,
             seconds=rounds * task_seconds(math.ceil(frames / tasks)),
-            usd=limits.usd(billed, vcpus=job.vcpus, memory_mib=job.memory_mib),
+            usd=prices_and_limits.usd(billed, vcpus=job.vcpus, memory_mib=job.memory_mib),
         )
 
-    most = min(frames, limits.MOST_TASKS_PER_EXECUTION)
+    most = min(frames, prices_and_limits.MOST_TASKS_PER_EXECUTION)
     plans = [plan(tasks) for tasks in range(1, most + 1)]
     in_time = [
         each

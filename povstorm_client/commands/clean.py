@@ -9,20 +9,20 @@ from typing import Annotated, Optional
 
 import typer
 
+from povstorm_client.cleaning.job_choice import choose_jobs
+from povstorm_client.cleaning.job_deletion import delete_job, storage_time, undeletable
+from povstorm_client.cleaning.unreferenced import Unused, delete_unused, find_unused
 from povstorm_client.cluster import Cluster
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import complete_job
 from povstorm_client.commands.job_table import job_table
 from povstorm_client.errors import InputError
-from povstorm_client.job_choice import choose_jobs
-from povstorm_client.job_manifest import check_job_id
-from povstorm_client.job_removal import delete_job, storage_time, undeletable
-from povstorm_client.job_state import LOST_SECONDS
-from povstorm_client.job_summary import JobSummary, job_bytes
-from povstorm_client.parallel import in_parallel
+from povstorm_client.jobs.manifest import check_job_id
+from povstorm_client.jobs.state import LOST_SECONDS
+from povstorm_client.jobs.summary import JobSummary, job_bytes
 from povstorm_client.quantities import age_seconds, byte_size
+from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.terminal import plain_console
-from povstorm_client.unused import Unused, delete_unused, find_unused
 
 
 def clean(

@@ -12,12 +12,12 @@ from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import destination_of_stored
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import RecordError
-from povstorm_client.frame_ranges import frame_ranges
-from povstorm_client.frame_saver import FrameSaver
+from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
-from povstorm_client.output_memory import remember_destination
-from povstorm_client.results_folder import FRAMES, ResultsFolder
-from povstorm_client.stored_frames import damaged_error
+from povstorm_client.jobs.stored_frames import damaged_error
+from povstorm_client.saving.frame_saver import FrameSaver
+from povstorm_client.saving.output_memory import remember_destination
+from povstorm_client.saving.results_folder import FRAMES, ResultsFolder
 
 
 def fetch(

@@ -10,7 +10,7 @@ import typer
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.scene_options import Sandbox, Switches, sandbox_mode
-from povstorm_client.frame_process import render_frame_here
+from povstorm_client.launch.frame_process import render_frame_here
 
 
 def frame(
@@ -37,7 +37,7 @@ def frame(
     stays as it is.
     """
     status = render_frame_here(
-        chosen_cluster(context),
+        chosen_cluster(context).storage_uri,
         job_id,
         number,
         output or Path(f"{job_id}_frame_{number:04d}"),
@@ -45,5 +45,6 @@ def frame(
         threads=threads,
         switches=switches,
         verbose=verbose,
+        gcp_credentials=chosen_cluster(context).gcp_credentials,
     )
     raise typer.Exit(status)

@@ -8,7 +8,7 @@ import typer
 
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import PovstormError
-from povstorm_client.job_summary import job_ids
+from povstorm_client.jobs.summary import job_ids
 
 _MOST_OFFERED = 500
 

@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from povstorm_client.job_state import LOST_SECONDS
-from povstorm_client.job_summary import JobSummary
+from povstorm_client.jobs.state import LOST_SECONDS
+from povstorm_client.jobs.summary import JobSummary
 from povstorm_client.quantities import byte_size
 
 _COLOURS = {"completed": "green", "failed": "red", "unreadable": "red", "cancelled": "yellow"}

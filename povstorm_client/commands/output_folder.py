@@ -8,8 +8,8 @@ from pathlib import Path
 
 from povstorm_client.errors import InputError
 from povstorm_client.job import Job
-from povstorm_client.output_memory import Destination, remembered_destination
-from povstorm_client.results_folder import (
+from povstorm_client.saving.output_memory import Destination, remembered_destination
+from povstorm_client.saving.results_folder import (
     RECORD,
     Rendering,
     ResultsFolder,

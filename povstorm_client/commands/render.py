@@ -12,9 +12,9 @@ import psutil
 import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.dry_run import print_plan
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import destination_of_new, destination_of_stored
-from povstorm_client.commands.render_plan import print_plan
 from povstorm_client.commands.scene_options import (
     AllowMissingFrames,
     DryRun,
@@ -40,15 +40,15 @@ from povstorm_client.commands.scene_options import (
 )
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import JobError, StorageError
-from povstorm_client.frame_ranges import frame_ranges
-from povstorm_client.frame_saver import FrameSaver
+from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
-from povstorm_client.job_manifest import STALL_SECONDS
-from povstorm_client.output_memory import Destination, remember_destination
-from povstorm_client.results_folder import FRAMES, Rendering, ResultsFolder
+from povstorm_client.jobs.manifest import STALL_SECONDS
+from povstorm_client.jobs.statistics_table import statistics_table
+from povstorm_client.jobs.stored_frames import damage_lines, damaged_error
+from povstorm_client.saving.frame_saver import FrameSaver
+from povstorm_client.saving.output_memory import Destination, remember_destination
+from povstorm_client.saving.results_folder import FRAMES, Rendering, ResultsFolder
 from povstorm_client.scene_job import read_scene, scene_job
-from povstorm_client.statistics_table import statistics_table
-from povstorm_client.stored_frames import damage_lines, damaged_error
 
 T = TypeVar("T")
 

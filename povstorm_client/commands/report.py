@@ -8,13 +8,13 @@ from typing import Annotated, Optional
 
 import typer
 
-from povstorm_client import layout
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.job import Job
-from povstorm_client.output_memory import remembered_destination
-from povstorm_client.results_folder import REPORT
-from povstorm_client.storage import FolderStorage
+from povstorm_client.saving.output_memory import remembered_destination
+from povstorm_client.saving.results_folder import REPORT
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 
 
 def report(

@@ -9,7 +9,7 @@ import typer
 
 from povstorm_client.cloud_run.fleet import LEANS
 from povstorm_client.job import VIDEO_ENDINGS
-from povstorm_client.sandbox_mode import SandboxMode
+from povstorm_client.programs.sandbox_mode import SandboxMode
 
 # Options of no use on this machine have a place of their own in --help.
 CLOUD = "Google Cloud"

@@ -9,15 +9,15 @@ from typing import Annotated, TypeVar
 import typer
 from rich.live import Live
 
-from povstorm_client import layout
 from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.status_page import StatusPage
 from povstorm_client.errors import RecordError, StorageError
-from povstorm_client.frame_overview import FrameOverview, FrameWatch
 from povstorm_client.job import Job
+from povstorm_client.jobs.overview import FrameOverview, FrameWatch
+from povstorm_client.storage import layout
 from povstorm_client.terminal import plain_console
 
 T = TypeVar("T")

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from povstorm_client.cloud_run.api import ExecutionState
-from povstorm_client.commands.frame_map import frame_map
-from povstorm_client.frame_overview import FrameOverview
-from povstorm_client.frame_ranges import frame_ranges
-from povstorm_client.job_state import LOST_SECONDS, JobState
+from povstorm_client.commands.status_map import frame_map
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.jobs.overview import FrameOverview
+from povstorm_client.jobs.remaining_time import seconds_left
+from povstorm_client.jobs.state import LOST_SECONDS, JobState
 from povstorm_client.quantities import age_words, duration
-from povstorm_client.remaining_time import seconds_left
 from povstorm_client.terminal import one_line
 
 _BAR = 60

@@ -26,7 +26,7 @@ from povstorm_client.commands.scene_options import (
     Video,
 )
 from povstorm_client.commands.warn import warn
-from povstorm_client.job_manifest import STALL_SECONDS
+from povstorm_client.jobs.manifest import STALL_SECONDS
 from povstorm_client.scene_job import read_scene, scene_job
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from povstorm_client.errors import InputError
-from povstorm_client.render_settings import RenderSettings
+from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.scene.ini import PovraySettings, read_switches
 
 _DEFAULT_ANTIALIAS = 0.3

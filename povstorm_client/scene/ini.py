@@ -13,7 +13,7 @@ from re import Match
 from typing import TypeVar
 
 from povstorm_client.errors import InputError
-from povstorm_client.render_settings import decimal
+from povstorm_client.frames.render_settings import decimal
 from povstorm_client.scene import ini_values
 from povstorm_client.scene.ini_options import KEYS, SWITCHES, Key, Switch
 from povstorm_client.scene.ini_text import (

@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
+
+# As many frames failing alike, with none rendered, say that the scene is wrong, not a frame.
+SAME_FAILURES = 5
 
 
 class Renderer(Protocol):

@@ -9,10 +9,11 @@ import logging
 import threading
 from dataclasses import dataclass
 
-from povstorm_client import layout
 from povstorm_client.errors import RecordError
-from povstorm_client.storage import Storage, crc32c_of
-from povstorm_client.thumbnails import contact_sheet, spread
+from povstorm_client.jobs.thumbnails import contact_sheet, spread
+from povstorm_client.storage import layout
+from povstorm_client.storage.checksum import crc32c_of
+from povstorm_client.storage.protocol import Storage
 from tasks.report.facts import FrameFacts, ReportFacts
 from tasks.report.gather import JobRun, gather
 from tasks.report.page import Plots, render_page

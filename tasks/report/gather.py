@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from povstorm_client import layout
 from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.errors import RecordError, StorageError
-from povstorm_client.frame_ranges import frame_ranges
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_manifest import JobManifest
-from povstorm_client.job_statistics import JobStatistics
-from povstorm_client.parallel import in_parallel
-from povstorm_client.render_settings import RenderSettings
-from povstorm_client.storage import FolderStorage, Storage, StoredObject
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import Storage, StoredObject
 from povstorm_client.version import povstorm_version
-from povstorm_client.work_unit import WorkUnit
 from render_image.machine import cores
 from tasks.report.facts import FrameFacts, Outcome, ReportFacts, Span, Timing, WaveFacts
 

@@ -18,9 +18,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from povstorm_client.frame_ranges import frame_ranges
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.jobs.thumbnails import spread
 from povstorm_client.quantities import amount, byte_size, duration
-from povstorm_client.thumbnails import spread
 from tasks.report.facts import FrameFacts, FrameState, ReportFacts, WaveFacts
 from tasks.report.figure import Plot
 from tasks.report.previews import Previews

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from povstorm_client.errors import StorageError
-from povstorm_client.parallel import in_parallel
-from povstorm_client.thumbnails import encoded, small_image, spread
+from povstorm_client.jobs.thumbnails import encoded, small_image, spread
+from povstorm_client.storage.parallel import in_parallel
 from tasks.report.facts import FrameFacts
 
 # Of all previews together; base64 makes a third more of it.

@@ -14,10 +14,10 @@ from pathlib import Path
 import google_crc32c
 from PIL import UnidentifiedImageError
 
-from povstorm_client import layout
-from povstorm_client.job_state import read_state
-from povstorm_client.job_statistics import JobStatistics
-from povstorm_client.storage import Storage
+from povstorm_client.jobs.state import read_state
+from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
 from tests.chaos.animation import digest
 from tests.chaos.processes import processes_of
 from tests.chaos.watcher import Seen

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from povstorm_client import Job, layout
+from povstorm_client import Job
+from povstorm_client.storage import layout
 from tests.chaos.animation import make_job, reference
 from tests.chaos.audit import Audit, audit
 from tests.chaos.client_program import ClientProgram

@@ -13,11 +13,11 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from povstorm_client import layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_state import JobState
-from povstorm_client.job_statistics import JobStatistics, summarize
-from povstorm_client.storage import FolderStorage
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.state import JobState
+from povstorm_client.jobs.statistics import JobStatistics, summarize
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from tests.chaos.animation import digest, render_reference
 from tests.chaos.audit import audit
 from tests.chaos.watcher import Seen, Watcher

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from povstorm_client import layout
 from povstorm_client.errors import StorageError
-from povstorm_client.storage import Storage, StoredObject
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage, StoredObject
 from tests.chaos.animation import digest
 from tests.chaos.processes import povray_processes
 

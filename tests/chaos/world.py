@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster
-from povstorm_client.gcs_storage import GcsStorage
-from povstorm_client.storage import Storage
+from povstorm_client.storage.bucket import GcsStorage
+from povstorm_client.storage.protocol import Storage
 from tests.chaos.plan import STORAGE_FAULTS, ChaosPlan
 from tests.chaos.prefect_server import PrefectServer
 from tests.e2e.google_cloud import GoogleCloud, google_cloud

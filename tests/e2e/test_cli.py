@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client.results_folder import RECORD
+from povstorm_client.saving.results_folder import RECORD
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
 SCENE = "#version 3.7; camera { location -4*z look_at 0 } background { rgb clock }\n"

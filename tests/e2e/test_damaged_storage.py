@@ -9,8 +9,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from povstorm_client import Job, layout
-from povstorm_client.storage import FolderStorage, crc32c_of
+from povstorm_client import Job
+from povstorm_client.storage import layout
+from povstorm_client.storage.checksum import crc32c_of
+from povstorm_client.storage.folder import FolderStorage
 
 
 class _Payload:

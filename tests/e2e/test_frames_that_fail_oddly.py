@@ -12,12 +12,13 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from povstorm_client import RenderError, RenderSettings, WorkUnit, layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.storage import FolderStorage
+from povstorm_client import RenderError, RenderSettings, WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image.render_unit import store_failure, store_result
-from tasks.frame_map import map_frames
-from tasks.job_progress import JobProgress
+from tasks.frames.job_progress import JobProgress
+from tasks.frames.map_frames import map_frames
 
 JOB = "job"
 IMAGE = b"an image"

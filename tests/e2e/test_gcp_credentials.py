@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from prefect_gcp import GcpCredentials
 
 from povstorm_client import InputError
-from povstorm_client.gcp_credentials import google_credentials
+from povstorm_client.storage.credentials import google_credentials
 
 ACCOUNT = "renderer@test-project.iam.gserviceaccount.com"
 

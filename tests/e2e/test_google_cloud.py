@@ -23,7 +23,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, WorkUnit, layout
+from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, WorkUnit
+from povstorm_client.storage import layout
 from tests.conftest import SPHERE
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
 from tests.emulators.gcs.proxy import GcsProxy, Grant

@@ -15,13 +15,14 @@ import pytest
 import requests
 from PIL import Image
 
-from povstorm_client import layout
-from povstorm_client.gcs_storage import GcsStorage
-from povstorm_client.shared_resources import stage, upload_missing
-from povstorm_client.storage import FolderStorage, Storage
-from povstorm_client.tools import require_povray
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.shared_resources import stage, upload_missing
+from povstorm_client.programs.tools import require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.bucket import GcsStorage
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.protocol import Storage
 from povstorm_client.version import povstorm_version
-from povstorm_client.work_unit import WorkUnit
 from render_image.render_unit import render_unit
 from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tests.conftest import SPHERE

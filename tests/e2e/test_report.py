@@ -15,8 +15,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from povstorm_client import InputError, Job, JobError, layout
-from povstorm_client.storage import FolderStorage
+from povstorm_client import InputError, Job, JobError
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from tasks.report.build import build_report
 from tasks.report.gather import JobRun
 from tests.conftest import SPHERE

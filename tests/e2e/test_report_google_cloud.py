@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from povstorm_client import Cluster, Job, RenderSettings, WorkUnit, layout
+from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from povstorm_client.storage import layout
 from tests.conftest import SPHERE
 from tests.e2e.google_cloud import google_cloud
 from tests.emulators.gcs.server import GcsServer

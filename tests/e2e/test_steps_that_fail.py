@@ -8,9 +8,9 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import render_job as module
-from povstorm_client import layout
-from povstorm_client.job_manifest import job_uri
-from povstorm_client.job_state import read_state
+from povstorm_client.jobs.manifest import job_uri
+from povstorm_client.jobs.state import read_state
+from povstorm_client.storage import layout
 
 
 def fails(*_: object, **__: object) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, Job, JobError, RenderSettings, WorkUnit, layout
+from povstorm_client import Cluster, Job, JobError, RenderSettings, WorkUnit
+from povstorm_client.storage import layout
 from tests.conftest import SPHERE
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))

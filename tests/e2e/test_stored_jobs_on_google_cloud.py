@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, WorkUnit, layout
+from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, WorkUnit
+from povstorm_client.storage import layout
 from tests.conftest import SPHERE
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
 from tests.e2e.test_google_cloud import attempts, calls, wait_for

@@ -12,11 +12,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from povstorm_client import WorkUnit, layout, shared_resources
-from povstorm_client.sandbox_mode import SandboxMode
-from povstorm_client.scene.scene import Scene
-from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import require_povray
+from povstorm_client import WorkUnit
+from povstorm_client.jobs import shared_resources
+from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.programs.tools import require_povray
+from povstorm_client.scene.load_scene import Scene
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image.render_unit import render_unit
 
 _JOB = "j"

@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from povstorm_client.errors import InputError, RenderError
-from povstorm_client.scene.scene import load_scene
-from povstorm_client.storage import FolderStorage
+from povstorm_client.scene.load_scene import load_scene
+from povstorm_client.storage.folder import FolderStorage
 from tests.fidelity.compare import by_povray, by_povstorm, differences
 
 FRAMES = ("+W32", "+H24", "+KFF3")

@@ -1,6 +1,7 @@
 """What becomes of each of POV-Ray 3.7's options: it is here once, with a value that would show.
 
-tests/unit/test_ini_options.py holds povstorm to it, tests/integration/test_fidelity.py POV-Ray.
+tests/unit/povstorm_client/scene/test_ini_options.py holds povstorm to it,
+tests/integration/test_fidelity.py POV-Ray.
 """
 
 # Kept under its own name; a setting, or the way to the scene and its files.

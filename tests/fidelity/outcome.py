@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from povstorm_client.errors import InputError, RenderError
-from povstorm_client.scene.scene import Scene, load_scene
-from povstorm_client.storage import FolderStorage
+from povstorm_client.scene.load_scene import Scene, load_scene
+from povstorm_client.storage.folder import FolderStorage
 from tests.fidelity.cases import Case
 from tests.fidelity.compare import by_povray, by_povstorm, differences
 

@@ -11,18 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, Job, JobError, RenderSettings, WorkUnit, layout
-from povstorm_client import shared_resources as shared
+from povstorm_client import Cluster, Job, JobError, RenderSettings, WorkUnit
 from povstorm_client.errors import RenderError, StorageError, VideoError
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_manifest import read_manifest
-from povstorm_client.storage import FolderStorage, Storage, crc32c, crc32c_of
-from povstorm_client.tools import require_povray
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs import shared_resources as shared
+from povstorm_client.jobs.manifest import read_manifest
+from povstorm_client.programs.tools import require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.checksum import crc32c, crc32c_of
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.protocol import Storage
 from render_image.render_unit import render_unit, store_result
 from tasks.report.build import build_report
 from tasks.report.gather import JobRun
-from tasks.stored_results import adopt, find_stored_results
-from tasks.video import encode_video
+from tasks.stored.stored_results import adopt, find_stored_results
+from tasks.video.encode import encode_video
 from tests.conftest import SPHERE
 from tests.synthetic_job import picture, rendered
 

@@ -9,27 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import (
-    Cluster,
-    InputError,
-    Job,
-    RenderSettings,
-    StorageError,
-    WorkUnit,
-    layout,
-    shared_resources,
-    sweep_notice,
-    unused,
-)
+from povstorm_client import Cluster, InputError, Job, RenderSettings, StorageError, WorkUnit
 from povstorm_client import job as job_module
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_removal import delete_job, half_deleted, undeletable, why_not_delete
-from povstorm_client.job_state import JobState, write_state
-from povstorm_client.job_summary import newest_jobs
-from povstorm_client.storage import Storage, StoredObject
-from povstorm_client.sweep_notice import SweepNotice, wait_for_sweep
-from povstorm_client.unused import delete_unused, find_unused
-from tasks.stored_results import adopt
+from povstorm_client.cleaning import sweep_marker, unreferenced
+from povstorm_client.cleaning.job_deletion import (
+    delete_job,
+    half_deleted,
+    undeletable,
+    why_not_delete,
+)
+from povstorm_client.cleaning.sweep_marker import SweepNotice, wait_for_sweep
+from povstorm_client.cleaning.unreferenced import delete_unused, find_unused
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs import shared_resources
+from povstorm_client.jobs.state import JobState, write_state
+from povstorm_client.jobs.summary import newest_jobs
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage, StoredObject
+from tasks.stored.stored_results import adopt
 
 TWO_DAYS = 2 * 86_400.0
 
@@ -85,7 +82,7 @@ def stage(storage: Storage, job: Job) -> str:
 
 def make_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have everything count as older than a day."""
-    monkeypatch.setattr(unused, "YOUNG_SECONDS", -60.0)
+    monkeypatch.setattr(unreferenced, "YOUNG_SECONDS", -60.0)
 
 
 # Listing
@@ -311,7 +308,7 @@ def test_what_is_young_stays(storage: Storage, submitted: MakeJob):
     storage.write(layout.work_units("begun-20260101-000000-abcd"), b"")
     now = time.time()
 
-    assert find_unused(storage, now) == unused.Unused()
+    assert find_unused(storage, now) == unreferenced.Unused()
     later = find_unused(storage, now + TWO_DAYS)
     assert len(later.files) == 2
     assert later.leftovers == ("begun-20260101-000000-abcd",)
@@ -383,7 +380,7 @@ def test_a_submit_waits_for_a_sweep_that_did_not_see_its_manifest(
         notice.__exit__()
 
     monkeypatch.setattr(job_module, "write_manifest", begin_sweep_and_write)
-    monkeypatch.setattr(sweep_notice.time, "sleep", go_on_with_sweep)
+    monkeypatch.setattr(sweep_marker.time, "sleep", go_on_with_sweep)
 
     job = submitted(common="both")
 
@@ -415,7 +412,7 @@ def test_a_sweep_that_was_given_up_deletes_nothing_more(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ):
     with SweepNotice(storage) as notice:
-        monkeypatch.setattr(sweep_notice, "_GIVEN_UP_SECONDS", -1.0)
+        monkeypatch.setattr(sweep_marker, "_GIVEN_UP_SECONDS", -1.0)
         assert wait_for_sweep(storage)
         with pytest.raises(StorageError, match="run it again"):
             notice.check()

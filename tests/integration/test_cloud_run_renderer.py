@@ -10,16 +10,17 @@ from dataclasses import replace
 import google_crc32c
 import pytest
 
-from povstorm_client import WorkUnit, layout
+from povstorm_client import WorkUnit
 from povstorm_client.cloud_run.api import ExecutionState
-from povstorm_client.cloud_run.estimate import Estimate
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.scene_estimate import Estimate
+from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.errors import CloudError
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.storage import FolderStorage
-from povstorm_client.terraform_outputs import RenderJob
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image.render_unit import store_failure, store_result
-from tasks.renderers.cloud_run import CloudRunRenderer
+from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 
 JOB = "job"
 FLEET = CloudRunFleet("project", "region", (RenderJob("render", 1, 512, 4, 0, 600),))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import RenderError, WorkUnit, layout
-from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import require_povray
-from render_image.limits import Limits
+from povstorm_client import RenderError, WorkUnit
+from povstorm_client.programs.tools import require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from render_image.frame_limits import Limits
 from render_image.povray_failure import raise_for_exit
 from render_image.process import ProcessExit
 from render_image.render_unit import render_unit

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, machine_checks, sandbox_mode
-from povstorm_client.checks import Check
+from povstorm_client import Cluster
+from povstorm_client.doctor import machine_checks
+from povstorm_client.doctor.cluster_checks import Check
+from povstorm_client.programs import sandbox_mode
 
 Usage = namedtuple("Usage", "total used free")
 EVERYTHING = [
@@ -130,7 +132,9 @@ def test_a_prefect_server_that_is_not_there_or_of_another_version_is_told(
     failed = wrong(cluster)
     assert list(failed) == ["Prefect's server"]
     assert "prefect server start" in failed["Prefect's server"].remedy
-    monkeypatch.setattr("povstorm_client.prefect_server._get", lambda url: "health" in url or "2.9")
+    monkeypatch.setattr(
+        "povstorm_client.launch.prefect_server._get", lambda url: "health" in url or "2.9"
+    )
     assert "is Prefect 2.9, this client has 3" in wrong(cluster)["Prefect's server"].finding
 
 

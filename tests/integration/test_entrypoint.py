@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import layout
-from povstorm_client.storage import FolderStorage
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tests.conftest import SPHERE
 

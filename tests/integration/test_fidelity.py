@@ -16,9 +16,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from povstorm_client.render_settings import decimal
-from povstorm_client.scene.scene import load_scene
-from povstorm_client.storage import FolderStorage
+from povstorm_client.frames.render_settings import decimal
+from povstorm_client.scene.load_scene import load_scene
+from povstorm_client.storage.folder import FolderStorage
 from tests.fidelity.cases import SCENE, Case, draw_cases
 from tests.fidelity.compare import by_povray, by_povstorm, differences
 from tests.fidelity.option_fates import WITHOUT_EFFECT

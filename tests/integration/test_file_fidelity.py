@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import InputError, RenderError
-from povstorm_client.scene.scene import Scene, load_scene
-from povstorm_client.storage import FolderStorage
+from povstorm_client.scene.load_scene import Scene, load_scene
+from povstorm_client.storage.folder import FolderStorage
 from tests.fidelity.compare import by_povray, by_povstorm, differences
 from tests.fidelity.file_scenes import ALL_RIGHT, drawn, outcomes
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from povstorm_client import flow_process
-from povstorm_client.flow_process import FlowProcess
+from povstorm_client.launch import flow_process
+from povstorm_client.launch.flow_process import FlowProcess
 
 # What each stands for is started as "python -P -m flows.render_job …", and says that it is ready.
 # Its child has a session of its own, as POV-Ray has.

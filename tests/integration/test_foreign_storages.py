@@ -11,18 +11,20 @@ from pathlib import Path
 import pytest
 import typer
 
-from povstorm_client import Cluster, InputError, Job, RenderSettings, StorageError, WorkUnit, layout
+from povstorm_client import Cluster, InputError, Job, RenderSettings, StorageError, WorkUnit
+from povstorm_client.cleaning.job_deletion import delete_job
+from povstorm_client.cleaning.unreferenced import delete_unused, find_unused
 from povstorm_client.commands.adopt import adopt
 from povstorm_client.commands.cancel import cancel
 from povstorm_client.commands.chosen_cluster import ClusterChoice
 from povstorm_client.commands.clean import clean
 from povstorm_client.commands.jobs import jobs
-from povstorm_client.job_removal import delete_job
-from povstorm_client.job_state import JobState, write_state
-from povstorm_client.open_storage import open_storage
-from povstorm_client.storage import FolderStorage, Storage
-from povstorm_client.storage_marker import FORMAT
-from povstorm_client.unused import delete_unused, find_unused
+from povstorm_client.jobs.state import JobState, write_state
+from povstorm_client.jobs.storage_marker import FORMAT
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.open_storage import open_storage
+from povstorm_client.storage.protocol import Storage
 from tests.emulators.gcs.proxy import GcsProxy
 
 TWO_DAYS = 2 * 86_400.0

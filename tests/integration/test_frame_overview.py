@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, Job, RenderSettings, WorkUnit, layout
-from povstorm_client.frame_overview import FrameOverview, FrameWatch
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_state import JobState, read_state, write_state
-from povstorm_client.storage import Storage
+from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.overview import FrameOverview, FrameWatch
+from povstorm_client.jobs.state import JobState, read_state, write_state
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -127,7 +128,7 @@ def test_rendered_frames_are_not_read(job: Job, calls: Counter[str]):
 
 
 def test_of_many_failures_the_first_are_read(job: Job, calls: Counter[str], monkeypatch):
-    monkeypatch.setattr("povstorm_client.frame_overview._MOST_READ", 3)
+    monkeypatch.setattr("povstorm_client.jobs.overview._MOST_READ", 3)
     for frame in range(1, 31):
         store(job, frame, "failed", "Parse Error")
 

@@ -19,18 +19,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from povstorm_client import RenderSettings, StorageError, WorkUnit, layout
-from povstorm_client.disk_full import full_folders, is_disk_full
+from povstorm_client import RenderSettings, StorageError, WorkUnit
+from povstorm_client.cleaning.job_deletion import delete_job, storage_time
 from povstorm_client.errors import RenderError, VideoError
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_removal import delete_job, storage_time
-from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import require_povray
-from render_image.limits import Limits
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.programs.tools import require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.disk_full import full_folders, is_disk_full
+from povstorm_client.storage.folder import FolderStorage
+from render_image.frame_limits import Limits
 from render_image.povray_failure import raise_for_exit
 from render_image.process import ProcessExit
 from render_image.render_unit import render_unit
-from tasks.video import encode_video
+from tasks.video.encode import encode_video
 from tests.conftest import SPHERE
 
 ROOT = Path(__file__).parents[2]

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, Job, RenderSettings, WorkUnit, layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_state import JobState, write_state
-from tests.unit.test_terminal import HOSTILE, hidden
+from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.state import JobState, write_state
+from povstorm_client.storage import layout
+from tests.unit.povstorm_client.test_terminal import HOSTILE, hidden
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
 # What rich writes itself: colours, and what Live moves.

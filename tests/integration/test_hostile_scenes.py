@@ -22,12 +22,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from povstorm_client import Cluster, InputError, Job, RenderError, RenderSettings, WorkUnit, layout
-from povstorm_client.sandbox_mode import bubblewrap_problem, sandbox_mode_here
-from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import PovRay, require_povray
+from povstorm_client import Cluster, InputError, Job, RenderError, RenderSettings, WorkUnit
+from povstorm_client.programs.sandbox_mode import bubblewrap_problem, sandbox_mode_here
+from povstorm_client.programs.tools import PovRay, require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from render_image.frame_limits import Limits
 from render_image.image_check import check_image
-from render_image.limits import Limits
 from render_image.process import run_process
 from render_image.render_unit import render_unit
 from render_image.sandbox import open_sandbox
@@ -409,8 +410,8 @@ IN_A_CONTAINER = """
 import asyncio, json, sys
 from pathlib import Path
 from povstorm_client import RenderError, WorkUnit
-from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import require_povray
+from povstorm_client.storage.protocol import FolderStorage
+from povstorm_client.programs.tools import require_povray
 from render_image.render_unit import render_unit
 
 storage = FolderStorage(Path("/tmp/storage"))

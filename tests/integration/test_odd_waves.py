@@ -10,14 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from povstorm_client import RenderError, RenderSettings, StorageError, WorkUnit, layout
+from povstorm_client import RenderError, RenderSettings, StorageError, WorkUnit
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.storage import FolderStorage
-from povstorm_client.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image.wave_share import read_share
-from tasks.renderers.cloud_run import CloudRunRenderer, Pace
+from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer, Pace
 from tests.conftest import SPHERE
 from tests.integration.test_entrypoint import JOB, run, stored, wave
 

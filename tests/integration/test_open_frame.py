@@ -12,18 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from povstorm_client import (
-    Cluster,
-    Job,
-    RenderSettings,
-    WorkUnit,
-    command_line,
-    layout,
-    shared_resources,
-)
-from povstorm_client.frame_process import render_frame_here
-from povstorm_client.job_manifest import read_manifest
-from render_image.limits import Limits
+from povstorm_client import Cluster, Job, RenderSettings, WorkUnit, command_line
+from povstorm_client.jobs import shared_resources
+from povstorm_client.jobs.manifest import read_manifest
+from povstorm_client.launch.frame_process import render_frame_here
+from povstorm_client.storage import layout
+from render_image.frame_limits import Limits
 from render_image.rerun_script import write_rerun_script
 
 SCENE = """#version 3.7;
@@ -87,7 +81,16 @@ def test_it_is_the_frame_with_its_own_files_in_a_folder_that_stays(
     before = stored(job)
     folder = tmp_path / "open"
 
-    assert render_frame_here(job.cluster, job.job_id, 2, folder) == 0
+    assert (
+        render_frame_here(
+            job.cluster.storage_uri,
+            job.job_id,
+            2,
+            folder,
+            gcp_credentials=job.cluster.gcp_credentials,
+        )
+        == 0
+    )
 
     workspace = folder / "workspace"
     assert (workspace / "shared" / "a.pov").read_text() == SCENE
@@ -116,7 +119,13 @@ def test_it_says_whether_the_pixels_are_those_that_the_job_has(
     job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     storage = job.cluster.storage
-    render_frame_here(job.cluster, job.job_id, 1, tmp_path / "uploaded")
+    render_frame_here(
+        job.cluster.storage_uri,
+        job.job_id,
+        1,
+        tmp_path / "uploaded",
+        gcp_credentials=job.cluster.gcp_credentials,
+    )
     image = (tmp_path / "uploaded/workspace/output/frame_1.png").read_bytes()
     for frame in (1, 2):
         storage.write(f"{layout.output(job.job_id)}/frame_{frame}.png", image)
@@ -125,14 +134,32 @@ def test_it_says_whether_the_pixels_are_those_that_the_job_has(
     storage.delete("blobs")
 
     for frame, words in ((1, "(the job's pixels)"), (2, "(not the pixels of the job's image)")):
-        assert render_frame_here(job.cluster, job.job_id, frame, tmp_path / f"staged {frame}") == 0
+        assert (
+            render_frame_here(
+                job.cluster.storage_uri,
+                job.job_id,
+                frame,
+                tmp_path / f"staged {frame}",
+                gcp_credentials=job.cluster.gcp_credentials,
+            )
+            == 0
+        )
         assert words in capfd.readouterr().out
 
 
 def test_a_frame_that_fails_leaves_all_there_is_to_look_at(
     job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    assert render_frame_here(job.cluster, job.job_id, 3, tmp_path / "open") == 1
+    assert (
+        render_frame_here(
+            job.cluster.storage_uri,
+            job.job_id,
+            3,
+            tmp_path / "open",
+            gcp_credentials=job.cluster.gcp_credentials,
+        )
+        == 1
+    )
 
     error = capfd.readouterr().err.splitlines()[-1]
     assert error.startswith("povstorm: File 'shared/a.pov' line 7: Parse Error")
@@ -151,7 +178,13 @@ def test_what_a_scene_prints_cannot_steer_the_terminal(
     job.add_work_unit(unit)
     job.submit()
 
-    render_frame_here(cluster, job.job_id, 1, tmp_path / "open")
+    render_frame_here(
+        cluster.storage_uri,
+        job.job_id,
+        1,
+        tmp_path / "open",
+        gcp_credentials=cluster.gcp_credentials,
+    )
 
     said = capfd.readouterr().err
     assert "?]0;owned?" in said
@@ -162,7 +195,17 @@ def test_a_quiet_one_prints_what_matters_and_where_the_rest_is(
     job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / "open"
-    assert render_frame_here(job.cluster, job.job_id, 1, folder, verbose=False) == 0
+    assert (
+        render_frame_here(
+            job.cluster.storage_uri,
+            job.job_id,
+            1,
+            folder,
+            verbose=False,
+            gcp_credentials=job.cluster.gcp_credentials,
+        )
+        == 0
+    )
 
     printed = capfd.readouterr()
     assert [line.split()[0] for line in printed.out.splitlines()] == [
@@ -172,7 +215,17 @@ def test_a_quiet_one_prints_what_matters_and_where_the_rest_is(
     assert "Render Statistics" in (folder / "povray.txt").read_text()
     assert "Statistics" not in printed.err
 
-    assert render_frame_here(job.cluster, job.job_id, 3, tmp_path / "failed", verbose=False) == 1
+    assert (
+        render_frame_here(
+            job.cluster.storage_uri,
+            job.job_id,
+            3,
+            tmp_path / "failed",
+            verbose=False,
+            gcp_credentials=job.cluster.gcp_credentials,
+        )
+        == 1
+    )
     error = capfd.readouterr().err.splitlines()
     assert error[-1].startswith("povstorm: File 'shared/a.pov' line 7: Parse Error")
     assert len(error) <= 2, "a warning of the sandbox at most beside it"
@@ -209,10 +262,11 @@ def test_words_of_the_command_are_nothing_but_words_to_the_shell(tmp_path: Path)
 
 def test_options_change_how_it_is_drawn(job: Job, tmp_path: Path):
     done = render_frame_here(
-        *(job.cluster, job.job_id, 1, tmp_path / "open"),
+        *(job.cluster.storage_uri, job.job_id, 1, tmp_path / "open"),
         switches=["+W64", "+H48", "+A0.1"],
         threads=2,
         sandbox="off",
+        gcp_credentials=job.cluster.gcp_credentials,
     )
 
     assert done == 0
@@ -231,7 +285,12 @@ def test_what_cannot_be_is_one_clear_error(
     (tmp_path / "file").write_text("")
 
     def error(*arguments) -> str:
-        assert render_frame_here(job.cluster, *arguments) == 1
+        assert (
+            render_frame_here(
+                job.cluster.storage_uri, *arguments, gcp_credentials=job.cluster.gcp_credentials
+            )
+            == 1
+        )
         said = capfd.readouterr().err
         assert said.startswith("povstorm: ")
         assert "Traceback" not in said

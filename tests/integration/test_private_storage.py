@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, RenderSettings, WorkUnit, layout, shared_resources
+from povstorm_client import Cluster, RenderSettings, WorkUnit
 from povstorm_client.errors import StorageError
-from povstorm_client.flow_process import FlowProcess
-from povstorm_client.private_files import append_to_private_file, make_private_folder
-from povstorm_client.sandbox_mode import SandboxMode
-from povstorm_client.storage import FolderStorage, saved_whole
-from povstorm_client.tools import require_povray
+from povstorm_client.jobs import shared_resources
+from povstorm_client.launch.flow_process import FlowProcess
+from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.programs.tools import require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.private_files import append_to_private_file, make_private_folder
+from povstorm_client.storage.protocol import saved_whole
 from render_image.render_unit import render_unit
 from tests.conftest import SPHERE
 
@@ -154,7 +157,8 @@ def test_a_flow_writes_its_log_and_all_else_for_its_user_alone(
     tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(
-        "povstorm_client.flow_process.sys.executable", str(fake_python(tmp_path, tmp_path / "made"))
+        "povstorm_client.launch.flow_process.sys.executable",
+        str(fake_python(tmp_path, tmp_path / "made")),
     )
     log = tmp_path / "home" / "flow_logs" / "job.txt"
     flow = FlowProcess("file:///x/jobs/a", "", log, sandbox="off")

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from povstorm_client import RenderError, WorkUnit, layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.storage import FolderStorage, crc32c
-from povstorm_client.tools import PovRay, require_povray
+from povstorm_client import RenderError, WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.programs.tools import PovRay, require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.checksum import crc32c
+from povstorm_client.storage.folder import FolderStorage
 from render_image.render_unit import render_unit, store_failure, store_result
 from tests.conftest import SPHERE
 

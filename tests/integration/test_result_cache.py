@@ -17,10 +17,11 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 
-from povstorm_client import layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.storage import FolderStorage, Storage
-from tasks.result_storage import FrameCache
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.protocol import Storage
+from tasks.stored.result_storage import FrameCache
 
 NAME = "frame-abc-povray-3.7"
 RESULT = FrameResult("frame-0001-0123456789ab", "job", 1, "rendered", 1, "h", 1.0, 2.0)

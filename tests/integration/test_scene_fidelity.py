@@ -12,8 +12,8 @@ from PIL import Image
 
 from povstorm_client import WorkUnit
 from povstorm_client.scene.ini import PovraySettings, read_ini
-from povstorm_client.scene.scene import load_scene
-from povstorm_client.storage import FolderStorage
+from povstorm_client.scene.load_scene import load_scene
+from povstorm_client.storage.folder import FolderStorage
 from tests.fidelity.compare import by_povray, by_povstorm, pixels
 
 ANIMATIONS = Path("/usr/share/doc/povray/examples/animations")

@@ -11,8 +11,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as google_storage
 
 from povstorm_client.errors import StorageError
-from povstorm_client.gcs_storage import GcsStorage
-from povstorm_client.storage import crc32c
+from povstorm_client.storage.bucket import GcsStorage
+from povstorm_client.storage.checksum import crc32c
 from tests.emulators.gcs.proxy import GcsProxy, Grant
 
 
@@ -28,7 +28,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch):
     """Repeat calls soon: the waits are the library's, and not what is tested."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    from povstorm_client import gcs_storage
+    from povstorm_client.storage import bucket as gcs_storage
 
     quick = DEFAULT_RETRY.with_delay(initial=0.01, maximum=0.1).with_timeout(60)
     monkeypatch.setattr(gcs_storage, "_retry", lambda: quick)
@@ -77,7 +77,7 @@ def test_a_large_upload_survives_faults_in_its_middle(
 def test_a_server_that_never_answers_is_an_error_that_names_the_object(
     gcs_proxy: GcsProxy, checked_storage: GcsStorage, monkeypatch: pytest.MonkeyPatch
 ):
-    from povstorm_client import gcs_storage
+    from povstorm_client.storage import bucket as gcs_storage
 
     retry = gcs_storage._retry().with_timeout(0.5)
     monkeypatch.setattr(gcs_storage, "_retry", lambda: retry)
@@ -106,7 +106,7 @@ def test_a_wrong_checksum_is_refused_by_the_server_and_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    from povstorm_client import gcs_storage
+    from povstorm_client.storage import bucket as gcs_storage
 
     source = tmp_path / "file"
     source.write_bytes(secrets.token_bytes(size))

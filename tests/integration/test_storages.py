@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import shared_resources
 from povstorm_client.errors import InputError, StorageError
-from povstorm_client.gcs_storage import GcsStorage
-from povstorm_client.open_storage import open_storage
-from povstorm_client.storage import FolderStorage, Storage, crc32c
+from povstorm_client.jobs import shared_resources
+from povstorm_client.storage.bucket import GcsStorage
+from povstorm_client.storage.checksum import crc32c
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.open_storage import open_storage
+from povstorm_client.storage.protocol import Storage
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import WorkUnit
-from povstorm_client.sandbox_mode import bubblewrap_problem, sandbox_mode_here
-from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import PovRay, require_povray
-from render_image.limits import Limits
+from povstorm_client.programs.sandbox_mode import bubblewrap_problem, sandbox_mode_here
+from povstorm_client.programs.tools import PovRay, require_povray
+from povstorm_client.storage.folder import FolderStorage
+from render_image.frame_limits import Limits
 from render_image.process import ProcessExit, run_process
 from render_image.sandbox import Sandbox, open_sandbox
 from render_image.system_calls import REFUSED, filter_program

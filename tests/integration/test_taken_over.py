@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from povstorm_client import RenderError, WorkUnit, layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.storage import FolderStorage
-from povstorm_client.tools import PovRay, require_povray
+from povstorm_client import RenderError, WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.programs.tools import PovRay, require_povray
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 from render_image import render_unit as module
-from render_image.limits import Limits
+from render_image.frame_limits import Limits
 from render_image.render_unit import render_unit
 from tests.conftest import SPHERE
 

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from povstorm_client import InputError, ToolError, VideoError
-from povstorm_client.video_losses import ALPHA_ENDINGS
-from tasks import ffmpeg_process
-from tasks.video import encode_video
+from povstorm_client.frames.video_losses import ALPHA_ENDINGS
+from tasks.video import ffmpeg_process
+from tasks.video.encode import encode_video
 
 FPS = Fraction(10)
 FORMATS = {"mp4": "h264", "mkv": "h264", "webm": "vp9", "mov": "prores", "gif": "gif"}
@@ -341,7 +341,7 @@ def test_cancelling_works_while_the_program_says_nothing():
 ENCODE_FOR_LONG = """
 import sys
 from pathlib import Path
-from tasks.video import encode_video
+from tasks.video.encode import encode_video
 from tests.integration.test_video import many_images
 
 folder = Path(sys.argv[1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import layout
+from povstorm_client.storage import layout
 from tests.emulators.gcs.proxy import Grant
 from tests.terraform.access import may, object_grants
 from tests.terraform.stub_provider import StubProvider

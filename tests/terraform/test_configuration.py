@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from povstorm_client import layout
+from povstorm_client.storage import layout
 from povstorm_client.version import povstorm_version
 from tests.emulators.cloud_run.job_checks import checked_job
 from tests.terraform.cloud_run_jobs import render_job_bodies

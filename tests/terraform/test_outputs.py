@@ -7,7 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 
 from povstorm_client import Cluster
-from povstorm_client.terraform_outputs import RenderJob, TerraformOutputs, read_terraform_outputs
+from povstorm_client.cloud_run.terraform_outputs import (
+    RenderJob,
+    TerraformOutputs,
+    read_terraform_outputs,
+)
 from tests.terraform.stub_provider import StubProvider
 from tests.terraform.terraform_command import Terraform, apply_and_output
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
-from povstorm_client.terraform_outputs import read_terraform_outputs
+from povstorm_client.cloud_run.terraform_outputs import read_terraform_outputs
 from tests.conftest import SPHERE
 from tests.e2e.conftest import on_server, prefect_server
 from tests.e2e.google_cloud import google_cloud

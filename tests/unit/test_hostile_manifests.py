@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from povstorm_client import Cluster, InputError, Job, PovstormError, StorageError, layout
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_manifest import read_manifest, read_work_units
+from povstorm_client import Cluster, InputError, Job, PovstormError, StorageError
+from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.manifest import read_manifest, read_work_units
 from povstorm_client.paths import check_workspace_path
-from povstorm_client.render_settings import RenderSettings
-from povstorm_client.storage import FolderStorage
-from povstorm_client.work_unit import WorkUnit
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
 
 HOSTILE_TEXTS = [
     "/etc/passwd",

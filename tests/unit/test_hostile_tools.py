@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from povstorm_client.errors import VideoError
-from povstorm_client.thumbnails import contact_sheet
+from povstorm_client.jobs.thumbnails import contact_sheet
 from tasks.report.facts import FrameFacts
 from tasks.report.previews import make_previews
-from tasks.video import _read_probe
+from tasks.video.encode import _read_probe
 
 GOOD = {
     "streams": [{"nb_read_frames": "3", "width": 32, "height": 24, "codec_name": "h264"}],

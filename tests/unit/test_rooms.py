@@ -1,25 +1,50 @@
-"""The rooms import only downwards, and what is paid per process start stays light."""
+"""The rooms import only downwards, in no circle, and what is paid per process start stays light."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Lower rooms first; a room imports itself and those before it.
-FLOORS = ["povstorm_client", "render_image", "tasks", "flows"]
-
-
+# Lower packages first; a package imports itself and those before it.
+PACKAGES = ["povstorm_client", "render_image", "tasks", "flows"]
+# The floors inside of a package, lowest first: rooms on one floor do not import each other. A room
+# is a folder, or a module that lies directly in the package.
+FLOORS = {
+    "povstorm_client": [
+        {"errors", "version"},
+        {"argument_checks", "paths", "programs", "quantities", "terminal"},
+        {"storage"},
+        {"frames"},
+        {"cloud_run", "scene"},
+        {"jobs"},
+        {"cleaning", "launch"},
+        {"doctor"},
+        {"cluster"},
+        {"job"},
+        {"saving", "scene_job"},
+        {"commands"},
+        {"command_line"},
+        {"cli"},
+    ],
+    "tasks": [
+        {"stored", "video"},
+        {"renderers", "report"},
+        {"stage", "render_frame", "stitch_video", "collect_statistics", "make_report"},
+        {"frames"},
+    ],
+}
 # Every module of ours → its file; a package is its __init__.
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
-    for room in FLOORS
-    for file in sorted((ROOT / room).rglob("*.py"))
+    for package in PACKAGES
+    for file in sorted((ROOT / package).rglob("*.py"))
 }
 
 
@@ -46,6 +71,23 @@ def imported_modules(file: Path) -> set[str]:
     return found
 
 
+def room(module: str) -> str:
+    """The room of a module that is not the package itself."""
+    return module.split(".")[1]
+
+
+def arrows(package: str) -> dict[str, dict[str, str]]:
+    """For each room of a package the other rooms that it imports, and by which import."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for module, file in MODULES.items():
+        if not module.startswith(f"{package}."):
+            continue
+        for other in sorted(imported_modules(file)):
+            if other.startswith(f"{package}.") and room(other) != room(module):
+                found[room(module)].setdefault(room(other), f"{module} imports {other}")
+    return found
+
+
 def circle(imports: Mapping[str, set[str]]) -> list[str]:
     """Modules of which each imports the next, and the last the first again; [] for none."""
     done: set[str] = set()
@@ -66,14 +108,77 @@ def circle(imports: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("room", FLOORS)
-def test_a_room_imports_nothing_above_it(room: str):
-    above = FLOORS[FLOORS.index(room) + 1 :]
-    files = list((ROOT / room).rglob("*.py"))
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_nothing_above_it(package: str):
+    above = PACKAGES[PACKAGES.index(package) + 1 :]
+    files = list((ROOT / package).rglob("*.py"))
     assert files
     for file in files:
         for module in imported_modules(file):
             assert module.split(".")[0] not in above, f"{file} imports {module}"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_room_imports_only_from_floors_below_it(package: str):
+    floor_of = {name: number for number, floor in enumerate(FLOORS[package]) for name in floor}
+
+    for name, others in arrows(package).items():
+        for other, why in others.items():
+            assert floor_of[other] < floor_of[name], why
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_has_its_floor(package: str):
+    rooms = {
+        room(module) for module in MODULES if module.startswith(f"{package}.") and room(module)
+    }
+
+    assert set().union(*FLOORS[package]) == rooms
+
+
+def test_no_module_is_in_a_circle():
+    found = circle({module: imported_modules(file) for module, file in MODULES.items()})
+
+    assert not found, " → ".join(found)
+
+
+def test_a_circle_is_found_also_through_modules_that_are_imported_from_their_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    files = {"room": "", "room.one": "from room import two", "room.two": "import room.one"}
+    for module, text in files.items():
+        (tmp_path / f"{module}.py").write_text(text)
+        monkeypatch.setitem(MODULES, module, tmp_path / f"{module}.py")
+
+    found = circle({module: imported_modules(MODULES[module]) for module in files})
+
+    assert found == ["room.one", "room.two", "room.one"]
+
+
+def test_no_two_modules_have_one_name():
+    """A command's module is called as its command; all others say what they alone are."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for module, file in MODULES.items():
+        if file.name != "__init__.py" and not module.startswith("povstorm_client.commands."):
+            homes[file.stem].append(module)
+
+    assert [modules for modules in homes.values() if len(modules) > 1] == []
+
+
+def test_a_folder_says_in_a_sentence_what_is_in_it():
+    for module, file in MODULES.items():
+        if file.name == "__init__.py":
+            assert ast.get_docstring(ast.parse(file.read_text())), f"{module} has no docstring"
+
+
+def test_unit_tests_lie_where_what_they_test_does():
+    """tests/unit/PACKAGE/ROOM mirrors PACKAGE/ROOM; tests of several rooms lie on top."""
+    folders = {file.parent for file in (ROOT / "tests" / "unit").rglob("test_*.py")}
+    mirrored = {folder.relative_to(ROOT / "tests" / "unit") for folder in folders} - {Path()}
+
+    assert mirrored
+    for folder in mirrored:
+        assert (ROOT / folder).is_dir(), f"tests/unit/{folder} mirrors nothing"
 
 
 @pytest.mark.parametrize(
@@ -96,22 +201,3 @@ def test_a_flow_imports_matplotlib_only_when_it_makes_its_report():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
-
-
-def test_no_module_is_in_a_circle():
-    found = circle({module: imported_modules(file) for module, file in MODULES.items()})
-
-    assert not found, " → ".join(found)
-
-
-def test_a_circle_is_found_also_through_modules_that_are_imported_from_their_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    files = {"room": "", "room.one": "from room import two", "room.two": "import room.one"}
-    for module, text in files.items():
-        (tmp_path / f"{module}.py").write_text(text)
-        monkeypatch.setitem(MODULES, module, tmp_path / f"{module}.py")
-
-    found = circle({module: imported_modules(MODULES[module]) for module in files})
-
-    assert found == ["room.one", "room.two", "room.one"]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, Job, JobError, StorageError, layout
+from povstorm_client import Cluster, Job, JobError, StorageError
 from povstorm_client.commands import render
-from povstorm_client.output_memory import Destination
-from povstorm_client.results_folder import Rendering, ResultsFolder
-from povstorm_client.storage import FolderStorage
-from tests.unit.test_frame_saver import job, stored
+from povstorm_client.saving.output_memory import Destination
+from povstorm_client.saving.results_folder import Rendering, ResultsFolder
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from tests.unit.povstorm_client.saving.test_frame_saver import job, stored
 
 __all__ = ["job"]
 

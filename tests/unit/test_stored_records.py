@@ -15,26 +15,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from povstorm_client import Cluster, Job, RenderSettings, WorkUnit, layout
-from povstorm_client.cached_frame import cached_frame_record, parse_cached_frame
-from povstorm_client.cloud_run.estimate import read_estimate
+from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from povstorm_client.cleaning.job_deletion import half_deleted, undeletable
+from povstorm_client.cleaning.unreferenced import find_unused
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.scene_estimate import read_estimate
 from povstorm_client.cloud_run.stored_plan import read_plan
+from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.commands.job_table import job_table
 from povstorm_client.commands.status_page import StatusPage
 from povstorm_client.errors import PovstormError, RecordError, StorageError
-from povstorm_client.frame_overview import FrameWatch
-from povstorm_client.frame_result import FrameResult
-from povstorm_client.job_manifest import check_frames, read_manifest, read_work_units
-from povstorm_client.job_removal import half_deleted, undeletable
-from povstorm_client.job_state import JobState, read_state, write_state
-from povstorm_client.job_statistics import read_statistics
-from povstorm_client.job_summary import newest_jobs
-from povstorm_client.layout import JOB_ID
-from povstorm_client.storage import FolderStorage
-from povstorm_client.stored_frames import read_frames
-from povstorm_client.terraform_outputs import RenderJob
-from povstorm_client.unused import find_unused
+from povstorm_client.frames.cached_frame import cached_frame_record, parse_cached_frame
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.manifest import check_frames, read_manifest, read_work_units
+from povstorm_client.jobs.overview import FrameWatch
+from povstorm_client.jobs.state import JobState, read_state, write_state
+from povstorm_client.jobs.statistics import read_statistics
+from povstorm_client.jobs.stored_frames import read_frames
+from povstorm_client.jobs.summary import newest_jobs
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.layout import JOB_ID
 from render_image.frame_queue import Claim, claim, read_claim
 from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share, write_wave
 from tasks.report.gather import gather

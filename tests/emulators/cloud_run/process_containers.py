@@ -11,7 +11,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from povstorm_client.left_processes import kill_all_about
+from povstorm_client.launch.orphans import kill_all_about
 from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
 
 # Between SIGTERM and SIGKILL: https://cloud.google.com/run/docs/container-contract#job-shutdown.

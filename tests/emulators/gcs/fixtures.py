@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from povstorm_client.gcs_storage import GcsStorage
+from povstorm_client.storage.bucket import GcsStorage
 from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.gcs.server import GcsServer
 

@@ -1,0 +1,1 @@
+"""Deleting jobs, and what no job refers to any more."""

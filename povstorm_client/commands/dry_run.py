@@ -1,0 +1,48 @@
+"""What ``povstorm render --dry-run`` prints: frames, files, command; on Google Cloud the cost."""
+
+from __future__ import annotations
+
+from povstorm_client.cloud_run.fleet import LEANS
+from povstorm_client.cloud_run.scene_estimate import read_estimate, scene_digest
+from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.video_losses import announce_losses
+from povstorm_client.job import Job
+from povstorm_client.scene.load_scene import Scene
+
+
+def print_plan(scene: Scene, job: Job) -> None:
+    """Print the plan of a scene's job; nothing is rendered or stored."""
+    settings = scene.settings
+    print(f"scene    {scene.name}, {settings.width}x{settings.height}")
+    print(f"frames   {len(scene.frames)}: {frame_ranges(scene.frames)}")
+    print("files    in the workspace, from this machine")
+    for name, path in sorted(scene.files.items()):
+        print(f"         {name}  <-  {path}")
+    print(f"command  {' '.join(job.work_units[0].cmd)}")
+    announce_losses(job.video, settings)
+    _print_cloud_plan(job)
+
+
+def _print_cloud_plan(job: Job) -> None:
+    """Print what rendering all frames of the job would take; frames from the cache cost nothing."""
+    fleet = job.fleet
+    if fleet is None:
+        return
+    settings = job.work_units[0].settings
+    estimate = read_estimate(job.cluster.storage, scene_digest(job.name, settings))
+    seconds, source = fleet.seconds_per_frame, "as given"
+    if seconds is None:
+        seconds, source = estimate.cpu_seconds, "as in its last run"
+    if seconds is None:
+        print(
+            "plan     no run of this scene is known: a first wave of a few frames will measure it, "
+            "then the rest is planned; --seconds-per-frame S plans it now"
+        )
+        return
+    needed = memory_needed_mib(settings.width, settings.height, estimate.peak_memory_bytes)
+    size = next((job for job in fleet.jobs if job.memory_mib >= needed), fleet.jobs[-1])
+    print(f"plan     {seconds:.2f} CPU seconds a frame, {source}")
+    for lean in LEANS:
+        plan = plan_wave(len(job.work_units), seconds, job=size, lean=lean)
+        print(f"         {'*' if lean == fleet.lean else ' '} {lean:8}  {plan}")

@@ -1,0 +1,1 @@
+"""What `povstorm doctor` looks at, each with its remedy."""

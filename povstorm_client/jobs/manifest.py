@@ -1,0 +1,182 @@
+"""The job manifest: what the client writes and the flow reads (``job.json``, ``work_units.jsonl``).
+
+job.json is written last, so a job exists with all of its work units or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta
+
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.errors import InputError, RecordError, StorageError
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.paths import check_workspace_path
+from povstorm_client.storage import layout
+from povstorm_client.storage.open_storage import open_storage
+from povstorm_client.storage.protocol import Storage
+from povstorm_client.storage.records import Count, Frame, JobId, Limit, Moment, decode, readable
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+# Long enough for the parsing of any scene that is meant to end.
+STALL_SECONDS = 3600.0
+# No exponents: a Fraction of 1e999999999 is a number of so many digits.
+_FPS = r"\A[0-9]{1,40}([/.][0-9]{1,40})?\Z"
+
+
+@dataclass(frozen=True)
+class JobManifest:
+    """What a job is.
+
+    frames: ascending frame numbers, one WorkUnit each. shared_tree: digest of the shared
+    resources; shared_files: path below ``./shared`` → SHA-256 of its content, in ``blobs/``.
+    fps: frames a second as a fraction such as ``"24000/1001"``. video_ending: e.g. ``"mp4"``.
+    retries: further attempts for a frame that fails in a way that can pass.
+    frame_timeout: seconds after which a frame's POV-Ray process is stopped; None for no limit.
+    stall_timeout: the same for seconds without a further pixel. frame_memory: bytes that a frame
+    may use where the flow runs; None for most of the machine's.
+    created: Unix seconds. version: povstorm's. cloud_run: where the frames are rendered on Cloud
+    Run; None renders them where the flow runs.
+    """
+
+    job_id: JobId
+    name: str
+    frames: tuple[Frame, ...]
+    shared_tree: str
+    shared_files: dict[str, str]
+    fps: Annotated[str, Meta(pattern=_FPS)]
+    video_ending: str
+    allow_missing_frames: bool
+    retries: Count
+    frame_timeout: Limit | None
+    created: Moment
+    created_by: str
+    version: str
+    cloud_run: CloudRunFleet | None = None
+    stall_timeout: Limit | None = STALL_SECONDS
+    frame_memory: Annotated[int, Meta(gt=0, le=2**63 - 1)] | None = None
+
+    @property
+    def frames_per_second(self) -> Fraction:
+        """The fps as an exact number."""
+        return Fraction(self.fps)
+
+
+def check_job_id(job_id: str) -> None:
+    """Raise InputError unless job_id is safe in keys, file names and labels."""
+    if not layout.is_job_id(job_id):
+        raise InputError(
+            f"job id {job_id!r} is not usable: lower-case letters, digits and '-', at most 100"
+        )
+
+
+def check_job_name(name: str) -> None:
+    """Raise InputError unless name can be part of a folder's name, as commands use it."""
+    if "/" in name or not name.isprintable():
+        raise InputError(
+            f"job name {name!r} cannot be part of a file name: give one without '/' and control "
+            "characters"
+        )
+
+
+def write_manifest(storage: Storage, manifest: JobManifest, units: list[WorkUnit]) -> None:
+    """Store a job's work units, then its manifest; StorageError if there is such a job already."""
+    lines = "".join(json.dumps(unit.to_json()) + "\n" for unit in units)
+    storage.write(layout.work_units(manifest.job_id), lines.encode())
+    text = json.dumps(asdict(manifest), indent=2)
+    if not storage.create(layout.job_manifest(manifest.job_id), text.encode()):
+        raise StorageError(f"there is a job {manifest.job_id} in {storage.uri} already: try again")
+
+
+def read_manifest(storage: Storage, job_id: str) -> JobManifest:
+    """The stored manifest; InputError if there is no such job, StorageError if unreadable."""
+    check_job_id(job_id)
+    key = layout.job_manifest(job_id)
+    if storage.stat(key) is None:
+        raise InputError(f"there is no job {job_id!r} in {storage.uri}: look with `povstorm jobs`")
+    data = storage.read(key)
+    with readable(key, storage):
+        manifest = decode(data, JobManifest, key, storage)
+        _check_manifest(manifest, job_id)
+    return manifest
+
+
+def _check_manifest(manifest: JobManifest, job_id: str) -> None:
+    """Raise InputError or ValueError for what would lead out of the job, or make no sense."""
+    if manifest.job_id != job_id:
+        raise InputError(f"it is the manifest of {manifest.job_id!r}")
+    check_job_name(manifest.name)
+    if not re.fullmatch(r"[a-z0-9]{0,8}", manifest.video_ending):
+        raise InputError(f"{manifest.video_ending!r} is no video format")
+    for path, digest in manifest.shared_files.items():
+        check_workspace_path(path, "shared resource")
+        if not layout.is_digest(digest):
+            raise InputError(f"shared resource {path!r} has no digest")
+    if not manifest.frames or any(frame >= after for frame, after in pairwise(manifest.frames)):
+        raise InputError("its frames are not numbers in ascending order")
+    if manifest.fps.rpartition("/")[2].strip("0") == "" or not manifest.frames_per_second > 0:
+        raise InputError(f"fps is {manifest.fps!r}")
+
+
+def read_work_units(storage: Storage, job_id: str) -> list[WorkUnit]:
+    """The job's work units, ascending by frame; cmd and id are rebuilt, not believed."""
+    key = layout.work_units(job_id)
+    data = storage.read(key)
+    with readable(key, storage):
+        units = [
+            WorkUnit.from_json(decode(line, dict[str, Any], key, storage))
+            for line in data.splitlines()
+        ]
+        for unit in units:
+            check_belongs(unit, job_id)
+    return units
+
+
+def check_frames(manifest: JobManifest, units: Sequence[WorkUnit]) -> None:
+    """Raise RecordError unless a job's work units are those of its manifest's frames."""
+    if tuple(unit.frame for unit in units) != manifest.frames:
+        raise RecordError(
+            f"the work units of job {manifest.job_id} are not those of its manifest's frames: "
+            "submit it again"
+        )
+
+
+def check_belongs(unit: WorkUnit, job_id: str) -> None:
+    """Raise InputError unless a unit reads and writes in its own job only.
+
+    The shared tree may be any: its digest tells nobody anything who does not know its content.
+    """
+    prefix = unit.shared_resource_gcs_prefix
+    digest = prefix.rpartition("/")[2]
+    if (
+        unit.job_id != job_id
+        or unit.offload_gcs_prefix != layout.output(job_id)
+        or (prefix and not (layout.is_digest(digest) and prefix == layout.shared(digest)))
+    ):
+        raise InputError(f"{unit.name} names another job than {job_id}, or places of another job")
+
+
+def job_uri(storage: Storage, job_id: str) -> str:
+    """A job's address: the storage's uri and the job's prefix."""
+    return f"{storage.uri}/{layout.job(job_id)}"
+
+
+def open_job(uri: str, credentials: Credentials | None = None) -> tuple[Storage, str]:
+    """The storage and job id that a job uri names; raises InputError if it names none.
+
+    credentials: for Google Cloud; None for the application default.
+    """
+    root, separator, job_id = uri.rstrip("/").rpartition(f"/{layout.JOBS}/")
+    if not separator:
+        raise InputError(f"{uri!r} is no job uri: expected STORAGE/{layout.JOBS}/JOB_ID")
+    check_job_id(job_id)
+    return open_storage(root, credentials), job_id

@@ -1,0 +1,201 @@
+"""How Job, Cluster and JobStatistics look in a notebook: HTML that needs nothing but itself.
+
+All text is escaped, pictures and video are inside of it, and it stays below two megabytes however
+large the job is. What cannot be read is said in it: a picture must not break a cell.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.quantities import byte_size
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.parallel import in_parallel
+
+if TYPE_CHECKING:
+    from povstorm_client.cluster import Cluster
+    from povstorm_client.job import Job
+    from povstorm_client.jobs.state import JobState
+    from povstorm_client.jobs.statistics import JobStatistics
+
+_MOST_IMAGES = 24
+# Decoded for a sheet at most, so that a cell does not take longer than a few seconds.
+_MOST_PIXELS = 100_000_000
+_THUMBNAIL = 160
+_COLUMNS = 6
+_COLUMN_PIXELS = 120
+# Larger videos are named only.
+_EMBEDDED_BYTES = 1_000_000
+_MOST_JOBS = 8
+_MOST_CHARACTERS = 2000
+_PLAYABLE = {"mp4": "video/mp4", "webm": "video/webm"}
+_COLOURS = {"completed": "#2e8b57", "failed": "#d64541", "cancelled": "#b8860b"}
+_AT_WORK = "#3a7bd5"
+_NOT_BEGUN = "#767676"
+
+
+def job_html(job: Job) -> str:
+    """The job: state, a sheet of its images, its video where that is small."""
+    try:
+        return _box(*_job_parts(job))
+    except PovstormError as error:
+        return _box(_head(job.job_id, "unreadable", _COLOURS["failed"]), _line(str(error)))
+
+
+def cluster_html(cluster: Cluster) -> str:
+    """The cluster: where it is, and its newest jobs."""
+    where = _line(repr(cluster).removeprefix("<Cluster ").removesuffix(">"))
+    folder = cluster.storage_uri.removeprefix("file://")
+    if folder != cluster.storage_uri and not Path(folder).is_dir():
+        return _box(_head("Cluster", "", ""), where, _line("no job was submitted to it yet"))
+    try:
+        jobs = cluster.jobs(_MOST_JOBS)
+    except PovstormError as error:
+        return _box(_head("Cluster", "", ""), where, _line(str(error)))
+    rows = "".join(
+        f"<tr>{_cell(job.job_id)}{_cell(job.phase)}{_cell(f'{job.done} of {job.frames} frames')}"
+        "</tr>"
+        for job in jobs
+    )
+    table = (
+        f'<table style="border-collapse:collapse;margin:.4em 0;font:inherit">{rows}</table>'
+        if rows
+        else ""
+    )
+    return _box(_head("Cluster", "", ""), where, table or _line("it has no jobs"))
+
+
+def statistics_html(statistics: JobStatistics) -> str:
+    """The table that printing shows."""
+    text = html.escape(str(statistics).strip())
+    return f'<pre style="font-size:12px;line-height:1.4;margin:0">{text}</pre>'
+
+
+def _job_parts(job: Job) -> Iterator[str]:
+    units = job.work_units
+    state = job.state()
+    phase = state.phase if state else "submitted" if job.submitted else "not submitted"
+    yield _head(job.job_id, phase, _COLOURS.get(phase, _AT_WORK if state else _NOT_BEGUN))
+    yield _line(" · ".join(_facts(job, state)))
+    if not units or not job.submitted:
+        return
+    if state is not None and not state.ended:
+        yield _bar(state.done / max(1, state.total))
+    if state is not None and state.message and state.phase != "completed":
+        yield _line(state.message)
+    yield _sheet(job)
+    yield _video(job)
+
+
+def _facts(job: Job, state: JobState | None) -> Iterator[str]:
+    units = job.work_units
+    if state is None:
+        yield f"{len(units)} frames" if len(units) != 1 else "1 frame"
+    else:
+        yield f"{state.done} of {state.total} frames"
+        if state.cached:
+            yield f"{state.cached} from the cache"
+        if state.failed:
+            yield f"{state.failed} failed"
+    if units:
+        settings = units[0].settings
+        yield settings.scene.removeprefix("shared/")
+        yield f"{settings.width}x{settings.height}"
+    yield job.video or "no video"
+
+
+def _sheet(job: Job) -> str:
+    """Of images evenly spread over the job; "" while there are none."""
+    from PIL.Image import DecompressionBombError
+
+    from povstorm_client.jobs.thumbnails import contact_sheet, encoded, small_image, spread
+
+    storage, prefix = job.cluster.storage, layout.output(job.job_id)
+    there = {stored.key.removeprefix(f"{prefix}/") for stored in storage.list(prefix)}
+    units = [unit for unit in job.work_units if unit.image_name in there]
+    if not units:
+        return ""
+    settings = units[0].settings
+    most = max(2, min(_MOST_IMAGES, _MOST_PIXELS // (settings.width * settings.height)))
+    chosen = spread(units, most)
+
+    def thumbnail(name: str) -> bytes:
+        try:
+            return encoded(
+                small_image(storage.read(f"{prefix}/{name}"), _THUMBNAIL), _THUMBNAIL, 80
+            )
+        except (StorageError, OSError, ValueError, SyntaxError, DecompressionBombError):
+            return b""  # damaged, or deleted in this moment
+
+    made = list(in_parallel(thumbnail, [unit.image_name for unit in chosen]))
+    images = [image for image in made if image]
+    if not images:
+        return _line("its images cannot be shown")
+    sheet = contact_sheet(images, columns=_COLUMNS, wide=_COLUMN_PIXELS)
+    shown = [unit.frame for unit, image in zip(chosen, made, strict=True) if image]
+    return (
+        f'<img alt="frames {html.escape(frame_ranges(shown))}" style="display:block;max-width:100%;'
+        f'margin:.5em 0;border-radius:4px" src="data:image/jpeg;base64,{_base64(sheet)}">'
+    )
+
+
+def _video(job: Job) -> str:
+    if not job.video:
+        return ""
+    storage, key = job.cluster.storage, layout.video(job.job_id, job.video)
+    stored = storage.stat(key)
+    if stored is None:
+        return ""
+    place = str(storage.path(key)) if isinstance(storage, FolderStorage) else f"{storage.uri}/{key}"
+    line = _line(f"video: {place} ({byte_size(stored.size)})")
+    if stored.size > _EMBEDDED_BYTES:
+        return line
+    style = 'style="display:block;max-width:100%;margin:.5em 0;border-radius:4px"'
+    if job.video == "gif":
+        return f'<img {style} src="data:image/gif;base64,{_base64(storage.read(key))}">{line}'
+    if job.video in _PLAYABLE:
+        source = f"data:{_PLAYABLE[job.video]};base64,{_base64(storage.read(key))}"
+        return f'<video {style} controls loop muted playsinline src="{source}"></video>{line}'
+    return line
+
+
+def _box(*parts: str) -> str:
+    style = "font:13px/1.6 system-ui,sans-serif;max-width:46rem;overflow-wrap:anywhere"
+    return f'<div style="{style}">{"".join(parts)}</div>'
+
+
+def _head(title: str, state: str, colour: str) -> str:
+    badge = (
+        f'<span style="background:{colour};color:#fff;border-radius:9px;padding:1px 9px;'
+        f'font-size:12px;margin-left:.6em">{html.escape(state)}</span>'
+        if state
+        else ""
+    )
+    return f"<div><b>{html.escape(title)}</b>{badge}</div>"
+
+
+def _line(text: str) -> str:
+    return f'<div style="opacity:.8">{html.escape(text[:_MOST_CHARACTERS])}</div>'
+
+
+def _cell(text: str) -> str:
+    return f'<td style="text-align:left;padding:1px 1.2em 1px 0">{html.escape(text)}</td>'
+
+
+def _bar(share: float) -> str:
+    return (
+        '<div style="height:6px;border-radius:3px;background:rgba(128,128,128,.3);margin:.4em 0">'
+        f'<div style="height:6px;border-radius:3px;background:{_AT_WORK};'
+        f'width:{100 * min(1.0, share):.1f}%"></div></div>'
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

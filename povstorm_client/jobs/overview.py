@@ -1,0 +1,134 @@
+"""What every frame of a job is at, from two listings and the job's state; for ``povstorm status``.
+
+A frame's image is stored before its result, so where both are there the frame is rendered, and a
+result without an image is that of a failed attempt. Only those are read, and only so many.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from povstorm_client.errors import RecordError, StorageError
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.state import LOST_SECONDS, JobState
+from povstorm_client.jobs.stored_frames import read_frame
+from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import Storage, StoredObject
+
+FrameAt = Literal["rendered", "working", "retrying", "failed", "waiting"]
+
+# Who has more failed frames than that wants their reasons no more than the first few.
+_MOST_READ = 40
+# The rate is that of the frames that were finished last.
+_RATE_FRAMES = 50
+
+
+@dataclass(frozen=True)
+class FrameOverview:
+    """Frame → what it is at, ascending; and more of those that failed, as far as it was read.
+
+    unreadable: frame → what is wrong with its result, which running the job again replaces.
+    finished: when the rendered frames' results were stored, Unix seconds, ascending.
+    """
+
+    frames: Mapping[int, FrameAt]
+    failures: Sequence[FrameResult] = ()
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+    finished: Sequence[float] = field(default=(), repr=False)
+
+    def count(self, at: FrameAt) -> int:
+        """How many frames are at it."""
+        return sum(each == at for each in self.frames.values())
+
+    @property
+    def per_second(self) -> float | None:
+        """Frames finished a second, lately; None where there are too few to tell."""
+        latest = self.finished[-_RATE_FRAMES:]
+        if len(latest) < 2 or latest[-1] <= latest[0]:
+            return None
+        return (len(latest) - 1) / (latest[-1] - latest[0])
+
+
+class FrameWatch:
+    """Looks at the frames of one job again and again; what cannot have changed is kept."""
+
+    def __init__(self, storage: Storage, job_id: str, units: Sequence[WorkUnit]) -> None:
+        self._storage = storage
+        self._job_id = job_id
+        self._results = {layout.result(job_id, unit.work_unit_id): unit for unit in units}
+        self._images = {f"{layout.output(job_id)}/{unit.image_name}": unit.frame for unit in units}
+        self._read: dict[tuple[str, float], FrameResult | RecordError | None] = {}
+
+    def look(self, state: JobState | None) -> FrameOverview:
+        """The frames now; a call for each thousand objects, and one for each new failure."""
+        results, outputs = in_parallel(
+            lambda prefix: list(self._storage.list(prefix)),
+            [layout.results(self._job_id), layout.output(self._job_id)],
+        )
+        with_image = {self._images[each.key] for each in outputs if each.key in self._images}
+        stored = {
+            self._results[each.key].frame: each for each in results if each.key in self._results
+        }
+        without = {frame: stored[frame] for frame in sorted(stored.keys() - with_image)}
+        failures, unreadable = self._failures(without)
+        working = _working(state, sorted(unit.frame for unit in self._results.values()))
+
+        def at(frame: int) -> FrameAt:
+            if frame in stored and frame in with_image:
+                return "rendered"
+            if frame in working:
+                return "working"
+            if frame in stored:
+                failure = failures.get(frame)
+                ended = state is None or state.ended
+                retrying = failure is not None and failure.state == "retrying" and not ended
+                return "retrying" if retrying else "failed"
+            return "waiting"
+
+        frames = {unit.frame: at(unit.frame) for unit in self._results.values()}
+        return FrameOverview(
+            frames=dict(sorted(frames.items())),
+            failures=[failures[frame] for frame in sorted(failures) if frames[frame] == "failed"],
+            unreadable=unreadable,
+            finished=sorted(stored[frame].changed for frame in stored.keys() & with_image),
+        )
+
+    def _failures(
+        self, without_image: Mapping[int, StoredObject]
+    ) -> tuple[dict[int, FrameResult], dict[int, str]]:
+        """Of the first frames of those: results of attempts that failed, and what is no result."""
+        wanted = dict(list(without_image.items())[:_MOST_READ])
+        new = [each for each in wanted.values() if (each.key, each.changed) not in self._read]
+        for each, result in zip(new, in_parallel(self._result, new), strict=True):
+            self._read[each.key, each.changed] = result
+        found = {frame: self._read[each.key, each.changed] for frame, each in wanted.items()}
+        return (
+            {frame: each for frame, each in found.items() if isinstance(each, FrameResult)},
+            {frame: str(each) for frame, each in found.items() if isinstance(each, RecordError)},
+        )
+
+    def _result(self, stored: StoredObject) -> FrameResult | RecordError | None:
+        unit = self._results[stored.key]
+        try:
+            return read_frame(self._storage, unit)
+        except RecordError as error:
+            return error
+        except StorageError:
+            return None  # the next look tells
+
+
+def _working(state: JobState | None, frames: Sequence[int]) -> set[int]:
+    """Those of the frames, ascending, that a flow which is alive has in work."""
+    if state is None or state.ended or time.time() - state.updated > LOST_SECONDS:
+        return set()
+    return {
+        frame
+        for first, last in state.working
+        for frame in frames[bisect_left(frames, first) : bisect_right(frames, last)]
+    }

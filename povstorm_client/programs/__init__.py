@@ -1,0 +1,1 @@
+"""The programs that povstorm runs, and whether POV-Ray is contained."""

@@ -1,0 +1,1 @@
+"""Bringing a job's results into folders of the user's."""

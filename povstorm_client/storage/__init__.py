@@ -1,0 +1,1 @@
+"""Where everything lives: the Storage protocol, a folder, a bucket, and which key holds what."""

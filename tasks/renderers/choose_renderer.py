@@ -1,0 +1,60 @@
+"""The one place that chooses a renderer for a job; called by the render_job flow."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from povstorm_client.cloud_run.api import GoogleCloudRun
+from povstorm_client.cloud_run.scene_estimate import read_estimate, scene_digest
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.programs.sandbox_mode import sandbox_mode_here
+from povstorm_client.programs.tools import require_povray
+from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.protocol import Storage
+from render_image.frame_limits import Limits
+from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
+from tasks.renderers.local_renderer import LocalRenderer
+from tasks.renderers.renderer import Renderer
+
+
+def choose_renderer(
+    storage: Storage,
+    manifest: JobManifest,
+    units: list[WorkUnit],
+    *,
+    gcp_credentials: str,
+    logger: logging.Logger | logging.LoggerAdapter[Any],
+) -> Renderer:
+    """Cloud Run where the manifest names a fleet, this machine otherwise.
+
+    gcp_credentials: name of a GcpCredentials block, "" for the application default. Raises
+    ToolError where POV-Ray is needed here and missing.
+    """
+    if manifest.cloud_run is None:
+        return _local_renderer(storage, manifest)
+    return CloudRunRenderer(
+        storage,
+        manifest.job_id,
+        manifest.cloud_run,
+        GoogleCloudRun(google_credentials(gcp_credentials)),
+        estimate=read_estimate(storage, scene_digest(manifest.name, units[0].settings)),
+        frame_timeout=manifest.frame_timeout,
+        stall_timeout=manifest.stall_timeout,
+        logger=logger,
+    )
+
+
+def _local_renderer(storage: Storage, manifest: JobManifest) -> LocalRenderer:
+    limits = Limits(stall_seconds=manifest.stall_timeout)
+    if manifest.frame_memory is not None:
+        limits = replace(limits, memory_bytes=manifest.frame_memory)
+    return LocalRenderer(
+        storage,
+        require_povray(),
+        frame_timeout=manifest.frame_timeout,
+        sandbox=sandbox_mode_here(),
+        limits=limits,
+    )

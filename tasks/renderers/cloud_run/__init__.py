@@ -1,0 +1,1 @@
+"""Frames as array tasks of Cloud Run jobs: renderer, waves, their plan."""

@@ -1,0 +1,151 @@
+"""WavePlanner: what the next wave looks like, from what the frames so far took and lost.
+
+Arithmetic and memory only; CloudRunRenderer tells it what happened and starts what it plans.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from povstorm_client.cloud_run import prices_and_limits
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.scene_estimate import Estimate
+from povstorm_client.cloud_run.wave_plan import WavePlan, memory_needed_mib, plan_wave
+from povstorm_client.errors import CloudError
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
+from tasks.renderers.cloud_run.wave import WaitingFrame
+
+# From so few frames, spread over the animation, the seconds of all are guessed.
+SAMPLE_FRAMES = 16
+_SAMPLE_FRAMES_PER_TASK = 4
+# A share of the tasks that may always be added, so that a retry need not wait for a whole wave.
+_RETRY_SHARE = 0.1
+# A frame that was lost with its container so often is rendered in a container of its own.
+_LOST_TOGETHER = 2
+
+# What a frame is said to take where that is not known and changes nothing but the prediction.
+_UNKNOWN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What frames of one wave have in common: the render job's index, one frame a task or more."""
+
+    size: int
+    isolated: bool
+
+
+class WavePlanner:
+    """Plans the waves of one job."""
+
+    def __init__(self, fleet: CloudRunFleet, estimate: Estimate) -> None:
+        self._fleet = fleet
+        self._before = estimate
+        self._measured = Estimate()
+        self._sizes: dict[str, int] = {}
+        self._losses: dict[str, int] = defaultdict(int)
+        self._at_least: float | None = None
+
+    @property
+    def measured(self) -> Estimate:
+        """What the frames of this run took."""
+        return self._measured
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether a few frames should be measured before the others are planned.
+
+        The fastest plan is the same for all scenes: every task that can run at once.
+        """
+        asks_for_time = self._fleet.lean != "fastest" or self._fleet.max_usd is not None
+        return self.cpu_seconds is None and asks_for_time
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """CPU seconds a frame: as measured in this run, else as told, else as in the last run."""
+        told = self._fleet.seconds_per_frame
+        known = self._measured.cpu_seconds or told or self._before.cpu_seconds
+        return known or self._at_least
+
+    def saw(self, result: FrameResult) -> None:
+        """Take note of what a frame took."""
+        self._measured = self._measured.with_frame(result)
+
+    def no_frame_within(self, seconds: float) -> None:
+        """Take note that the sample has taken this long without any result."""
+        self._at_least = seconds
+
+    def lost(self, unit: WorkUnit) -> None:
+        """Take note that the container was lost before this frame was stored."""
+        self._losses[unit.work_unit_id] += 1
+
+    def ran_out_of_memory(self, unit: WorkUnit, size: int, *, alone: bool) -> bool:
+        """Take note of a container that did; False if no other attempt can be given more.
+
+        alone: whether this was the only frame left in it, so that the memory was its own.
+        """
+        largest = len(self._fleet.jobs) - 1
+        self._sizes[unit.work_unit_id] = min(size + 1, largest)
+        if size < largest:
+            return True
+        # There is nothing larger, but a container of its own may be enough.
+        self._losses[unit.work_unit_id] = max(self._losses[unit.work_unit_id], _LOST_TOGETHER)
+        return not alone
+
+    def by_kind(self, frames: Iterable[WaitingFrame]) -> dict[Kind, list[WaitingFrame]]:
+        """The frames that can share a wave."""
+        groups: dict[Kind, list[WaitingFrame]] = defaultdict(list)
+        for frame in frames:
+            groups[self._kind(frame.unit)].append(frame)
+        return groups
+
+    def _kind(self, unit: WorkUnit) -> Kind:
+        peak = max(self._before.peak_memory_bytes, self._measured.peak_memory_bytes)
+        needed = memory_needed_mib(unit.settings.width, unit.settings.height, peak)
+        jobs = self._fleet.jobs
+        least = next((i for i, job in enumerate(jobs) if job.memory_mib >= needed), len(jobs) - 1)
+        return Kind(
+            size=max(least, self._sizes.get(unit.work_unit_id, 0)),
+            isolated=self._losses.get(unit.work_unit_id, 0) >= _LOST_TOGETHER,
+        )
+
+    def plan(self, frames: int, kind: Kind, *, used_tasks: int) -> WavePlan:
+        """How to render so many frames, while so many tasks of that size are at work."""
+        job = self._fleet.jobs[kind.size]
+        if kind.isolated or self.needs_sample:
+            tasks = frames if kind.isolated else math.ceil(frames / _SAMPLE_FRAMES_PER_TASK)
+            seconds = prices_and_limits.STARTUP_SECONDS + (self.cpu_seconds or 0.0)
+            billed = tasks * max(prices_and_limits.LEAST_BILLED_SECONDS, seconds)
+            cost = prices_and_limits.usd(billed, vcpus=job.vcpus, memory_mib=job.memory_mib)
+            return WavePlan(job, frames, tasks, seconds, cost)
+        return plan_wave(
+            frames,
+            self.cpu_seconds or _UNKNOWN_SECONDS,
+            job=job,
+            lean=self._fleet.lean,
+            slots=max(job.parallelism - used_tasks, math.ceil(job.parallelism * _RETRY_SHARE)),
+        )
+
+    def check_budget(self, plan: WavePlan, started_usd: float) -> None:
+        """CloudError if the plan, with what was started before, would cost more than allowed."""
+        most = self._fleet.max_usd
+        if most is None or started_usd + plan.usd <= most:
+            return
+        before = f", after ${started_usd:.3f} for what was started before" if started_usd else ""
+        raise CloudError(
+            f"not started: {plan}{before}; the most it may cost is ${most:g}: allow more "
+            "(--max-cost), or make the frames cheaper",
+            "refused",
+        )
+
+
+def spread(frames: list[WaitingFrame], most: int) -> list[WaitingFrame]:
+    """At most so many of the frames, at even distances: the first and the last are among them."""
+    if len(frames) <= most:
+        return frames
+    step = (len(frames) - 1) / (most - 1)
+    return [frames[round(index * step)] for index in range(most)]

@@ -1,0 +1,1 @@
+"""Encoding frames into a video with ffmpeg."""

@@ -1,0 +1,120 @@
+"""Run ffmpeg or ffprobe: feed its stdin, read its stdout, and leave no process behind.
+
+Called by tasks/video/encode.py. One loop over both pipes, so that neither side can block the other,
+an image that cannot be read is an error, and cancelling works while ffmpeg says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from povstorm_client.errors import ToolError, VideoError
+from povstorm_client.programs.tools import die_with_parent
+
+_STDERR_LINES = 8
+_CHUNK_BYTES = 1 << 16
+# How long cancelling can go unnoticed.
+_POLL_SECONDS = 0.1
+
+
+def run(
+    command: list[str],
+    *,
+    contents: Iterable[bytes] | None = None,
+    on_line: Callable[[str], None],
+    cancelled: threading.Event,
+) -> None:
+    """Run a command to its end; its stdin gets ``contents`` one after another, or nothing.
+
+    on_line is told each line of stdout. Whatever it, or reading ``contents``, raises ends the
+    process and goes on to the caller.
+
+    Raises ToolError for a program that cannot be started, and VideoError if ``cancelled`` is set
+    before the end or, with the last lines of stderr, if the exit status is not 0.
+    """
+    with tempfile.TemporaryFile() as stderr:
+        try:
+            process = subprocess.Popen(
+                [*die_with_parent(), *command],
+                stdin=subprocess.DEVNULL if contents is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        except OSError as error:
+            raise ToolError(f"{command[0]} cannot be run ({error}): reinstall ffmpeg") from error
+        try:
+            _exchange(process, iter(contents or ()), on_line, cancelled)
+            process.wait()
+        finally:
+            process.kill()  # does nothing to a process that has ended
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+        if process.returncode != 0:
+            stderr.seek(0)
+            words = stderr.read().decode(errors="replace").splitlines()[-_STDERR_LINES:]
+            raise VideoError(
+                f"{Path(command[0]).name} failed with exit status {process.returncode}:\n"
+                + ("\n".join(words) or "(it said nothing)")
+            )
+
+
+def _exchange(
+    process: subprocess.Popen[bytes],
+    contents: Iterator[bytes],
+    on_line: Callable[[str], None],
+    cancelled: threading.Event,
+) -> None:
+    """Write all contents and read all lines, until stdout ends."""
+    unread = b""
+    unwritten = memoryview(b"")
+    with selectors.DefaultSelector() as selector:
+        for pipe, event in (
+            (process.stdin, selectors.EVENT_WRITE),
+            (process.stdout, selectors.EVENT_READ),
+        ):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                selector.register(pipe, event)
+        while True:
+            if cancelled.is_set():
+                raise VideoError("encoding the video was cancelled")
+            for key, _ in selector.select(_POLL_SECONDS):
+                if key.fileobj is process.stdin:
+                    unwritten = unwritten or memoryview(next(contents, b""))
+                    if unwritten:
+                        written = _write(key.fd, unwritten)
+                        unwritten = unwritten[written:]
+                        if written:
+                            continue
+                    # All is written, or ffmpeg closed its end: its exit status will say why.
+                    selector.unregister(key.fileobj)
+                    _close(process.stdin)
+                else:
+                    chunk = os.read(key.fd, _CHUNK_BYTES)
+                    if not chunk:
+                        return
+                    *lines, unread = (unread + chunk).split(b"\n")
+                    for line in lines:
+                        on_line(line.decode(errors="replace"))
+
+
+def _write(pipe: int, data: memoryview) -> int:
+    """The number of bytes that the pipe took; 0 if its reader is gone."""
+    try:
+        return os.write(pipe, data[:_CHUNK_BYTES])
+    except BrokenPipeError:
+        return 0
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    if pipe is not None:
+        pipe.close()

@@ -1,0 +1,95 @@
+"""Where a command saves: where its job's results went before, and never over another job's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import Cluster, InputError, Job, RenderSettings, WorkUnit
+from povstorm_client.commands.output_folder import destination_of_new, destination_of_stored
+from povstorm_client.saving.output_memory import remember_destination, remembered_destination
+from povstorm_client.saving.results_folder import RECORD, Rendering, ResultsFolder
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def job(cluster: Cluster) -> Job:
+    job = Job(cluster, "anim")
+    job.add_work_unit(WorkUnit(RenderSettings("shared/anim.pov")))
+    return job
+
+
+def test_a_stored_job_goes_where_it_went_before(job: Job, tmp_path: Path):
+    first = destination_of_new(job, Path("chosen"), Rendering.of(job, "/anim.ini", ["+W64"]))
+    remember_destination(job.job_id, first)
+    again = destination_of_stored(job, None)
+    assert again.folder == tmp_path / "work" / "chosen"
+    assert again.rendering == first.rendering
+    assert destination_of_stored(job, Path("elsewhere")).folder == Path("elsewhere")
+
+
+def test_what_is_remembered_is_the_users_alone(job: Job, home: Path):
+    remember_destination(job.job_id, destination_of_new(job, None, Rendering.of(job)))
+    [file] = home.rglob("*.json")
+    assert (home / "output_folders").stat().st_mode & 0o077 == 0
+    assert file.name == f"{job.job_id}.json"
+
+
+def test_a_job_that_was_never_saved_here_goes_to_the_folder_of_its_name(job: Job):
+    assert destination_of_stored(job, None).folder == Path("anim_render")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"folder": 7}', '{"folder": "relative"}'])
+def test_a_memory_that_cannot_be_read_is_none(job: Job, home: Path, text: str):
+    (home / "output_folders").mkdir(parents=True)
+    (home / "output_folders" / f"{job.job_id}.json").write_text(text)
+    assert remembered_destination(job.job_id) is None
+    rendering = {"source": "", "words": None, "size": "1x1", "frames": "1", "video": ""}
+    relative = json.dumps({"folder": "here", "rendering": rendering})
+    (home / "output_folders" / f"{job.job_id}.json").write_text(relative)
+    assert remembered_destination(job.job_id) is None
+
+
+def test_a_retry_does_not_replace_the_results_of_a_later_job(
+    job: Job, capsys: pytest.CaptureFixture[str]
+):
+    remember_destination(job.job_id, destination_of_new(job, None, Rendering.of(job)))
+    ResultsFolder(Path("anim_render")).begin("later", Rendering.of(job))
+    assert destination_of_stored(job, None).folder.name == job.job_id
+    assert "results of another job" in capsys.readouterr().err
+
+
+def test_a_preview_has_a_folder_of_its_own(job: Job):
+    assert destination_of_new(job, None, Rendering.of(job, "/a", ["--preview"])).folder == Path(
+        "anim_preview"
+    )
+
+
+def test_another_render_is_sent_beside_the_first_and_that_is_said(
+    job: Job, capsys: pytest.CaptureFixture[str]
+):
+    larger = Rendering("/anim.ini", ("+W9999",), "9999x10", "1", "mp4")
+    ResultsFolder(Path("anim_render")).begin("first", larger)
+    assert destination_of_new(job, None, Rendering.of(job, "/anim.ini")).folder.name == (
+        "anim_render_800x600"
+    )
+    assert "anim_render has results of another render; these go to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_a_record_that_is_no_file_is_refused(job: Job, tmp_path: Path, kind: str):
+    Path("out").mkdir()
+    record = Path("out") / RECORD
+    record.mkdir() if kind == "folder" else record.symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match="is no file"):
+        destination_of_new(job, Path("out"), Rendering.of(job))
+    assert not (tmp_path / "precious").exists()

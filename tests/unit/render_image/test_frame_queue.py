@@ -1,0 +1,188 @@
+"""What array tasks render when: their own frames, then what others have not come to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.errors import StorageError
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from render_image.frame_queue import DISPATCHER, Claim, FrameQueue, claim, first_open, read_claim
+from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share, write_wave
+from tasks.renderers.cloud_run.wave import Wave, lost_frames
+
+JOB = "orbit-1"
+WAVE = layout.wave(JOB, "w1")
+
+
+@pytest.fixture
+def queues(storage: FolderStorage) -> Callable[..., list[FrameQueue]]:
+    """A function that stores shares of so many frames; returns the queue of each task."""
+
+    def make(*sizes: int) -> list[FrameQueue]:
+        store_shares(storage, *sizes)
+        return [queue(storage, task) for task in range(len(sizes))]
+
+    return make
+
+
+def store_shares(storage: FolderStorage, *sizes: int) -> None:
+    """Frames 1, 2, … in shares of the given sizes."""
+    settings = RenderSettings("a.pov", 32, 24, final_frame=sum(sizes))
+    frames = iter(range(1, sum(sizes) + 1))
+    shares = []
+    for size in sizes:
+        units = [
+            WorkUnit(settings, next(frames)).assigned(
+                job_id=JOB, shared_prefix="", offload_prefix=layout.output(JOB)
+            )
+            for _ in range(size)
+        ]
+        shares.append(WaveShare(tuple(WaveFrame(unit, 1, True, 0.0) for unit in units), None))
+    write_wave(storage, WAVE, shares)
+
+
+def queue(storage: FolderStorage, task: int, *, again: bool = False) -> FrameQueue:
+    return FrameQueue(storage, WAVE, task, read_share(storage, WAVE, task), again=again)
+
+
+def own(queue: FrameQueue) -> list[int]:
+    return take_all(queue.next_own)
+
+
+def others(queue: FrameQueue) -> list[int]:
+    return take_all(queue.next_of_others)
+
+
+def take_all(take) -> list[int]:
+    async def work() -> list[int]:
+        frames = []
+        while (frame := await take()) is not None:
+            frames.append(frame.unit.frame)
+        return frames
+
+    return asyncio.run(work())
+
+
+def test_a_task_renders_its_own_frames_in_their_order(queues):
+    first, second = queues(5, 4)
+    assert own(first) == [1, 2, 3, 4, 5]
+    assert own(second) == [6, 7, 8, 9]
+    assert others(first) == others(second) == []
+
+
+def test_a_task_that_is_done_takes_the_last_open_frames_of_another(queues):
+    first, second = queues(4, 6)
+    assert own(first) == [1, 2, 3, 4]
+    assert others(first) == [10, 9, 8]  # the first half of a share is its task's alone
+    assert own(second) == [5, 6, 7]
+
+
+def test_the_task_with_most_open_frames_is_helped_first(queues):
+    first, _, _ = queues(2, 4, 8)
+    own(first)
+    assert others(first)[:2] == [14, 13]
+
+
+def test_a_frame_that_has_its_container_for_itself_keeps_it(queues):
+    alone, busy = queues(1, 8)
+    assert own(alone) == [1]
+    assert others(alone) == []
+    assert own(busy) == list(range(2, 10))
+
+
+@given(sizes=st.lists(st.integers(1, 7), min_size=1, max_size=5), seed=st.randoms())
+def test_in_whichever_order_tasks_work_each_frame_is_rendered_once(
+    tmp_path_factory, sizes: list[int], seed
+):
+    storage = FolderStorage(tmp_path_factory.mktemp("storage"))
+    store_shares(storage, *sizes)
+    tasks = [queue(storage, task) for task in range(len(sizes))]
+
+    async def work() -> Counter[int]:
+        rendered: Counter[int] = Counter()
+
+        async def drain(task: FrameQueue) -> None:
+            while frame := await task.next_own() or await task.next_of_others():
+                rendered[frame.unit.frame] += 1
+                for _ in range(seed.randrange(4)):
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(*(drain(task) for task in tasks for _ in range(2)))
+        return rendered
+
+    assert asyncio.run(work()) == Counter(range(1, sum(sizes) + 1))
+
+
+def test_another_container_of_a_task_takes_over_the_claims_of_the_lost_one(
+    storage: FolderStorage, queues
+):
+    (first,) = queues(4)
+    own(first)
+    assert own(queue(storage, 0, again=True)) == [1, 2, 3, 4]
+    # Delivered twice, both are alive: what one has claimed, the other leaves to it.
+    assert own(queue(storage, 0)) == [1, 2]
+
+
+def test_a_frame_is_claimed_once(storage: FolderStorage):
+    assert claim(storage, WAVE, "unit", Claim(3, "a"))
+    assert not claim(storage, WAVE, "unit", Claim(3, "b"))
+    assert read_claim(storage, WAVE, "unit") == Claim(3, "a")
+    assert read_claim(storage, WAVE, "another") is None
+
+
+def test_a_claim_that_is_not_readable_is_named(storage: FolderStorage):
+    storage.write(layout.wave_claim(WAVE, "unit"), b"{")
+    with pytest.raises(StorageError, match=r"claims/unit\.json is not readable"):
+        read_claim(storage, WAVE, "unit")
+
+
+@given(st.integers(1, 10_000))
+def test_the_first_half_of_a_share_is_never_open(frames: int):
+    assert frames / 2 <= first_open(frames) <= frames / 2 + 0.5
+
+
+class TestLostFrames:
+    """Which frames the dispatcher gives to the next wave when a container is lost."""
+
+    @pytest.fixture
+    def wave(self, storage: FolderStorage) -> Wave:
+        store_shares(storage, 4, 4)
+        return Wave("w1", WAVE, read_index(storage, WAVE), 0, 0.0, 0.0)
+
+    def test_all_of_its_share_that_nobody_has_claimed(self, storage: FolderStorage, wave: Wave):
+        assert lost_frames(storage, wave, {0}, set(wave.units)) == {0: wave.shares[0]}
+
+    def test_nobody_takes_them_afterwards(self, storage: FolderStorage, wave: Wave):
+        lost_frames(storage, wave, {0}, set(wave.units))
+        helper = queue(storage, 1)
+        own(helper)
+        assert others(helper) == []
+
+    def test_not_what_another_has_claimed(self, storage: FolderStorage, wave: Wave):
+        taken = wave.shares[0][3]
+        claim(storage, WAVE, taken, Claim(1, "a"))
+        assert lost_frames(storage, wave, {0}, set(wave.units)) == {0: wave.shares[0][:3]}
+        assert lost_frames(storage, wave, {0, 1}, {taken}) == {1: [taken]}
+
+    def test_what_it_claimed_of_others(self, storage: FolderStorage, wave: Wave):
+        taken = wave.shares[1][3]
+        claim(storage, WAVE, taken, Claim(0, "a"))
+        assert lost_frames(storage, wave, {0}, {taken, *wave.shares[1]}) == {0: [taken]}
+
+    def test_what_an_earlier_dispatcher_gave_up_and_stored_nothing_of(
+        self, storage: FolderStorage, wave: Wave
+    ):
+        given_up = wave.shares[0][3]
+        claim(storage, WAVE, given_up, Claim(DISPATCHER))
+        assert lost_frames(storage, wave, {0}, {given_up}) == {0: [given_up]}
+
+    def test_nothing_that_has_a_result(self, storage: FolderStorage, wave: Wave):
+        assert lost_frames(storage, wave, {0, 1}, set()) == {}

@@ -1,0 +1,64 @@
+"""The state of a running job, as its flow publishes it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from povstorm_client import WorkUnit
+from povstorm_client.jobs.state import read_state
+from povstorm_client.storage.folder import FolderStorage
+from tasks.frames import job_progress
+from tasks.frames.job_progress import JobProgress
+
+
+@pytest.fixture
+def progress(storage: FolderStorage, monkeypatch: pytest.MonkeyPatch) -> JobProgress:
+    async def no_prefect(self: JobProgress) -> None:
+        pass
+
+    monkeypatch.setattr(JobProgress, "publish_artifact", no_prefect)
+    monkeypatch.setattr(FolderStorage, "poll_seconds", 0.01)
+    return JobProgress(storage, "job", 4)
+
+
+async def published(storage: FolderStorage, condition) -> None:
+    """Wait until the stored state is such."""
+    for _ in range(1000):
+        state = read_state(storage, "job")
+        if state is not None and condition(state):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"waited in vain: {read_state(storage, 'job')}")
+
+
+def test_it_names_the_frames_in_work(storage: FolderStorage, progress: JobProgress, sphere_unit):
+    units: list[WorkUnit] = [sphere_unit(frame) for frame in (1, 2, 4)]
+
+    async def work() -> None:
+        async with progress:
+            with progress.working_on(units[0]), progress.working_on(units[1]):
+                with progress.working_on(units[2]):
+                    await published(storage, lambda state: state.working == ((1, 2), (4, 4)))
+                await published(
+                    storage, lambda state: (state.working, state.running) == (((1, 2),), 2)
+                )
+
+    asyncio.run(work())
+
+    assert read_state(storage, "job").working == ()
+
+
+def test_it_is_written_again_although_nothing_changed(
+    storage: FolderStorage, progress: JobProgress, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(job_progress, "HEARTBEAT_SECONDS", 0.05)
+
+    async def wait() -> None:
+        async with progress:
+            await published(storage, lambda state: state.phase == "staging")
+            first = read_state(storage, "job").updated
+            await published(storage, lambda state: state.updated > first)
+
+    asyncio.run(wait())

@@ -1,0 +1,120 @@
+"""The report's text: what it says in which case, and that other people's text stays text."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+from povstorm_client.storage.folder import FolderStorage
+from tasks.make_report import report_address
+from tasks.report.build import build_report
+from tasks.report.gather import gather
+from tasks.report.markdown_summary import summary
+from tests.synthetic_job import (
+    START,
+    cloud_run,
+    failed,
+    finished,
+    local_run,
+    make_manifest,
+    make_units,
+    rendered,
+)
+
+
+def data_of(html: str) -> dict:
+    return json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
+
+
+def test_the_page_has_all_frames_and_names_neither_network_nor_script_of_others(
+    storage: FolderStorage,
+):
+    html = build_report(storage, local_run(storage, 5)).html
+    data = data_of(html)
+    assert data["frames"] == [1, 2, 3, 4, 5]
+    assert data["states"] == "rrrrr"
+    assert (data["image"], data["digits"]) == ("frame_#.png", 1)
+    addresses = set(re.findall(r"https?://[^\s\"'<>)]+", html))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert "Completed" in html
+    assert "Frames that failed" not in html
+
+
+def test_frames_that_failed_alike_are_told_together(storage: FolderStorage):
+    units = make_units("alike", 30)
+    results = [rendered(units[0], started=START, seconds=1)]
+    results += [failed(unit, started=START, error="Parse Error") for unit in units[1:-1]]
+    run = finished(storage, make_manifest("alike", 30), units, results)
+    html = build_report(storage, run).html
+    assert html.count('class="failure"') == 1
+    assert "and 16 more: 2-29" in html
+    assert "povstorm frame alike 2\n" in html
+    assert "1 frame was never rendered: 30." in html
+
+
+def test_a_job_that_rendered_nothing_has_a_report(storage: FolderStorage):
+    units = make_units("nothing", 3)
+    run = finished(storage, make_manifest("nothing", 3), units, [])
+    html = build_report(storage, replace(run, statistics=None)).html
+    assert "0 of 3" in html
+    assert "Contact sheet" not in html
+    assert "Who rendered what when" not in html
+
+
+def test_a_job_all_of_whose_frames_were_cached_has_a_report(storage: FolderStorage):
+    units = make_units("again", 3)
+    results = [rendered(unit, started=START, seconds=2, cache_hit=True) for unit in units]
+    html = build_report(storage, finished(storage, make_manifest("again", 3), units, results)).html
+    assert "All frames came from the cache." in html
+    assert "3 from the cache" in html
+
+
+def test_an_image_that_is_missing_is_noted(storage: FolderStorage):
+    run = local_run(storage, 3)
+    storage.delete(f"jobs/orbit-local/output/{run.results[1].image}")
+    html = build_report(storage, run).html
+    assert "No preview could be made of 2" in html
+    assert 'aria-label="Frame 2"><span class="nothing">no image</span>' in html
+
+
+def test_the_summary_escapes_what_others_wrote(storage: FolderStorage):
+    unit = make_units("bad", 1)[0]
+    error = "<img src=x onerror=alert(1)> | [click](javascript:x) `code` **bold**\n# title"
+    results = [failed(unit, started=START, error=error)]
+    run = finished(storage, make_manifest("bad", 1, name="<b>"), [unit], results)
+    text = summary(gather(storage, run), "file:///report.html", "")
+    [line] = [line for line in text.splitlines() if line.startswith("- frame 1")]
+    assert line == (
+        "- frame 1: &lt;img src=x onerror=alert\\(1\\)&gt; \\| \\[click\\]\\(javascript:x\\) "
+        "\\`code\\` \\*\\*bold\\*\\* \\# title"
+    )
+    assert "## &lt;b&gt;" in text
+
+
+def test_the_summary_has_numbers_contact_sheet_and_cost(storage: FolderStorage):
+    text = summary(gather(storage, cloud_run(storage)), "https://there/report.html", "QUJD")
+    assert "![Contact sheet](data:image/jpeg;base64,QUJD)" in text
+    assert "| cost | $0.008, predicted $0.014 |" in text
+    assert "| frames | 47 of 48, 6 from the cache |" in text
+    assert text.endswith("Report: <https://there/report.html>\n")
+
+
+def test_a_report_in_a_folder_is_no_link_that_browsers_block(storage: FolderStorage):
+    facts = gather(storage, cloud_run(storage))
+    text = summary(facts, "file:///a%20folder/jobs/orbit/report.html", "")
+    assert "file://" not in text
+    assert "\n    /a folder/jobs/orbit/report.html\n" in text
+    assert f"\n    {facts.show}\n" in text
+    assert facts.show.endswith(f" report {facts.job_id}")
+
+
+def test_a_report_in_a_bucket_has_an_address_for_browsers(storage: FolderStorage):
+    class Bucket:
+        uri = "gs://a-bucket"
+
+    key = "jobs/orbit/report.html"
+    assert report_address(Bucket(), key) == (
+        "https://storage.cloud.google.com/a-bucket/jobs/orbit/report.html"
+    )
+    assert report_address(storage, key) == f"{storage.uri}/{key}"

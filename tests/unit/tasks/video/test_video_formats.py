@@ -1,0 +1,41 @@
+"""The commands for each video format, before ffmpeg sees them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import InputError
+from povstorm_client.job import VIDEO_ENDINGS
+from tasks.video.video_formats import ENDINGS, check_format, encoding_commands
+
+
+def test_a_job_offers_exactly_the_formats_that_there_are():
+    assert {f".{ending}" for ending in VIDEO_ENDINGS} == set(ENDINGS)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_all_commands_read_the_frames_from_stdin_at_their_exact_rate(ending: str):
+    commands = encoding_commands(
+        Path(f"/video{ending}"), fps=Fraction(24000, 1001), has_alpha=True, program="ffmpeg"
+    )
+    for command in commands:
+        assert command[command.index("-framerate") + 1] == "24000/1001"
+        assert command.index("-framerate") < command.index("pipe:0")
+    assert f"/video{ending}" in commands[-1]
+
+
+def test_a_gifs_palette_is_found_in_a_pass_of_its_own_so_that_memory_stays_small():
+    first, second = encoding_commands(
+        Path("/video.gif"), fps=Fraction(10), has_alpha=False, program="ffmpeg"
+    )
+    assert "/palette.png" in first
+    assert "/palette.png" in second
+    assert not any("palettegen" in argument for argument in second)
+
+
+def test_an_ending_without_a_format_names_the_known_ones():
+    with pytest.raises(InputError, match=r"clip\.avi .*\.mp4, \.webm, \.mov, \.mkv, \.gif"):
+        check_format(Path("clip.avi"), Fraction(24))
