@@ -72,7 +72,8 @@ class SearchPath:
 
     def find(self, name: str, kind: str) -> Hit | None:
         """The file that POV-Ray would open for a name of a kind in ENDINGS."""
-        # In scenes POV-Ray 3.7.0.10 takes blanks for what is not ASCII, in any charset (tried).
+        # POV-Ray 3.7.0.10 takes blanks for what is not ASCII, whatever the scene's charset (tried);
+        # the scene itself has another name in the workspace.
         if kind != "pov" and not name.isascii():
             return None
         for candidate in candidates(name, kind):
