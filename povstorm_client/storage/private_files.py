@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,8 @@ def make_private_folder(folder: Path) -> None:
     A folder that is there keeps its rights.
     """
     missing = []
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     while not folder.exists():
         missing.append(folder)
         folder = folder.parent

@@ -15,6 +15,7 @@ import pytest
 from povstorm_client import Cluster
 from povstorm_client.storage.bucket import GcsStorage
 from povstorm_client.storage.protocol import Storage
+from render_image import povray_waits
 from tests.chaos.plan import STORAGE_FAULTS, ChaosPlan
 from tests.chaos.prefect_server import PrefectServer
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
@@ -52,6 +53,8 @@ def chaos_world(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Iterat
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("PREFECT_API_URL", prefect.url)
         patch.setenv("POVSTORM_HOME", str(folder / "home"))
+        # Without its waits a small frame is over before the watcher can see its process.
+        patch.setenv(povray_waits.VARIABLE, "off")
         set_up = _cloud if plan.where == "cloud" else _here
         world = stack.enter_context(set_up(plan, folder, temporary, prefect))
         patch.setenv("TMPDIR", str(temporary))

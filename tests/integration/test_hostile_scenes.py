@@ -410,7 +410,7 @@ IN_A_CONTAINER = """
 import asyncio, json, sys
 from pathlib import Path
 from povstorm_client import RenderError, WorkUnit
-from povstorm_client.storage.protocol import FolderStorage
+from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.programs.tools import require_povray
 from render_image.render_unit import render_unit
 

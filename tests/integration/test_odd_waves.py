@@ -246,7 +246,9 @@ def test_an_error_of_ours_in_the_dispatcher_is_told_to_all_frames_and_nobody_wai
 def test_when_all_of_the_sample_fails_alike_no_further_wave_starts_in_a_hurry(
     storage: FolderStorage,
 ):
-    api = FakeApi(storage, lambda result: replace(result, state="failed", error="Parse Error"))
+    api = FakeApi(
+        storage, lambda result: replace(result, state="failed", image="", error="Parse Error")
+    )
     polls = iter(range(1_000))
 
     def wait(left: set) -> bool:

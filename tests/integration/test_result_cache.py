@@ -129,7 +129,7 @@ def test_a_crafted_entry_runs_nothing_and_counts_as_none(
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("kind", ["pickle", "no metadata", "object decoder", "class in the result"])
+@pytest.mark.parametrize("kind", ["pickle", "object decoder", "class in the result"])
 def test_the_crafted_entries_do_run_what_they_name_where_prefect_reads_the_folder_itself(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
