@@ -314,7 +314,7 @@ def run(monkeypatch: pytest.MonkeyPatch, home: Path, function: Callable[..., Non
 
 
 def _app() -> typer.Typer:
-    from povstorm_client.cli import app
+    from povstorm_client.command_line import app
 
     return app
 
