@@ -60,8 +60,9 @@ def destination_of_stored(job: Job, output: Path | None) -> Destination:
 def _checked(job: Job, destination: Destination) -> Destination:
     require_writable(destination.folder)
     folder = ResultsFolder(destination.folder)
-    if (folder.path / RECORD).is_symlink() or (folder.path / RECORD).is_dir():
-        raise InputError(f"{folder.path / RECORD} is no file: move it away")
+    record = folder.path / RECORD
+    if record.is_symlink() or (record.exists() and not record.is_file()):
+        raise InputError(f"{record} is no file: move it away")
     folder.check_free(result_names(job))
     return destination
 

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from povstorm_client.errors import ToolError
+from povstorm_client.storage.private_files import create_private_file, make_private_folder
 
 # Set, they say that the database is elsewhere, or that there is a server (Prefect 3, "Settings").
 _ELSEWHERE = (
@@ -37,7 +38,8 @@ def migrated_database() -> Path:
 def seed_prefect_home(environment: Mapping[str, str] = os.environ) -> bool:
     """Copy the migrated database into a Prefect home that has none; whether it did.
 
-    Nothing is replaced. Without a migrated database Prefect migrates one itself.
+    Nothing is replaced. Without a migrated database Prefect migrates one itself. Like one that the
+    flow would make (FlowProcess sets its umask), it is its user's alone.
     """
     if any(environment.get(name) for name in _ELSEWHERE):
         return False
@@ -45,9 +47,10 @@ def seed_prefect_home(environment: Mapping[str, str] = os.environ) -> bool:
     database, source = home / "prefect.db", migrated_database()
     if database.exists() or not source.is_file():
         return False
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     with tempfile.TemporaryDirectory(dir=home, prefix=".povstorm-") as folder:
         partial = Path(folder) / "prefect.db"
+        create_private_file(partial)
         partial.write_bytes(source.read_bytes())
         try:
             # Unlike a rename it never replaces what another flow has put there meanwhile.

@@ -8,6 +8,7 @@ remember; ``retry``, ``fetch`` and ``report`` ask.
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from povstorm_client.errors import StorageError
 from povstorm_client.jobs.manifest import check_job_id
 from povstorm_client.saving.results_folder import Rendering, rendering_from
 from povstorm_client.storage import layout
+from povstorm_client.storage.private_files import create_private_file, make_private_folder
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,15 @@ def remember_destination(job_id: str, destination: Destination) -> None:
         "folder": str(destination.folder.absolute()),
         "rendering": asdict(destination.rendering),
     }
-    partial = file.with_suffix(".partial")
+    partial = file.with_name(f"{job_id}.{secrets.token_hex(8)}.partial")
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial.write_text(json.dumps(data), "utf-8")
-        partial.replace(file)
+        make_private_folder(file.parent)
+        try:
+            create_private_file(partial)
+            partial.write_text(json.dumps(data), "utf-8")
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"{file} cannot be written ({error.strerror}): make room, or choose another folder "

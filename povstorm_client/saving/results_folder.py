@@ -8,6 +8,7 @@ results of another job come; everything else in the folder is the user's and sta
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import stat
@@ -133,8 +134,17 @@ class ResultsFolder:
         self._read_record()
 
     def check_free(self, names: Iterable[str]) -> None:
-        """Raise InputError if a file is there that is not as povstorm put it there."""
+        """Raise InputError if a file is there that is not as povstorm put it there.
+
+        Also for a link in the folder by which a result would get out of it: folders come with
+        other people's scenes, and a scene chooses what its outputs are called.
+        """
         for name in names:
+            if not self._is_inside(name):
+                raise InputError(
+                    f"{self.path / name} would be written through a link that leads out of "
+                    f"{self.path}: remove the link, or choose another folder with --output"
+                )
             if self._is_taken(name):
                 whose = "was changed since" if name in self._files else "is not povstorm's"
                 raise InputError(
@@ -151,7 +161,7 @@ class ResultsFolder:
             self._remove_partials()
             if self.job_id != job_id:
                 for name in list(self._files):
-                    if not self._is_taken(name):
+                    if self._is_ours(name):
                         (self.path / name).unlink(missing_ok=True)
                 self._files = {}
             self.job_id, self.rendering = job_id, rendering
@@ -161,12 +171,7 @@ class ResultsFolder:
     def has(self, name: str, checksums: Collection[str]) -> bool:
         """Whether the file is there, unchanged, with one of these crc32c."""
         mark = self._files.get(name)
-        return (
-            mark is not None
-            and mark.crc32c in checksums
-            and self._mark(name) is not None
-            and not self._is_taken(name)
-        )
+        return mark is not None and mark.crc32c in checksums and self._is_ours(name)
 
     def put(
         self, name: str, fetch: Callable[[Path], None], checksums: Collection[str] = ()
@@ -205,6 +210,15 @@ class ResultsFolder:
             raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
         return target
 
+    def _is_ours(self, name: str) -> bool:
+        """Whether it is there as povstorm put it there."""
+        return self._mark(name) is not None and not self._is_taken(name)
+
+    def _is_inside(self, name: str) -> bool:
+        """Whether the folder that it belongs into is below this one, wherever links lead."""
+        parent = os.path.realpath((self.path / name).parent)
+        return Path(parent).is_relative_to(os.path.realpath(self.path))
+
     def _is_taken(self, name: str) -> bool:
         """Whether something is there that povstorm did not put there like this."""
         found = self._mark(name)
@@ -215,22 +229,26 @@ class ResultsFolder:
 
     def _mark(self, name: str) -> _Mark | None:
         """What is there now, None for nothing; what is no file below the folder never fits."""
-        path = self.path / name
+        if not self._is_inside(name):
+            return _Mark(-1, -1)
         try:
-            status = path.lstat()
+            status = (self.path / name).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        inside = path.parent.resolve().is_relative_to(self.path.resolve())
-        if not stat.S_ISREG(status.st_mode) or not inside:
+        except OSError:  # links in a circle, a folder that may not be looked into
+            return _Mark(-1, -1)
+        if not stat.S_ISREG(status.st_mode):
             return _Mark(-1, -1)
         return _Mark(status.st_size, status.st_mtime_ns)
 
     def _remove_partials(self) -> None:
         """What a command that was killed had not finished."""
         old = time.time() - _ABANDONED_SECONDS
-        for folder in {self.path, *((self.path / name).parent for name in self._files)}:
+        inside = (name for name in self._files if self._is_inside(name))
+        for folder in {self.path, *((self.path / name).parent for name in inside)}:
             for partial in folder.glob(f"{_PARTIAL}*"):
-                if partial.lstat().st_mtime < old:
+                status = partial.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_mtime < old:
                     partial.unlink()
 
     def _record(self, name: str, mark: _Mark) -> None:
@@ -256,8 +274,12 @@ class ResultsFolder:
 
     def _read_record(self) -> None:
         """Take the record for what it is: a line that cannot be read says nothing."""
+        record = self.path / RECORD
         try:
-            text = (self.path / RECORD).read_text("utf-8")
+            # A pipe would be waited for, and a link leads to what is somebody else's.
+            if not stat.S_ISREG(record.lstat().st_mode):
+                return
+            text = record.read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             return  # none, or none of ours: all that is there is the user's
         head, *lines = (_plain_object(line) for line in text.splitlines() or [""])

@@ -85,6 +85,13 @@ class FolderStorage:
                 raise _is_link(path)
         return path
 
+    def _file(self, key: str) -> Path:
+        """The same, to be read; StorageError for a pipe or a device, which could be waited for."""
+        path = self.path(key)
+        if path.is_fifo() or path.is_socket() or path.is_char_device() or path.is_block_device():
+            raise StorageError(f"{key} in {self.uri} is no file: remove it")
+        return path
+
     def prepare(self) -> None:
         try:
             if self.root.stat().st_mode & OTHERS:
@@ -99,13 +106,13 @@ class FolderStorage:
 
     def read(self, key: str) -> bytes:
         try:
-            return self.path(key).read_bytes()
+            return self._file(key).read_bytes()
         except OSError as error:
             raise _storage_error("read", key, self.uri, error) from error
 
     def find(self, key: str) -> bytes | None:
         try:
-            return self.path(key).read_bytes()
+            return self._file(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -140,7 +147,7 @@ class FolderStorage:
             return crc32c(partial)
 
     def download(self, key: str, path: Path) -> None:
-        source = self.path(key)
+        source = self._file(key)
         try:
             file = source.open("rb")
         except OSError as error:
@@ -150,7 +157,7 @@ class FolderStorage:
             shutil.copyfileobj(file, target, _CHUNK_BYTES)
 
     def copy(self, source: str, target: str) -> None:
-        origin = self.path(source)
+        origin = self._file(source)
         with self._complete_or_absent(target) as partial:
             try:
                 status = origin.stat()
@@ -181,13 +188,13 @@ class FolderStorage:
 
     def crc32c(self, key: str) -> str:
         try:
-            return crc32c(self.path(key))
+            return crc32c(self._file(key))
         except OSError as error:
             raise _storage_error("read", key, self.uri, error) from error
 
     def sha256(self, key: str) -> str | None:
         try:
-            with self.path(key).open("rb") as file:
+            with self._file(key).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise _storage_error("read", key, self.uri, error) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,22 @@ def test_a_record_that_is_no_file_is_refused(job: Job, tmp_path: Path, kind: str
     with pytest.raises(InputError, match="is no file"):
         destination_of_new(job, Path("out"), Rendering.of(job))
     assert not (tmp_path / "precious").exists()
+
+
+def test_what_is_remembered_is_private_whatever_the_umask(job: Job, home: Path):
+    destination = destination_of_new(job, Path("chosen"), Rendering.of(job))
+    before = os.umask(0)
+    try:
+        remember_destination(job.job_id, destination)
+    finally:
+        os.umask(before)
+    made = [home, *home.rglob("*")]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made if path.is_file()] == [0o600]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_dir()} == {0o700}
+
+
+def test_a_pipe_in_place_of_the_record_is_told(job: Job):
+    Path("chosen").mkdir()
+    os.mkfifo(Path("chosen") / RECORD)
+    with pytest.raises(InputError, match="is no file: move it away"):
+        destination_of_new(job, Path("chosen"), Rendering.of(job))

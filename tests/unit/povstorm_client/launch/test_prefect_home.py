@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +27,19 @@ def test_a_fresh_home_gets_the_migrated_database_and_nothing_else(tmp_path: Path
     assert seed_prefect_home({"PREFECT_HOME": str(home)})
     assert [path.name for path in home.iterdir()] == ["prefect.db"]
     assert (home / "prefect.db").read_bytes() == b"migrated"
+
+
+def test_the_home_and_its_database_are_their_users_alone(tmp_path: Path, migrated: Path):
+    before = os.umask(0)
+    try:
+        assert seed_prefect_home({"PREFECT_HOME": str(tmp_path / "home")})
+    finally:
+        os.umask(before)
+    modes = [
+        stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path / "home", tmp_path / "home" / "prefect.db")
+    ]
+    assert modes == [0o700, 0o600]
 
 
 def test_the_database_of_a_home_is_never_replaced(tmp_path: Path, migrated: Path):
