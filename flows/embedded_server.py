@@ -1,7 +1,7 @@
 """A Prefect server for one run on this machine, where the user has none.
 
-flows/local_run.py starts it. Prefect would start one itself, but it imports the whole server to do
-so, in the flow's process, which waits: 3.8 s of CPU (measured). Started from here it comes up while
+Prefect would start one itself, but it imports the whole server to do so, in the flow's process,
+which waits: 3.8 s of CPU (measured). Started from here it comes up while
 frames are rendered and Prefect is imported. It is the server that Prefect starts
 (prefect.server.api.server.SubprocessASGIServer), with the same settings, on a socket that is bound
 before, so that no other program can take its port.

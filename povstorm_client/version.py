@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def povstorm_version() -> str:
-    """E.g. ``"0.1.0"``; ``"unknown"`` when run from a checkout that is not installed."""
+    """E.g. ``"0.2.0"``; ``"unknown"`` when run from a checkout that is not installed."""
     try:
         return version("povstorm")
     except PackageNotFoundError:

@@ -158,7 +158,7 @@ variable "render_image_tag" {
   default     = null
   validation {
     condition     = var.render_image_tag == null || can(regex("^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}$", var.render_image_tag))
-    error_message = "render_image_tag is a tag alone, e.g. 0.1.0, without the image's name."
+    error_message = "render_image_tag is a tag alone, e.g. 0.2.0, without the image's name."
   }
 }
 

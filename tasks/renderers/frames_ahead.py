@@ -1,8 +1,8 @@
 """FramesAhead: a renderer whose frames are in work before their task runs exist.
 
 Where the flow runs on this machine it is entered as soon as the manifest is read, while Prefect is
-still starting (flows/local_run.py); render_frame's task runs then attach to what is in work, or
-done. Retries are the task's, as with every renderer.
+still starting; render_frame's task runs then attach to what is in work, or done. Retries are the
+task's, as with every renderer.
 """
 
 from __future__ import annotations
