@@ -154,6 +154,8 @@ def _read_file(
     name, in_name = split_sections(unquoted(given))
     chosen = (*in_name, *sections)
     file = normal(here / name)
+    if os.path.isdir(file):  # noqa: PTH112 - as is_file below
+        raise InputError(f"scene {name} is a folder: give an .ini or a .pov file of it")
     if not os.path.isfile(file):  # noqa: PTH113 - unlike Path.is_file it takes no offence
         raise InputError(f"scene {name} does not exist: give an .ini or a .pov file")
     if file.suffix.casefold() == ".ini":
