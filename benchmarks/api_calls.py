@@ -82,7 +82,7 @@ def _measure(frames: int) -> None:
 
 
 def _job(cluster: Cluster, frames: int) -> Job:
-    job = Job(cluster, "calls", video=None, lean="fastest")
+    job = Job(cluster, "calls", video=None, prefer="fastest")
     settings = RenderSettings(scene="a.pov", width=32, height=24, final_frame=frames)
     for frame in range(1, frames + 1):
         unit = WorkUnit(settings, frame)

@@ -18,9 +18,10 @@ from benchmarks.simulated_cloud_run import RUN_CALLS_A_MINUTE, MemoryStorage, Si
 from benchmarks.virtual_time import run_in_virtual_time
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run import prices_and_limits
-from povstorm_client.cloud_run.fleet import LEANS, CloudRunFleet
+from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.errors import CloudError
+from povstorm_client.frames.job_settings import PREFERENCES
 from povstorm_client.storage import layout
 from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
@@ -81,7 +82,7 @@ def _compare(seconds: dict[int, float], parallelism: int) -> None:
         )
 
     show("one execution a frame", _run(seconds, parallelism, _one_execution_a_frame))
-    for lean in LEANS:
+    for lean in PREFERENCES:
         for known in (True, False):
             told = rendering / len(seconds) if known else None
             fleet = _fleet(parallelism, lean, told)

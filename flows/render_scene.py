@@ -17,14 +17,19 @@ from pydantic import Field
 from flows.render_job import render_job
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
+from povstorm_client.frames.job_settings import (
+    MOST_RETRIES,
+    STALL_SECONDS,
+    Preference,
+    VideoEnding,
+)
 from povstorm_client.job import Job
 from povstorm_client.jobs.manifest import job_uri
-from povstorm_client.scene_job import read_scene, scene_job
+from povstorm_client.scene_job import read_scene, scene_job, settings_of_options
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.open_storage import open_storage
 
-VideoFormat = Literal["mp4", "webm", "gif", "mov", "mkv", "none"]
-Lean = Literal["fastest", "balanced", "cheapest"]
+VideoFormat = Literal[VideoEnding, "none"]
 
 
 def _run_name(**_: object) -> str:
@@ -43,12 +48,16 @@ async def render_scene(
     size: str = "",
     fps: str = "24",
     video: VideoFormat = "mp4",
-    lean: Lean = "cheapest",
+    prefer: Preference = "cheapest",
     max_cost: float | None = None,
-    retries: Annotated[int, Field(ge=0, le=10)] = 3,
+    retries: Annotated[int, Field(ge=0, le=MOST_RETRIES)] = 3,
     allow_missing_frames: bool = False,
     frame_timeout: float | None = None,
+    stall_timeout: float | None = STALL_SECONDS,
+    frame_memory: float | None = None,
+    seconds_per_frame: float | None = None,
     gcp_credentials: str = "",
+    lean: Literal[Preference, ""] = "",
 ) -> State[Any]:
     """Render a scene that lies in a bucket or a folder; unchanged frames come from the cache.
 
@@ -64,15 +73,34 @@ async def render_scene(
         size: Image size such as 1920x1080. Empty for the scene's own.
         fps: Frames a second of the video; fractions such as 24000/1001 work.
         video: The video's format, or none.
-        lean: What the plan on Cloud Run prefers.
+        prefer: What the plan on Cloud Run prefers.
         max_cost: Refuse to spend more than so many US dollars on Cloud Run. Empty for no limit.
         retries: Further attempts for a frame that was lost.
         allow_missing_frames: Make the video even if frames failed.
         frame_timeout: Stop a frame that takes longer, in seconds. Empty for no limit.
+        stall_timeout: Stop a frame that renders no further pixel for so many seconds.
+        frame_memory: GiB of memory for a frame where the flow renders it. Empty for most of it.
+        seconds_per_frame: Plan on Cloud Run with so many CPU seconds a frame. Empty to go by the
+            scene's last run, or to measure it.
         gcp_credentials: The name of a GcpCredentials block for Google Cloud. Empty uses the
             application default credentials of where the flow runs.
+        lean: The older name of prefer. Leave it empty.
     """
     logger = get_run_logger()
+    settings = settings_of_options(
+        fps=fps,
+        video=video,
+        allow_missing_frames=allow_missing_frames,
+        retries=retries,
+        frame_timeout=frame_timeout,
+        stall_timeout=stall_timeout,
+        frame_memory=frame_memory,
+        prefer=prefer,
+        default_preference="cheapest",
+        lean=lean,
+        max_cost=max_cost,
+        seconds_per_frame=seconds_per_frame,
+    )
     chosen = await asyncio.to_thread(_cluster, cluster, storage, gcp_credentials)
 
     def submit() -> Job:
@@ -92,13 +120,7 @@ async def render_scene(
             job = scene_job(
                 chosen,
                 loaded,
-                fps=fps,
-                video=video,
-                allow_missing_frames=allow_missing_frames,
-                retries=retries,
-                frame_timeout=frame_timeout,
-                lean=lean,
-                max_usd=max_cost,
+                settings,
             )
             job.submit()
             return job

@@ -15,6 +15,7 @@ from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs, read_t
 from povstorm_client.doctor import cluster_checks
 from povstorm_client.doctor.cluster_checks import Check
 from povstorm_client.errors import InputError
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.jobs.manifest import job_uri, read_work_units
 from povstorm_client.jobs.state import announced_run
 from povstorm_client.jobs.storage_marker import check_storage, foreign_content, mark_storage
@@ -144,22 +145,18 @@ class Cluster:
             return None
         return GoogleCloudRun(google_credentials(self.gcp_credentials))
 
-    def fleet(
-        self,
-        lean: str = "balanced",
-        max_usd: float | None = None,
-        seconds_per_frame: float | None = None,
-    ) -> CloudRunFleet | None:
+    def fleet(self, settings: JobSettings | None = None) -> CloudRunFleet | None:
         """The Cloud Run jobs that frames may use; None where they are rendered on this machine."""
         if self.outputs is None:
             return None
+        chosen = settings or JobSettings()
         return CloudRunFleet(
             self.outputs.project_id,
             self.outputs.region,
             tuple(self.outputs.render_jobs),
-            lean,
-            max_usd,
-            seconds_per_frame,
+            chosen.prefer,
+            chosen.max_usd,
+            chosen.seconds_per_frame,
         )
 
     def require_tools(self, *, video: bool) -> None:

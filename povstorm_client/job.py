@@ -11,29 +11,31 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from povstorm_client.argument_checks import check_number, check_path, check_type
+from povstorm_client.argument_checks import check_path, check_type
 from povstorm_client.cleaning.job_deletion import delete_job, undeletable
 from povstorm_client.cleaning.sweep_marker import last_sweep, swept_since
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, JobError, RecordError, StorageError
 from povstorm_client.frames.doubled_outputs import doubled_outputs
+from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings, preference
 from povstorm_client.frames.ranges import check_frame_count
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.video_losses import announce_losses
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs import shared_resources
 from povstorm_client.jobs.manifest import (
-    STALL_SECONDS,
     JobManifest,
     check_frames,
     check_job_id,
     check_job_name,
     read_manifest,
     read_work_units,
+    stored_settings,
     write_manifest,
 )
 from povstorm_client.jobs.state import JobState, read_state
@@ -54,31 +56,14 @@ from povstorm_client.storage.protocol import make_output_folder
 from povstorm_client.terminal import printable
 from povstorm_client.version import povstorm_version
 
-VIDEO_ENDINGS = ("mp4", "webm", "gif", "mov", "mkv")
-# A GIF's delays are whole hundredths of a second (GIF89a, section 23), and browsers show a delay
-# of less than two of them as ten.
-GIF_MOST_FPS = 50
-# What POV-Ray 3.7 needs for an almost empty scene, and some more.
-LEAST_MEMORY = 64 << 20
-_MOST_RETRIES = 10
-
 
 class Job:
     """Frames to be rendered together, and, once it ran, what came of them.
 
-    name: becomes part of the job id. fps: frames a second, as a number or a fraction such as
-    ``"24000/1001"``. video: the video's format by its ending, None for no video.
-    allow_missing_frames: make the video although frames failed. retries: further attempts for a
-    frame whose failure can pass. frame_timeout: seconds for one frame, None for no limit;
-    stall_timeout: seconds without a further pixel (parsing makes none). frame_memory: bytes that
-    a frame may use on this machine, None for most of it. sandbox: whether scenes that this
-    machine renders are contained ("auto": where that works, "required", "off"); it is not stored
-    with the job.
-
-    On Google Cloud, lean is what the plan prefers ("fastest", "balanced", "cheapest"), max_usd
-    refuses to spend more, and seconds_per_frame is what a frame is expected to take of a CPU;
-    None to go by the scene's last run, or to measure it on a few frames. Elsewhere they say
-    nothing.
+    name: becomes part of the job id. sandbox: whether scenes that this machine renders are
+    contained ("auto": where that works, "required", "off"); it is not stored with the job. lean:
+    prefer's older name. The others are the fields of JobSettings, which says what they mean;
+    settings holds them.
 
     Raises InputError for values that cannot be meant.
     """
@@ -88,7 +73,7 @@ class Job:
         cluster: Cluster,
         name: str,
         *,
-        fps: float | str | Fraction = 24,
+        fps: float | str | Fraction = "24",
         video: str | None = "mp4",
         allow_missing_frames: bool = False,
         retries: int = 3,
@@ -96,9 +81,10 @@ class Job:
         stall_timeout: float | None = STALL_SECONDS,
         frame_memory: int | None = None,
         sandbox: SandboxMode | None = None,
-        lean: str = "balanced",
+        prefer: str = "balanced",
         max_usd: float | None = None,
         seconds_per_frame: float | None = None,
+        lean: str = "",
     ) -> None:
         check_type("cluster", cluster, Cluster, "a Cluster: Cluster.local() makes one")
         check_type("name", name, str, "a text")
@@ -106,41 +92,21 @@ class Job:
         self.cluster = cluster
         self.name = name
         self.job_id = _generate_job_id(name)
-        self._fps = _fps(fps)
-        if video is not None and video not in VIDEO_ENDINGS:
-            raise InputError(f"video format {video!r} is not known: {', '.join(VIDEO_ENDINGS)}")
-        if video == "gif" and Fraction(self._fps) > GIF_MOST_FPS:
-            raise InputError(
-                f"a gif has at most {GIF_MOST_FPS} frames a second, not {fps}: lower fps, or "
-                "choose another video format"
-            )
-        self.video = video
-        check_type("allow_missing_frames", allow_missing_frames, bool, "True or False")
-        check_type("retries", retries, int, "a whole number")
-        check_number("frame_timeout", frame_timeout, or_none=True)
-        check_number("stall_timeout", stall_timeout, or_none=True)
-        check_number("max_usd", max_usd, or_none=True)
-        check_number("seconds_per_frame", seconds_per_frame, or_none=True)
-        check_type("lean", lean, str, "a text")
-        if frame_memory is not None:
-            check_type("frame_memory", frame_memory, int, "a whole number of bytes, or None")
-        if not 0 <= retries <= _MOST_RETRIES:
-            raise InputError(f"retries is {retries}: 0 to {_MOST_RETRIES}")
-        if frame_timeout is not None and frame_timeout <= 0:
-            raise InputError(f"frame_timeout is {frame_timeout}: give seconds above 0, or None")
-        if stall_timeout is not None and stall_timeout <= 0:
-            raise InputError(f"stall_timeout is {stall_timeout}: give seconds above 0, or None")
-        if frame_memory is not None and frame_memory < LEAST_MEMORY:
-            raise InputError(
-                f"frame_memory is {frame_memory} bytes: POV-Ray needs {LEAST_MEMORY} to start"
-            )
-        self._stall_timeout = stall_timeout
-        self._frame_memory = frame_memory
+        self.settings = JobSettings(
+            fps=fps,
+            video=video,
+            allow_missing_frames=allow_missing_frames,
+            retries=retries,
+            frame_timeout=frame_timeout,
+            stall_timeout=stall_timeout,
+            frame_memory=frame_memory,
+            prefer=preference(prefer, lean),
+            max_usd=max_usd,
+            seconds_per_frame=seconds_per_frame,
+        )
+        self.video = self.settings.video
         self._sandbox = sandbox_mode_here() if sandbox is None else check_sandbox_mode(sandbox)
-        self._allow_missing_frames = allow_missing_frames
-        self._retries = retries
-        self._frame_timeout = frame_timeout
-        self.fleet = cluster.fleet(lean, max_usd, seconds_per_frame)
+        self.fleet = cluster.fleet(self.settings)
         self._shared: dict[str, Path] = {}
         self._units: list[WorkUnit] = []
         self._manifest: JobManifest | None = None
@@ -165,6 +131,19 @@ class Job:
         return job_html(self)
 
     @classmethod
+    def with_settings(
+        cls,
+        cluster: Cluster,
+        name: str,
+        settings: JobSettings,
+        *,
+        sandbox: SandboxMode | None = None,
+    ) -> Job:
+        """A job that is rendered as the settings say."""
+        check_type("settings", settings, JobSettings, "a JobSettings: JobSettings() makes one")
+        return cls(cluster, name, sandbox=sandbox, **asdict(settings))
+
+    @classmethod
     def open(cls, cluster: Cluster, job_id: str, *, sandbox: SandboxMode | None = None) -> Job:
         """A stored job: to look at it, fetch from it, or run it again for what is missing.
 
@@ -173,18 +152,7 @@ class Job:
         check_type("cluster", cluster, Cluster, "a Cluster: Cluster.local() makes one")
         check_type("job_id", job_id, str, "a text")
         manifest = read_manifest(cluster.storage, job_id)
-        job = cls(
-            cluster,
-            manifest.name,
-            fps=manifest.fps,
-            video=manifest.video_ending or None,
-            allow_missing_frames=manifest.allow_missing_frames,
-            retries=manifest.retries,
-            frame_timeout=manifest.frame_timeout,
-            stall_timeout=manifest.stall_timeout,
-            frame_memory=manifest.frame_memory,
-            sandbox=sandbox,
-        )
+        job = cls.with_settings(cluster, manifest.name, manifest.settings, sandbox=sandbox)
         job.job_id = job_id
         job._manifest = manifest
         job.fleet = manifest.cloud_run
@@ -281,13 +249,7 @@ class Job:
             frames=tuple(unit.frame for unit in self._units),
             shared_tree=tree,
             shared_files=digests,
-            fps=self._fps,
-            video_ending=self.video or "",
-            allow_missing_frames=self._allow_missing_frames,
-            retries=self._retries,
-            frame_timeout=self._frame_timeout,
-            stall_timeout=self._stall_timeout,
-            frame_memory=self._frame_memory,
+            **stored_settings(self.settings),
             created=time.time(),
             created_by=_user(),
             version=povstorm_version(),
@@ -525,18 +487,6 @@ def _generate_job_id(name: str) -> str:
     job_id = f"{words}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     check_job_id(job_id)
     return job_id
-
-
-def _fps(fps: float | str | Fraction) -> str:
-    check_type("fps", fps, (int, float, str, Fraction), "a number: give 24, 23.976 or '24000/1001'")
-    try:
-        # The exact decimal that was written, not the binary fraction nearest to it.
-        exact = Fraction(str(fps))
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"fps {fps!r} is no number: give 24, 23.976 or '24000/1001'") from error
-    if not 0 < exact <= 1000:
-        raise InputError(f"fps is {fps}: frames a second are above 0 and at most 1000")
-    return str(exact)
 
 
 def _user() -> str:

@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from povstorm_client.argument_checks import check_number
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
+from povstorm_client.frames.job_settings import JobSettings, preference
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.job import Job
-from povstorm_client.jobs.manifest import STALL_SECONDS
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.scene.load_scene import Scene, load_scene
 
@@ -51,38 +52,37 @@ def read_scene(
     return replace(loaded, settings=_with_threads(loaded, threads, warn))
 
 
-def scene_job(
-    cluster: Cluster,
-    scene: Scene,
+def settings_of_options(
     *,
-    fps: str,
     video: str,
-    allow_missing_frames: bool,
-    retries: int,
-    frame_timeout: float | None,
-    stall_timeout: float | None = STALL_SECONDS,
-    frame_memory: float | None = None,
-    sandbox: SandboxMode | None = None,
+    frame_memory: float | None,
+    prefer: str,
     lean: str,
-    max_usd: float | None,
-    seconds_per_frame: float | None = None,
-) -> Job:
-    """The job that renders all frames of a scene; a still makes no video. frame_memory: GiB."""
-    job = Job(
-        cluster,
-        scene.name,
-        fps=fps,
-        video=None if video == "none" or len(scene.frames) == 1 else video,
-        allow_missing_frames=allow_missing_frames,
-        retries=retries,
-        frame_timeout=frame_timeout,
-        stall_timeout=stall_timeout,
+    max_cost: float | None,
+    default_preference: str = "balanced",
+    **same: Any,  # noqa: ANN401 - JobSettings checks them
+) -> JobSettings:
+    """The settings, as options and flow parameters put them; InputError for what cannot be meant.
+
+    video: may be "none". frame_memory: GiB. lean: prefer's older name, "" where it is not said.
+    max_cost: US dollars. same: the fields that options have as they are.
+    """
+    return JobSettings(
+        video=None if video == "none" else video,
         frame_memory=_bytes(frame_memory),
-        sandbox=sandbox,
-        lean=lean,
-        max_usd=max_usd,
-        seconds_per_frame=seconds_per_frame,
+        prefer=preference(prefer, lean, default_preference),
+        max_usd=max_cost,
+        **same,
     )
+
+
+def scene_job(
+    cluster: Cluster, scene: Scene, settings: JobSettings, *, sandbox: SandboxMode | None = None
+) -> Job:
+    """The job that renders all frames of a scene; a still makes no video."""
+    if len(scene.frames) == 1:
+        settings = replace(settings, video=None)
+    job = Job.with_settings(cluster, scene.name, settings, sandbox=sandbox)
     job.add_shared_files(scene.files)
     for frame in scene.frames:
         job.add_work_unit(WorkUnit(scene.settings, frame=frame))

@@ -9,7 +9,7 @@ import functools
 import shutil
 from dataclasses import dataclass, field, replace
 
-from povstorm_client.jobs.manifest import STALL_SECONDS
+from povstorm_client.frames.job_settings import STALL_SECONDS
 from render_image.machine import total_memory
 from render_image.scene_tree import LaidOut
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from povstorm_client.errors import InputError
+from povstorm_client.frames.job_settings import STALL_SECONDS
 from povstorm_client.frames.work_unit import WorkUnit
-from povstorm_client.jobs.manifest import STALL_SECONDS, check_belongs, open_job
+from povstorm_client.jobs.manifest import check_belongs, open_job
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage

@@ -11,19 +11,16 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from povstorm_client.cloud_run.terraform_outputs import RenderJob
-from povstorm_client.errors import InputError
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.storage.records import Name, Seconds, Usd
-
-LEANS = ("fastest", "balanced", "cheapest")
 
 
 @dataclass(frozen=True)
 class CloudRunFleet:
     """Where frames are rendered on Cloud Run.
 
-    jobs: one for each size of memory, ascending. lean: what the plan prefers. max_usd: refuse to
-    spend more on this job, None for no limit. seconds_per_frame: CPU seconds that a frame is
-    expected to take, None to measure it on the first frames.
+    jobs: one for each size of memory, ascending. lean, max_usd, seconds_per_frame: what of the
+    job's settings is stored here; lean is their prefer.
 
     Raises InputError for values that cannot be meant.
     """
@@ -36,12 +33,16 @@ class CloudRunFleet:
     seconds_per_frame: Seconds | None = None
 
     def __post_init__(self) -> None:
-        if self.lean not in LEANS:
-            raise InputError(f"lean {self.lean!r} is not known: {', '.join(LEANS)}")
-        if self.max_usd is not None and self.max_usd <= 0:
-            raise InputError(f"the most it may cost is {self.max_usd} USD: give more than 0")
-        if self.seconds_per_frame is not None and self.seconds_per_frame <= 0:
-            raise InputError(f"{self.seconds_per_frame} seconds a frame: give more than 0")
+        # Building them checks them.
+        JobSettings(**self.stored_settings())
+
+    def stored_settings(self) -> dict[str, Any]:
+        """What of a JobSettings is stored here, by its fields."""
+        return {
+            "prefer": self.lean,
+            "max_usd": self.max_usd,
+            "seconds_per_frame": self.seconds_per_frame,
+        }
 
     def job_path(self, job: RenderJob) -> str:
         """The job's full name in the Admin API."""

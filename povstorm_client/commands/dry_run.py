@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from povstorm_client.cloud_run.fleet import LEANS
 from povstorm_client.cloud_run.scene_estimate import read_estimate, scene_digest
 from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
+from povstorm_client.frames.job_settings import PREFERENCES
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.video_losses import announce_losses
 from povstorm_client.job import Job
@@ -43,6 +43,6 @@ def _print_cloud_plan(job: Job) -> None:
     needed = memory_needed_mib(settings.width, settings.height, estimate.peak_memory_bytes)
     size = next((job for job in fleet.jobs if job.memory_mib >= needed), fleet.jobs[-1])
     print(f"plan     {seconds:.2f} CPU seconds a frame, {source}")
-    for lean in LEANS:
+    for lean in PREFERENCES:
         plan = plan_wave(len(job.work_units), seconds, job=size, lean=lean)
         print(f"         {'*' if lean == fleet.lean else ' '} {lean:8}  {plan}")

@@ -16,33 +16,24 @@ from povstorm_client.commands.dry_run import print_plan
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import destination_of_new, destination_of_stored
 from povstorm_client.commands.scene_options import (
-    AllowMissingFrames,
     DryRun,
-    Fps,
-    FrameMemory,
     Frames,
-    FrameTimeout,
     Include,
-    LeanOption,
-    MaxCost,
     Output,
     Preview,
-    Retries,
     Sandbox,
     SceneArgument,
-    SecondsPerFrame,
     Size,
-    StallTimeout,
     Switches,
     Threads,
-    Video,
     sandbox_mode,
+    with_job_options,
 )
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import JobError, StorageError
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
-from povstorm_client.jobs.manifest import STALL_SECONDS
 from povstorm_client.jobs.statistics_table import statistics_table
 from povstorm_client.jobs.stored_frames import damage_lines, damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
@@ -53,28 +44,21 @@ from povstorm_client.scene_job import read_scene, scene_job
 T = TypeVar("T")
 
 
+@with_job_options
 def render(
     context: typer.Context,
     scene: SceneArgument,
     switches: Switches = None,
     frames: Frames = None,
     size: Size = None,
-    fps: Fps = "24",
     output: Output = None,
-    video: Video = "mp4",
     include: Include = None,
     preview: Preview = False,
     dry_run: DryRun = False,
-    allow_missing_frames: AllowMissingFrames = False,
-    retries: Retries = 3,
-    frame_timeout: FrameTimeout = None,
-    stall_timeout: StallTimeout = STALL_SECONDS,
-    frame_memory: FrameMemory = None,
     sandbox: Sandbox = None,
     threads: Threads = None,
-    lean: LeanOption = "balanced",
-    max_cost: MaxCost = None,
-    seconds_per_frame: SecondsPerFrame = None,
+    *,
+    settings: JobSettings,
 ) -> None:
     """Render a scene: an ini file's animation, or a .pov file, without any change to it."""
     loaded = read_scene(
@@ -87,24 +71,11 @@ def render(
         threads=threads,
         warn=warn,
     )
-    job = scene_job(
-        chosen_cluster(context),
-        loaded,
-        fps=fps,
-        video=video,
-        allow_missing_frames=allow_missing_frames,
-        retries=retries,
-        frame_timeout=frame_timeout,
-        stall_timeout=stall_timeout,
-        frame_memory=frame_memory,
-        sandbox=sandbox_mode(sandbox),
-        lean=lean,
-        max_usd=max_cost,
-        seconds_per_frame=seconds_per_frame,
-    )
+    job = scene_job(chosen_cluster(context), loaded, settings, sandbox=sandbox_mode(sandbox))
     if dry_run:
         print_plan(loaded, job)
         return
+    video = settings.video or "none"
     words = _words(switches, frames=frames, size=size, preview=preview, video=video)
     rendering = Rendering.of(job, str(Path(scene).absolute()), words)
     _run_and_save(job, destination_of_new(job, output, rendering))

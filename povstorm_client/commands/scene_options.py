@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from povstorm_client.cloud_run.fleet import LEANS
-from povstorm_client.job import VIDEO_ENDINGS
+from povstorm_client.frames.job_settings import PREFERENCES, VIDEO_ENDINGS, JobSettings
 from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.scene_job import settings_of_options
 
 # Options of no use on this machine have a place of their own in --help.
 CLOUD = "Google Cloud"
@@ -72,10 +75,11 @@ Threads = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(help="POV-Ray's threads a frame; 1 for an animation, all cores for a still"),
 ]
-LeanOption = Annotated[
+Prefer = Annotated[
     str,
-    typer.Option("--lean", help=f"Render {', '.join(LEANS)}", rich_help_panel=CLOUD),
+    typer.Option(metavar="WHAT", help=f"Render {', '.join(PREFERENCES)}", rich_help_panel=CLOUD),
 ]
+Lean = Annotated[str, typer.Option(hidden=True, help="The older name of --prefer")]
 MaxCost = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(metavar="USD", help="Refuse to spend more on this job", rich_help_panel=CLOUD),
@@ -95,3 +99,46 @@ def sandbox_mode(sandbox: bool | None) -> SandboxMode | None:
     if sandbox is None:
         return None
     return "required" if sandbox else "off"
+
+
+_DEFAULTS = JobSettings()
+# What JobSettings is asked for by: option → its type for typer, and its default.
+JOB_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "fps": (Fps, _DEFAULTS.fps),
+    "video": (Video, _DEFAULTS.video),
+    "allow_missing_frames": (AllowMissingFrames, _DEFAULTS.allow_missing_frames),
+    "retries": (Retries, _DEFAULTS.retries),
+    "frame_timeout": (FrameTimeout, _DEFAULTS.frame_timeout),
+    "stall_timeout": (StallTimeout, _DEFAULTS.stall_timeout),
+    "frame_memory": (FrameMemory, _DEFAULTS.frame_memory),
+    "prefer": (Prefer, _DEFAULTS.prefer),
+    "lean": (Lean, ""),
+    "max_cost": (MaxCost, _DEFAULTS.max_usd),
+    "seconds_per_frame": (SecondsPerFrame, _DEFAULTS.seconds_per_frame),
+}
+
+
+def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with JOB_OPTIONS in the place of its keyword ``settings``, made from them.
+
+    typer reads a command's options from its signature, and knows no dataclass there.
+    """
+
+    @wraps(command)
+    def asked(**given: Any) -> None:  # noqa: ANN401 - whatever typer read
+        options = {name: given.pop(name) for name in JOB_OPTIONS}
+        command(**given, settings=settings_of_options(**options))
+
+    own = inspect.signature(command, eval_str=True)
+    parameters = [
+        *(each for each in own.parameters.values() if each.name != "settings"),
+        *(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default
+            )
+            for name, (kind, default) in JOB_OPTIONS.items()
+        ),
+    ]
+    asked.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    asked.__annotations__ = {each.name: each.annotation for each in parameters}
+    return asked

@@ -7,48 +7,32 @@ import typer
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.scene_options import (
-    AllowMissingFrames,
-    Fps,
-    FrameMemory,
     Frames,
-    FrameTimeout,
     Include,
-    LeanOption,
-    MaxCost,
     Preview,
-    Retries,
     SceneArgument,
-    SecondsPerFrame,
     Size,
-    StallTimeout,
     Switches,
     Threads,
-    Video,
+    with_job_options,
 )
 from povstorm_client.commands.warn import warn
-from povstorm_client.jobs.manifest import STALL_SECONDS
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.scene_job import read_scene, scene_job
 
 
+@with_job_options
 def submit(
     context: typer.Context,
     scene: SceneArgument,
     switches: Switches = None,
     frames: Frames = None,
     size: Size = None,
-    fps: Fps = "24",
-    video: Video = "mp4",
     include: Include = None,
     preview: Preview = False,
-    allow_missing_frames: AllowMissingFrames = False,
-    retries: Retries = 3,
-    frame_timeout: FrameTimeout = None,
-    stall_timeout: StallTimeout = STALL_SECONDS,
-    frame_memory: FrameMemory = None,
     threads: Threads = None,
-    lean: LeanOption = "balanced",
-    max_cost: MaxCost = None,
-    seconds_per_frame: SecondsPerFrame = None,
+    *,
+    settings: JobSettings,
 ) -> None:
     """Submit a scene to a deployment and return at once; look and fetch by the job's id."""
     cluster = chosen_cluster(context)
@@ -64,21 +48,7 @@ def submit(
         threads=threads,
         warn=warn,
     )
-    job = scene_job(
-        cluster,
-        loaded,
-        fps=fps,
-        video=video,
-        allow_missing_frames=allow_missing_frames,
-        retries=retries,
-        frame_timeout=frame_timeout,
-        stall_timeout=stall_timeout,
-        frame_memory=frame_memory,
-        sandbox=None,
-        lean=lean,
-        max_usd=max_cost,
-        seconds_per_frame=seconds_per_frame,
-    )
+    job = scene_job(cluster, loaded, settings)
     cluster.require_deployment()
     cluster.require_prefect_server()
     job.submit()

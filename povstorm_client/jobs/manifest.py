@@ -6,9 +6,8 @@ job.json is written last, so a job exists with all of its work units or not at a
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +16,7 @@ from msgspec import Meta
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import InputError, RecordError, StorageError
+from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage import layout
@@ -27,8 +27,6 @@ from povstorm_client.storage.records import Count, Frame, JobId, Limit, Moment, 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-# Long enough for the parsing of any scene that is meant to end.
-STALL_SECONDS = 3600.0
 # No exponents: a Fraction of 1e999999999 is a number of so many digits.
 _FPS = r"\A[0-9]{1,40}([/.][0-9]{1,40})?\Z"
 
@@ -69,6 +67,28 @@ class JobManifest:
     def frames_per_second(self) -> Fraction:
         """The fps as an exact number."""
         return Fraction(self.fps)
+
+    @property
+    def settings(self) -> JobSettings:
+        """How the job is rendered; raises InputError for what cannot be meant."""
+        fleet = self.cloud_run
+        cloud = {} if fleet is None else fleet.stored_settings()
+        kept = {name: getattr(self, name) for name in _KEPT}
+        return JobSettings(video=self.video_ending or None, **kept, **cloud)
+
+
+# The settings that a manifest has under their own names.
+_KEPT = [
+    field.name
+    for field in fields(JobSettings)
+    if field.name in {own.name for own in fields(JobManifest)}
+]
+
+
+def stored_settings(settings: JobSettings) -> dict[str, Any]:
+    """The settings as a manifest's fields; those of the cloud are in its fleet."""
+    kept = {name: getattr(settings, name) for name in _KEPT}
+    return {**kept, "video_ending": settings.video or ""}
 
 
 def check_job_id(job_id: str) -> None:
@@ -115,16 +135,14 @@ def _check_manifest(manifest: JobManifest, job_id: str) -> None:
     if manifest.job_id != job_id:
         raise InputError(f"it is the manifest of {manifest.job_id!r}")
     check_job_name(manifest.name)
-    if not re.fullmatch(r"[a-z0-9]{0,8}", manifest.video_ending):
-        raise InputError(f"{manifest.video_ending!r} is no video format")
     for path, digest in manifest.shared_files.items():
         check_workspace_path(path, "shared resource")
         if not layout.is_digest(digest):
             raise InputError(f"shared resource {path!r} has no digest")
     if not manifest.frames or any(frame >= after for frame, after in pairwise(manifest.frames)):
         raise InputError("its frames are not numbers in ascending order")
-    if manifest.fps.rpartition("/")[2].strip("0") == "" or not manifest.frames_per_second > 0:
-        raise InputError(f"fps is {manifest.fps!r}")
+    # Building them checks them.
+    manifest.settings  # noqa: B018
 
 
 def read_work_units(storage: Storage, job_id: str) -> list[WorkUnit]:

@@ -14,7 +14,7 @@ import ffmpeg
 from ffmpeg.nodes import FilterableStream, OutputStream
 
 from povstorm_client.errors import InputError
-from povstorm_client.job import GIF_MOST_FPS
+from povstorm_client.frames.job_settings import GIF_MOST_FPS
 
 # RGB is converted with the matrix that players take for HD video, and the file says so: left to
 # itself ffmpeg takes that of SD video and says nothing, which shifts the colours.

@@ -32,9 +32,9 @@ from povstorm_client.errors import (
     RenderError,
     StorageError,
 )
+from povstorm_client.frames.job_settings import STALL_SECONDS
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
-from povstorm_client.jobs.manifest import STALL_SECONDS
 from povstorm_client.jobs.stored_frames import is_intact
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel

@@ -14,9 +14,9 @@ from functools import cached_property
 
 from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.cloud_run.wave_plan import WavePlan
+from povstorm_client.frames.job_settings import STALL_SECONDS
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
-from povstorm_client.jobs.manifest import STALL_SECONDS
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage

@@ -90,7 +90,7 @@ def test_help_groups_commands_and_keeps_cloud_options_apart(
         assert f"─ {panel} ─" in shown
     command_line.run(["render", "--help"])
     here, cloud = capsys.readouterr().out.split("─ Google Cloud ─")
-    for option in ("--lean", "--max-cost", "--seconds-per-frame"):
+    for option in ("--prefer", "--max-cost", "--seconds-per-frame"):
         assert option in cloud
         assert option not in here
     assert "--threads" in here

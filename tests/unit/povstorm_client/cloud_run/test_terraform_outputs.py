@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from povstorm_client import Cluster, InputError
 from povstorm_client.cloud_run.terraform_outputs import RenderJob, read_terraform_outputs
+from povstorm_client.frames.job_settings import JobSettings
 
 SMALL = {
     "name": "povstorm-render-2g",
@@ -64,7 +65,7 @@ def test_a_cluster_is_made_of_them(file):
     cluster = Cluster.from_terraform_outputs(file(outputs()))
 
     assert cluster.storage_uri == "gs://povstorm-prod-render"
-    fleet = cluster.fleet(lean="cheapest", max_usd=5)
+    fleet = cluster.fleet(JobSettings(prefer="cheapest", max_usd=5))
     assert fleet.job_path(fleet.jobs[0]) == (
         "projects/povstorm-prod/locations/europe-west1/jobs/povstorm-render-2g"
     )

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client.cloud_run import prices_and_limits
-from povstorm_client.cloud_run.fleet import LEANS
 from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
+from povstorm_client.frames.job_settings import PREFERENCES
 
 
 def render_job(parallelism: int = 100, timeout: int = 3600, vcpus: float = 1) -> RenderJob:
@@ -30,7 +30,7 @@ SCENES = {
 }
 
 
-@given(**SCENES, lean=st.sampled_from(LEANS))
+@given(**SCENES, lean=st.sampled_from(PREFERENCES))
 def test_every_plan_can_be_started(frames: int, seconds: float, parallelism: int, lean: str):
     plan = plan_wave(frames, seconds, job=render_job(parallelism), lean=lean)
 
@@ -44,7 +44,7 @@ def test_leaning_to_fast_is_never_slower_and_to_cheap_never_dearer(
     frames: int, seconds: float, parallelism: int
 ):
     fast, balanced, cheap = (
-        plan_wave(frames, seconds, job=render_job(parallelism), lean=lean) for lean in LEANS
+        plan_wave(frames, seconds, job=render_job(parallelism), lean=lean) for lean in PREFERENCES
     )
 
     assert fast.seconds <= balanced.seconds * 1.02

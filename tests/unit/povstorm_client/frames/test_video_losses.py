@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from povstorm_client.frames.job_settings import VIDEO_ENDINGS
 from povstorm_client.frames.video_losses import ALPHA_ENDINGS, video_losses
-from povstorm_client.job import VIDEO_ENDINGS
 from povstorm_client.scene.load_scene import load_scene
 from tasks.video import video_formats
 

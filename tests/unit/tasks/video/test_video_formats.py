@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import InputError
-from povstorm_client.job import VIDEO_ENDINGS
+from povstorm_client.frames.job_settings import VIDEO_ENDINGS
 from tasks.video.video_formats import ENDINGS, check_format, encoding_commands
 
 

@@ -1,0 +1,92 @@
+"""Whoever renders a scene can say all that JobSettings knows, and says it in the same words."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import fields
+
+import pytest
+import typer.main
+
+from flows.render_scene import render_scene
+from povstorm_client import Cluster, InputError, Job, RenderSettings, StorageError, WorkUnit
+from povstorm_client.command_line import app
+from povstorm_client.frames.job_settings import JobSettings
+from povstorm_client.jobs.manifest import read_manifest
+from povstorm_client.scene_job import settings_of_options
+from povstorm_client.storage import layout
+
+FIELDS = [field.name for field in fields(JobSettings)]
+# The one field that people are asked for by another word: its unit is in the option's help.
+OPTIONS = {"max_usd": "max_cost"}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("command", ["render", "submit"])
+def test_every_field_is_an_option_of_the_commands_that_make_jobs(command: str, field: str):
+    found = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    name = OPTIONS.get(field, field)
+    option = next((each for each in found if each.name == name), None)
+    assert option is not None
+    assert f"--{name.replace('_', '-')}" in option.opts
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_is_a_parameter_of_the_flow_that_makes_jobs(field: str):
+    assert OPTIONS.get(field, field) in inspect.signature(render_scene.fn).parameters
+
+
+def test_every_field_is_a_keyword_of_a_job_with_the_same_default():
+    keywords = inspect.signature(Job).parameters
+    for field in fields(JobSettings):
+        assert keywords[field.name].default == field.default
+
+
+def test_commands_and_flow_have_the_defaults_of_the_settings():
+    flow = inspect.signature(render_scene.fn).parameters
+    for field in fields(JobSettings):
+        name = OPTIONS.get(field.name, field.name)
+        # Nobody waits for a nightly render.
+        expected = "cheapest" if name == "prefer" else field.default
+        assert str(flow[name].default) == str(expected)
+        for command in ("render", "submit"):
+            found = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+            option = next(each for each in found if each.name == name)
+            assert str(option.default) == str(field.default)
+
+
+def test_lean_is_still_taken_for_prefer_and_not_shown(cluster: Cluster):
+    assert Job(cluster, "j", lean="fastest").settings.prefer == "fastest"
+    with pytest.raises(InputError, match="lean, its older name"):
+        Job(cluster, "j", prefer="cheapest", lean="fastest")
+    for command in ("render", "submit"):
+        found = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+        (lean,) = [each for each in found if each.name == "lean"]
+        assert lean.hidden
+        assert lean.opts == ["--lean"]
+
+
+def test_options_speak_of_gib_none_and_cost():
+    settings = settings_of_options(
+        video="none", frame_memory=1.5, prefer="balanced", lean="cheapest", max_cost=5.0
+    )
+    assert settings == JobSettings(video=None, frame_memory=3 << 29, prefer="cheapest", max_usd=5.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"retries": 11}, {"video_ending": "exe"}, {"fps": "1001"}, {"frame_memory": 1}],
+    ids=str,
+)
+def test_a_stored_manifest_is_held_to_the_same_bounds(cluster: Cluster, change: dict[str, object]):
+    job = Job(cluster, "j", frame_memory=1 << 30, fps="24000/1001")
+    unit = WorkUnit(RenderSettings(scene="a.pov"))
+    unit.add_inline_resource("a.pov", "")
+    job.add_work_unit(unit)
+    job.submit()
+    assert Job.open(cluster, job.job_id).settings == job.settings
+    storage, key = cluster.storage, layout.job_manifest(job.job_id)
+    storage.write(key, json.dumps(json.loads(storage.read(key)) | change).encode())
+    with pytest.raises(StorageError, match="not readable"):
+        read_manifest(storage, job.job_id)
