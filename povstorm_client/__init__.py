@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ToolError,
         VideoError,
     )
+    from povstorm_client.frames.job_settings import JobSettings
     from povstorm_client.frames.render_settings import RenderSettings
     from povstorm_client.frames.result import FrameResult, FrameStatistics
     from povstorm_client.frames.work_unit import WorkUnit
@@ -42,6 +43,7 @@ else:
         "InputError": "povstorm_client.errors",
         "Job": "povstorm_client.job",
         "JobError": "povstorm_client.errors",
+        "JobSettings": "povstorm_client.frames.job_settings",
         "JobState": "povstorm_client.jobs.state",
         "JobStatistics": "povstorm_client.jobs.statistics",
         "JobSummary": "povstorm_client.jobs.summary",
@@ -80,6 +82,7 @@ __all__ = [
     "InputError",
     "Job",
     "JobError",
+    "JobSettings",
     "JobState",
     "JobStatistics",
     "JobSummary",

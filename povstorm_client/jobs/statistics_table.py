@@ -119,7 +119,8 @@ def _own_loop(
         for line in statistics.frames
     )
     which = f" for the {now} rendered now" if now < statistics.frames_rendered else ""
-    words = f"own loop {duration(own_loop_seconds)}{which} on {statistics.cores:g} cores (estimate)"
+    cores = "" if statistics.cores is None else f" on {statistics.cores:g} cores"
+    words = f"own loop {duration(own_loop_seconds)}{which}{cores} (estimate)"
     if not whole_seconds:
         return words
     ratio = own_loop_seconds / whole_seconds

@@ -16,7 +16,7 @@ import povstorm_client
 from povstorm_client import errors
 
 EXPORTED = {
-    *("Cluster", "Job", "RenderSettings", "WorkUnit"),
+    *("Cluster", "Job", "JobSettings", "RenderSettings", "WorkUnit"),
     *("Check", "ExecutionState", "RenderJob", "TerraformOutputs"),
     *("FrameLine", "FrameResult", "FrameStatistics", "Percentiles"),
     *("JobState", "JobStatistics", "JobSummary"),
