@@ -14,7 +14,7 @@ import pytest
 from povstorm_client import InputError
 from povstorm_client.saving.results_folder import RECORD, Rendering, ResultsFolder
 
-FINAL = Rendering("/work/anim.ini", (), "320x240", "1-48", "mp4")
+FINAL = Rendering("/scenes/anim.ini", (), "320x240", "1-48", "mp4")
 IMAGE = "frames/frame_01.png"
 ABANDONED = ".povstorm-partial-0123"
 

@@ -12,28 +12,28 @@ from hypothesis import strategies as st
 from povstorm_client import Cluster, InputError, Job, RenderSettings, StorageError, WorkUnit
 from povstorm_client.saving.results_folder import RECORD, Rendering, ResultsFolder, own_folder
 
-FINAL = Rendering("/work/anim.ini", ("--video=mp4",), "320x240", "1-48", "mp4")
+FINAL = Rendering("/scenes/anim.ini", ("--video=mp4",), "320x240", "1-48", "mp4")
 OTHERS = {
     "size": (
-        Rendering("/work/anim.ini", ("+W640", "+H480"), "640x480", "1-48", "mp4"),
+        Rendering("/scenes/anim.ini", ("+W640", "+H480"), "640x480", "1-48", "mp4"),
         "anim_render_640x480",
     ),
     "frames": (
-        Rendering("/work/anim.ini", ("--frames=1-4",), "320x240", "1-4", "mp4"),
+        Rendering("/scenes/anim.ini", ("--frames=1-4",), "320x240", "1-4", "mp4"),
         "anim_render_1-4",
     ),
     "many frames": (
-        Rendering("/work/anim.ini", (), "320x240", ",".join(map(str, range(1, 48, 2))), "mp4"),
+        Rendering("/scenes/anim.ini", (), "320x240", ",".join(map(str, range(1, 48, 2))), "mp4"),
         "anim_render_1-47-24-parts",
     ),
     "section": (
-        Rendering("/work/anim.ini[night and day]", (), "320x240", "1-48", "mp4"),
+        Rendering("/scenes/anim.ini[night and day]", (), "320x240", "1-48", "mp4"),
         "anim_render_night-and-day",
     ),
-    "still": (Rendering("/work/anim.pov", (), "320x240", "1", ""), "anim_render_pov_1_images"),
+    "still": (Rendering("/scenes/anim.pov", (), "320x240", "1", ""), "anim_render_pov_1_images"),
     "folder": (Rendering("/other/anim.ini", (), "320x240", "1-48", "mp4"), "anim_render_other"),
     "video": (
-        Rendering("/work/anim.ini", ("--video=gif",), "320x240", "1-48", "gif"),
+        Rendering("/scenes/anim.ini", ("--video=gif",), "320x240", "1-48", "gif"),
         "anim_render_gif",
     ),
 }
