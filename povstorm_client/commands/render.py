@@ -127,7 +127,7 @@ def _run_and_save(job: Job, destination: Destination) -> None:
     if saver.damage:
         raise damaged_error(job.job_id, saver.damage)
     print(statistics_table(job.statistics(), whole_seconds=_since_start()))
-    print(f"job     {job.job_id}")
+    print(f"\njob     {job.job_id}")
     print(f"images  {images[0]}" + (f" … {images[-1].name}" if len(images) > 1 else ""))
     if video is not None:
         print(f"video   {video}")
@@ -146,7 +146,11 @@ def _save_what_is_there(
     except StorageError as error:
         words = _not_saved(job, folder, error)
     else:
-        words = f"{len(images)} of {len(job.work_units)} frames are in {folder.path / FRAMES}."
+        words = (
+            f"{len(images)} of {len(job.work_units)} frames are in {folder.path / FRAMES}."
+            if images
+            else "no frame was rendered."
+        )
         if report is not None:
             print(f"report  {report}")
     first = "stopped. " if stopped else ""

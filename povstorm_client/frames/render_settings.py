@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from povstorm_client.errors import InputError
+from povstorm_client.frames.ranges import MAX_FRAMES
 from povstorm_client.paths import SCENE_FOLDER, check_workspace_path
 
 # POV-Ray 3.7 keeps image dimensions in 32 bits; PNG encoders and memory give up long before.
@@ -139,7 +140,10 @@ class RenderSettings:
                 "the animation has no frames; swap them"
             )
         if self.final_frame > _MAX_FRAME:
-            raise InputError(f"final frame is {self.final_frame}: POV-Ray counts to {_MAX_FRAME}")
+            raise InputError(
+                f"final frame is {self.final_frame}: POV-Ray counts to {_MAX_FRAME:,}, "
+                f"and a job has at most {MAX_FRAMES:,} frames"
+            )
         if not 1 <= self.threads <= MAX_THREADS:
             raise InputError(f"threads is {self.threads}: POV-Ray takes 1 to {MAX_THREADS}")
         for option in self.options:

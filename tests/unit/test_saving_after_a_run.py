@@ -68,7 +68,10 @@ def test_finished_frames_are_there_after_a_run_that_did_not_come_to_its_end(
 
 
 def test_a_run_without_any_frame_leaves_the_results_of_the_last_one_whole(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     earlier = ResultsFolder(tmp_path / "out")
     earlier.begin("earlier", Rendering.of(job))
@@ -78,6 +81,7 @@ def test_a_run_without_any_frame_leaves_the_results_of_the_last_one_whole(
     with pytest.raises(JobError):
         save(job, tmp_path / "out")
     assert (tmp_path / "out" / "report.html").read_text() == "earlier"
+    assert "no frame was rendered. Try the rest again" in capsys.readouterr().err
     assert images(tmp_path / "out") == ["frame_01.png"]
 
 
