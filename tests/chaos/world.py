@@ -24,6 +24,9 @@ from tests.emulators.gcs.server import GcsServer
 
 _DISK = "12m"
 
+# Without its waits POV-Ray is done with a small frame before the watcher can see its process.
+_LONG_WAITS = {povray_waits.VARIABLE: "off"}
+
 
 @dataclass
 class World:
@@ -53,8 +56,8 @@ def chaos_world(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Iterat
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("PREFECT_API_URL", prefect.url)
         patch.setenv("POVSTORM_HOME", str(folder / "home"))
-        # Without its waits a small frame is over before the watcher can see its process.
-        patch.setenv(povray_waits.VARIABLE, "off")
+        for name, text in _LONG_WAITS.items():
+            patch.setenv(name, text)
         set_up = _cloud if plan.where == "cloud" else _here
         world = stack.enter_context(set_up(plan, folder, temporary, prefect))
         patch.setenv("TMPDIR", str(temporary))
@@ -87,7 +90,7 @@ def _cloud(
     with (
         GcsProxy() as proxy,
         GcsServer(proxy) as gcs,
-        google_cloud(folder, gcs, **knobs) as cloud,
+        google_cloud(folder, gcs, containers_environment=_LONG_WAITS, **knobs) as cloud,
     ):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("STORAGE_EMULATOR_HOST", proxy.upstream)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,13 @@ def google_cloud(
     gcs: GcsServer,
     command: tuple[str, ...] = ENTRYPOINT,
     containers_storage: str | None = None,
+    containers_environment: Mapping[str, str] | None = None,
     **knobs: Any,
 ) -> Iterator[GoogleCloud]:
     """A cloud with an empty bucket and two render jobs; the environment points to it.
 
     containers_storage: the address at which containers reach the GCS server, if another.
+    containers_environment: further variables of theirs.
     """
     bucket = gcs.make_bucket()
     environment = {"STORAGE_EMULATOR_HOST": gcs.url}
@@ -54,6 +56,7 @@ def google_cloud(
             **metadata.environment,
             "HOME": str(folder),
             "STORAGE_EMULATOR_HOST": containers_storage or gcs.url,
+            **(containers_environment or {}),
         }
         run = stack.enter_context(CloudRunServer(command, inside, **knobs))
         patch = stack.enter_context(pytest.MonkeyPatch.context())

@@ -44,7 +44,7 @@ def povstorm(*words: str | bytes, **environment: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     ("words", "environment", "message"),
     [
-        (["render", "folder.ini"], {}, "folder.ini does not exist"),
+        (["render", "folder.ini"], {}, "folder.ini is a folder"),
         (["render", "nul.ini"], {}, "a?b.pov"),
         (["render", "noise.ini"], {}, "noise.ini:"),
         (["render", b"\xff\xfe.pov"], {}, "??.pov does not exist"),
