@@ -1,4 +1,4 @@
-"""The argument by which commands take a stored job; a shell completes it."""
+"""The argument by which commands take a stored job: its id or a short form; shells complete it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from povstorm_client.cluster import Cluster
+from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.errors import PovstormError
-from povstorm_client.jobs.summary import job_ids
+from povstorm_client.jobs.summary import job_ids, named_job
 
 _MOST_OFFERED = 500
 
@@ -28,9 +29,19 @@ def complete_job(context: typer.Context, incomplete: str) -> list[str]:
     return [job_id for job_id in found if job_id.startswith(incomplete)][:_MOST_OFFERED]
 
 
+def _full_id(context: typer.Context, given: str) -> str:
+    if context.resilient_parsing:
+        return given
+    return named_job(chosen_cluster(context).storage, given)
+
+
 JobArgument = Annotated[
     str,
     typer.Argument(
-        metavar="JOB", help="The job's id, as `povstorm jobs` lists it", autocompletion=complete_job
+        metavar="JOB",
+        help="The job's id, as `povstorm jobs` lists it, a beginning of it that no other has, or "
+        "`last` for the newest",
+        autocompletion=complete_job,
+        callback=_full_id,
     ),
 ]

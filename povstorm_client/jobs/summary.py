@@ -1,4 +1,6 @@
-"""JobSummary: what a list of jobs says of each; Cluster.jobs makes them, newest first.
+"""JobSummary: what a list of jobs says of each, and the job that a user means by a short name.
+
+Cluster.jobs makes the summaries, newest first; commands ask for a job by its name.
 
 A job costs a few reads however many frames it has, and only the jobs that are asked for are read:
 their ids tell when they were made.
@@ -22,6 +24,9 @@ from povstorm_client.storage.protocol import Storage
 
 # How Job ends its ids: the local time, and chance.
 _STAMP = re.compile(r"-(\d{8}-\d{6})-[0-9a-f]{4}$")
+# What a user says instead of the newest job's id.
+LAST = "last"
+_MOST_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,38 @@ def job_ids(storage: Storage) -> Iterator[str]:
         except InputError:
             continue  # nothing of povstorm's
         yield name
+
+
+def named_job(storage: Storage, given: str) -> str:
+    """The full id of the job that a user means.
+
+    given: an id, a beginning that one job alone has, or ``last`` for the newest. Raises InputError
+    for none, and for several, which it lists.
+    """
+    check_job_id(given)
+    if storage.stat(layout.job_manifest(given)) is not None:
+        return given
+    found = sorted(job_ids(storage), key=_stamp, reverse=True)
+    if given == LAST:
+        return _newest(storage, found)
+    matching = [job_id for job_id in found if job_id.startswith(given)]
+    if given in matching or not matching:
+        return given  # half deleted, or none at all: who opens it says so
+    if len(matching) > 1:
+        listed = "".join(f"\n  {job_id}" for job_id in matching[:_MOST_LISTED])
+        more = len(matching) - _MOST_LISTED
+        raise InputError(
+            f"{len(matching)} jobs begin with {given!r}: give more of the id of one:{listed}"
+            + (f"\n  and {more} more" if more > 0 else "")
+        )
+    return matching[0]
+
+
+def _newest(storage: Storage, job_ids: list[str]) -> str:
+    for job_id in job_ids:
+        if storage.stat(layout.job_manifest(job_id)) is not None:
+            return job_id
+    raise InputError(f"there are no jobs in {storage.uri}: render a scene first")
 
 
 def job_summary(storage: Storage, job_id: str, *, sizes: bool = False) -> JobSummary:
