@@ -14,6 +14,7 @@ import typer
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.dry_run import print_plan
 from povstorm_client.commands.job_argument import JobArgument
+from povstorm_client.commands.notification import Notify, Teller, tell_end, teller
 from povstorm_client.commands.output_folder import destination_of_new, destination_of_stored
 from povstorm_client.commands.scene_options import (
     DryRun,
@@ -30,7 +31,7 @@ from povstorm_client.commands.scene_options import (
     with_job_options,
 )
 from povstorm_client.commands.warn import warn
-from povstorm_client.errors import JobError, StorageError
+from povstorm_client.errors import JobError, PovstormError, StorageError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
@@ -57,10 +58,12 @@ def render(
     dry_run: DryRun = False,
     sandbox: Sandbox = None,
     threads: Threads = None,
+    notify: Notify = None,
     *,
     settings: JobSettings,
 ) -> None:
     """Render a scene: an ini file's animation, or a .pov file, without any change to it."""
+    tell = None if notify is None else teller(notify)
     loaded = read_scene(
         scene,
         switches=switches,
@@ -78,7 +81,7 @@ def render(
     video = settings.video or "none"
     words = _words(switches, frames=frames, size=size, preview=preview, video=video)
     rendering = Rendering.of(job, str(Path(scene).absolute()), words)
-    _run_and_save(job, destination_of_new(job, output, rendering))
+    _run_and_tell(job, destination_of_new(job, output, rendering), tell)
 
 
 def _words(switches: list[str] | None, *, preview: bool, **options: str | None) -> list[str]:
@@ -92,8 +95,10 @@ def retry(
     job_id: JobArgument,
     output: Output = None,
     sandbox: Sandbox = None,
+    notify: Notify = None,
 ) -> None:
     """Run a stored job again: renders only the frames that are not there yet."""
+    tell = None if notify is None else teller(notify)
     job = Job.open(chosen_cluster(context), job_id, sandbox=sandbox_mode(sandbox))
     destination = destination_of_stored(job, output)
     frames = [unit.frame for unit in job.work_units]
@@ -107,7 +112,16 @@ def retry(
         + (f"; rendering {frame_ranges(missing)}" if missing else ""),
         file=sys.stderr,
     )
-    _run_and_save(job, destination)
+    _run_and_tell(job, destination, tell)
+
+
+def _run_and_tell(job: Job, destination: Destination, tell: Teller | None) -> None:
+    try:
+        _run_and_save(job, destination)
+    except PovstormError as error:
+        tell_end(job, tell, why=str(error))
+        raise
+    tell_end(job, tell)
 
 
 def _run_and_save(job: Job, destination: Destination) -> None:

@@ -13,8 +13,9 @@ from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
+from povstorm_client.commands.notification import Notify, tell_end, teller
 from povstorm_client.commands.status_page import StatusPage
-from povstorm_client.errors import RecordError, StorageError
+from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.job import Job
 from povstorm_client.jobs.overview import FrameOverview, FrameWatch
 from povstorm_client.storage import layout
@@ -33,8 +34,12 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep looking until the job has ended")
     ] = False,
+    notify: Notify = None,
 ) -> None:
     """Show a job's phase, a map of its frames, its failures, and its Cloud Run executions."""
+    if notify is not None and not watch:
+        raise InputError("--notify tells of a job's end: give --watch too, which waits for it")
+    tell = None if notify is None else teller(notify)
     job = Job.open(chosen_cluster(context), job_id)
     console = plain_console()
     ascii_only = console.options.ascii_only
@@ -48,6 +53,7 @@ def status(
             time.sleep(2 * job.cluster.storage.poll_seconds)
             page = pages.turn()
             live.update(page.render(ascii_only=ascii_only), refresh=True)
+    tell_end(job, tell)
 
 
 class _Pages:

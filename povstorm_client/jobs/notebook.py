@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.errors import PovstormError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.quantities import byte_size
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from povstorm_client.storage.parallel import in_parallel
 
 if TYPE_CHECKING:
     from povstorm_client.cluster import Cluster
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from povstorm_client.jobs.state import JobState
     from povstorm_client.jobs.statistics import JobStatistics
 
-_MOST_IMAGES = 24
-# Decoded for a sheet at most, so that a cell does not take longer than a few seconds.
-_MOST_PIXELS = 100_000_000
-_THUMBNAIL = 160
-_COLUMNS = 6
-_COLUMN_PIXELS = 120
 # Larger videos are named only.
 _EMBEDDED_BYTES = 1_000_000
 _MOST_JOBS = 8
@@ -113,36 +106,17 @@ def _facts(job: Job, state: JobState | None) -> Iterator[str]:
 
 def _sheet(job: Job) -> str:
     """Of images evenly spread over the job; "" while there are none."""
-    from PIL.Image import DecompressionBombError
+    from povstorm_client.jobs.job_sheet import job_sheet
 
-    from povstorm_client.jobs.thumbnails import contact_sheet, encoded, small_image, spread
-
-    storage, prefix = job.cluster.storage, layout.output(job.job_id)
-    there = {stored.key.removeprefix(f"{prefix}/") for stored in storage.list(prefix)}
-    units = [unit for unit in job.work_units if unit.image_name in there]
-    if not units:
+    sheet = job_sheet(job)
+    if sheet is None:
         return ""
-    settings = units[0].settings
-    most = max(2, min(_MOST_IMAGES, _MOST_PIXELS // (settings.width * settings.height)))
-    chosen = spread(units, most)
-
-    def thumbnail(name: str) -> bytes:
-        try:
-            return encoded(
-                small_image(storage.read(f"{prefix}/{name}"), _THUMBNAIL), _THUMBNAIL, 80
-            )
-        except (StorageError, OSError, ValueError, SyntaxError, DecompressionBombError):
-            return b""  # damaged, or deleted in this moment
-
-    made = list(in_parallel(thumbnail, [unit.image_name for unit in chosen]))
-    images = [image for image in made if image]
-    if not images:
+    if not sheet.frames:
         return _line("its images cannot be shown")
-    sheet = contact_sheet(images, columns=_COLUMNS, wide=_COLUMN_PIXELS)
-    shown = [unit.frame for unit, image in zip(chosen, made, strict=True) if image]
     return (
-        f'<img alt="frames {html.escape(frame_ranges(shown))}" style="display:block;max-width:100%;'
-        f'margin:.5em 0;border-radius:4px" src="data:image/jpeg;base64,{_base64(sheet)}">'
+        f'<img alt="frames {html.escape(frame_ranges(sheet.frames))}" style="display:block;'
+        'max-width:100%;margin:.5em 0;border-radius:4px" '
+        f'src="data:image/jpeg;base64,{_base64(sheet.jpeg)}">'
     )
 
 

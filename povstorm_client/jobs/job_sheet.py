@@ -1,0 +1,60 @@
+"""A contact sheet of what a job has rendered so far; notebooks show it, notifications carry it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from povstorm_client.errors import StorageError
+from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import in_parallel
+
+if TYPE_CHECKING:
+    from povstorm_client.job import Job
+
+_MOST_IMAGES = 24
+# Decoded for a sheet at most, so that it does not take longer than a few seconds.
+_MOST_PIXELS = 100_000_000
+_THUMBNAIL = 160
+_COLUMNS = 6
+_COLUMN_PIXELS = 120
+
+
+@dataclass(frozen=True)
+class JobSheet:
+    """frames: whose images are on it, ascending; none, and no picture, if none can be shown."""
+
+    frames: tuple[int, ...] = ()
+    jpeg: bytes = b""
+
+
+def job_sheet(job: Job) -> JobSheet | None:
+    """Of images evenly spread over the job; None while there are none."""
+    from PIL.Image import DecompressionBombError
+
+    from povstorm_client.jobs.thumbnails import contact_sheet, encoded, small_image, spread
+
+    storage, prefix = job.cluster.storage, layout.output(job.job_id)
+    there = {stored.key.removeprefix(f"{prefix}/") for stored in storage.list(prefix)}
+    units = [unit for unit in job.work_units if unit.image_name in there]
+    if not units:
+        return None
+    settings = units[0].settings
+    most = max(2, min(_MOST_IMAGES, _MOST_PIXELS // (settings.width * settings.height)))
+    chosen = spread(units, most)
+
+    def thumbnail(name: str) -> bytes:
+        try:
+            return encoded(
+                small_image(storage.read(f"{prefix}/{name}"), _THUMBNAIL), _THUMBNAIL, 80
+            )
+        except (StorageError, OSError, ValueError, SyntaxError, DecompressionBombError):
+            return b""  # damaged, or deleted in this moment
+
+    made = list(in_parallel(thumbnail, [unit.image_name for unit in chosen]))
+    images = [image for image in made if image]
+    if not images:
+        return JobSheet()
+    sheet = contact_sheet(images, columns=_COLUMNS, wide=_COLUMN_PIXELS)
+    frames = tuple(unit.frame for unit, image in zip(chosen, made, strict=True) if image)
+    return JobSheet(frames, sheet)
