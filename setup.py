@@ -1,6 +1,7 @@
-"""Build render_image/libpovraywaits.so where there is a C compiler; pyproject.toml has all else.
+"""Build render_image's libraries where there is a C compiler; pyproject.toml has all else.
 
-Without the library POV-Ray renders the same pixels, more slowly; so no compiler is no error.
+Without them POV-Ray renders the same pixels, more slowly, and scenes cannot be traced; so no
+compiler is no error.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from setuptools import setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
-SOURCE = Path("render_image/povray_waits.c")
-LIBRARY = SOURCE.with_name("libpovraywaits.so")
+SOURCES = {
+    Path("render_image/libpovraywaits.so"): Path("render_image/povray_waits.c"),
+    Path("render_image/libpovrayfiles.so"): Path("render_image/povray_files.c"),
+}
 
 
 def compiler() -> str | None:
@@ -34,21 +37,27 @@ class BuildWithLibrary(build_py):
     """Compiles the library into the package: where it is installed from, if editable."""
 
     def run(self) -> None:
-        """Build the package as usual, then the library."""
+        """Build the package as usual, then the libraries."""
         super().run()
         if not can_build():
-            self.warn("no C compiler: POV-Ray will keep its long waits (apt install tcc mends it)")
+            self.warn(
+                "no C compiler: POV-Ray will keep its long waits, and scenes cannot be traced "
+                "(apt install tcc mends it)"
+            )
             return
-        target = LIBRARY if self.editable_mode else Path(self.build_lib) / LIBRARY
+        for library, source in SOURCES.items():
+            self._compile(source, library if self.editable_mode else Path(self.build_lib) / library)
+
+    def _compile(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         # -nostdlib: what it calls is in every program that it is loaded into.
         options = ["-shared", "-fPIC", "-O2", "-nostdlib"]
-        command = [str(compiler()), *options, "-o", str(partial), str(SOURCE)]
+        command = [str(compiler()), *options, "-o", str(partial), str(source)]
         try:
             subprocess.run(command, check=True)
         except subprocess.CalledProcessError as error:
-            self.warn(f"POV-Ray will keep its long waits: {error}")
+            self.warn(f"there will be no {target.name}: {error}")
             partial.unlink(missing_ok=True)
         else:
             partial.replace(target)

@@ -16,6 +16,7 @@ import typer.core
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
 from povstorm_client.commands.adopt import adopt
 from povstorm_client.commands.cancel import cancel
+from povstorm_client.commands.check import check
 from povstorm_client.commands.chosen_cluster import ClusterChoice
 from povstorm_client.commands.clean import clean
 from povstorm_client.commands.doctor import doctor
@@ -97,6 +98,7 @@ def _add(command: Any, group: str, example: str, *, switches: bool = False) -> N
 
 
 _add(render, _RENDER, "povstorm render anim.ini +W640 +H480 --fps 30", switches=True)
+_add(check, _RENDER, "povstorm check anim.ini", switches=True)
 _add(retry, _RENDER, "povstorm retry anim-20260102-030405-ab12")
 _add(submit, _RENDER, "povstorm --cluster outputs.json submit anim.ini", switches=True)
 _add(cancel, _RENDER, "povstorm cancel anim-20260102-030405-ab12")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import JobSettings, preference
 from povstorm_client.frames.render_settings import RenderSettings
-from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.job import Job
+from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.scene.load_scene import Scene, load_scene
 
@@ -30,10 +31,13 @@ def read_scene(
     threads: int | None,
     warn: Callable[[str], None],
     cwd: Path | None = None,
+    sandbox: SandboxMode | None = None,
+    always_trace: bool = False,
 ) -> Scene:
     """The scene with its options; warn is told what it should know. InputError: what is wrong.
 
-    cwd: POV-Ray's current folder; where the program runs if None.
+    cwd: POV-Ray's current folder; where the program runs if None. sandbox, always_trace: for
+    running the scene to see what it does with files, which happens where that has to be.
     """
     for word in switches or ():
         if word.startswith("--"):
@@ -46,6 +50,8 @@ def read_scene(
         preview=preview,
         includes=tuple(include or ()),
         cwd=cwd,
+        tracer=partial(trace_scene, sandbox=sandbox),
+        always_trace=always_trace,
     )
     for warning in loaded.warnings:
         warn(warning)
@@ -84,8 +90,8 @@ def scene_job(
         settings = replace(settings, video=None)
     job = Job.with_settings(cluster, scene.name, settings, sandbox=sandbox)
     job.add_shared_files(scene.files)
-    for frame in scene.frames:
-        job.add_work_unit(WorkUnit(scene.settings, frame=frame))
+    for unit in scene.work_units():
+        job.add_work_unit(unit)
     return job
 
 

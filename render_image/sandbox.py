@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +88,14 @@ class Sandbox:
         environment: dict[str, str],
         info: int | None = None,
         system_calls: int | None = None,
+        *,
+        beside: Mapping[Path, str] | None = None,
+        current: str = "",
     ) -> list[str]:
         """What to put before POV-Ray's command.
+
+        beside: what else it may read, and where it sees that. current: its current directory there,
+        if not the workspace's.
 
         bubblewrap writes its pid to descriptor ``info``, and reads the filter of system calls from
         ``system_calls``.
@@ -104,11 +111,13 @@ class Sandbox:
             arguments += ["--ro-bind", str(workspace.shared), self.view.shared]
         arguments += ["--ro-bind", str(workspace.home), _HOME]
         arguments += ["--bind", str(workspace.temporary), _TEMPORARY]
+        for path, place in (beside or {}).items():
+            arguments += ["--ro-bind", str(path), place]
         for name, value in environment.items():
             arguments += ["--setenv", name, value]
-        current = Path(_WORKSPACE) / workspace.current.relative_to(workspace.folder)
+        inside = Path(_WORKSPACE) / workspace.current.relative_to(workspace.folder)
         # Last, so that the folders above can still be made.
-        return [*arguments, "--remount-ro", "/", "--chdir", str(current), "--"]
+        return [*arguments, "--remount-ro", "/", "--chdir", current or str(inside), "--"]
 
     def problem(self, povray: PovRay) -> str:
         """Why POV-Ray does not start in here; "" if it does."""

@@ -30,7 +30,7 @@ from povstorm_client.commands.scene_options import (
     sandbox_mode,
     with_job_options,
 )
-from povstorm_client.commands.warn import warn
+from povstorm_client.commands.warn import tell_trace, warn
 from povstorm_client.errors import JobError, PovstormError, StorageError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.ranges import frame_ranges
@@ -73,7 +73,9 @@ def render(
         include=include,
         threads=threads,
         warn=warn,
+        sandbox=sandbox_mode(sandbox),
     )
+    tell_trace(loaded)
     job = scene_job(chosen_cluster(context), loaded, settings, sandbox=sandbox_mode(sandbox))
     if dry_run:
         print_plan(loaded, job)

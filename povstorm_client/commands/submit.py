@@ -16,7 +16,7 @@ from povstorm_client.commands.scene_options import (
     Threads,
     with_job_options,
 )
-from povstorm_client.commands.warn import warn
+from povstorm_client.commands.warn import tell_trace, warn
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.scene_job import read_scene, scene_job
 
@@ -48,6 +48,7 @@ def submit(
         threads=threads,
         warn=warn,
     )
+    tell_trace(loaded)
     job = scene_job(cluster, loaded, settings)
     cluster.require_deployment()
     cluster.require_prefect_server()

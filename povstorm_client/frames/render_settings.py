@@ -227,7 +227,7 @@ class RenderSettings:
         image = f"output/{'frame_.png' if self.is_animation else self.image_name(frame)}"
         arguments = [
             "povray",
-            f"+I{_quoted(self._from_folder(self.scene))}",
+            f"+I{quoted(self._from_folder(self.scene))}",
             f"+O{self._from_folder(image)}",
             f"+W{self.width}",
             f"+H{self.height}",
@@ -257,7 +257,7 @@ class RenderSettings:
             ]
         elif self.clock is not None:
             arguments.append(f"+K{decimal(self.clock)}")
-        arguments += [f"+L{_quoted(self._from_folder(path))}" for path in self.library_paths]
+        arguments += [f"+L{quoted(self._from_folder(path))}" for path in self.library_paths]
         # Settings that decide what files are written, after the user's own so that they win.
         arguments += [_argument(option) for option in self.options]
         arguments += ["+FN" if not self._has_file_type else "", f"+WT{self.threads}"]
@@ -303,7 +303,7 @@ class RenderSettings:
             raise InputError(f"the render settings are not readable: {error}") from error
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """POV-Ray splits and interprets unquoted arguments itself (tried with 3.7.0.10)."""
     return path if re.fullmatch(r"[\w./-]+", path) else f'"{path}"'
 
@@ -311,7 +311,7 @@ def _quoted(path: str) -> str:
 def _argument(option: str) -> str:
     """An option as POV-Ray takes it: the file name of a header may have blanks."""
     name, equals, value = option.partition("=")
-    return f"{name}={_quoted(value)}" if equals and name == "Include_Header" else option
+    return f"{name}={quoted(value)}" if equals and name == "Include_Header" else option
 
 
 def decimal(value: float) -> str:

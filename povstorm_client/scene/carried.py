@@ -49,7 +49,7 @@ def carried_files(
                     vague = is_any(name) or any(map(is_any, written.names))
                     (possible if vague else certain).append(Carried(read, written))
                     break
-            if images and not has_text_gap(name) and _is_image(paths, images):
+            if images and not has_text_gap(name) and any(is_image(path, images) for path in paths):
                 certain.append(Carried(read, None))
     return certain, possible
 
@@ -90,5 +90,6 @@ def _is_new(name: str, read: Access, before: list[Access], base: Path) -> bool:
     return False
 
 
-def _is_image(paths: set[str], images: Path) -> bool:
-    return any(can_be_same(path, f"{images}{NUMBER}.png") for path in paths)
+def is_image(path: str | Path, images: Path) -> bool:
+    """Whether a path is one of POV-Ray's images, which are named so without number and ending."""
+    return can_be_same(str(path), f"{images}{NUMBER}.png")

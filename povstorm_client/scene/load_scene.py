@@ -6,14 +6,15 @@ The CLI and flows call load_scene; nothing of the scene is changed, and POV-Ray 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from povstorm_client.errors import InputError
+from povstorm_client.errors import InputError, ToolError
 from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.scene.accesses import Access, Place
-from povstorm_client.scene.carried import Carried, carried_files
+from povstorm_client.scene.carried import Carried, carried_files, is_image
 from povstorm_client.scene.carried_state import shoots_photons
 from povstorm_client.scene.discover import SceneFiles, discover
 from povstorm_client.scene.frame_choice import parse_frames, subset
@@ -27,6 +28,8 @@ from povstorm_client.scene.search import (
     normal,
     read_default_ini,
 )
+from povstorm_client.scene.trace import Trace, Tracer, TraceRequest
+from povstorm_client.scene.traced_files import with_traced
 from povstorm_client.scene.tree import (
     SceneTree,
     folders_missing,
@@ -56,7 +59,9 @@ class Scene:
 
     name: the scene file's stem. settings: for all frames; frames: ascending numbers.
     files: path below ``./shared`` → local file. unresolved: names that only running the scene
-    can tell, answered by the includes given. warnings: for the user.
+    can tell, answered by the includes given. warnings: for the user. state: frame → the files that
+    earlier frames leave it, by their paths in the workspace. trace: what running the scene showed,
+    None where reading it was enough.
     """
 
     name: str
@@ -65,6 +70,16 @@ class Scene:
     files: dict[str, Path]
     unresolved: tuple[Place, ...]
     warnings: tuple[str, ...]
+    state: Mapping[int, Mapping[str, bytes]] = field(default_factory=dict)
+    trace: Trace | None = None
+
+    def work_units(self) -> list[WorkUnit]:
+        """One for each frame, with what earlier frames leave it."""
+        units = [WorkUnit(self.settings, frame=frame) for frame in self.frames]
+        for unit in units:
+            for path, data in self.state.get(unit.frame, {}).items():
+                unit.add_inline_resource(path, data)
+        return units
 
 
 def load_scene(
@@ -77,6 +92,8 @@ def load_scene(
     preview: bool = False,
     includes: Iterable[Path] = (),
     cwd: Path | None = None,
+    tracer: Tracer | None = None,
+    always_trace: bool = False,
 ) -> Scene:
     """Read ``FILE.pov``, ``FILE.ini`` or ``FILE.ini[section]`` and find the files that it needs.
 
@@ -86,7 +103,8 @@ def load_scene(
     frames: as parse_frames reads them; over Subset_Start/End_Frame. size: width and height in
     pixels. preview: a quarter of the size, no antialiasing, quality 8. includes: files and folders
     to ship besides those found; giving any says that names which the scene computes are taken care
-    of. cwd: where the user stands.
+    of. cwd: where the user stands. tracer: runs the scene where reading it leaves open which files
+    its frames read, or leave to each other; always_trace: whether it does so in any case.
 
     The scene is looked for in cwd, as POV-Ray does, and then in the ini's folder, so that
     ``povstorm render folder/anim.ini`` works from anywhere.
@@ -109,20 +127,44 @@ def load_scene(
         # POV-Ray itself would fail from here, so the scene's own folder takes nothing's place.
         search = replace(search, roots=(*search.roots, scene_file.parent))
         needed = discover(scene_file, search, settings.values.get("include_header"))
-    _refuse_unresolved(needed, search, bool(extra))
+    _refuse_missing(needed, search)
     tree = lay_out(scene_file, needed, search, extra)
     render_settings = _render_settings(settings, tree, size, preview)
     numbers = _frames(render_settings, settings, frames)
     is_one = len(numbers) == 1
+    images = _images(settings, scene_file, base)
+    certain: list[Carried] = []
     carried: list[Carried] = []
-    if not is_one:
-        images = _images(settings, scene_file, base)
+    if render_settings.is_animation and not (is_one and frames is None):
         certain, carried = carried_files(needed.accesses, search, images)
-        _refuse_carried(certain)
+    trace = None
+    state: dict[int, dict[str, bytes]] = {}
+    is_open = bool(certain or carried or ((needed.computed or needed.guesses) and not extra))
+    if tracer is not None and (is_open or always_trace):
+        loop = _loop_frames(numbers, render_settings, settings, frames)
+        beside = frozenset(needed.found | needed.folders | needed.anchors)
+        request = TraceRequest(render_settings, scene_file, search.own, loop, beside)
+        open_places: list[Place | Carried] = [*certain, *([] if extra else needed.computed)]
+        trace = _traced(tracer, request, open_places, must=always_trace or bool(open_places))
+    if trace is None:
+        _refuse_computed(needed, bool(extra))
+        _refuse_carried([] if is_one else certain)
+        carried = [] if is_one else carried
+    else:
+        _refuse_images(trace, images)
+        needed = with_traced(needed, trace, search)
+        tree = lay_out(scene_file, needed, search, extra)
+        render_settings = _render_settings(settings, tree, size, preview)
+        state = {
+            frame: {tree.place_of(file): data for file, data in trace.state[frame].items()}
+            for frame in numbers
+            if frame in trace.state
+        }
+        carried = []
     warnings = [
         *settings.warnings,
         *_warnings(needed, has_extra=bool(extra)),
-        *_warnings_of_writes(needed, base, carried, is_one=is_one),
+        *_warnings_of_writes(needed, base, carried, is_one=is_one or trace is not None),
     ]
     if not is_one and shoots_photons(tree.files.values()):
         warnings.append(_PHOTONS)
@@ -133,7 +175,49 @@ def load_scene(
         files=tree.files,
         unresolved=tuple(needed.computed),
         warnings=tuple(warnings),
+        state=state,
+        trace=trace,
     )
+
+
+def _traced(
+    tracer: Tracer, request: TraceRequest, places: Sequence[Place | Carried], *, must: bool
+) -> Trace | None:
+    """What running the scene shows; None where it cannot be run and need not be.
+
+    places: what reading it leaves open. Raises InputError where it cannot be run and has to be, and
+    for frames that cannot be parsed.
+    """
+    try:
+        trace = tracer(request)
+    except ToolError as error:
+        if not must:
+            return None
+        raise InputError(
+            "what the scene does with files can only be told by running it, and that is not "
+            f"possible here ({error})" + (f":\n{_listed(places)}" if places else "")
+        ) from error
+    if trace.failures:
+        lines = [f"frame {frame} cannot be parsed: {why}" for frame, why in trace.failures.items()]
+        raise InputError("\n".join(lines))
+    return trace
+
+
+def _loop_frames(
+    numbers: tuple[int, ...],
+    render_settings: RenderSettings,
+    settings: PovraySettings,
+    chosen: str | None,
+) -> range:
+    """The frames that POV-Ray's own loop goes through up to the last one that is wanted.
+
+    A choice of --frames is one of the whole animation's, while Subset_Start_Frame and Frame_Step
+    are POV-Ray's own: its loop begins with that frame, and leaves the others out.
+    """
+    if chosen is not None:
+        return range(render_settings.initial_frame, numbers[-1] + 1)
+    step = max(1, settings.integer("frame_step") or 1)
+    return range(numbers[0], numbers[-1] + 1, step)
 
 
 def _split_words(words: list[str], here: Path) -> tuple[list[str], str | None, list[str]]:
@@ -203,7 +287,7 @@ def _extra_files(includes: Iterable[Path], here: Path) -> dict[Path, Path]:
     return extra
 
 
-def _refuse_unresolved(needed: SceneFiles, search: SearchPath, has_extra: bool) -> None:
+def _refuse_missing(needed: SceneFiles, search: SearchPath) -> None:
     if needed.absolute:
         raise InputError(
             "the scene names files by absolute paths, which exist on this machine only; make them "
@@ -222,6 +306,9 @@ def _refuse_unresolved(needed: SceneFiles, search: SearchPath, has_extra: bool) 
             "include folders. Add them, or name their folder with +LFOLDER:\n"
             + _listed(needed.missing)
         )
+
+
+def _refuse_computed(needed: SceneFiles, has_extra: bool) -> None:
     if needed.computed and not has_extra:
         raise InputError(
             "the scene computes names of files, which cannot be told without running it; add the "
@@ -235,6 +322,16 @@ def _refuse_carried(carried: list[Carried]) -> None:
             "the scene reads in one frame what another frame writes, but every frame has a "
             "workspace of its own, where it would not find it; write the file anew in each frame "
             "before it is read, or render with POV-Ray's own loop:\n" + _listed(carried)
+        )
+
+
+def _refuse_images(trace: Trace, images: Path | None) -> None:
+    read = sorted(path for path in trace.sought if images and is_image(path, images))
+    if read:
+        raise InputError(
+            f"the scene reads {read[0]}, which is named as POV-Ray's own images of the loop: what "
+            "it reads there is rendered by an earlier frame, so that its frames cannot be rendered "
+            "in parallel: render it with POV-Ray's own loop"
         )
 
 

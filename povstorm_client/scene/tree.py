@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from povstorm_client.errors import InputError
@@ -28,7 +28,8 @@ class SceneTree:
     """A scene's files and folders, by their paths in the workspace.
 
     files: path below ``./shared`` → local file. folder: POV-Ray's current one. writable: files
-    and folders that the scene may write to, or asks for. scene: the scene file.
+    and folders that the scene may write to, or asks for. scene: the scene file. places: each file
+    and folder here → its path in the workspace.
     """
 
     files: dict[str, Path]
@@ -36,6 +37,13 @@ class SceneTree:
     folder: str
     library_paths: tuple[str, ...]
     writable: tuple[str, ...]
+    places: Mapping[Path, str] = field(default_factory=dict)
+
+    def place_of(self, file: Path) -> str:
+        """Where a file lies in the workspace, that is in one of the tree's folders or will be."""
+        if file in self.places:
+            return self.places[file]
+        return f"{self.places[file.parent]}/{ascii_path(file.name)}"
 
 
 def lay_out(
@@ -84,6 +92,7 @@ def lay_out(
                 | {name for name in shipped if _is_written(shipped[name], needed.writes, base)}
             )
         ),
+        places=places,
     )
 
 

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from povstorm_client import WorkUnit
 from povstorm_client.jobs import shared_resources
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import require_povray
@@ -74,10 +73,8 @@ def by_povstorm(scene: Scene, storage: FolderStorage) -> dict[str, Path]:
     """Render all frames of a scene; image name → image."""
     staged = shared_resources.stage(storage, shared_resources.upload_missing(storage, scene.files))
     units = [
-        WorkUnit(scene.settings, frame=frame).assigned(
-            job_id=_JOB, shared_prefix=staged, offload_prefix=layout.output(_JOB)
-        )
-        for frame in scene.frames
+        unit.assigned(job_id=_JOB, shared_prefix=staged, offload_prefix=layout.output(_JOB))
+        for unit in scene.work_units()
     ]
 
     async def render_all() -> None:

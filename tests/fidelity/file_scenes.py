@@ -25,7 +25,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from povstorm_client.errors import InputError, RenderError
+from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.scene.load_scene import load_scene
+from povstorm_client.scene.trace import Tracer
 from povstorm_client.storage.folder import FolderStorage
 from tests.fidelity.compare import by_povray, by_povstorm, differences
 
@@ -43,6 +45,14 @@ _TOLD = (
     "can write to any file",
     "frames differ from POV-Ray's",
     "is appended to",
+)
+# What is refused of a scene that POV-Ray itself renders, however well it is known.
+_NOT_TRACED = (
+    "absolute paths",
+    "folders that are not there",
+    "out of a linked folder",
+    "POV-Ray's own images",
+    "needs files that are not there",
 )
 
 
@@ -268,7 +278,7 @@ def _content(name: str, number: int) -> bytes:
     return f"{number},\n".encode()
 
 
-def outcome(scene: FileScene, top: Path) -> str:
+def outcome(scene: FileScene, top: Path, tracer: Tracer | None = None) -> str:
     """``equal``, ``refused``, ``told``, ``fails in POV-Ray``; else what went wrong, unsaid."""
     with ThreadPoolExecutor(1) as beside:
         theirs = beside.submit(_by_povray, scene, top / "theirs")
@@ -276,14 +286,14 @@ def outcome(scene: FileScene, top: Path) -> str:
         [path] = [word.removeprefix("+I") for word in scene.words if word.startswith("+I")]
         words = [word for word in scene.words if not word.startswith("+I")]
         try:
-            loaded = load_scene(path, switches=words, cwd=here)
-        except InputError:
-            loaded = None
+            loaded = load_scene(path, switches=words, cwd=here, tracer=tracer)
+        except InputError as error:
+            loaded, refusal = None, str(error)
         images = theirs.result()
     if images is None:
         return "fails in POV-Ray"
     if loaded is None:
-        return "refused"
+        return "refused" if tracer is None else _why_refused(refusal)
     try:
         different = differences(by_povstorm(loaded, FolderStorage(top / "storage")), images)
     except RenderError as error:
@@ -295,6 +305,12 @@ def outcome(scene: FileScene, top: Path) -> str:
     return "; ".join(different)
 
 
+def _why_refused(refusal: str) -> str:
+    """Why a scene that could be traced was refused: with a reason that tracing cannot mend."""
+    known = any(words in refusal for words in _NOT_TRACED)
+    return "refused" if known else f"refused: {refusal}"
+
+
 def _by_povray(scene: FileScene, top: Path) -> dict[str, Path] | None:
     try:
         return by_povray(scene.write(top), *scene.words, timeout=_SECONDS)
@@ -302,14 +318,16 @@ def _by_povray(scene: FileScene, top: Path) -> dict[str, Path] | None:
         return None
 
 
-def outcomes(scenes: Iterable[FileScene], top: Path, at_once: int = 8) -> Counter[str]:
+def outcomes(
+    scenes: Iterable[FileScene], top: Path, at_once: int = 8, tracer: Tracer | None = None
+) -> Counter[str]:
     """Render scenes, several at once: POV-Ray sleeps most of its time. Prints what differs."""
     counted: Counter[str] = Counter()
 
     def one(numbered: tuple[int, FileScene]) -> str:
         folder = top / str(numbered[0])
         folder.mkdir(parents=True)
-        said = outcome(numbered[1], folder)
+        said = outcome(numbered[1], folder, tracer)
         if said in ALL_RIGHT:
             shutil.rmtree(folder)
         else:
@@ -345,7 +363,7 @@ def main(count: int) -> int:
     total: Counter[str] = Counter()
     top = Path(tempfile.mkdtemp(prefix="povstorm-file-scenes-"))
     while total.total() < count:
-        total.update(outcomes(drawn(_BATCH), top / str(total.total())))
+        total.update(outcomes(drawn(_BATCH), top / str(total.total()), tracer=trace_scene))
         print(dict(total), flush=True)
     return 1 if total.keys() - set(ALL_RIGHT) else 0
 

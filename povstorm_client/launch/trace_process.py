@@ -1,0 +1,114 @@
+"""Run render_image.trace_scene as a child process: what an animation's frames do with files.
+
+read_scene hands trace_scene to load_scene, which asks where reading a scene is not enough. Like the
+flow, what runs POV-Ray stays out of the user's process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from povstorm_client.errors import InputError, ToolError
+from povstorm_client.launch.orphans import family_of, kill
+from povstorm_client.programs import sandbox_mode
+from povstorm_client.programs.sandbox_mode import SandboxMode, sandbox_mode_here
+from povstorm_client.programs.tools import die_with_parent, require_povray
+from povstorm_client.scene.trace import Trace, TraceRequest
+
+# A frame's share of what frames leave to each other goes into its work unit.
+MAX_STATE_BYTES = 8 << 20
+# Of all frames together: it is uploaded, and the flow holds it.
+MAX_ALL_STATE_BYTES = 256 << 20
+# Folders that hold far more than a scene.
+_TOO_LARGE = frozenset((Path("/"), Path.home()))
+
+
+def trace_scene(request: TraceRequest, *, sandbox: SandboxMode | None = None) -> Trace:
+    """Parse the request's frames in their order, and tell what they did with files.
+
+    Raises ToolError where POV-Ray cannot be run or watched here, InputError for a scene that
+    cannot be traced: its current folder holds more than a scene, or its frames leave each other
+    more than work units take.
+    """
+    require_povray()
+    for root in request.roots:
+        if root in _TOO_LARGE:
+            raise InputError(
+                f"the scene has to be run to tell what its frames do with files, which {root} is "
+                "too large a folder for: change into the scene's folder first"
+            )
+    mode = sandbox_mode_here() if sandbox is None else sandbox
+    with tempfile.TemporaryDirectory(prefix="povstorm-trace-") as name:
+        folder = Path(name)
+        (folder / "request.json").write_text(json.dumps(_plain(request)))
+        _run(folder, mode)
+        return _found(json.loads((folder / "trace.json").read_text()))
+
+
+def _plain(request: TraceRequest) -> dict[str, object]:
+    frames = request.frames
+    return {
+        "settings": request.settings.to_json(),
+        "scene": str(request.scene),
+        "roots": list(map(str, request.roots)),
+        "beside": sorted(map(str, request.beside - _TOO_LARGE)),
+        "frames": [frames[0], frames[-1], frames.step],
+    }
+
+
+def _run(folder: Path, mode: SandboxMode) -> None:
+    child = subprocess.Popen(
+        [*die_with_parent(), sys.executable, "-P", "-m", "render_image.trace_scene", str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, sandbox_mode.VARIABLE: mode},
+    )
+    try:
+        said, _ = child.communicate()
+    finally:
+        if child.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(1)
+            kill(family_of(child.pid))
+            child.wait()
+    if child.returncode:
+        reason = said.strip().splitlines()
+        raise ToolError(reason[-1] if reason else f"exit code {child.returncode}")
+
+
+def _found(trace: dict[str, Any]) -> Trace:
+    # Frames that find the same bytes share them here.
+    contents: dict[bytes, bytes] = {}
+    total = 0
+    state: dict[int, dict[Path, bytes]] = {}
+    for frame, files in trace["state"].items():
+        for path, kept in files.items():
+            size = Path(kept).stat().st_size
+            total += size
+            if size > MAX_STATE_BYTES or total > MAX_ALL_STATE_BYTES:
+                raise InputError(
+                    f"{path}, which frames leave to each other, has {size:,} bytes in frame {frame}"
+                    f", {total:,} in all frames so far: a frame may be left {MAX_STATE_BYTES:,}, "
+                    f"and all together {MAX_ALL_STATE_BYTES:,}; have the scene write less, or "
+                    "render it with POV-Ray's own loop"
+                )
+            data = Path(kept).read_bytes()
+            state.setdefault(int(frame), {})[Path(path)] = contents.setdefault(data, data)
+    return Trace(
+        read=frozenset(map(Path, trace["read"])),
+        sought=frozenset(map(Path, trace["sought"])),
+        state=state,
+        failures={int(frame): str(words) for frame, words in trace["failures"].items()},
+        frames=int(trace["frames"]),
+        seconds=float(trace["seconds"]),
+    )

@@ -1,0 +1,369 @@
+"""What frames leave to each other, and names that they compute, are found out by running them.
+
+Each scene's frames, rendered by themselves and in any order, have the pixels of POV-Ray's own loop.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import InputError, ToolError
+from povstorm_client.launch import trace_process
+from povstorm_client.launch.trace_process import trace_scene
+from povstorm_client.scene.load_scene import Scene, load_scene
+from povstorm_client.scene.trace import Trace, TraceRequest
+from povstorm_client.storage.folder import FolderStorage
+from render_image.trace_scene import LIBRARY, Accesses
+from tests.fidelity.compare import by_povray, by_povstorm, differences
+from tests.fidelity.file_scenes import ALL_RIGHT, drawn, outcomes
+
+HEAD = "#version 3.7; global_settings { assumed_gamma 1 }\n#declare Level = 0;\n"
+SHOW = "background { rgb <mod(Level, 16) / 16, mod(Level / 16, 16) / 16, 0.5> }\n"
+SIZE = ("+W32", "+H24")
+
+COUNT = (
+    '#if (file_exists("n.txt")) #fopen F "n.txt" read #read (F, Level) #fclose F #end\n'
+    "#declare Level = Level + 3;\n"
+    '#fopen F "n.txt" write #write (F, Level, ",") #fclose F\n'
+)
+WALK = (
+    '#declare Seed = seed(7);\n#if (file_exists("walk.txt"))\n'
+    '#fopen F "walk.txt" read #read (F, X, S) #fclose F #declare Seed = seed(S);\n'
+    "#else #declare X = 100; #end\n"
+    "#declare X = X + 20 * (rand(Seed) - 0.5);\n#declare Level = X;\n"
+    '#fopen F "walk.txt" write #write (F, X, ",", int(100000 * rand(Seed)), ",") #fclose F\n'
+)
+SIMULATION = (
+    "#declare P = array[4] #declare I = 0;\n"
+    '#if (file_exists("swarm.inc")) #include "swarm.inc"\n'
+    "#else #while (I < 4) #declare P[I] = <I, I * 2, 0>; #declare I = I + 1; #end #end\n"
+    '#fopen F "swarm.inc" write\n#declare I = 0;\n#while (I < 4)\n'
+    "#declare Q = P[I] + 0.5 * (P[mod(I + 1, 4)] - P[I]) + <1, clock, 0>;\n"
+    '#write (F, "#declare P[", I, "] = ", Q, ";\\n")\n'
+    "#declare Level = Level + Q.x * 5 + Q.y;\n#declare I = I + 1;\n#end\n#fclose F\n"
+)
+NUMBERED = 'concat("state", str(frame_number{shift}, -3, 0), ".inc")'
+
+
+def write(folder: Path, source: str, files: dict[str, str]) -> None:
+    for name, text in {**files, "own.pov": f"{HEAD}{source}{SHOW}"}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def traced(folder: Path, *words: str, **options: object) -> Scene:
+    return load_scene("own.pov", switches=words, cwd=folder, tracer=trace_scene, **options)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """The scene's folder, which nothing but POV-Ray's own loop may write to."""
+    folder = tmp_path / "Bühne 1"
+    folder.mkdir()
+    yield folder
+
+
+def there(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "words"),
+    [
+        pytest.param(COUNT, {}, ("+KFF5",), id="read, then written"),
+        pytest.param(COUNT, {"n.txt": "40,"}, ("+KFF3",), id="begun from a file of the user's"),
+        pytest.param(
+            '#fopen F "log.txt" append #write (F, frame_number, ",") #fclose F\n'
+            '#fopen F "log.txt" read\n#while (defined(F)) #read (F, N) '
+            "#declare Level = Level * 2 + N; #end\n",
+            {},
+            ("+KFF4",),
+            id="appended to, then read",
+        ),
+        pytest.param(
+            '#if (file_exists("log.txt"))\n#fopen F "log.txt" read\n'
+            "#while (defined(F)) #read (F, N) #declare Level = Level + N; #end\n#end\n"
+            '#fopen F "log.txt" append #write (F, frame_number, ",") #fclose F\n'
+            '#fopen F "log.txt" append #write (F, "2,") #fclose F\n',
+            {"log.txt": "7,"},
+            ("+KFF4",),
+            id="read, then appended to twice",
+        ),
+        pytest.param(
+            COUNT + '#if (file_exists("b.inc")) #include "b.inc" #end\n'
+            '#fopen F "b.inc" write\n#write (F, "#declare Level = Level + ", Level, ";")\n'
+            "#fclose F\n",
+            {},
+            ("+KFF4",),
+            id="two files",
+        ),
+        pytest.param(WALK, {}, ("+KFF5",), id="a random walk"),
+        pytest.param(SIMULATION, {}, ("+KFF4",), id="a simulation in the scene language"),
+        pytest.param(
+            f"#if (frame_number > 1) #include {NUMBERED.format(shift=' - 1')} #end\n"
+            "#declare Level = Level + frame_number;\n"
+            f"#fopen F {NUMBERED.format(shift='')} write "
+            '#write (F, "#declare Level = ", Level, ";") #fclose F\n',
+            {},
+            ("+KFF4",),
+            id="a file of its own in each frame",
+        ),
+        pytest.param(
+            f"#include {NUMBERED.format(shift='')}\n",
+            {f"state{n:03}.inc": f"#declare Level = {n * 20};" for n in (1, 2, 3)},
+            ("+KFF3",),
+            id="a computed include",
+        ),
+        pytest.param(
+            '#fopen F "names.txt" read #read (F, Name) #fclose F #include Name\n',
+            {"names.txt": '"sub/far.inc"', "sub/far.inc": "#declare Level = 77;"},
+            ("+KFF2",),
+            id="a name that is read from a file",
+        ),
+        pytest.param(
+            '#if (frame_number = 2 | frame_number = 4) #include concat("so", "me.inc") #end\n',
+            {"some.inc": "#declare Level = 90;"},
+            ("+KFF4",),
+            id="an include in some frames",
+        ),
+        pytest.param(
+            '#if (frame_number = 4) #fopen F "late" write #write (F, "1") #fclose F #end\n'
+            '#if (file_exists("late")) #declare Level = 200; #end\n',
+            {},
+            ("+KFF6",),
+            id="absent until a frame makes it",
+        ),
+        pytest.param(
+            '#declare Name = concat("c", str(int(clock * 10), 0, 0), ".txt");\n'
+            "#if (file_exists(Name)) #fopen F Name read #read (F, Level) #fclose F #end\n"
+            '#fopen F Name write #write (F, Level + 9, ",") #fclose F\n',
+            {},
+            ("+KFF6", "+KI0", "+KF0.3"),
+            id="names from the clock",
+        ),
+        pytest.param(COUNT, {}, ("+KFF4", "+KC"), id="cyclic"),
+        pytest.param(COUNT, {}, ("+KFI3", "+KFF9", "+SF5", "+EF8"), id="a subset"),
+        pytest.param(COUNT, {}, ("+KFF9", "Frame_Step=3"), id="steps"),
+        pytest.param(
+            COUNT.replace("n.txt", "sub/n.txt"), {"sub/x": ""}, ("+KFF3",), id="in a folder"
+        ),
+        pytest.param(
+            COUNT.replace("n.txt", "output/n.txt"), {"output/x": ""}, ("+KFF3",), id="in output"
+        ),
+    ],
+)
+def test_frames_by_themselves_have_the_pixels_of_povrays_own_loop(
+    home: Path,
+    storage: FolderStorage,
+    source: str,
+    files: dict[str, str],
+    words: tuple[str, ...],
+):
+    write(home, source, files)
+    before = there(home)
+    scene = traced(home, *SIZE, *words)
+    assert there(home) == before
+    ours = by_povstorm(scene, storage)
+    assert differences(ours, by_povray(home, "own.pov", *SIZE, *words)) == []
+
+
+@pytest.mark.parametrize("chosen", ["1-9x4", "7", "2,8"])
+def test_chosen_frames_are_left_what_all_frames_before_them_made(
+    home: Path, storage: FolderStorage, chosen: str
+):
+    write(home, COUNT, {})
+    ours = by_povstorm(traced(home, *SIZE, "+KFF9", frames=chosen), storage)
+    theirs = by_povray(home, "own.pov", *SIZE, "+KFF9")
+    assert differences(ours, {name: theirs[name] for name in ours}) == []
+
+
+def test_a_scene_that_reading_tells_all_of_is_not_run(home: Path):
+    write(home, '#include "c.inc"\n', {"c.inc": ""})
+
+    def refuse(request: TraceRequest) -> Trace:
+        raise AssertionError(request)
+
+    assert load_scene("own.pov", switches=["+KFF3"], cwd=home, tracer=refuse).trace is None
+
+
+def test_a_frame_gets_what_it_reads_and_no_more(home: Path):
+    source = COUNT + '#fopen F "log.txt" append #write (F, "a long line\\n") #fclose F\n'
+    write(home, source, {})
+    scene = traced(home, *SIZE, "+KFF4")
+    assert {frame: list(files) for frame, files in scene.state.items()} == {
+        frame: ["scene/n.txt"] for frame in (2, 3, 4)
+    }
+
+
+def test_an_image_of_the_loop_cannot_be_had_before_it_is_rendered(home: Path):
+    write(home, '#if (file_exists("own1.png")) #declare Level = 5; #end\n', {})
+    with pytest.raises(InputError, match=r"own1\.png, which is named as POV-Ray's own images"):
+        traced(home, *SIZE, "+KFF3")
+
+
+def test_a_frame_that_cannot_be_parsed_is_told_before_anything_is_rendered(home: Path):
+    write(home, COUNT + "#if (frame_number = 3) sphere { #end\n", {})
+    with pytest.raises(InputError, match=r"frame 3 cannot be parsed: .*own\.pov.*line \d+"):
+        traced(home, *SIZE, "+KFF5")
+
+
+def test_all_frames_that_cannot_be_parsed_are_told_where_they_leave_nothing_to_each_other(
+    home: Path,
+):
+    write(home, "#if (mod(frame_number, 2) = 0) sphere { #end\n", {})
+    found = trace_of(home, "+KFF6")
+    assert sorted(found.failures) == [2, 4, 6]
+    assert found.frames == 6
+
+
+def trace_of(home: Path, *words: str) -> Trace:
+    """The trace itself, whatever load_scene would make of it."""
+    kept: list[Trace] = []
+
+    def keep(request: TraceRequest) -> Trace:
+        kept.append(trace_scene(request))
+        return Trace()
+
+    load_scene("own.pov", switches=[*SIZE, *words], cwd=home, tracer=keep, always_trace=True)
+    return kept[0]
+
+
+@pytest.mark.parametrize("name", ["MAX_STATE_BYTES", "MAX_ALL_STATE_BYTES"])
+def test_more_than_work_units_take_is_refused_with_the_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setattr(trace_process, name, 2)
+    write(home, COUNT, {"n.txt": "100,"})
+    with pytest.raises(InputError, match=r"n\.txt, which frames leave to each other"):
+        traced(home, *SIZE, "+KFF3")
+
+
+def test_without_a_way_to_run_it_a_scene_that_must_be_run_is_refused_with_its_lines(home: Path):
+    write(home, COUNT, {})
+
+    def missing(_: TraceRequest) -> Trace:
+        raise ToolError("povray is not on PATH")
+
+    with pytest.raises(InputError, match=r"(?s)povray is not on PATH.*own\.pov:3") as refused:
+        load_scene("own.pov", switches=["+KFF3"], cwd=home, tracer=missing)
+    assert "n.txt" in str(refused.value)
+
+
+def test_a_folder_that_holds_far_more_than_a_scene_is_not_shown_to_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trace_process, "_TOO_LARGE", frozenset((home,)))
+    write(home, COUNT, {})
+    with pytest.raises(InputError, match="change into the scene's folder"):
+        traced(home, "+KFF3")
+
+
+def test_without_the_sandbox_it_is_the_same(
+    home: Path, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("POVSTORM_SANDBOX", "off")
+    plain = tmp_path / "plain"
+    write(plain, COUNT, {})
+    scene = traced(plain, *SIZE, "+KFF3")
+    assert (
+        differences(by_povstorm(scene, storage), by_povray(plain, "own.pov", *SIZE, "+KFF3")) == []
+    )
+
+
+def trace_folder(tmp_path: Path, notes: bytes) -> Path:
+    trace = tmp_path / "trace"
+    (trace / "kept").mkdir(parents=True)
+    (trace / "accesses").write_bytes(notes)
+    return trace
+
+
+def test_what_a_taken_over_povray_notes_leads_nowhere_else(tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "secret").write_text("key")
+    notes = (
+        b"F\0/scene/own.pov\0\0R\0/scene/../secret\0\0R\0/etc/passwd\0\0R\0/scene/a\0../../secret\0"
+    )
+    trace = trace_folder(tmp_path, notes)
+    accesses = Accesses({"/scene": tmp_path / "home"}, range(1, 3))
+    with pytest.raises(InputError, match="could not be copied"):
+        accesses.take(trace, tmp_path / "taken")
+    assert accesses.read == set()
+    assert accesses.state == {}
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_a_taken_over_povray_keeps_is_a_file_or_refused(tmp_path: Path, kind: str):
+    trace = trace_folder(tmp_path, b"F\0/scene/own.pov\0\0R\0/scene/a\0" + b"1-0\0")
+    if kind == "link":
+        (trace / "kept/1-0").symlink_to("/etc/passwd")
+    else:
+        os.mkfifo(trace / "kept/1-0")
+    with pytest.raises(InputError, match="cannot be traced"):
+        Accesses({"/scene": tmp_path}, range(1, 3)).take(trace, tmp_path / "taken")
+
+
+def test_a_note_that_is_cut_off_counts_for_nothing(tmp_path: Path):
+    trace = trace_folder(tmp_path, b"F\0/scene/own.pov\0\0R\0/scene/a")
+    accesses = Accesses({"/scene": tmp_path}, range(1, 3))
+    accesses.take(trace, tmp_path / "taken")
+    assert (accesses.frame, accesses.read) == (1, set())
+
+
+def test_the_lightest_compiler_builds_the_library(tmp_path: Path):
+    tcc = shutil.which("tcc")
+    assert tcc, "apt install tcc"
+    built = tmp_path / LIBRARY.name
+    subprocess.run([tcc, "-shared", "-o", built, LIBRARY.with_name("povray_files.c")], check=True)
+    assert built.stat().st_size > 0
+
+
+def test_whatever_a_scene_does_with_files_its_frames_are_povrays_once_it_was_run(tmp_path: Path):
+    counted = outcomes(drawn(30, again=True), tmp_path / "scenes", 4, tracer=trace_scene)
+    assert counted.keys() <= set(ALL_RIGHT), "python -m tests.fidelity.file_scenes has more"
+    assert counted["told"] == 0
+    assert counted["equal"] > 10
+
+
+def povstorm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("povstorm")
+    return subprocess.run(
+        [program, *words],
+        cwd=folder,
+        env={**os.environ, "POVSTORM_HOME": str(folder.parent / "povstorm")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_check_tells_what_frames_are_left(home: Path):
+    write(home, COUNT, {})
+    done = povstorm(home, "check", "own.pov", *SIZE, "+KFF4")
+    assert done.returncode == 0, done.stderr
+    assert "frames  1-4 can be rendered: 4 frames parsed in " in done.stdout
+    assert "state   n.txt, up to 2 bytes, is left to frames 2-4" in done.stdout
+
+
+def test_check_tells_every_frame_that_cannot_be_parsed(home: Path):
+    write(home, "#if (mod(frame_number, 2) = 0) sphere { #end\n", {})
+    done = povstorm(home, "check", "own.pov", *SIZE, "+KFF6")
+    assert done.returncode == 1
+    assert [line.split(" cannot")[0] for line in done.stderr.splitlines()] == [
+        "povstorm: frame 2",
+        "frame 4",
+        "frame 6",
+    ]
+    assert str(home / "own.pov") in done.stderr
+    assert done.stdout == ""
