@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import google_crc32c
 import pytest
 
 from povstorm_client import WorkUnit
-from povstorm_client.cloud_run.api import ExecutionState
+from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import RenderJob
-from povstorm_client.errors import CloudError
+from povstorm_client.errors import CloudError, RenderError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.protocol import StoredObject
 from render_image.render_unit import store_failure, store_result
-from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
+from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer, Pace
 
 JOB = "job"
+NOTE = layout.cancel_request(JOB)
+HASTE = Pace(gather_quiet=0.02, poll=0.01)
 FLEET = CloudRunFleet("project", "region", (RenderJob("render", 1, 512, 4, 0, 600),))
 
 
@@ -103,3 +107,94 @@ def test_a_result_without_its_whole_image_is_deleted_and_the_frame_rendered_agai
         asyncio.run(try_again(unit, storage, another_commits))
     assert list(storage.list(layout.results(JOB))) == []
     assert list(storage.list(layout.output(JOB))) == []
+
+
+class OneExecution:
+    """The Admin API of a project in which one execution was started, and can be cancelled."""
+
+    def __init__(self, tasks: int = 1) -> None:
+        self.state = ExecutionState("execution", "", tasks, 0, 0, 0, 0, 0, 1.0, None, "")
+        self.started = 0
+        self.looks_at_the_end = 0
+
+    def image(self, job: str) -> str:
+        return "render:test"
+
+    def executions(self, job: str) -> Iterator[ExecutionState]:
+        return iter([self.state] if self.state.wave_uri else [])
+
+    def run(self, job: str, *, wave_uri: str, tasks: int) -> str:
+        self.started += 1
+        self.state = replace(self.state, wave_uri=wave_uri)
+        return self.state.name
+
+    def execution(self, name: str) -> ExecutionState:
+        self.looks_at_the_end += self.state.completed is not None
+        return self.state
+
+    def tasks(self, execution: str) -> list[TaskState]:
+        return [TaskState(0, "cancelled", 0, 0, "", 1.0, 2.0)]
+
+    def cancel(self, execution: str) -> None:
+        self.state = replace(self.state, cancelled=1, completed=2.0)
+
+
+class NotedLooks(FolderStorage):
+    """A storage that counts how often it is asked whether the job is to stop."""
+
+    looks = 0
+
+    def stat(self, key: str) -> StoredObject | None:
+        self.looks += key == NOTE
+        return super().stat(key)
+
+
+async def until(condition: Callable[[], bool], rendering: asyncio.Task[FrameResult]) -> None:
+    while not condition() and not rendering.done():
+        await asyncio.sleep(0.01)
+
+
+def test_a_frame_whose_container_was_stopped_by_cancelling_the_job_is_neither_failed_nor_retried(
+    unit: WorkUnit, storage: FolderStorage
+):
+    async def cancel_while_it_renders() -> None:
+        api = OneExecution()
+        async with (
+            CloudRunRenderer(storage, JOB, FLEET, api, pace=HASTE) as renderer,
+            renderer.admission(unit),
+        ):
+            rendering = asyncio.create_task(renderer.render(unit, attempt=1, final_attempt=True))
+            await until(lambda: api.started == 1, rendering)
+            storage.write(NOTE, b"{}")
+            api.cancel("execution")
+            await until(lambda: api.looks_at_the_end > 3, rendering)
+            assert not rendering.done(), rendering.exception()
+            assert list(storage.list(layout.results(JOB))) == []
+            # Whoever takes the note back, by running the job again, wants to know.
+            storage.remove(NOTE)
+            with pytest.raises(RenderError, match="was cancelled"):
+                await rendering
+        assert api.started == 1
+
+    asyncio.run(cancel_while_it_renders())
+
+
+def test_no_wave_starts_while_the_job_is_to_stop(unit: WorkUnit, tmp_path: Path):
+    storage = NotedLooks(tmp_path)
+
+    async def cancel_while_it_waits() -> None:
+        api = OneExecution()
+        async with (
+            CloudRunRenderer(storage, JOB, FLEET, api, pace=HASTE) as renderer,
+            renderer.admission(unit),
+        ):
+            storage.write(NOTE, b"{}")
+            rendering = asyncio.create_task(renderer.render(unit, attempt=1, final_attempt=True))
+            await until(lambda: api.started > 0 or storage.looks > 3, rendering)
+            assert api.started == 0
+            storage.remove(NOTE)
+            await until(lambda: api.started > 0, rendering)
+            assert api.started == 1
+            rendering.cancel()
+
+    asyncio.run(cancel_while_it_waits())

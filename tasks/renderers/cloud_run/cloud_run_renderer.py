@@ -203,7 +203,7 @@ class CloudRunRenderer:
                 idle = not self._waves
                 await asyncio.sleep(self._pace.gather_quiet / 2 if idle else self._pace.poll)
                 self._look_at_launches()
-                self._start_waves()
+                await self._start_waves()
                 if any(wave.execution for wave in self._waves):
                     await self._poll()
         except Exception as error:
@@ -245,14 +245,16 @@ class CloudRunRenderer:
         )
         self._log.info("taking over %s, which an earlier run of the job started", execution)
 
-    def _start_waves(self) -> None:
+    async def _start_waves(self) -> None:
         """Start a wave for each kind of frame among those that have gathered."""
         if not self._pending or not self._has_gathered():
             return
         if self._sample is not None:
             if not self._sample_is_in(self._sample) or self._is_doubtful():
                 return
-            self._sample = None
+        if await self._is_to_stop():
+            return
+        self._sample = None
         frames = [frame for frame in self._pending.values() if not frame.result.done()]
         sampling = self._planner.needs_sample
         if sampling:
@@ -265,6 +267,15 @@ class CloudRunRenderer:
             started.append(self._launch(group, kind, plan))
         if sampling and started:
             self._sample = max(started, key=lambda wave: len(wave.units))
+
+    async def _is_to_stop(self) -> bool:
+        """Whether the job was cancelled: the flow, which looks now and then, ends in a moment.
+
+        Until then nothing is to be started that would be billed, and what was stopped has not
+        failed. If another run of the job takes the note back first, this one goes on.
+        """
+        note = layout.cancel_request(self._job_id)
+        return await asyncio.to_thread(self._storage.stat, note) is not None
 
     def _has_gathered(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -422,6 +433,8 @@ class CloudRunRenderer:
                 continue
             lost = state.failed + state.cancelled
             if state.completed is not None or lost > wave.lost_tasks:
+                if wave.waiting and await self._is_to_stop():
+                    continue
                 wave.lost_tasks = lost
                 await self._settle(wave, is_over=state.completed is not None)
             if state.completed is not None:
