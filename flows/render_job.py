@@ -94,7 +94,7 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
         JobProgress(
             storage, job_id, len(manifest.frames), queued=manifest.cloud_run is not None
         ) as progress,
-        stop_request(storage, job_id, asked) as stop,
+        stop_request(storage, job_id, asked, get_run_logger()) as stop,
     ):
         try:
             state = await run_until(

@@ -40,17 +40,7 @@ PLANS = {
 }
 
 
-# Every frame comes out right, but one or two are rendered once more than the faults explain.
-_RENDERS_ONCE_MORE = pytest.mark.xfail(reason="a rendering that no fault explains", strict=False)
-
-
-@pytest.mark.parametrize(
-    "plan",
-    [
-        pytest.param(plan, id=name, marks=_RENDERS_ONCE_MORE if plan.storage else ())
-        for name, plan in PLANS.items()
-    ],
-)
+@pytest.mark.parametrize("plan", [pytest.param(plan, id=name) for name, plan in PLANS.items()])
 def test_whatever_goes_wrong_every_frame_is_there_once_and_right(
     plan: ChaosPlan, prefect: PrefectServer, tmp_path: Path
 ):

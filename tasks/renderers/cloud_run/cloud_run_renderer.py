@@ -249,9 +249,9 @@ class CloudRunRenderer:
         """Start a wave for each kind of frame among those that have gathered."""
         if not self._pending or not self._has_gathered():
             return
-        if self._sample is not None:
-            if not self._sample_is_in(self._sample) or self._is_doubtful():
-                return
+        sample = self._sample
+        if sample is not None and (not self._sample_is_in(sample) or self._is_doubtful()):
+            return
         if await self._is_to_stop():
             return
         self._sample = None
