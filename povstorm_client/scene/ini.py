@@ -6,6 +6,7 @@ INI-File Options"; what the reference leaves open was tried with POV-Ray 3.7.0.1
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from povstorm_client.scene.ini_text import (
     SWITCH,
     WORD,
     lines,
+    options_of_word,
     plain_value,
     section_name,
     split_sections,
@@ -129,12 +131,26 @@ def names_file(word: str) -> bool:
     return match is None or match[1].casefold() not in KEYS
 
 
+def split_words(words: Iterable[str], folder: Path | None = None) -> list[str]:
+    """Command-line words one option or file each, as POV-Ray takes a shell's words apart.
+
+    A file of folder that has blanks in its name stays one, other than in POV-Ray.
+    """
+    split: list[str] = []
+    for word in words:
+        file = (folder or Path()) / split_sections(word)[0]
+        # Unlike Path.is_file it takes no offence at a name that is too long.
+        is_file = names_file(word) and os.path.isfile(file)  # noqa: PTH113
+        split += [word] if is_file else options_of_word(word, _is_key)
+    return split
+
+
 def read_switches(
     settings: PovraySettings, words: Iterable[str], *, folder: Path | None = None
 ) -> None:
     """Add command-line words: switches such as ``+W640``, ``Key=value``, further ini files."""
     place = _Place("command line", (folder or Path(),))
-    for word in words:
+    for word in split_words(words, folder):
         if (match := OPTION.match(word)) and match[1].casefold() in KEYS:
             _set(settings, match[1], unquoted(word[match.end() :]), word, place)
         elif word[:1] in ("+", "-"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from povstorm_client.errors import InputError
@@ -17,6 +18,9 @@ _PLAIN = re.compile(r"[^\s,;#\"']*")
 _REST = re.compile(r"[^;#]*")
 _AFTER_BLANKS = re.compile(r"[ \t]+(?:$|[;#,]|[+-][A-Za-z]|(?P<key>[^\s,;#\"'=\[\]]*))")
 SWITCH = re.compile(r"[+-][^\s,;#\"'=\[\]]*")
+_ITEM = re.compile(r"(?:\"[^\"]*\"|'[^']*'|\[[^\]]*\]|[^ \t])+")
+_BEGINS_SWITCH = re.compile(r"[+-][A-Za-z]")
+_FILE_OF_SETTINGS = re.compile(r".*\.(?:pov|ini)(?:\[[^\]]*\])*", re.IGNORECASE)
 WORD = re.compile(r"[^\s,;#\"'=\[\]]+(?:\[[^\]]*\])*")
 
 
@@ -52,6 +56,24 @@ def plain_value(text: str, position: int, is_key: Callable[[str], bool]) -> str:
     rest = _REST.match(text, position)
     assert rest is not None  # noqa: S101
     return rest[0].rstrip()
+
+
+def options_of_word(word: str, is_key: Callable[[str], bool]) -> list[str]:
+    """The options and files of one word of a shell's, which POV-Ray takes apart at its blanks.
+
+    A blank in quotes or in a section's name is none. What POV-Ray would refuse, since neither
+    option nor scene nor ini file follows the blank, stays in one: ``+Lmy folder``.
+    """
+    beginnings: list[int] = []
+    for item in _ITEM.finditer(word):
+        option = OPTION.match(word, item.start())
+        is_option = option is not None and is_key(option[1])
+        is_beginning = (
+            is_option or _BEGINS_SWITCH.match(item[0]) or _FILE_OF_SETTINGS.fullmatch(item[0])
+        )
+        if not beginnings or is_beginning:
+            beginnings.append(item.start())
+    return [word[a:b].strip(" \t") for a, b in pairwise([*beginnings, len(word)])]
 
 
 def section_name(name: str) -> str:

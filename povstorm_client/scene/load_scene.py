@@ -18,7 +18,13 @@ from povstorm_client.scene.carried import Carried, carried_files, is_image
 from povstorm_client.scene.carried_state import shoots_photons
 from povstorm_client.scene.discover import SceneFiles, discover
 from povstorm_client.scene.frame_choice import parse_frames, subset
-from povstorm_client.scene.ini import PovraySettings, names_file, read_ini, read_switches
+from povstorm_client.scene.ini import (
+    PovraySettings,
+    names_file,
+    read_ini,
+    read_switches,
+    split_words,
+)
 from povstorm_client.scene.ini_text import split_sections, unquoted
 from povstorm_client.scene.names import has_text_gap, shown
 from povstorm_client.scene.search import (
@@ -112,7 +118,7 @@ def load_scene(
     Raises InputError for whatever is missing, misspelt, or can only be told by running the scene.
     """
     here = normal((cwd or Path.cwd()).absolute())
-    before, given, after = _split_words([str(path), *switches], here)
+    before, given, after = _around_file([str(path), *switches], here)
     settings = PovraySettings()
     read_default_ini(settings, here)
     default_paths = tuple(settings.library_paths)
@@ -220,11 +226,15 @@ def _loop_frames(
     return range(numbers[0], numbers[-1] + 1, step)
 
 
-def _split_words(words: list[str], here: Path) -> tuple[list[str], str | None, list[str]]:
+def _around_file(given: list[str], here: Path) -> tuple[list[str], str | None, list[str]]:
     """The words before the first file, that file, and those after it; None if they name none."""
+    is_file = os.path.isfile(here / given[0])  # noqa: PTH113
+    words = [
+        *(given[:1] if is_file else split_words(given[:1], here)),
+        *split_words(given[1:], here),
+    ]
     for place, word in enumerate(words):
-        is_first_file = place == 0 and os.path.isfile(here / word)  # noqa: PTH113
-        if is_first_file or names_file(word):
+        if (place == 0 and is_file) or names_file(word):
             return words[:place], word, words[place + 1 :]
     return words, None, []
 
@@ -242,7 +252,13 @@ def _read_file(
         raise InputError(f"scene {name} is a folder: give an .ini or a .pov file of it")
     if not os.path.isfile(file):  # noqa: PTH113 - unlike Path.is_file it takes no offence
         raise InputError(f"scene {name} does not exist: give an .ini or a .pov file")
-    if file.suffix.casefold() == ".ini":
+    ending = file.suffix.casefold()
+    if ending not in (".ini", ".pov"):
+        raise InputError(
+            f"{name} is neither an .ini nor a .pov file: give one of these; a scene that is called "
+            f"otherwise is given as +I{name}"
+        )
+    if ending == ".ini":
         read_ini(settings, file, chosen, folder=here)
     elif chosen:
         raise InputError(f"{name} is no ini file and has no sections: leave out [{chosen[0]}]")

@@ -296,3 +296,35 @@ def test_the_last_value_of_each_key_counts_however_it_is_written(
     text = "".join(form.format(key.upper(), value) + end for key, value in settings)
     read = ini(tmp_path_factory.mktemp("ini"), text)
     assert read.numbers == {key.casefold(): value for key, value in settings}
+
+
+# Tried with POV-Ray 3.7.0.10.
+@pytest.mark.parametrize(
+    ("word", "alone"),
+    [
+        ("+KFF3 +KF2", ["+KFF3", "+KF2"]),
+        ("+W33 Height=44", ["+W33", "Height=44"]),
+        ("Width=33 Height = 44", ["Width=33", "Height = 44"]),
+        ("Quality=3 +H20\t-D", ["Quality=3", "+H20", "-D"]),
+        (" +W33 ", ["+W33"]),
+        ("+W33 scene.pov", ["+W33", "scene.pov"]),
+        ('+L"d e" +W33', ['+L"d e"', "+W33"]),
+        ("Library_Path='d e' +W33", ["Library_Path='d e'", "+W33"]),
+        ("Declare=A=3 Declare=B=4", ["Declare=A=3", "Declare=B=4"]),
+        ("", []),
+    ],
+)
+def test_a_shell_word_with_blanks_is_taken_apart_as_by_povray(word: str, alone: list[str]):
+    assert switches(word) == switches(*alone)
+
+
+@pytest.mark.parametrize("word", ["+Lmy folder", "Library_Path=my folder", "+L/a b/c d/"])
+def test_a_path_with_blanks_that_povray_would_refuse_stays_in_one(word: str):
+    assert switches(word).library_paths == [word.removeprefix("+L").rpartition("=")[2]]
+
+
+def test_a_sections_name_and_a_files_may_have_blanks(tmp_path: Path):
+    (tmp_path / "my anim.ini").write_text("[320x240, AA 0.3]\nWidth=320\n")
+    settings = PovraySettings()
+    read_switches(settings, ["my anim.ini[320x240, AA 0.3]", "+H9 -D"], folder=tmp_path)
+    assert settings.numbers == {"width": 320, "height": 9}
