@@ -71,7 +71,8 @@ class SceneFiles:
     lead to. missing: names of files that are nowhere; maybe_missing: the same inside of conditions,
     which may never come true. computed: names of which no file is known that they could mean;
     guesses: those that can mean any text. absolute: names that cannot exist elsewhere; linked:
-    names that go up out of a link. accesses: what a frame does with files, in order; writes:
+    names that go up out of a link. other_case: names that a file has in other upper and lower case
+    only → that file. accesses: what a frame does with files, in order; writes:
     all statements that write.
     """
 
@@ -86,6 +87,7 @@ class SceneFiles:
     guesses: list[Guess] = field(default_factory=list)
     absolute: list[Place] = field(default_factory=list)
     linked: list[Place] = field(default_factory=list)
+    other_case: dict[Place, Path] = field(default_factory=dict)
     accesses: list[Access] = field(default_factory=list, compare=False)
     writes: list[Access] = field(default_factory=list, compare=False)
 
@@ -267,7 +269,7 @@ def _may_be_source(hit: Hit) -> bool:
 def _hits(name: str, kind: str, search: SearchPath) -> list[Hit]:
     """What a name can be, in the user's folders and in POV-Ray's."""
     if is_known(name):
-        hit = search.find(name, kind)
+        hit = search.find(name, kind) or search.find_as_windows(name, kind)
         return [hit] if hit else []
     try:
         return list(search.matching(name, kind))
@@ -378,10 +380,19 @@ class _Finder:
         elif hit is None or (hit.is_folder and access.mode != "test"):
             if access.mode == "test" or is_quiet or self._is_written(name, access):
                 return
+            if other := self._search.find_as_windows(name, access.kind):
+                self._add_under_its_name(other, place)
+                return
             missing = self._files.missing if is_certain else self._files.maybe_missing
             self._tell("missing", missing, place)
         elif hit.root not in self._search.installed:
             self._add(hit, place)
+
+    def _add_under_its_name(self, hit: Hit, place: Place) -> None:
+        """Ship a file of another name in upper and lower case by the name that the scene has."""
+        self._files.hiding[hit.name] = hit.path
+        self._files.used_roots.add(hit.root)
+        self._files.other_case.setdefault(place, hit.path)
 
     def _is_written(self, name: str, access: Access) -> bool:
         tried = [name, *(f"{name}{ending}" for ending in ENDINGS[access.kind])]

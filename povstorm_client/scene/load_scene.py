@@ -449,6 +449,11 @@ def _warnings(needed: SceneFiles, *, has_extra: bool) -> list[str]:
         f"{place} is not there; under a condition, or one of several names, it may not be needed"
         for place in needed.maybe_missing
     ]
+    told += [
+        f"{place} is there as {path}: taken for it, as on Windows; POV-Ray itself would not find "
+        "it here, so write both alike"
+        for place, path in needed.other_case.items()
+    ]
     if needed.guesses and not has_extra:
         first = needed.guesses[0].place
         more = f" (and {len(needed.guesses) - 1} more)" if len(needed.guesses) > 1 else ""

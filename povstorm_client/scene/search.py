@@ -84,6 +84,19 @@ class SearchPath:
                     return Hit(normal(Path(path)), root, candidate)
         return None
 
+    def find_as_windows(self, name: str, kind: str) -> Hit | None:
+        """The own file that a name means where upper and lower case are the same.
+
+        POV-Ray finds it there and on macOS, and scenes come from there; here it does not.
+        """
+        if not name.isascii() or name.startswith("/"):
+            return None
+        for candidate in candidates(name, kind):
+            for root in self.own:
+                if (path := _case_blind(root, candidate)) is not None:
+                    return Hit(path, root, candidate)
+        return None
+
     def matching(self, name: str, kind: str) -> Iterator[Hit]:
         """All own files that a name with gaps can mean; raises InputError if that is too many."""
         for candidate in candidates(name, kind):
@@ -132,6 +145,23 @@ def _exists(path: str) -> bool:
         return os.path.exists(path)  # noqa: PTH110 - overlong names are no error
     except ValueError:  # a null byte
         return False
+
+
+def _case_blind(root: Path, name: str) -> Path | None:
+    """The file of that name below a folder, with any of its letters in the other case."""
+    path = str(root)
+    for part in name.split("/"):
+        path = f"{path}/{part}" if _exists(f"{path}/{part}") else _like(path, part)
+    return normal(Path(path)) if os.path.isfile(path) else None  # noqa: PTH113
+
+
+def _like(folder: str, name: str) -> str:
+    try:
+        there = sorted(os.listdir(folder))  # noqa: PTH208 - overlong names are no error
+    except (OSError, ValueError):
+        there = []
+    found = next((each for each in there if each.casefold() == name.casefold()), name)
+    return f"{folder}/{found}"
 
 
 def normal(path: Path) -> Path:

@@ -229,3 +229,12 @@ def test_whatever_a_scene_does_with_files_its_frames_are_povrays_or_it_is_told(t
     counted = outcomes(drawn(60, again=True), tmp_path / "scenes")
     assert counted.keys() <= set(ALL_RIGHT), "python -m tests.fidelity.file_scenes has more"
     assert counted["equal"] > 20
+
+
+def test_a_scene_from_windows_is_rendered_with_its_files(tmp_path: Path, storage: FolderStorage):
+    home = tmp_path / "home"
+    scene = load(home, '#include "PARTS/c.inc"\n', {"Parts/C.inc": level(6)})
+    assert "Parts/C.inc: taken for it, as on Windows" in scene.warnings[0]
+    ours = by_povstorm(scene, storage)
+    write(tmp_path / "linux", {"PARTS/c.inc": level(6), "own.pov": (home / "own.pov").read_text()})
+    assert differences(ours, by_povray(tmp_path / "linux", "own.pov", *SIZE)) == []

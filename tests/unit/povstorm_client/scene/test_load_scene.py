@@ -417,3 +417,33 @@ def test_photons_are_told_of_in_advance(tmp_path: Path, source: str, is_told: bo
     if is_told:
         assert "photons" in told[0]
         assert "\n" not in told[0]
+
+
+def test_a_file_that_differs_in_case_is_taken_as_on_windows_and_told(tmp_path: Path):
+    work = tmp_path / "work"
+    (work / "Textures").mkdir(parents=True)
+    write(work / "Textures", Wood__PNG="")
+    write(work, Parts__Inc='pigment { image_map { png "textures/wood.png" } }')
+    scene = scene_of(work, '#include "parts.inc"\n#include "PARTS.inc"\n')
+    assert scene.files["scene/parts.inc"] == work / "Parts.Inc"
+    assert scene.files["scene/PARTS.inc"] == work / "Parts.Inc"
+    assert scene.files["scene/textures/wood.png"] == work / "Textures" / "Wood.PNG"
+    assert len(scene.warnings) == 3
+    assert f"scene.pov:1: parts.inc is there as {work}/Parts.Inc" in scene.warnings[0]
+
+
+def test_case_counts_where_a_file_has_the_very_name(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, a__inc="", A__inc="")
+    scene = scene_of(work, '#include "A.inc"\n')
+    assert scene.files.keys() == {"scene/scene.pov", "scene/A.inc"}
+    assert scene.warnings == ()
+
+
+def test_a_file_that_is_asked_for_has_to_have_the_very_name(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, A__inc="")
+    scene = scene_of(work, '#if (file_exists("a.inc")) #debug "there" #end\n')
+    assert "scene/a.inc" not in scene.files
