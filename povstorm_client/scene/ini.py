@@ -16,7 +16,7 @@ from typing import TypeVar
 from povstorm_client.errors import InputError
 from povstorm_client.frames.render_settings import decimal
 from povstorm_client.scene import ini_values
-from povstorm_client.scene.ini_options import KEYS, SWITCHES, Key, Switch
+from povstorm_client.scene.ini_options import KEYS, NEWER, SWITCHES, Key, Switch
 from povstorm_client.scene.ini_text import (
     OPTION,
     QUOTED,
@@ -201,6 +201,8 @@ def _read_option(settings: PovraySettings, match: Match[str], text: str, place: 
 def _read_switch(
     settings: PovraySettings, word: str, quoted: str | None, written: str, place: _Place
 ) -> None:
+    if NEWER.match(word):
+        raise _unknown(written, place)
     for switch in SWITCHES:
         if not word[1:].upper().startswith(switch.letters):
             continue
@@ -212,7 +214,7 @@ def _read_switch(
         if switch.value_key if value else switch.sign_key:
             _apply(settings, switch, word[0] == "+", value, written, place)
             return
-    raise InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
+    raise _unknown(written, place)
 
 
 def _apply(
@@ -237,13 +239,22 @@ def _is_key(name: str) -> bool:
 def _read_word(settings: PovraySettings, word: str, place: _Place) -> None:
     """A scene, a library path, or else an ini file, by how the name ends."""
     if "=" in word:
-        raise InputError(f"{place.text}: POV-Ray has no option {word!r}: check its spelling")
+        raise _unknown(word, place)
     if word.casefold().endswith(".pov"):
         settings.values["input_file_name"] = word
     elif word.endswith("/"):
         settings.library_paths.append(word)
     else:
         _include(settings, word, place)
+
+
+def _unknown(written: str, place: _Place) -> InputError:
+    if NEWER.match(written):
+        return InputError(
+            f"{place.text}: {written!r} is an option of POV-Ray 3.8, and 3.7, which renders here, "
+            "has none like it: remove it"
+        )
+    return InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
 
 
 def _include(settings: PovraySettings, name: str, place: _Place) -> None:
@@ -260,7 +271,7 @@ def _include(settings: PovraySettings, name: str, place: _Place) -> None:
 def _set(settings: PovraySettings, key: str, value: str, written: str, place: _Place) -> None:
     known = KEYS.get(key.casefold())
     if known is None:
-        raise InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
+        raise _unknown(written, place)
     name = key.casefold()
     match known.kind:
         case "integer":

@@ -6,6 +6,7 @@ POV-Ray 3.7 reference, section 3.2 "Command-Line and INI-File Options".
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 Kind = Literal[
@@ -52,6 +53,13 @@ _KEYS_BY_KIND: dict[Kind, str] = {
     "refused": "Start_Row End_Row Start_Column End_Column Radiosity_File_Name Radiosity_From_File "
     "Radiosity_To_File Clockless_Animation Real_Time_Raytracing",
 }
+
+
+# Options that POV-Ray 3.8 has and 3.7 does not (its source/frontend/processrenderoptions.cpp).
+NEWER = re.compile(
+    r"(Antialias_Confidence|Stochastic_Seed|Greyscale_Output)\s*=|[+-](AC|SS)[\d.]+$|[+-]CC$",
+    re.IGNORECASE,
+)
 
 
 class Key(NamedTuple):

@@ -328,3 +328,13 @@ def test_a_sections_name_and_a_files_may_have_blanks(tmp_path: Path):
     settings = PovraySettings()
     read_switches(settings, ["my anim.ini[320x240, AA 0.3]", "+H9 -D"], folder=tmp_path)
     assert settings.numbers == {"width": 320, "height": 9}
+
+
+@pytest.mark.parametrize(
+    "word", ["Antialias_Confidence=0.9", "+AC0.99", "stochastic_seed=7", "+SS12", "+CC"]
+)
+def test_an_option_of_a_newer_povray_is_named_as_such(tmp_path: Path, word: str):
+    with pytest.raises(InputError, match=r"is an option of POV-Ray 3\.8"):
+        switches(word)
+    with pytest.raises(InputError, match=r"anim\.ini:1: .* is an option of POV-Ray 3\.8"):
+        ini(tmp_path, f"{word}\n")
