@@ -2,7 +2,7 @@
 
 Exit codes: 0 it was done; 1 it was not, and a line says why and what helps; 2 the command line was
 not understood; 70 a bug of povstorm's (EX_SOFTWARE of sysexits.h), its traceback in a file that the
-line names; 130 Ctrl-C. ``POVSTORM_DEBUG=1`` shows tracebacks instead.
+line names; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP. ``POVSTORM_DEBUG=1`` shows tracebacks instead.
 
 Nothing heavy is imported before main() can answer Ctrl-C.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import sys
 
+from povstorm_client.termination import end_as_by_ctrl_c
+
 _DONE = 0
 _FAILED = 1
 _BUG = 70
@@ -20,6 +22,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command that the process's arguments name, and exit."""
+    ended_by = end_as_by_ctrl_c()
     try:
         _open_closed_streams()
         if sys.argv[1:] == ["--version"]:
@@ -32,6 +35,8 @@ def main() -> None:
         code = _flushed(code)
     except KeyboardInterrupt:
         code = _flushed(_INTERRUPTED)
+    if code == _INTERRUPTED and ended_by:
+        code = 128 + ended_by[0]
     sys.exit(code)
 
 

@@ -18,6 +18,7 @@ from povstorm_client.programs import sandbox_mode
 from povstorm_client.programs.sandbox_mode import SandboxMode, sandbox_mode_here
 from povstorm_client.programs.tools import die_with_parent
 from povstorm_client.storage import layout
+from povstorm_client.termination import Terminated
 
 # What POV-Ray needs to be stopped after Ctrl-C, which the child gets too.
 _STOP_SECONDS = 30
@@ -57,7 +58,10 @@ def render_frame_here(
     )
     try:
         return child.wait()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Terminated):
+            # Ctrl-C reaches it from the terminal.
+            child.send_signal(signal.SIGINT)
         # One that SIGSTOP stopped heard nothing.
         child.send_signal(signal.SIGCONT)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -190,6 +193,68 @@ main()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 128 + signal.SIGINT
     assert done.stderr == b""
+
+
+WAITS = """
+import sys, time, povstorm_client.command_line as command_line
+from povstorm_client.cli import main
+def jobs(words):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("clearing up", flush=True)
+        time.sleep(0.5)
+        print("cleared up", file=sys.stderr, flush=True)
+        raise
+command_line.app = lambda words, **_: jobs(words)
+sys.argv = ["povstorm", "jobs"]
+main()
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_terminated_clears_up_as_after_ctrl_c(how: signal.Signals):
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(how)
+        assert process.stdout.readline() == "clearing up\n"
+        process.send_signal(how)  # as timeout(1) and shells send it, twice
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + how
+        assert process.stderr.read() == "cleared up\n"
+
+
+def test_a_command_whose_terminal_is_closed_clears_up(tmp_path: Path):
+    program = WAITS.replace('print("cleared up"', f'open({str(tmp_path / "done")!r}, "w"); print(""')
+    terminal, ours = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=ours,
+        stdout=ours,
+        stderr=ours,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no threads here
+    )
+    os.close(ours)
+    assert os.read(terminal, 5) == b"ready"
+    os.close(terminal)
+    assert process.wait(30) == 128 + signal.SIGHUP
+    assert (tmp_path / "done").exists()
+
+
+def test_a_command_that_nohup_started_outlives_its_terminal():
+    with subprocess.Popen(
+        ["nohup", sys.executable, "-c", WAITS.replace("60", "0.5")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
 
 
 def test_the_version_is_told_before_anything_heavy_is_imported(folder: Path):

@@ -19,7 +19,7 @@ PACKAGES = ["povstorm_client", "render_image", "tasks", "flows"]
 FLOORS = {
     "povstorm_client": [
         {"errors", "version"},
-        {"argument_checks", "paths", "programs", "quantities", "terminal"},
+        {"argument_checks", "paths", "programs", "quantities", "terminal", "termination"},
         {"storage"},
         {"frames"},
         {"cloud_run", "scene"},
