@@ -20,8 +20,10 @@ class Terminated(KeyboardInterrupt):
 def end_as_by_ctrl_c() -> list[signal.Signals]:
     """Have the first SIGTERM or SIGHUP raise Terminated; those that the caller ignores stay so.
 
-    Returns a list that is empty until then, and has the signal afterwards. Those that follow are the same wish: timeout(1) sends two, and a terminal that is closed has the
-    kernel send one and the shell another. Who does not want to wait presses Ctrl-C, or kills.
+    Returns a list that is empty until then, and has the signal afterwards.
+
+    Those that follow are the same wish: timeout(1) sends two, and a terminal that is closed has
+    the kernel send one and the shell another. Who does not want to wait presses Ctrl-C, or kills.
     """
     ended_by: list[signal.Signals] = []
     terminals = [number for number in (1, 2) if os.isatty(number)]

@@ -228,7 +228,8 @@ def test_a_command_that_is_terminated_clears_up_as_after_ctrl_c(how: signal.Sign
 
 
 def test_a_command_whose_terminal_is_closed_clears_up(tmp_path: Path):
-    program = WAITS.replace('print("cleared up"', f'open({str(tmp_path / "done")!r}, "w"); print(""')
+    done = tmp_path / "done"
+    program = WAITS.replace('print("cleared up"', f'open({str(done)!r}, "w"); print(""')
     terminal, ours = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -242,7 +243,7 @@ def test_a_command_whose_terminal_is_closed_clears_up(tmp_path: Path):
     assert os.read(terminal, 5) == b"ready"
     os.close(terminal)
     assert process.wait(30) == 128 + signal.SIGHUP
-    assert (tmp_path / "done").exists()
+    assert done.exists()
 
 
 def test_a_command_that_nohup_started_outlives_its_terminal():
