@@ -16,6 +16,7 @@ from povstorm_client.jobs.statistics import JobStatistics, summarize
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from render_image.machine import cores
+from tasks.stored.last_writes import store_last
 
 # The UI renders the table in the browser; failed and slow frames come first in longer jobs.
 _TABLE_ROWS = 500
@@ -45,8 +46,8 @@ async def collect_statistics(
         video=video,
         cores=None if manifest.cloud_run else cores(),
     )
-    text = json.dumps(statistics.to_json(), indent=2)
-    await asyncio.to_thread(storage.write, layout.statistics(manifest.job_id), text.encode())
+    key, text = layout.statistics(manifest.job_id), json.dumps(statistics.to_json(), indent=2)
+    await asyncio.to_thread(store_last, lambda: storage.write(key, text.encode()))
     try:
         await acreate_table_artifact(
             _rows(results), key="frames", description=f"Frames of {manifest.job_id}"

@@ -15,6 +15,7 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from tasks.report.gather import JobRun
 from tasks.report.markdown_summary import summary, where_report_is
+from tasks.stored.last_writes import store_last
 
 
 @task(name="make_report", cache_policy=NO_CACHE, persist_result=False)
@@ -32,7 +33,7 @@ async def make_report(storage: Storage, run: JobRun) -> str:
     except asyncio.CancelledError:
         stopped.set()
         raise
-    await asyncio.to_thread(storage.write, key, report.html.encode())
+    await asyncio.to_thread(store_last, lambda: storage.write(key, report.html.encode()))
     address = report_address(storage, key)
     get_run_logger().info("report: %s (%d kB)", address, len(report.html) // 1000)
     text = summary(report.facts, address, base64.b64encode(report.sheet).decode("ascii"))

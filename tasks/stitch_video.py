@@ -18,6 +18,7 @@ from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.storage import layout
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 from povstorm_client.storage.protocol import Storage
+from tasks.stored.last_writes import store_last
 from tasks.video.encode import encode_video
 
 
@@ -76,7 +77,7 @@ def _encode(
             cancelled=stopped,
         )
         key = layout.video(manifest.job_id, manifest.video_ending)
-        storage.upload(key, video)
+        store_last(lambda: storage.upload(key, video))
     return {
         "key": key,
         "frames": info.frames,

@@ -1,1 +1,1 @@
-"""What storage holds already: results of earlier runs, and Prefect's cache beside them."""
+"""What storage holds already: earlier results and Prefect's cache; and the last that it is to hold."""

@@ -1,0 +1,33 @@
+"""What a job's end stores, which nobody stores later: the writes wait for room on a full disk.
+
+stitch_video, collect_statistics and make_report store their results through it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from povstorm_client.errors import StorageError
+from povstorm_client.storage.disk_full import is_disk_full
+
+T = TypeVar("T")
+# As long as a job's last state is waited for (tasks/frames/job_progress.py): frames that found no
+# room are tried again as well, and what is written beside them comes and goes.
+_DELAYS = (1.0, 2.0, 4.0)
+
+
+def store_last(store: Callable[[], T]) -> T:
+    """What ``store`` returns, which is called again some seconds later where the disk is full.
+
+    Blocks meanwhile: for threads. Raises the StorageError of the last call, and any other at once.
+    """
+    for seconds in _DELAYS:
+        try:
+            return store()
+        except StorageError as error:
+            if not is_disk_full(error):
+                raise
+        time.sleep(seconds)
+    return store()
