@@ -1,1 +1,1 @@
-"""What storage holds already: earlier results and Prefect's cache; and the last that it is to hold."""
+"""What storage holds already: earlier results, and the cache; and the last writes of a job."""
