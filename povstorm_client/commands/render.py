@@ -36,7 +36,7 @@ from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
 from povstorm_client.jobs.statistics_table import statistics_table
-from povstorm_client.jobs.stored_frames import damage_lines, damaged_error
+from povstorm_client.jobs.stored_frames import damage_lines, damaged_error, read_frames
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.output_memory import Destination, remember_destination
 from povstorm_client.saving.results_folder import FRAMES, Rendering, ResultsFolder
@@ -135,7 +135,8 @@ def _run_and_save(job: Job, destination: Destination) -> None:
         try:
             job.run(on_state=saver.look)
         except (KeyboardInterrupt, JobError) as error:
-            _save_what_is_there(job, saver, folder, stopped=not isinstance(error, JobError))
+            failed = error.failed_frames if isinstance(error, JobError) else None
+            _save_what_is_there(job, saver, folder, failed)
             raise
         images = _saved(job, folder, saver.finish)
         video = _saved(job, folder, saver.save_video)
@@ -152,13 +153,20 @@ def _run_and_save(job: Job, destination: Destination) -> None:
 
 
 def _save_what_is_there(
-    job: Job, saver: FrameSaver, folder: ResultsFolder, *, stopped: bool
+    job: Job, saver: FrameSaver, folder: ResultsFolder, failed: tuple[int, ...] | None
 ) -> None:
-    """After a run that did not come to its end; its own error matters more than one in saving."""
+    """After a run that did not come to its end; its own error matters more than one in saving.
+
+    failed: frames that failed for good; None for a run that was stopped.
+    """
+    stopped = failed is None
+    then = f"{'Go on' if stopped else 'Try the rest again'} with: povstorm retry {job.job_id}"
     try:
         images = saver.finish()
         # Alone it would take the place of whole results of an earlier job.
         report = saver.save_report() if images and not stopped else None
+        if failed and _cannot_be_parsed(job, failed):
+            then = "Correct the scene and render it anew; a retry renders it as it was submitted"
     except StorageError as error:
         words = _not_saved(job, folder, error)
     else:
@@ -170,9 +178,17 @@ def _save_what_is_there(
         if report is not None:
             print(f"report  {report}")
     first = "stopped. " if stopped else ""
-    then = "Go on" if stopped else "Try the rest again"
-    print(f"povstorm: {first}{words} {then} with: povstorm retry {job.job_id}", file=sys.stderr)
+    print(f"povstorm: {first}{words} {then}", file=sys.stderr)
     _tell_kept(folder)
+
+
+def _cannot_be_parsed(job: Job, failed: tuple[int, ...]) -> bool:
+    """Whether none of the failed frames can end better without another scene."""
+    units = [unit for unit in job.work_units if unit.frame in set(failed)]
+    stored = read_frames(job.cluster.storage, units)
+    return len(stored.results) == len(failed) and all(
+        result.is_scenes_mistake for result in stored.results
+    )
 
 
 def _saved(job: Job, folder: ResultsFolder, save: Callable[[], T]) -> T:

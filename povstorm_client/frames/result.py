@@ -97,6 +97,11 @@ class FrameResult:
         return asdict(self)
 
     @property
+    def is_scenes_mistake(self) -> bool:
+        """Whether POV-Ray could not parse the scene: another attempt would end alike."""
+        return self.state == "failed" and is_parse_error(self.error)
+
+    @property
     def checksums(self) -> dict[str, str]:
         """Name below the job's ``output/`` → crc32c, "" where none was kept."""
         extra = self.extra_crc32c or [""] * len(self.extra_outputs)
@@ -134,3 +139,8 @@ def _checked(result: FrameResult, what: str) -> FrameResult:
         if len(result.extra_crc32c) not in (0, len(result.extra_outputs)):
             raise InputError("it has another number of outputs than of their checksums")
     return result
+
+
+def is_parse_error(error: str) -> bool:
+    """Whether a frame's error is one of the scene's text, in POV-Ray's own words for it."""
+    return "Parse Error" in error

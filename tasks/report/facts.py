@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from povstorm_client.cloud_run.stored_plan import StoredWave
+from povstorm_client.frames.result import is_parse_error
 
 FrameState = Literal["rendered", "cached", "failed", "missing"]
 # "retried": an attempt that failed and was followed by another; "lost": its container was lost;
@@ -118,6 +119,12 @@ class ReportFacts:
     def count(self, state: FrameState) -> int:
         """The number of frames in that state."""
         return Counter(each.state for each in self.frames)[state]
+
+    @property
+    def scene_is_wrong(self) -> bool:
+        """Whether frames failed, each for the scene's text: another run of the job fails alike."""
+        failed = [each for each in self.frames if each.state == "failed"]
+        return bool(failed) and all(is_parse_error(each.error) for each in failed)
 
     @property
     def with_image(self) -> list[FrameFacts]:

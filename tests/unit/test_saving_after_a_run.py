@@ -9,10 +9,12 @@ import pytest
 
 from povstorm_client import Cluster, Job, JobError, StorageError
 from povstorm_client.commands import render
+from povstorm_client.frames.result import FrameResult
 from povstorm_client.saving.output_memory import Destination
 from povstorm_client.saving.results_folder import Rendering, ResultsFolder
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from render_image.render_unit import store_failure
 from tests.unit.povstorm_client.saving.test_frame_saver import job, stored
 
 __all__ = ["job"]
@@ -108,3 +110,39 @@ def test_a_full_disk_is_told_with_where_the_results_are_and_hides_no_other_error
     assert "No space left on device" in told
     assert f"povstorm fetch {job.job_id} --output FOLDER" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("other", "advice"),
+    [
+        ("a.pov:1: Parse Error: No matching }", r"Correct the scene and render it anew"),
+        ("POV-Ray was killed by signal 9", r"Try the rest again with: povstorm retry"),
+    ],
+)
+def test_a_retry_is_advised_only_where_it_can_help(
+    job: Job,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    other: str,
+    advice: str,
+):
+    job.submit()
+    first, second = job.work_units[2:4]
+    for unit, error in ((first, "a.pov:7: Parse Error: Undeclared identifier"), (second, other)):
+        store_failure(
+            job.cluster.storage,
+            FrameResult(
+                *(unit.work_unit_id, job.job_id, unit.frame, "failed"),
+                attempt=1,
+                host="here",
+                started=1.0,
+                ended=2.0,
+                error=error,
+            ),
+        )
+    failed = (first.frame, second.frame)
+    run_ends_with(monkeypatch, JobError("2 frames were not rendered", failed), (1, 2))
+    with pytest.raises(JobError):
+        save(job, tmp_path / "out")
+    assert re.search(rf"2 of 70 frames are in .*frames\. {advice}", capsys.readouterr().err)

@@ -53,6 +53,21 @@ def test_frames_that_failed_alike_are_told_together(storage: FolderStorage):
     assert "1 frame was never rendered: 30." in html
 
 
+def test_another_run_is_advised_only_where_it_can_help(storage: FolderStorage):
+    units = make_units("wrong", 4)
+    results = [rendered(units[0], started=START, seconds=1)]
+    results += [failed(unit, started=START, error="Parse Error: no }") for unit in units[1:3]]
+    run = finished(storage, make_manifest("wrong", 4), units, results)
+    html = build_report(storage, run).html
+    assert "correct it and render it anew" in html
+    assert "povstorm retry wrong" not in html
+    lost = failed(units[3], started=START, error="POV-Ray was killed by signal 9")
+    run = finished(storage, make_manifest("wrong", 4), units, [*results, lost])
+    html = build_report(storage, run).html
+    assert "correct it and render it anew" not in html
+    assert "povstorm retry wrong" in html
+
+
 def test_a_job_that_rendered_nothing_has_a_report(storage: FolderStorage):
     units = make_units("nothing", 3)
     run = finished(storage, make_manifest("nothing", 3), units, [])
