@@ -166,7 +166,10 @@ def _save_what_is_there(
         # Alone it would take the place of whole results of an earlier job.
         report = saver.save_report() if images and not stopped else None
         if failed and _cannot_be_parsed(job, failed):
-            then = "Correct the scene and render it anew; a retry renders it as it was submitted"
+            then = (
+                f"Correct the scene and render it anew (povstorm retry {job.job_id} renders it as "
+                "it was submitted)"
+            )
     except StorageError as error:
         words = _not_saved(job, folder, error)
     else:
