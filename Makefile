@@ -66,6 +66,7 @@ docs: setup ## The documents and the reference as a site in build/docs
 
 bench: setup ## The benchmarks, side by side (minutes)
 	$(BIN)/python -m benchmarks.head_and_tail
+	$(BIN)/python -m benchmarks.video_tail
 	$(BIN)/python -m benchmarks.local_throughput
 	$(BIN)/python -m benchmarks.own_loop
 	$(BIN)/python -m benchmarks.orchestration

@@ -52,6 +52,7 @@ from tasks.report.gather import JobRun, stored_results
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
 from tasks.stored.result_storage import choose_result_storage
+from tasks.video.job_video import VideoAhead, video_ahead
 
 # Set by whoever wants the running flow to stop; the default never is.
 stop_requested: ContextVar[asyncio.Event] = ContextVar("stop_requested")
@@ -121,7 +122,8 @@ async def _pipeline(
     units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
     check_frames(manifest, units)
     try:
-        run = await _render(storage, manifest, units, progress, gcp_credentials)
+        async with video_ahead(storage, manifest, get_run_logger()) as ahead:
+            run = await _render(storage, manifest, units, progress, gcp_credentials, ahead)
     except StorageError:
         raise
     except Exception as error:
@@ -144,6 +146,7 @@ async def _render(
     units: list[WorkUnit],
     progress: JobProgress,
     gcp_credentials: str,
+    ahead: VideoAhead,
 ) -> JobRun:
     await stage_shared_resources(storage, manifest)
     progress.enter("rendering")
@@ -164,6 +167,7 @@ async def _render(
             result_storage=await choose_result_storage(storage, gcp_credentials),
             retries=manifest.retries,
             progress=progress,
+            on_final=ahead.frame_is_final,
         )
     ended = time.time()
     try:
@@ -191,7 +195,10 @@ async def _render(
     if complete and manifest.video_ending:
         progress.enter("stitching")
         try:
-            video = await stitch_video(storage, manifest, results, progress.encoded)
+            # Quoted, as the report's results below.
+            stitch: Task[..., Any] = stitch_video
+            ready = quote(ahead.stop())
+            video = await stitch(storage, manifest, quote(results), progress.encoded, ready)
         except Exception as error:
             # The statistics of the frames are wanted all the same.
             complete, message = False, _told(error)

@@ -1,16 +1,18 @@
 """Check that an image is whole before it is stored, and again before it goes into a video.
 
-Called by render_unit after POV-Ray, and by tasks/video/encode.py before ffmpeg.
+Called by render_unit after POV-Ray, and by tasks/video/segments.py before ffmpeg.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from povstorm_client.errors import RenderError
 
@@ -30,8 +32,8 @@ class PngFacts:
     has_alpha: bool
 
 
-def inspect_png(path: Path, *, decode: bool = False) -> PngFacts:
-    """The facts of a PNG that is whole.
+def inspect_png(png: Path | bytes, *, decode: bool = False) -> PngFacts:
+    """The facts of a PNG, a file or its content, that is whole.
 
     All chunks are compared with their checksums, which finds every truncation and every changed
     byte at a twentieth of the cost of decoding. ``decode`` decompresses the pixels as well.
@@ -42,19 +44,23 @@ def inspect_png(path: Path, *, decode: bool = False) -> PngFacts:
 
     try:
         # Not by Image.open, which refuses images of 179 million pixels and more for its size alone.
-        with path.open("rb") as file, PngImageFile(file) as image:
+        with _opened(png) as file, PngImageFile(file) as image:
             facts = PngFacts(*image.size, image.has_transparency_data)
             image.verify()  # stops before the last chunk
             file.seek(-len(_PNG_END), os.SEEK_END)
             if file.read() != _PNG_END:
                 raise ValueError("its end is missing or damaged")
         if decode:
-            with PngImageFile(path) as image:
+            with _opened(png) as file, PngImageFile(file) as image:
                 image.load()
     except Exception as error:
         # Of a damaged image Pillow's readers also raise struct.error, zlib.error, IndexError, …
         raise ValueError(str(error) or repr(error)) from error
     return facts
+
+
+def _opened(png: Path | bytes) -> IO[bytes]:
+    return io.BytesIO(png) if isinstance(png, bytes) else png.open("rb")
 
 
 def check_image(path: Path, width: int, height: int) -> None:

@@ -19,7 +19,8 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 from povstorm_client.storage.protocol import Storage
 from tasks.stored.last_writes import store_last
-from tasks.video.encode import encode_video
+from tasks.video.encode import ReadySegments, encode_video
+from tasks.video.job_video import remedy, stored_image
 
 
 @task(name="stitch_video", cache_policy=NO_CACHE, persist_result=False)
@@ -28,15 +29,20 @@ async def stitch_video(
     manifest: JobManifest,
     results: list[FrameResult],
     on_progress: Callable[[int], None],
+    ready: ReadySegments,
 ) -> dict[str, Any]:
     """Encode and store the video; returns its facts (frames, size, seconds, codec).
 
-    on_progress is told the number of frames encoded so far. Raises VideoError, naming the frames,
-    when images are missing and the job does not allow that.
+    on_progress is told the number of frames encoded so far. ready: the segments that were encoded
+    while frames were rendered; the video is the same without them.
+
+    Raises VideoError, naming the frames, when images are missing and the job does not allow that.
     """
     stopped = threading.Event()
     try:
-        facts = await asyncio.to_thread(_encode, storage, manifest, results, on_progress, stopped)
+        facts = await asyncio.to_thread(
+            _encode, storage, manifest, results, on_progress, ready, stopped
+        )
     except asyncio.CancelledError:
         stopped.set()
         raise
@@ -53,15 +59,14 @@ def _encode(
     manifest: JobManifest,
     results: list[FrameResult],
     on_progress: Callable[[int], None],
+    ready: ReadySegments,
     stopped: threading.Event,
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="povstorm-video-") as name:
-        folder = Path(name)
-        storage.mount(layout.output(manifest.job_id), folder / "output")
-        video = folder / f"video.{manifest.video_ending}"
+        video = Path(name) / f"video.{manifest.video_ending}"
         info = encode_video(
             [
-                (result.frame, folder / "output" / result.image)
+                (result.frame, stored_image(storage, result))
                 for result in results
                 if result.state == "rendered"
             ],
@@ -72,9 +77,10 @@ def _encode(
             checksums={
                 result.frame: result.image_crc32c for result in results if result.image_crc32c
             },
-            remedy=f"`povstorm retry {manifest.job_id}` renders it again",
+            remedy=remedy(manifest.job_id),
             on_progress=lambda done, _total: on_progress(done),
             cancelled=stopped,
+            ready=ready,
         )
         key = layout.video(manifest.job_id, manifest.video_ending)
         store_last(lambda: storage.upload(key, video))

@@ -43,19 +43,20 @@ async def map_frames(
     result_storage: FrameCache,
     retries: int,
     progress: JobProgress,
+    on_final: Callable[[FrameResult], None] = lambda result: None,
 ) -> list[FrameResult]:
     """Render all units; returns a FrameResult for each that was tried, ascending by frame.
 
     A frame that fails for good, by whatever error, leaves the others alone, unless the first ones
     all fail with the same error: then the rest is given up. result_storage: where Prefect keeps
-    its cache.
+    its cache. on_final is told of each frame that is rendered, or has failed for good.
 
     Raises CloudError or ToolError if the renderer cannot render anything.
     """
     task = render_frame.with_options(retries=retries, result_storage=result_storage)
     warn = _warn_once(get_run_logger())
     stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
-    outcomes = _Outcomes(progress)
+    outcomes = _Outcomes(progress, on_final)
 
     async def run(task: RenderFrame, unit: WorkUnit) -> State[dict[str, Any]]:
         # Quoted: Prefect would look through all of a unit's fields for futures to wait for.
@@ -139,10 +140,11 @@ def _warn_once(logger: logging.Logger | logging.LoggerAdapter[Any]) -> Callable[
 class _Outcomes:
     """The results so far, as they come."""
 
-    def __init__(self, progress: JobProgress) -> None:
+    def __init__(self, progress: JobProgress, on_final: Callable[[FrameResult], None]) -> None:
         self.results: list[FrameResult] = []
         self._failures: Counter[str] = Counter()
         self._progress = progress
+        self._on_final = on_final
 
     def add(self, unit: WorkUnit, result: FrameResult, *, now: bool) -> None:
         """Take one more; _AllFailAlike when it shows that the scene is wrong.
@@ -150,6 +152,7 @@ class _Outcomes:
         now: whether this run has rendered it.
         """
         self.results.append(result)
+        self._on_final(result)
         if result.state == "rendered":
             self._progress.rendered(unit, cached=result.cache_hit, now=now)
             return

@@ -7,48 +7,51 @@ given the very bytes of verified frames, in order, and the finished video's fram
 from __future__ import annotations
 
 import itertools
-import json
-import math
-import re
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 from povstorm_client.errors import InputError, VideoError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.programs.tools import require_ffmpeg
-from povstorm_client.storage.checksum import crc32c, crc32c_of
 from povstorm_client.storage.disk_full import is_disk_full, is_full, temporary_words
-from render_image.image_check import inspect_png
+from render_image.machine import available_memory, cores
 from tasks.video import ffmpeg_process
-from tasks.video.video_formats import check_format, encoding_commands
+from tasks.video.ffmpeg_process import Cancellation
+from tasks.video.probe import VideoInfo, probe
+from tasks.video.segments import (
+    FRAMES_TOLD,
+    Encoding,
+    FrameImage,
+    Picture,
+    Segment,
+    check_count,
+    check_size,
+    checked_images,
+    encode_segment,
+    join_segments,
+    plan_segments,
+)
+from tasks.video.video_formats import check_format, encoding_commands, is_joined, segment_ending
 
-_FRAMES_TOLD = re.compile(r"frame=\s*([0-9]{1,15})\s*")
+# What an encoder of one thread needs beside a few megabytes, bytes for each pixel of a frame
+# (measured: libx264 at 1080p and 4K; libvpx-vp9 and prores_ks need less).
+_BYTES_PER_PIXEL = 130
+_POLL_SECONDS = 0.1
 
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """A finished video as ffprobe sees it: its size in pixels, duration in seconds, and bytes.
-
-    fps is what was asked for; a GIF keeps it on average, in delays of whole hundredths of a second.
-    """
-
-    path: Path
-    frames: int
-    width: int
-    height: int
-    fps: Fraction
-    codec: str
-    seconds: float
-    bytes: int
+# Segments that were encoded before, or are being: by their images.
+ReadySegments = Mapping[tuple[FrameImage, ...], Future[Segment]]
 
 
 def encode_video(
-    images: Sequence[tuple[int, Path]],
+    images: Sequence[tuple[int, Picture]],
     target: Path,
     *,
     fps: Fraction | float,
@@ -58,6 +61,7 @@ def encode_video(
     remedy: str = "render it again",
     on_progress: Callable[[int, int], None] | None = None,
     cancelled: threading.Event | None = None,
+    ready: ReadySegments | None = None,
 ) -> VideoInfo:
     """Encode images (frame number, PNG) in numeric order into ``target``, by its file ending.
 
@@ -65,50 +69,33 @@ def encode_video(
     checksums: frame → crc32c of its image, of those that are to be compared; remedy: what the error
     for another image advises.
     on_progress is told the frames encoded and their total. Setting ``cancelled`` ends it early.
+    ready: segments of these images that need not be encoded again. The video has the same bytes
+    with them and without.
 
     Raises InputError for an unknown ending or an impossible fps, ToolError without ffmpeg, and
     VideoError for frames that are missing, doubled, unreadable or of another size, when ffmpeg
     fails, is cancelled, or made another number of frames, and when ``target`` cannot be written.
     The target is complete or absent.
     """
-    rate = _exact(fps)
+    rate = exact_fps(fps)
     check_format(target, rate)
-    ffmpeg_path, ffprobe_path = require_ffmpeg()
-    cancelled = cancelled or threading.Event()
-    checksums = checksums or {}
-    ordered = _in_order(images, expected_frames, allow_missing_frames)
-    has_alpha = _check_images(ordered, checksums, remedy, cancelled)
-
-    def on_line(line: str) -> None:
-        if on_progress and (told := _FRAMES_TOLD.fullmatch(line)):
-            on_progress(int(told[1]), len(ordered))
-
+    encoding = Encoding(target, rate, remedy, *require_ffmpeg())
+    ordered = _in_order(images, checksums or {}, expected_frames, allow_missing_frames)
+    progress = _Progress(len(ordered), on_progress)
+    stop = _Stop(cancelled)
     with _complete_or_absent(target) as partial:
-        *passes, encoding = encoding_commands(
-            partial, fps=rate, has_alpha=has_alpha, program=ffmpeg_path
-        )
-        for command in passes:
-            ffmpeg_process.run(
-                command,
-                contents=_contents(ordered, checksums, remedy),
-                on_line=lambda line: None,
-                cancelled=cancelled,
+        if is_joined(target):
+            expected = sorted({*expected_frames, *(image.frame for image in ordered)})
+            info = _in_segments(
+                ordered, plan_segments(expected), partial, encoding, progress, stop, ready or {}
             )
-        ffmpeg_process.run(
-            encoding,
-            contents=_contents(ordered, checksums, remedy),
-            on_line=on_line,
-            cancelled=cancelled,
-        )
-        info = _probe(partial, ffprobe_path, cancelled)
-        if info.frames != len(ordered):
-            raise VideoError(
-                f"{target.name} has {info.frames} frames instead of {len(ordered)}: it is not kept"
-            )
+        else:
+            info = _in_one_pass(ordered, partial, encoding, progress, stop)
     return replace(info, path=target, fps=rate)
 
 
-def _exact(fps: Fraction | float) -> Fraction:
+def exact_fps(fps: Fraction | float) -> Fraction:
+    """Frames a second as an exact number; InputError for what is none."""
     try:
         rate = Fraction(str(fps))
     except ValueError as error:
@@ -119,9 +106,12 @@ def _exact(fps: Fraction | float) -> Fraction:
 
 
 def _in_order(
-    images: Sequence[tuple[int, Path]], expected: Sequence[int], allow_missing: bool
-) -> list[tuple[int, Path]]:
-    ordered = sorted(images)
+    images: Sequence[tuple[int, Picture]],
+    checksums: Mapping[int, str],
+    expected: Sequence[int],
+    allow_missing: bool,
+) -> list[FrameImage]:
+    ordered = sorted(images, key=lambda pair: pair[0])
     numbers = [frame for frame, _ in ordered]
     doubled = {frame for frame, other in itertools.pairwise(numbers) if frame == other}
     if doubled:
@@ -133,61 +123,153 @@ def _in_order(
         )
     if not ordered:
         raise VideoError("there are no frames to make a video of: render some first")
-    return ordered
+    return [FrameImage(frame, picture, checksums.get(frame, "")) for frame, picture in ordered]
 
 
-def _check_images(
-    ordered: list[tuple[int, Path]],
-    checksums: Mapping[int, str],
-    remedy: str,
-    cancelled: threading.Event,
-) -> bool:
-    """Whether any frame has alpha; VideoError unless all are the PNGs of one size that were made.
+class _Stop:
+    """Whether encoding is to end: the caller said so, or a part of it failed."""
 
-    ffmpeg would take a truncated image, and scale one of another size.
-    """
-    first: tuple[int, int] | None = None
+    def __init__(self, cancelled: threading.Event | None) -> None:
+        self._cancelled = cancelled or threading.Event()
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def is_set(self) -> bool:
+        return self._cancelled.is_set() or self._ended.is_set()
+
+
+class _Progress:
+    """The frames encoded so far, in all segments."""
+
+    def __init__(self, total: int, tell: Callable[[int, int], None] | None) -> None:
+        self._total = total
+        self._tell = tell
+        self._encoded: dict[FrameImage, int] = {}
+        self._told = threading.Lock()
+
+    def encoded(self, first: FrameImage, frames: int) -> None:
+        """The segment that begins with ``first`` has so many; never less than before is told."""
+        with self._told:
+            self._encoded[first] = max(frames, self._encoded.get(first, 0))
+            if self._tell is not None:
+                self._tell(sum(self._encoded.values()), self._total)
+
+
+def _in_one_pass(
+    ordered: list[FrameImage],
+    partial: Path,
+    encoding: Encoding,
+    progress: _Progress,
+    cancelled: Cancellation,
+) -> VideoInfo:
+    """All frames by one ffmpeg after another."""
     some_have_alpha = False
-    for frame, path in ordered:
+    first: tuple[int, int] | None = None
+    for image, _, facts in checked_images(ordered, encoding.remedy):
         if cancelled.is_set():
             raise VideoError("encoding the video was cancelled")
-        if frame in checksums and path.is_file() and crc32c(path) != checksums[frame]:
-            raise _not_rendered(frame, path, remedy)
-        try:
-            facts = inspect_png(path)
-        except ValueError as error:
-            raise VideoError(
-                f"frame {frame} is not a whole image ({path.name}: {error}); render it again"
-            ) from error
-        size = (facts.width, facts.height)
-        first = first or size
-        if size != first:
-            raise VideoError(
-                f"frame {frame} is {size[0]}x{size[1]} pixels, the first {first[0]}x{first[1]}: "
-                "render all frames of a video in one size"
-            )
+        first = first or (facts.width, facts.height)
+        check_size(image, (facts.width, facts.height), first)
         some_have_alpha = some_have_alpha or facts.has_alpha
-    return some_have_alpha
 
+    def on_line(line: str) -> None:
+        if told := FRAMES_TOLD.fullmatch(line):
+            progress.encoded(ordered[0], int(told[1]))
 
-def _contents(
-    ordered: list[tuple[int, Path]], checksums: Mapping[int, str], remedy: str
-) -> Iterator[bytes]:
-    for frame, path in ordered:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise VideoError(f"frame {frame} is gone ({error}); render it again") from error
-        if frame in checksums and crc32c_of(data) != checksums[frame]:
-            raise _not_rendered(frame, path, remedy)
-        yield data
-
-
-def _not_rendered(frame: int, path: Path, remedy: str) -> VideoError:
-    return VideoError(
-        f"frame {frame} is not the image that was rendered ({path.name} has another checksum): "
-        f"{remedy}"
+    *passes, last = encoding_commands(
+        partial, fps=encoding.fps, has_alpha=some_have_alpha, program=encoding.ffmpeg
     )
+    for command in (*passes, last):
+        ffmpeg_process.run(
+            command,
+            contents=(data for _, data, _ in checked_images(ordered, encoding.remedy)),
+            on_line=on_line if command is last else lambda line: None,
+            cancelled=cancelled,
+        )
+    info = probe(partial, encoding.ffprobe, cancelled)
+    check_count(info, len(ordered), encoding.target)
+    return info
+
+
+def _in_segments(
+    ordered: list[FrameImage],
+    plan: list[tuple[int, ...]],
+    partial: Path,
+    encoding: Encoding,
+    progress: _Progress,
+    stop: _Stop,
+    ready: ReadySegments,
+) -> VideoInfo:
+    """Segments that are not ready, side by side; then all of them joined."""
+    by_frame = {image.frame: image for image in ordered}
+    found = (tuple(by_frame[each] for each in frames if each in by_frame) for frames in plan)
+    groups = [images for images in found if images]
+
+    def encoded(images: tuple[FrameImage, ...], *, has_alpha: bool = False) -> Segment:
+        return encode_segment(
+            images,
+            partial.with_name(f"{images[0].frame}{segment_ending(partial)}"),
+            encoding,
+            has_alpha=has_alpha,
+            cancelled=stop,
+            on_frames=lambda frames: progress.encoded(images[0], frames),
+        )
+
+    def with_alpha(segment: Segment) -> Segment:
+        return segment if segment.has_alpha else encoded(segment.images, has_alpha=True)
+
+    with ThreadPoolExecutor(_at_once(ordered[0], encoding), "povstorm-video") as pool:
+        try:
+            begun = {
+                images: pool.submit(encoded, images) for images in groups if images not in ready
+            }
+            segments = []
+            for images in groups:
+                segment = None if images in begun else _taken(ready[images], partial, stop)
+                if segment is not None:
+                    progress.encoded(images[0], len(images))
+                elif images in begun:
+                    segment = begun[images].result()
+                else:
+                    segment = encoded(images)
+                segments.append(segment)
+            first = segments[0]
+            for segment in segments:
+                size = (segment.width, segment.height)
+                check_size(segment.images[0], size, (first.width, first.height))
+            if any(segment.some_have_alpha for segment in segments):
+                # One transparent frame makes a video with transparency, all of it.
+                segments = list(pool.map(with_alpha, segments))
+        except BaseException:
+            stop.end()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return join_segments(segments, partial, encoding, cancelled=stop)
+
+
+def _taken(ready: Future[Segment], partial: Path, stop: _Stop) -> Segment | None:
+    """A segment that was encoded before, now beside ``partial``; None if that failed."""
+    while not stop.is_set():
+        try:
+            segment = ready.result(_POLL_SECONDS)
+        except NotYet:
+            continue
+        except Exception:
+            # Encoded again, it may not fail; or its error is told.
+            return None
+        path = partial.with_name(f"{segment.images[0].frame}{segment.path.suffix}")
+        shutil.move(segment.path, path)
+        return replace(segment, path=path)
+    raise VideoError("encoding the video was cancelled")
+
+
+def _at_once(image: FrameImage, encoding: Encoding) -> int:
+    """How many segments are encoded at once: one a core, if there is memory for them."""
+    [(_, _, facts)] = checked_images([image], encoding.remedy)
+    needed = facts.width * facts.height * _BYTES_PER_PIXEL
+    return max(1, min(int(cores()), available_memory() // 2 // needed))
 
 
 @contextmanager
@@ -222,42 +304,3 @@ def _unwritable(target: Path, error: OSError) -> VideoError:
         f"the video {target} cannot be written ({error.strerror or error}): "
         "check that its folder exists and is writable, and that no folder has its name"
     )
-
-
-def _probe(video: Path, program: str, cancelled: threading.Event) -> VideoInfo:
-    """What ffprobe says of the video, with its frames counted; fps is left to the caller."""
-    lines: list[str] = []
-    ffmpeg_process.run(
-        [
-            *(program, "-v", "error", "-count_frames", "-select_streams", "v:0"),
-            *("-show_streams", "-show_format", "-of", "json", str(video)),
-        ],
-        on_line=lines.append,
-        cancelled=cancelled,
-    )
-    return _read_probe("\n".join(lines), video)
-
-
-def _read_probe(text: str, video: Path) -> VideoInfo:
-    """Ffprobe's JSON as a VideoInfo; VideoError for what is not what it should say."""
-    try:
-        found = json.loads(text)
-        stream, container = found["streams"][0], found["format"]
-        info = VideoInfo(
-            path=video,
-            frames=int(stream["nb_read_frames"]),
-            width=int(stream["width"]),
-            height=int(stream["height"]),
-            fps=Fraction(0),
-            codec=str(stream["codec_name"]),
-            seconds=float(container["duration"]),
-            bytes=int(container["size"]),
-        )
-        if not math.isfinite(info.seconds):
-            raise ValueError(f"a duration of {info.seconds}")
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        raise VideoError(
-            f"ffprobe does not tell what is in the video ({error!r}): it is not kept; reinstall "
-            "ffmpeg, and look whether ffprobe is of the same version"
-        ) from error
-    return info

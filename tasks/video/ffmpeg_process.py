@@ -1,19 +1,21 @@
 """Run ffmpeg or ffprobe: feed its stdin, read its stdout, and leave no process behind.
 
-Called by tasks/video/encode.py. One loop over both pipes, so that neither side can block the other,
+Called by tasks/video. One loop over both pipes, so that neither side can block the other,
 an image that cannot be read is an error, and cancelling works while ffmpeg says nothing.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import selectors
+import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from povstorm_client.errors import ToolError, VideoError
 from povstorm_client.programs.tools import die_with_parent
@@ -22,6 +24,15 @@ _STDERR_LINES = 8
 _CHUNK_BYTES = 1 << 16
 # How long cancelling can go unnoticed.
 _POLL_SECONDS = 0.1
+# A fourth of what a process that computes gets beside it.
+_NICENESS = 6
+
+
+class Cancellation(Protocol):
+    """Whether what runs is to end; a threading.Event is one."""
+
+    def is_set(self) -> bool:
+        """Whether it is."""
 
 
 def run(
@@ -29,12 +40,14 @@ def run(
     *,
     contents: Iterable[bytes] | None = None,
     on_line: Callable[[str], None],
-    cancelled: threading.Event,
+    cancelled: Cancellation,
+    low_priority: bool = False,
 ) -> None:
     """Run a command to its end; its stdin gets ``contents`` one after another, or nothing.
 
     on_line is told each line of stdout. Whatever it, or reading ``contents``, raises ends the
-    process and goes on to the caller.
+    process and goes on to the caller. low_priority: leave the cores to POV-Ray, which has the
+    usual one.
 
     Raises ToolError for a program that cannot be started, and VideoError if ``cancelled`` is set
     before the end or, with the last lines of stderr, if the exit status is not 0.
@@ -42,13 +55,16 @@ def run(
     with tempfile.TemporaryFile() as stderr:
         try:
             process = subprocess.Popen(
-                [*die_with_parent(), *command],
+                [*die_with_parent(), *(_nice() if low_priority else []), *command],
                 stdin=subprocess.DEVNULL if contents is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                start_new_session=low_priority,
             )
         except OSError as error:
             raise ToolError(f"{command[0]} cannot be run ({error}): reinstall ffmpeg") from error
+        if low_priority:
+            _lower_session(process.pid)
         try:
             _exchange(process, iter(contents or ()), on_line, cancelled)
             process.wait()
@@ -71,7 +87,7 @@ def _exchange(
     process: subprocess.Popen[bytes],
     contents: Iterator[bytes],
     on_line: Callable[[str], None],
-    cancelled: threading.Event,
+    cancelled: Cancellation,
 ) -> None:
     """Write all contents and read all lines, until stdout ends."""
     unread = b""
@@ -105,6 +121,22 @@ def _exchange(
                     *lines, unread = (unread + chunk).split(b"\n")
                     for line in lines:
                         on_line(line.decode(errors="replace"))
+
+
+@functools.cache
+def _nice() -> list[str]:
+    """What to put before a command to lower its priority; [] where that is not installed."""
+    nice = shutil.which("nice")
+    return [nice, "-n", str(_NICENESS)] if nice else []
+
+
+def _lower_session(pid: int) -> None:
+    """Lower the priority of a process's session too, where the kernel shares the cores among these.
+
+    There a process's own priority counts in its session alone (sched(7), "The autogroup feature").
+    """
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
 
 
 def _write(pipe: int, data: memoryview) -> int:

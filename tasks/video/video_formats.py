@@ -1,6 +1,7 @@
 """The video formats: for each file ending, the ffmpeg commands that encode frames into it.
 
-Called by tasks/video/encode.py. Every command reads all frames as PNGs from its stdin.
+Called by tasks/video/encode.py and segments.py. A command that encodes reads frames as PNGs from
+its stdin; one that joins reads a list of segments, and decodes nothing.
 """
 
 from __future__ import annotations
@@ -40,8 +41,7 @@ class _Codec:
 _H264 = _Codec("libx264", "yuv420p", {"crf": 18, "preset": "medium"})
 _VP9 = {"crf": 24, "b:v": 0, "row-mt": 1, "deadline": "good"}
 _CODECS = {
-    # faststart: the index comes first, so that a browser begins before it has the whole file.
-    ".mp4": _Codec(_H264.name, _H264.pixels, {**_H264.options, "movflags": "+faststart"}),
+    ".mp4": _H264,
     ".webm": _Codec(
         "libvpx-vp9",
         "yuv420p",
@@ -58,6 +58,9 @@ _CODECS = {
     ".mkv": _H264,
 }
 ENDINGS = (*_CODECS, ".gif")
+# The file that a segment is encoded into. Matroska's times are whole milliseconds, which are not to
+# be added up where frames are reordered: MP4 has exact ones.
+_SEGMENT_ENDINGS = {".mp4": ".mp4", ".mkv": ".mp4", ".mov": ".mov", ".webm": ".webm"}
 
 
 def check_format(target: Path, fps: Fraction) -> None:
@@ -72,6 +75,41 @@ def check_format(target: Path, fps: Fraction) -> None:
             f"a gif has at most {GIF_MOST_FPS} frames a second, not {float(fps):g}: "
             "lower fps, or choose .webm or .mp4"
         )
+
+
+def is_joined(target: Path) -> bool:
+    """Whether the format is made of segments; a GIF has one palette of all its frames."""
+    return target.suffix.lower() in _SEGMENT_ENDINGS
+
+
+def segment_ending(target: Path) -> str:
+    """The file ending of the segments that are joined into ``target``."""
+    return _SEGMENT_ENDINGS[target.suffix.lower()]
+
+
+def join_command(segments: Path, target: Path, *, fps: Fraction, program: str) -> list[str]:
+    """The argument list that joins the segments of an ffconcat file into ``target``, as they are.
+
+    https://ffmpeg.org/ffmpeg-formats.html#concat-1
+    """
+    # Matroska's files would each have a number of their own.
+    options: dict[str, Any] = {"c": "copy", "fflags": "+bitexact"}
+    ending = target.suffix.lower()
+    if ending == ".mp4":
+        # The index comes first, so that a browser begins before it has the whole file.
+        options["movflags"] = "+faststart"
+    if ending == ".webm":
+        # Each segment's times were rounded to milliseconds; VP9's packets are in order.
+        options["bsf:v"] = f"setts=ts=round(N*{fps.denominator}/{fps.numerator}/TB)"
+    # Frames are decoded up to two before they are shown, but not in a segment of one or two: the
+    # next one's first times of decoding would be before that one's last.
+    if ending == ".mp4":
+        options["bsf:v"] = "setts=pts=PTS:dts=(N-2)*DURATION"
+    if ending == ".mkv":
+        # It has no such times, and durations that are rounded.
+        options["bsf:v"] = r"setts=pts=PTS:dts=max(DTS\,PREV_OUTDTS+1)"
+    joined = ffmpeg.input(str(segments), f="concat").output(str(target), **options)
+    return _compiled(joined, program)
 
 
 def encoding_commands(
@@ -101,8 +139,10 @@ def encoding_commands(
             "setparams", colorspace="bt709", color_primaries="bt709", color_trc="bt709", range="tv"
         )
     )
+    # With more threads libx264 gives other bytes for each number of them. Segments are encoded side
+    # by side instead.
     output = frames.output(
-        str(target), vcodec=codec.name, fps_mode="passthrough", **codec.options, **_BT709
+        str(target), vcodec=codec.name, fps_mode="passthrough", threads=1, **codec.options, **_BT709
     )
     return [_compiled(output, program)]
 

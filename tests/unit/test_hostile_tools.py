@@ -16,7 +16,7 @@ from povstorm_client.errors import VideoError
 from povstorm_client.jobs.thumbnails import contact_sheet
 from tasks.report.facts import FrameFacts
 from tasks.report.previews import make_previews
-from tasks.video.encode import _read_probe
+from tasks.video.probe import read_probe
 
 GOOD = {
     "streams": [{"nb_read_frames": "3", "width": 32, "height": 24, "codec_name": "h264"}],
@@ -27,7 +27,7 @@ VALUES = st.one_of(st.none(), st.booleans(), st.floats(), st.text(), st.just([])
 
 
 def test_what_ffprobe_says_is_read():
-    info = _read_probe(json.dumps(GOOD), Path("video.mp4"))
+    info = read_probe(json.dumps(GOOD), Path("video.mp4"))
     assert (info.frames, info.width, info.height, info.codec) == (3, 32, 24, "h264")
     assert (info.seconds, info.bytes) == (0.125, 2000)
 
@@ -42,7 +42,7 @@ def test_any_value_in_any_field_is_a_number_or_a_video_error(field: str, value: 
         "format": {**GOOD["format"], **({field: value})},
     }
     try:
-        info = _read_probe(json.dumps(said), Path("video.mp4"))
+        info = read_probe(json.dumps(said), Path("video.mp4"))
     except VideoError as error:
         assert "ffprobe" in str(error)
     else:
@@ -54,7 +54,7 @@ def test_any_value_in_any_field_is_a_number_or_a_video_error(field: str, value: 
 )
 def test_no_answer_is_a_video_error(text: str):
     with pytest.raises(VideoError, match="does not tell what is in the video"):
-        _read_probe(text, Path("video.mp4"))
+        read_probe(text, Path("video.mp4"))
 
 
 def png(image: Image.Image) -> bytes:

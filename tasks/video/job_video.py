@@ -1,0 +1,126 @@
+"""A job's images as encode.py takes them, and its video encoded ahead; flow and task ask."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from povstorm_client.errors import ToolError
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.programs.tools import require_ffmpeg
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
+from tasks.video.encode import ReadySegments
+from tasks.video.segments import Encoding, FrameImage
+from tasks.video.segments_ahead import SegmentsAhead
+from tasks.video.video_formats import is_joined
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image in a storage; it is read when it is wanted, and kept nowhere else."""
+
+    storage: Storage
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.key.rpartition("/")[2]
+
+    def read_bytes(self) -> bytes:
+        """The content; FileNotFoundError where it is gone, StorageError if the storage fails."""
+        data = self.storage.find(self.key)
+        if data is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.key)
+        return data
+
+
+def stored_image(storage: Storage, result: FrameResult) -> StoredImage:
+    """The image of a frame that is rendered."""
+    return StoredImage(storage, f"{layout.output(result.job_id)}/{result.image}")
+
+
+def remedy(job_id: str) -> str:
+    """What to do where an image of the job is not the one that was rendered."""
+    return f"`povstorm retry {job_id}` renders it again"
+
+
+class VideoAhead:
+    """The job's video, encoded while its frames are rendered; told of each frame that is final."""
+
+    def __init__(
+        self, storage: Storage, segments: SegmentsAhead | None, *, allow_missing_frames: bool
+    ) -> None:
+        self._storage = storage
+        self._segments = segments
+        self._allow_missing_frames = allow_missing_frames
+
+    def frame_is_final(self, result: FrameResult) -> None:
+        """A frame is rendered, with this result, or has failed for good; by any thread."""
+        if self._segments is None:
+            return
+        if result.state != "rendered":
+            if self._allow_missing_frames:
+                self._segments.frame_is_final(result.frame, None)
+            else:
+                self._segments.stop()
+        elif result.image_crc32c:
+            image = stored_image(self._storage, result)
+            self._segments.frame_is_final(
+                result.frame, FrameImage(result.frame, image, result.image_crc32c)
+            )
+
+    def stop(self) -> ReadySegments:
+        """Begin no further segment; returns those that stitch_video need not encode."""
+        return {} if self._segments is None else self._segments.stop()
+
+
+@asynccontextmanager
+async def video_ahead(
+    storage: Storage,
+    manifest: JobManifest,
+    logger: logging.Logger | logging.LoggerAdapter[Any],
+) -> AsyncIterator[VideoAhead]:
+    """Encode the job's video ahead during the block, where that is done.
+
+    It is not for a job without a video, nor for a GIF; nor where Cloud Run renders: what the flow
+    has of memory and CPU there is for little more than waiting.
+    """
+    segments = await asyncio.to_thread(_segments, storage, manifest, logger)
+    try:
+        yield VideoAhead(storage, segments, allow_missing_frames=manifest.allow_missing_frames)
+    finally:
+        if segments is not None:
+            await asyncio.to_thread(segments.close)
+
+
+def _segments(
+    storage: Storage,
+    manifest: JobManifest,
+    logger: logging.Logger | logging.LoggerAdapter[Any],
+) -> SegmentsAhead | None:
+    target = Path(f"video.{manifest.video_ending}")
+    if manifest.cloud_run is not None or not manifest.video_ending or not is_joined(target):
+        return None
+
+    def on_trouble(error: Exception) -> None:
+        logger.info("the video is encoded when all frames are rendered, not before: %s", error)
+
+    try:
+        encoding = Encoding(
+            target, manifest.frames_per_second, remedy(manifest.job_id), *require_ffmpeg()
+        )
+        return SegmentsAhead(manifest.frames, encoding, on_trouble)
+    except (ToolError, OSError) as error:
+        # stitch_video has the same to say.
+        on_trouble(error)
+        return None

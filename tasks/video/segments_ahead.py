@@ -1,0 +1,120 @@
+"""SegmentsAhead: encodes a video's segments while its frames are rendered, at low priority.
+
+It is told of each frame that is final, by whoever knows of it, and encodes a segment when all its
+frames are. What it has not encoded in the end, encode_video does; both give the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from queue import PriorityQueue
+
+from tasks.video.encode import ReadySegments
+from tasks.video.segments import Encoding, FrameImage, Segment, encode_segment, plan_segments
+from tasks.video.video_formats import segment_ending
+
+# Before any segment.
+_STOP = -1
+
+
+class SegmentsAhead:
+    """One segment at a time, the first that is complete; in a temporary folder, until closed.
+
+    frames: all that the video is meant to have, ascending. on_trouble is told, once, why no more
+    segments are encoded here, by another thread; that is no error of the video's yet. Its methods
+    may be called by any thread.
+    """
+
+    def __init__(
+        self, frames: Sequence[int], encoding: Encoding, on_trouble: Callable[[Exception], None]
+    ) -> None:
+        self._encoding = encoding
+        self._on_trouble = on_trouble
+        self._plan = plan_segments(frames)
+        self._segment_of = {
+            frame: number for number, segment in enumerate(self._plan) for frame in segment
+        }
+        self._waiting_for = [set(segment) for segment in self._plan]
+        self._images: dict[int, FrameImage] = {}
+        self._told = threading.Lock()
+        self._complete: PriorityQueue[int] = PriorityQueue()
+        self._ready: dict[tuple[FrameImage, ...], Future[Segment]] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="povstorm-segments-"))
+        self._cancelled = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="povstorm-segments")
+        self._thread.start()
+
+    def frame_is_final(self, frame: int, image: FrameImage | None) -> None:
+        """Take this for the frame's image, for good; None: it has none, since it failed."""
+        with self._told:
+            number = self._segment_of.get(frame)
+            if number is None or frame not in self._waiting_for[number]:
+                return
+            if image is not None:
+                self._images[frame] = image
+            self._waiting_for[number].remove(frame)
+            if not self._waiting_for[number]:
+                self._complete.put(number)
+
+    def ready(self) -> ReadySegments:
+        """The segments that are encoded, or being."""
+        with self._told:
+            return dict(self._ready)
+
+    def stop(self) -> ReadySegments:
+        """Begin no further segment; returns those that are encoded, or being."""
+        self._complete.put(_STOP)
+        with self._told:
+            self._stopped = True
+        return self.ready()
+
+    def close(self) -> None:
+        """End what is being encoded, and remove all segments that nobody has taken."""
+        self._cancelled.set()
+        self._complete.put(_STOP)
+        self._thread.join()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self) -> None:
+        has_alpha = False
+        while (number := self._complete.get()) != _STOP:
+            with self._told:
+                found = (self._images.pop(frame, None) for frame in self._plan[number])
+                images = tuple(image for image in found if image is not None)
+                if self._stopped or not images:
+                    continue
+                ready = self._ready[images] = Future()
+            path = self._folder / f"{number}{segment_ending(self._encoding.target)}"
+            try:
+                segment = encode_segment(
+                    images,
+                    path,
+                    self._encoding,
+                    has_alpha=has_alpha,
+                    cancelled=self._cancelled,
+                    low_priority=True,
+                )
+            except Exception as error:
+                self._give_up(ready, error)
+                return
+            has_alpha = has_alpha or segment.some_have_alpha
+            ready.set_result(segment)
+
+    def _give_up(self, ready: Future[Segment], error: Exception) -> None:
+        """Leave the room to what is rendered: want of it may be the error."""
+        with self._told:
+            if not self._stopped:
+                for segment in (
+                    each.result() for each in self._ready.values() if each is not ready
+                ):
+                    segment.path.unlink(missing_ok=True)
+                self._ready = {}
+        ready.set_exception(error)
+        if not self._cancelled.is_set():
+            self._on_trouble(error)

@@ -1,0 +1,289 @@
+"""A video joined of segments is what a single pass makes, whenever they were made."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import ffmpeg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from povstorm_client import VideoError
+from povstorm_client.programs.tools import require_ffmpeg
+from povstorm_client.storage.checksum import crc32c
+from tasks.video import ffmpeg_process
+from tasks.video.encode import encode_video
+from tasks.video.segments import Encoding, FrameImage, plan_segments
+from tasks.video.segments_ahead import SegmentsAhead
+from tasks.video.video_formats import encoding_commands
+from tests.integration.test_video import many_images, processes_about
+
+ENDINGS = ["mp4", "mkv", "webm", "mov"]
+# More than one segment: the last 6 of 20 have their own.
+FRAMES = range(1, 21)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Frames of something that moves over something that does not."""
+    folder = tmp_path_factory.mktemp("frames")
+    ground = Image.effect_noise((96, 64), 60).convert("RGB")
+    made = {}
+    for frame in FRAMES:
+        image = ground.copy()
+        ImageDraw.Draw(image).ellipse((4 * frame, 10, 4 * frame + 20, 40), fill=(250, 9 * frame, 0))
+        made[frame] = folder / f"frame_{frame}.png"
+        image.save(made[frame])
+    return made
+
+
+def encoded(
+    images: dict[int, Path], target: Path, *, fps: Fraction = Fraction(24), ahead: object = None
+) -> bytes:
+    """The bytes of a video of these images; of FRAMES, the others are missing."""
+    info = encode_video(
+        list(images.items()),
+        target,
+        fps=fps,
+        expected_frames=FRAMES,
+        allow_missing_frames=True,
+        checksums={frame: crc32c(path) for frame, path in images.items()},
+        ready=ahead.stop() if isinstance(ahead, SegmentsAhead) else None,
+    )
+    assert info.frames == len(images)
+    assert info.seconds == pytest.approx(len(images) / fps, abs=0.002)
+    return target.read_bytes()
+
+
+@contextmanager
+def segments_ahead(target: Path, fps: Fraction = Fraction(24)) -> Iterator[SegmentsAhead]:
+    """What encodes a video of FRAMES ahead; it meets no trouble."""
+    troubles: list[Exception] = []
+    encoding = Encoding(target, fps, "retry", *require_ffmpeg())
+    ahead = SegmentsAhead(FRAMES, encoding, troubles.append)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
+    assert troubles == []
+
+
+def told(ahead: SegmentsAhead, images: dict[int, Path], frames: list[int]) -> None:
+    """Tell of frames, in this order; those without an image have failed."""
+    for frame in frames:
+        path = images.get(frame)
+        ahead.frame_is_final(frame, FrameImage(frame, path, crc32c(path)) if path else None)
+
+
+def all_encoded(ahead: SegmentsAhead) -> int:
+    """How many segments there are, once all of them are encoded."""
+    while len(ahead.ready()) < len(plan_segments(FRAMES)):
+        time.sleep(0.01)
+    return len([future.result() for future in ahead.ready().values()])
+
+
+def single_pass(images: dict[int, Path], target: Path, fps: Fraction) -> None:
+    """All images by one ffmpeg."""
+    ffmpeg_path, _ = require_ffmpeg()
+    [command] = encoding_commands(target, fps=fps, has_alpha=False, program=ffmpeg_path)
+    ffmpeg_process.run(
+        command,
+        contents=[path.read_bytes() for path in images.values()],
+        on_line=lambda line: None,
+        cancelled=threading.Event(),
+    )
+
+
+def times(video: Path) -> list[float]:
+    """When each frame of a video is shown, in seconds."""
+    packets = ffmpeg.probe(str(video), show_packets=None)["packets"]
+    return sorted(float(packet["pts_time"]) for packet in packets)
+
+
+def pixels(video: Path) -> list[bytes]:
+    """Each frame's decoded pixels."""
+    out, _ = (
+        ffmpeg.input(str(video))
+        .output("pipe:", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough")
+        .run(capture_stdout=True, quiet=True)
+    )
+    return [out[at : at + 96 * 64 * 3] for at in range(0, len(out), 96 * 64 * 3)]
+
+
+def squared_error(images: dict[int, Path], video: Path) -> float:
+    """The mean squared difference of a video's pixels from its images'."""
+    wanted = [Image.open(path).convert("RGB").tobytes() for path in images.values()]
+    found = pixels(video)
+    assert len(found) == len(wanted)
+    differences = [
+        (a - b) ** 2
+        for one, other in zip(wanted, found, strict=True)
+        for a, b in zip(one, other, strict=True)
+    ]
+    return sum(differences) / len(differences)
+
+
+@pytest.mark.parametrize("fps", [Fraction(24), Fraction(2997, 125), Fraction(16), Fraction(1, 2)])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_frame_is_shown_when_a_single_pass_shows_it(
+    ending: str, fps: Fraction, images: dict[int, Path], tmp_path: Path
+):
+    single_pass(images, tmp_path / f"single.{ending}", fps)
+    encoded(images, tmp_path / f"joined.{ending}", fps=fps)
+
+    assert times(tmp_path / f"joined.{ending}") == times(tmp_path / f"single.{ending}")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_it_looks_as_a_single_pass_does(ending: str, images: dict[int, Path], tmp_path: Path):
+    single_pass(images, tmp_path / f"single.{ending}", Fraction(24))
+    encoded(images, tmp_path / f"joined.{ending}")
+
+    single = squared_error(images, tmp_path / f"single.{ending}")
+    # 0.2 dB
+    assert squared_error(images, tmp_path / f"joined.{ending}") < 1.05 * single + 0.1
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_made_while_frames_render_it_has_the_same_bytes(
+    ending: str, images: dict[int, Path], tmp_path: Path
+):
+    at_the_end = encoded(images, tmp_path / f"end.{ending}")
+    with segments_ahead(tmp_path / f"ahead.{ending}") as ahead:
+        told(ahead, images, list(FRAMES))
+        assert all_encoded(ahead) == 2
+        assert encoded(images, tmp_path / f"ahead.{ending}", ahead=ahead) == at_the_end
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    ending=st.sampled_from(["mp4", "mkv"]),
+    missing=st.sets(st.sampled_from(FRAMES), max_size=19),
+    order=st.permutations(FRAMES),
+    first_told=st.integers(0, len(FRAMES)),
+)
+def test_whatever_is_missing_and_whatever_order_frames_come_in_it_has_the_same_bytes(
+    ending: str,
+    missing: set[int],
+    order: list[int],
+    first_told: int,
+    images: dict[int, Path],
+    tmp_path: Path,
+):
+    found = {frame: path for frame, path in images.items() if frame not in missing}
+    video = tmp_path / f"ahead.{ending}"
+    at_the_end = encoded(found, tmp_path / f"end.{ending}")
+
+    with segments_ahead(video) as ahead:
+        told(ahead, found, order[:first_told])
+        assert encoded(found, video, ahead=ahead) == at_the_end
+    # Matroska has milliseconds.
+    shown = [pytest.approx(number / 24, abs=0.0006) for number in range(len(found))]
+    assert times(video) == shown
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("lengths", [(1, 1), (1, 6), (2, 6), (14, 1)])
+def test_segments_of_any_length_are_joined(
+    ending: str, lengths: tuple[int, int], images: dict[int, Path], tmp_path: Path
+):
+    frames = [*range(1, 1 + lengths[0]), *range(15, 15 + lengths[1])]
+    encoded({frame: images[frame] for frame in frames}, tmp_path / f"joined.{ending}")
+
+    shown = [pytest.approx(number / 24, abs=0.0006) for number in range(sum(lengths))]
+    assert times(tmp_path / f"joined.{ending}") == shown
+    assert len(pixels(tmp_path / f"joined.{ending}")) == sum(lengths)
+
+
+def test_a_frame_that_is_told_again_or_is_none_of_the_videos_changes_nothing(
+    images: dict[int, Path], tmp_path: Path
+):
+    with segments_ahead(tmp_path / "ahead.mp4") as ahead:
+        told(ahead, images, [*FRAMES, 3, 99])
+        assert all_encoded(ahead) == 2
+
+
+def test_a_transparent_frame_late_in_it_makes_all_of_it_transparent(
+    images: dict[int, Path], tmp_path: Path
+):
+    Image.new("RGBA", (96, 64), (0, 0, 0, 0)).save(tmp_path / "late.png")
+    found = {**images, 20: tmp_path / "late.png"}
+    at_the_end = encoded(found, tmp_path / "end.mov")
+    with segments_ahead(tmp_path / "ahead.mov") as ahead:
+        told(ahead, found, list(FRAMES))
+        assert all_encoded(ahead) == 2
+        assert encoded(found, tmp_path / "ahead.mov", ahead=ahead) == at_the_end
+    [stream] = ffmpeg.probe(str(tmp_path / "ahead.mov"))["streams"]
+    assert stream["pix_fmt"].startswith("yuva")
+
+
+def test_an_image_that_changed_since_it_was_encoded_ahead_is_not_in_the_video(
+    images: dict[int, Path], tmp_path: Path
+):
+    changed = {**images, 5: images[6]}
+    with segments_ahead(tmp_path / "ahead.mp4") as ahead:
+        told(ahead, images, list(FRAMES))
+        assert all_encoded(ahead) == 2
+        video = encoded(changed, tmp_path / "ahead.mp4", ahead=ahead)
+    assert video == encoded(changed, tmp_path / "end.mp4")
+
+
+def test_what_fails_ahead_is_told_once_and_at_the_end_as_ever(
+    images: dict[int, Path], tmp_path: Path
+):
+    (tmp_path / "broken.png").write_bytes(images[17].read_bytes()[:-40])
+    found = {**images, 17: tmp_path / "broken.png"}
+    troubles: list[Exception] = []
+    met = threading.Event()
+
+    def on_trouble(error: Exception) -> None:
+        troubles.append(error)
+        met.set()
+
+    encoding = Encoding(Path("video.mp4"), Fraction(24), "retry", *require_ffmpeg())
+    ahead = SegmentsAhead(FRAMES, encoding, on_trouble)
+    try:
+        told(ahead, found, list(FRAMES))
+        met.wait()
+        assert ahead.stop() == {}
+        with pytest.raises(VideoError, match="frame 17 is not a whole image"):
+            encoded(found, tmp_path / "video.mp4", ahead=ahead)
+        assert list(ahead._folder.iterdir()) == []
+    finally:
+        ahead.close()
+    assert ["frame 17 is not a whole image" in str(error) for error in troubles] == [True]
+
+
+def test_closing_it_ends_ffmpeg_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    long = dict(many_images(tmp_path / "in"))
+    encoding = Encoding(Path("video.mp4"), Fraction(24), "retry", *require_ffmpeg())
+    ahead = SegmentsAhead(sorted(long), encoding, lambda error: None)
+    for frame, path in long.items():
+        ahead.frame_is_final(frame, FrameImage(frame, path, crc32c(path)))
+    while not processes_about(ahead._folder):
+        time.sleep(0.01)
+    ahead.close()
+
+    assert processes_about(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_beside_rendering_it_has_the_lower_priority():
+    lines: list[str] = []
+    ffmpeg_process.run(
+        ["nice"], on_line=lines.append, cancelled=threading.Event(), low_priority=True
+    )
+    assert int(lines[0]) > os.nice(0)
