@@ -39,7 +39,23 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 _ClickException: Any = typer.BadParameter.__mro__[2]
 
 
-class Command(typer.core.TyperCommand):
+class _WithFlags:
+    """What has options without a value: its help names no type for them, as typer's would."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - click's context
+        """The parameters, --help among them."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
+class Commands(_WithFlags, typer.core.TyperGroup):
+    """All commands."""
+
+
+class Command(_WithFlags, typer.core.TyperCommand):
     """A command whose mistakes are told with its usage."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's context
@@ -79,6 +95,7 @@ def _suggested(word: str, known: list[str]) -> str:
 
 
 app = typer.Typer(
+    cls=Commands,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": _HELP_NAMES},
     epilog="Example: povstorm render anim.ini --frames 1-24 --preview\n\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import typer
@@ -34,18 +35,30 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep looking until the job has ended")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Compare images and further outputs with their checksums; in a folder, reads all",
+        ),
+    ] = False,
     notify: Notify = None,
 ) -> None:
     """Show a job's phase, a map of its frames, its failures, and its Cloud Run executions."""
     if notify is not None and not watch:
         raise InputError("--notify tells of a job's end: give --watch too, which waits for it")
+    if check and watch:
+        raise InputError("--check compares what is stored now: give it without --watch")
     tell = None if notify is None else teller(notify)
     job = Job.open(chosen_cluster(context), job_id)
     console = plain_console()
     ascii_only = console.options.ascii_only
     pages = _Pages(job)
     if not watch:
-        console.print(pages.turn().render(ascii_only=ascii_only))
+        page = pages.turn()
+        if check:
+            page = replace(page, overview=page.overview.with_damage(job.damage()))
+        console.print(page.render(ascii_only=ascii_only))
         return
     page = pages.turn()
     with Live(page.render(ascii_only=ascii_only), console=console, auto_refresh=False) as live:

@@ -118,7 +118,7 @@ class StatusPage:
             yield _indented(f"{frame}: {one_line(problem)}")
         if failures:
             yield _indented(f"look closer: povstorm frame {self.job_id} {failures[0].frame}", "dim")
-        else:
+        if unreadable:
             yield _indented(f"render again: povstorm retry {self.job_id}", "dim")
 
     def _ending(self) -> Iterator[Text]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from povstorm_client.errors import RecordError, StorageError
@@ -33,7 +33,8 @@ _RATE_FRAMES = 50
 class FrameOverview:
     """Frame → what it is at, ascending; and more of those that failed, as far as it was read.
 
-    unreadable: frame → what is wrong with its result, which running the job again replaces.
+    unreadable: frame → what is wrong with its result, or, after a check, with its image, which
+    running the job again replaces.
     finished: when the rendered frames' results were stored, Unix seconds, ascending.
     """
 
@@ -45,6 +46,16 @@ class FrameOverview:
     def count(self, at: FrameAt) -> int:
         """How many frames are at it."""
         return sum(each == at for each in self.frames.values())
+
+    def with_damage(self, damage: Mapping[int, str]) -> FrameOverview:
+        """The same, where damaged frames have failed; damage: as Job.damage has it."""
+        reasons = {frame: why or "its image is gone" for frame, why in damage.items()}
+        known = {frame: why for frame, why in reasons.items() if frame in self.frames}
+        return replace(
+            self,
+            frames=dict(self.frames) | dict.fromkeys(known, "failed"),
+            unreadable=dict(sorted((dict(self.unreadable) | known).items())),
+        )
 
     @property
     def per_second(self) -> float | None:

@@ -80,6 +80,17 @@ def test_every_command_has_help_with_an_example_that_parses(
             assert inner.args == []
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_options_without_a_value_have_no_type_in_the_help(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert command_line.run([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "bool" not in shown
+    assert re.search(r"--help .*Show this message", shown)
+
+
 def test_help_groups_commands_and_keeps_cloud_options_apart(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
