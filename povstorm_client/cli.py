@@ -100,7 +100,12 @@ def _kept_traceback() -> str:
         return "its traceback is above"
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="povstorm-bug-", suffix=".txt", delete=False, errors="backslashreplace"
+            "w",
+            prefix="povstorm-bug-",
+            suffix=".txt",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
         ) as file:
             file.write(traceback.format_exc())
     except OSError:

@@ -22,6 +22,7 @@ from povstorm_client.jobs.storage_marker import check_storage, foreign_content, 
 from povstorm_client.jobs.summary import JobSummary, newest_jobs
 from povstorm_client.launch.deployed_flow import DeployedFlow, require_deployment_takes_runs
 from povstorm_client.launch.flow_process import FlowProcess
+from povstorm_client.launch.prefect_home import require_prefect_home
 from povstorm_client.launch.running_flow import RunningFlow
 from povstorm_client.programs.sandbox_mode import SandboxMode, announce_sandbox
 from povstorm_client.programs.tools import require_ffmpeg, require_povray
@@ -162,9 +163,13 @@ class Cluster:
     def require_tools(self, *, video: bool) -> None:
         """Raise ToolError unless this machine has what its part of the work needs.
 
+        StorageError if a flow runs here and cannot write to Prefect's folder.
+
         The Prefect server that was chosen is looked at too; InputError if a deployment has none.
         """
         self.require_prefect_server()
+        if self.deployment is None:
+            require_prefect_home()
         if self.outputs is None:
             require_povray()
         if video and self.deployment is None:

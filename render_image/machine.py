@@ -98,6 +98,6 @@ def _statistic(file: Path, name: str) -> int:
 def _read(file: Path) -> str:
     """A control file's text; "" where there is no such limit (a root group, cgroup v1)."""
     try:
-        return file.read_text().strip()
+        return file.read_text("utf-8").strip()
     except OSError:
         return ""

@@ -133,7 +133,7 @@ async def _render(
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
             system_calls=wall.system_calls if wall else b"",
         )
-    log = workspace.log.read_text(errors="replace")
+    log = workspace.log.read_text("utf-8", errors="replace")
     raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.current)
     check_image(workspace.output / unit.image_name, unit.settings.width, unit.settings.height)
     return folder / workspace.folder.name / "output" / unit.image_name

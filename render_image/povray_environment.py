@@ -73,4 +73,4 @@ def write_povray_conf(
     version = re.match(r"\d+\.\d+", povray.version)
     folder = home / ".povray" / (version[0] if version else "3.7")
     folder.mkdir(parents=True)
-    (folder / "povray.conf").write_text("\n".join(lines) + "\n")
+    (folder / "povray.conf").write_bytes(os.fsencode("\n".join(lines) + "\n"))

@@ -87,7 +87,7 @@ def measure_waits(povray: PovRay) -> dict[str, float]:
     ways = {"plain": {}, **({"short": preload(str(library))} if library else {})}
     with tempfile.TemporaryDirectory(prefix="povstorm-waits-") as name:
         scene = Path(name) / "scene.pov"
-        scene.write_text(_SCENE)
+        scene.write_text(_SCENE, "utf-8")
         return {
             way: min(_seconds(povray, scene, variables) for _ in range(_MEASURED_RUNS))
             for way, variables in ways.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def write_rerun_script(
         *([word] for word in command),
     ]
     script = root / _NAME
-    script.write_text(
+    text = (
         "#!/bin/sh\n"
         f"# {title}: its command, to be run again and edited.\n"
         "set -eu\n"
@@ -43,6 +44,8 @@ def write_rerun_script(
         + " \\\n  ".join(" ".join(_quoted(word, str(root)) for word in line) for line in lines)
         + "\n"
     )
+    # Names of files are in it, whose bytes stay what they are.
+    script.write_bytes(os.fsencode(text))
     script.chmod(0o755)
     return script
 

@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
     """Trace what the folder's request asks for; returns 0, or 1 after the reason was printed."""
     print_only_text()
     try:
-        request = json.loads((folder / "request.json").read_text())
+        request = json.loads((folder / "request.json").read_text("utf-8"))
         asyncio.run(_trace(request, folder))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -109,7 +109,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
             system_calls=wall.system_calls if wall else b"",
         )
         accesses.take(workspace.folder / "trace", folder / f"taken-{len(failures)}")
-        log = workspace.log.read_text(errors="replace")
+        log = workspace.log.read_text("utf-8", errors="replace")
         try:
             raise_for_exit(exited, log, None, limits, workspace.current)
         except RenderError as error:
@@ -131,7 +131,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
         "frames": accesses.frames_seen,
         "seconds": time.monotonic() - started,
     }
-    (folder / "trace.json").write_text(json.dumps(found, ensure_ascii=True))
+    (folder / "trace.json").write_text(json.dumps(found, ensure_ascii=True), "utf-8")
 
 
 def _workspace(folder: Path) -> Workspace:

@@ -101,7 +101,7 @@ def read_terraform_outputs(path: Path) -> TerraformOutputs:
 def _read(path: Path) -> dict[str, Any]:
     again = "write it with `terraform output -json > outputs.json`"
     try:
-        outputs = json.loads(path.read_text())
+        outputs = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(
             f"the outputs file {path} cannot be read ({error.strerror}): {again}"

@@ -15,14 +15,13 @@ from povstorm_client.cleaning.unreferenced import Unused, delete_unused, find_un
 from povstorm_client.cluster import Cluster
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import complete_job
-from povstorm_client.commands.job_table import job_table
+from povstorm_client.commands.job_table import print_jobs
 from povstorm_client.errors import InputError
 from povstorm_client.jobs.manifest import check_job_id
 from povstorm_client.jobs.state import LOST_SECONDS
 from povstorm_client.jobs.summary import JobSummary, job_bytes
 from povstorm_client.quantities import age_seconds, byte_size
 from povstorm_client.storage.parallel import in_parallel
-from povstorm_client.terminal import plain_console
 
 
 def clean(
@@ -127,7 +126,7 @@ def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unused) -> int:
     sizes = in_parallel(lambda job: job_bytes(cluster.storage, job.job_id), chosen)
     sized = [replace(job, bytes=size) for job, size in zip(chosen, sizes, strict=True)]
     if sized:
-        plain_console().print(job_table(sized, time.time()))
+        print_jobs(sized)
     if unused.files or unused.leftovers:
         print(f"unused   {_unused_words(unused)}")
     if unused.unreadable:

@@ -16,7 +16,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
 from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
-from povstorm_client.saving.output_memory import remember_destination
+from povstorm_client.saving.output_memory import remember_destination, remembered_destination
 from povstorm_client.saving.results_folder import FRAMES, ResultsFolder
 
 
@@ -27,7 +27,8 @@ def fetch(
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(
             metavar="FOLDER",
-            help="Where to put the results; by default where they went before, or NAME_render",
+            help="Where to put the results; by default where they went before, or NAME_render; "
+            "elsewhere they are a copy",
         ),
     ] = None,
 ) -> None:
@@ -37,8 +38,14 @@ def fetch(
     folder = ResultsFolder(destination.folder)
     saver = FrameSaver(job, folder, destination.rendering)
     images = saver.finish()
-    remember_destination(job.job_id, destination)
-    print(f"images  {len(images)} of {len(job.work_units)} in {folder.path / FRAMES}")
+    if output is None or not _is_at_home(job.job_id):
+        remember_destination(job.job_id, destination)
+    total = len(job.work_units)
+    print(
+        f"images  {len(images)} of {total} in {folder.path / FRAMES}"
+        if images
+        else f"images  0 of {total}: no frame is rendered yet"
+    )
     statistics, video, report = saver.save_statistics(), saver.save_video(), saver.save_report()
     if video is not None:
         print(f"video   {video}")
@@ -58,3 +65,9 @@ def fetch(
         left_out = frame_ranges(sorted(saver.damage))
         print(f"images  without frames that are damaged: {left_out}")
         raise damaged_error(job.job_id, saver.damage)
+
+
+def _is_at_home(job_id: str) -> bool:
+    """Whether its results have a folder, of which another is a copy."""
+    known = remembered_destination(job_id)
+    return known is not None and ResultsFolder(known.folder).job_id == job_id

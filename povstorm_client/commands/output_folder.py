@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,11 @@ from povstorm_client.saving.results_folder import (
 
 
 def require_writable(folder: Path) -> None:
-    """Make the folder; InputError if it cannot be made or written to."""
+    """InputError if the folder cannot be made or written to; nothing is left of the attempt.
+
+    It is made with the first result, so that a job without any leaves no empty folder.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -28,6 +33,11 @@ def require_writable(folder: Path) -> None:
             f"the output folder {folder} cannot be written to ({error.strerror}): "
             "choose another with --output"
         ) from error
+    finally:
+        for each in made:
+            # Unless another command has put something into it meanwhile.
+            with contextlib.suppress(OSError):
+                each.rmdir()
 
 
 def destination_of_new(job: Job, output: Path | None, rendering: Rendering) -> Destination:

@@ -176,7 +176,7 @@ def _save_what_is_there(
         words = (
             f"{len(images)} of {len(job.work_units)} frames are in {folder.path / FRAMES}."
             if images
-            else "no frame was rendered."
+            else f"{'No' if stopped else 'no'} frame was rendered."
         )
         if report is not None:
             print(f"report  {report}")

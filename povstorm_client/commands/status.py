@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import typer
+from rich.console import RenderableType
 from rich.live import Live
 
 from povstorm_client.cloud_run.api import ExecutionState
@@ -53,19 +54,30 @@ def status(
     job = Job.open(chosen_cluster(context), job_id)
     console = plain_console()
     ascii_only = console.options.ascii_only
+
+    def shown(page: StatusPage) -> RenderableType:
+        return page.render(columns=console.width, ascii_only=ascii_only)
+
     pages = _Pages(job)
     if not watch:
         page = pages.turn()
         if check:
             page = replace(page, overview=page.overview.with_damage(job.damage()))
-        console.print(page.render(ascii_only=ascii_only))
+        console.print(shown(page))
+        return
+    if not console.is_terminal:
+        # What is written to a file or a pipe stays: the end, and not each look at it.
+        while (page := pages.turn()).state is None or not page.state.ended:
+            time.sleep(2 * job.cluster.storage.poll_seconds)
+        console.print(shown(page))
+        tell_end(job, tell)
         return
     page = pages.turn()
-    with Live(page.render(ascii_only=ascii_only), console=console, auto_refresh=False) as live:
+    with Live(shown(page), console=console, auto_refresh=False) as live:
         while page.state is None or not page.state.ended:
             time.sleep(2 * job.cluster.storage.poll_seconds)
             page = pages.turn()
-            live.update(page.render(ascii_only=ascii_only), refresh=True)
+            live.update(shown(page), refresh=True)
     tell_end(job, tell)
 
 

@@ -46,19 +46,26 @@ _PARTS = "▁▂▃▄▅▆▇"
 _ASCII_PARTS = "123456789"
 _IN_A_ROW = 60
 _BLOCK = 10
+_ROW = 72
 _MOST_ROWS = 8
 
 
-def frame_map(frames: Mapping[int, FrameAt], *, ascii_only: bool = False) -> Text:
-    """The map and its legend; frames: ascending. Rows are at most 72 characters wide."""
+def frame_map(
+    frames: Mapping[int, FrameAt], *, columns: int = 80, ascii_only: bool = False
+) -> Text:
+    """The map and its legend; frames: ascending. Rows are at most 72 characters wide.
+
+    columns: the terminal's; where they are fewer, rows are shorter.
+    """
     numbers = list(frames)
     size = frames_per_cell(len(numbers))
     cells = [numbers[start : start + size] for start in range(0, len(numbers), size)]
     width = max(4, len(str(numbers[-1]))) if numbers else 4
-    text = Text(no_wrap=True, overflow="crop")
-    for start in range(0, len(cells), _IN_A_ROW):
+    in_a_row = max(_BLOCK, min(_IN_A_ROW, (columns - width - 1) // (_BLOCK + 1) * _BLOCK))
+    text = Text(no_wrap=columns > _ROW, overflow="crop")
+    for start in range(0, len(cells), in_a_row):
         text.append(f"{cells[start][0]:>{width}} ", "dim")
-        for index, cell in enumerate(cells[start : start + _IN_A_ROW]):
+        for index, cell in enumerate(cells[start : start + in_a_row]):
             if index % _BLOCK == 0:
                 text.append(" ")
             text.append_text(_cell([frames[number] for number in cell], ascii_only=ascii_only))

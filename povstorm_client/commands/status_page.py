@@ -20,6 +20,7 @@ from povstorm_client.quantities import age_words, duration
 from povstorm_client.terminal import one_line
 
 _BAR = 60
+_PERCENT = len("  100 %")
 _EXECUTION_BAR = 12
 # Beside longer names there is no room for a bar.
 _SHORT_NAME = 20
@@ -45,11 +46,12 @@ class StatusPage:
     usd: tuple[float, float] | None = None
     notes: Sequence[str] = ()
 
-    def render(self, *, ascii_only: bool = False) -> RenderableType:
-        """The page; it is readable without colours, in 80 columns."""
+    def render(self, *, columns: int = 80, ascii_only: bool = False) -> RenderableType:
+        """The page for a terminal of so many columns; it is readable without colours."""
+        bar = max(1, min(_BAR, columns - _PERCENT))
         blocks: list[list[RenderableType]] = [
-            [self._head(), _bar(self._share, _BAR, ascii_only=ascii_only), *self._counts()],
-            [frame_map(self.overview.frames, ascii_only=ascii_only)],
+            [self._head(), _bar(self._share, bar, ascii_only=ascii_only), *self._counts()],
+            [frame_map(self.overview.frames, columns=columns, ascii_only=ascii_only)],
             list(self._failures()),
             list(self._ending()),
             list(self._executions(ascii_only=ascii_only)),

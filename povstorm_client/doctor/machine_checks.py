@@ -14,9 +14,9 @@ from pathlib import Path
 from povstorm_client.cleaning.job_deletion import storage_time
 from povstorm_client.doctor.cluster_checks import Check, checked
 from povstorm_client.errors import StorageError, ToolError
+from povstorm_client.launch.prefect_home import require_prefect_home
 from povstorm_client.launch.prefect_server import (
     VARIABLE,
-    prefect_home,
     require_server,
     server_version,
 )
@@ -151,13 +151,7 @@ def check_prefect() -> Iterator[Check]:
     """Prefect's folder can be written to, and the chosen server answers, of a version that fits."""
 
     def home() -> str:
-        folder = prefect_home()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise StorageError(f"{folder} cannot be written to: {error.strerror}") from error
-        return f"{folder} can be written to"
+        return f"{require_prefect_home()} can be written to"
 
     yield checked("Prefect's folder", home, "make it writable, or set PREFECT_HOME to another")
 

@@ -86,7 +86,8 @@ class JobSettings:
                 raise InputError(f"{name} is {value}: give {what}")
         if self.frame_memory is not None and self.frame_memory < LEAST_MEMORY:
             raise InputError(
-                f"frame_memory is {self.frame_memory} bytes: POV-Ray needs {LEAST_MEMORY} to start"
+                f"frame_memory is {self.frame_memory} bytes: POV-Ray needs {LEAST_MEMORY} "
+                f"({LEAST_MEMORY >> 20} MiB) to start"
             )
         if self.prefer not in PREFERENCES:
             raise InputError(f"prefer is {self.prefer!r}: give one of {', '.join(PREFERENCES)}")

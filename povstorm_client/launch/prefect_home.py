@@ -18,7 +18,7 @@ from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
-from povstorm_client.errors import ToolError
+from povstorm_client.errors import StorageError, ToolError
 from povstorm_client.storage.private_files import create_private_file, make_private_folder
 
 # Set, they say that the database is elsewhere, or that there is a server (Prefect 3, "Settings").
@@ -33,6 +33,26 @@ _MIGRATION_SECONDS = 600
 def migrated_database() -> Path:
     """Where this environment keeps the database, named by Prefect's version: migrations are its."""
     return Path(sys.prefix) / "share" / "povstorm" / f"prefect-{version('prefect')}.db"
+
+
+def require_prefect_home() -> Path:
+    """Prefect's home, made if there is none; StorageError if it cannot be written to.
+
+    Prefect keeps its settings there, and the history of the servers that flows start.
+    """
+    # It asks servers too, and what that takes is not needed at each command's start.
+    from povstorm_client.launch.prefect_server import prefect_home
+
+    home = prefect_home()
+    try:
+        make_private_folder(home)
+        tempfile.TemporaryFile(dir=home).close()
+    except OSError as error:
+        raise StorageError(
+            f"Prefect's folder {home} cannot be written to ({error.strerror}): make it writable, "
+            "or set PREFECT_HOME to another"
+        ) from error
+    return home
 
 
 def seed_prefect_home(environment: Mapping[str, str] = os.environ) -> bool:

@@ -87,7 +87,7 @@ def _table(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text("utf-8", errors="replace")
     except OSError as error:
         raise InputError(
             f"{path}, where Prefect looks for settings, cannot be read: {error.strerror}"

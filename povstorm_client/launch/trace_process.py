@@ -47,9 +47,9 @@ def trace_scene(request: TraceRequest, *, sandbox: SandboxMode | None = None) ->
     mode = sandbox_mode_here() if sandbox is None else sandbox
     with tempfile.TemporaryDirectory(prefix="povstorm-trace-") as name:
         folder = Path(name)
-        (folder / "request.json").write_text(json.dumps(_plain(request)))
+        (folder / "request.json").write_text(json.dumps(_plain(request)), "utf-8")
         _run(folder, mode)
-        return _found(json.loads((folder / "trace.json").read_text()))
+        return _found(json.loads((folder / "trace.json").read_text("utf-8")))
 
 
 def _plain(request: TraceRequest) -> dict[str, object]:

@@ -77,7 +77,7 @@ def render_page(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
     )
     environment.filters |= {"duration": duration, "size": byte_size, "usd": _usd}
-    script = (_HERE / "report.js").read_text()
+    script = (_HERE / "report.js").read_text("utf-8")
     sheet = _sheet(facts, previews)
     failures, more_failures = _failures(facts)
     stage = _stage_size(facts)
@@ -105,7 +105,7 @@ def render_page(
         notes=[*facts.notes, *_unreadable(previews)],
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         data=_data(facts, previews, sheet, timeline),
-        style=Markup((_HERE / "report.css").read_text()),  # noqa: S704 - our own
+        style=Markup((_HERE / "report.css").read_text("utf-8")),  # noqa: S704 - our own
         script=Markup(script),  # noqa: S704 - our own
         script_hash=_policy_hash(script),
     )
