@@ -18,7 +18,8 @@ from povstorm_client.scene_job import settings_of_options
 CLOUD = "Google Cloud"
 
 SceneArgument = Annotated[
-    str, typer.Argument(metavar="SCENE", help="FILE.ini, FILE.ini\\[section] or FILE.pov")
+    str,
+    typer.Argument(metavar="SCENE", help="FILE.ini, FILE.ini\\[section], FILE.pov or 'step_*.pov'"),
 ]
 Switches = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time

@@ -238,3 +238,22 @@ def test_a_scene_from_windows_is_rendered_with_its_files(tmp_path: Path, storage
     ours = by_povstorm(scene, storage)
     write(tmp_path / "linux", {"PARTS/c.inc": level(6), "own.pov": (home / "own.pov").read_text()})
     assert differences(ours, by_povray(tmp_path / "linux", "own.pov", *SIZE)) == []
+
+
+def test_numbered_files_have_the_pixels_of_a_still_each(tmp_path: Path, storage: FolderStorage):
+    home = tmp_path / "home"
+    write(home, {"common.inc": "#declare Level = Level + clock * 4 + 1;\n"})
+    for number in (8, 9, 11):
+        source = f'{HEAD}{level(number)}#include "common.inc"\n{SHOW}'
+        write(home, {f"run {number}.pov": source})
+    scene = load_scene("run *.pov", switches=["+W32", "+H24"], cwd=home)
+    ours = by_povstorm(scene, storage)
+    theirs = {}
+    for number in scene.frames:
+        folder = tmp_path / str(number)
+        write(folder, {name: (home / name).read_text() for name in ("common.inc",)})
+        write(folder, {"own.pov": (home / f"run {number}.pov").read_text()})
+        theirs[f"frame_{number:02d}.png"] = by_povray(folder, "own.pov", "+W32", "+H24")[
+            "frame_1.png"
+        ]
+    assert differences(ours, theirs) == []

@@ -1,0 +1,74 @@
+"""What load_scene refuses of a scene, each with the lines that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from povstorm_client.errors import InputError
+from povstorm_client.scene.accesses import Place
+from povstorm_client.scene.carried import Carried, is_image
+from povstorm_client.scene.discover import SceneFiles
+from povstorm_client.scene.search import SearchPath
+from povstorm_client.scene.trace import Trace
+from povstorm_client.scene.tree import (
+    folders_missing,
+    refuse_crooked,
+)
+
+
+def refuse_missing(needed: SceneFiles, search: SearchPath) -> None:
+    """Raise InputError for files that are nowhere, and names that cannot be kept elsewhere."""
+    if needed.absolute:
+        raise InputError(
+            "the scene names files by absolute paths, which exist on this machine only; make them "
+            "relative to the scene:\n" + listed(needed.absolute)
+        )
+    refuse_crooked(needed.linked)
+    if missing := folders_missing(needed.accesses, search.roots[0]):
+        raise InputError(
+            f"the scene writes into folders that are not there, which POV-Ray cannot; make them "
+            f"below {search.roots[0]}:\n" + listed(missing)
+        )
+    if needed.missing:
+        folders = ", ".join(str(root) for root in search.roots if root not in search.installed)
+        raise InputError(
+            f"the scene needs files that are not there; looked in {folders} and POV-Ray's own "
+            "include folders. Add them, or name their folder with +LFOLDER:\n"
+            + listed(needed.missing)
+        )
+
+
+def refuse_computed(needed: SceneFiles, has_extra: bool) -> None:
+    """Raise InputError for names that only running the scene tells, unless files were added."""
+    if needed.computed and not has_extra:
+        raise InputError(
+            "the scene computes names of files, which cannot be told without running it; add the "
+            "files with --include PATH (a file or a folder):\n" + listed(needed.computed)
+        )
+
+
+def refuse_carried(carried: list[Carried]) -> None:
+    """Raise InputError if frames leave files to each other."""
+    if carried:
+        raise InputError(
+            "the scene reads in one frame what another frame writes, but every frame has a "
+            "workspace of its own, where it would not find it; write the file anew in each frame "
+            "before it is read, or render with POV-Ray's own loop:\n" + listed(carried)
+        )
+
+
+def refuse_images(trace: Trace, images: Path | None) -> None:
+    """Raise InputError if frames read images that POV-Ray's own loop would have rendered before."""
+    read = sorted(path for path in trace.sought if images and is_image(path, images))
+    if read:
+        raise InputError(
+            f"the scene reads {read[0]}, which is named as POV-Ray's own images of the loop: what "
+            "it reads there is rendered by an earlier frame, so that its frames cannot be rendered "
+            "in parallel: render it with POV-Ray's own loop"
+        )
+
+
+def listed(places: Sequence[Place | Carried]) -> str:
+    """A line for each place."""
+    return "\n".join(f"  {place}" for place in places)
