@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 from povstorm_client.frames.result import FrameResult, FrameStatistics
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import CALLS_AT_ONCE
 from render_image.frame_queue import FrameQueue
 from render_image.machine import host_name
-from render_image.render_unit import store_result
 from render_image.wave_share import WaveFrame, open_wave, read_share
 
 
@@ -34,8 +34,7 @@ def main() -> None:
             unit, now = frame.unit, time.time()
             storage.upload(layout.log(unit.job_id, unit.work_unit_id), log)
             checksum = storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", log)
-            store_result(
-                storage,
+            FrameResults(storage, unit.job_id).commit(
                 FrameResult(
                     work_unit_id=unit.work_unit_id,
                     job_id=unit.job_id,

@@ -30,9 +30,9 @@ from prefect.cache_policies import NO_CACHE
 from benchmarks.measure import measure
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from render_image.render_unit import store_result
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
 from tasks.stored.result_storage import choose_result_storage
@@ -83,7 +83,7 @@ class NothingRenderer:
             image_bytes=len(IMAGE),
         )
         self._storage.write(f"{unit.offload_gcs_prefix}/{unit.image_name}", IMAGE)
-        store_result(self._storage, result)
+        FrameResults(self._storage, result.job_id).commit(result)
         return result
 
 

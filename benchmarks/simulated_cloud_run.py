@@ -17,9 +17,9 @@ from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.errors import CloudError, StorageError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.protocol import StoredObject
 from render_image.frame_queue import FrameQueue
-from render_image.render_unit import store_result
 from render_image.wave_share import WaveFrame, read_share
 
 # https://cloud.google.com/run/quotas: 60 to 180 a minute, by region; here the least.
@@ -239,9 +239,8 @@ class SimulatedCloudRun:
                 started = loop.time()
                 seconds = self._seconds_of(frame.unit.frame)
                 await asyncio.sleep(seconds)
-                store_result(
-                    self._storage, _rendered(frame, seconds, started, f"task-{task.index}")
-                )
+                results = FrameResults(self._storage, frame.unit.job_id)
+                results.commit(_rendered(frame, seconds, started, f"task-{task.index}"))
             task.completed = loop.time()
 
 

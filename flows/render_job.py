@@ -27,6 +27,7 @@ from povstorm_client.errors import PovstormError, StorageError
 from povstorm_client.frames.doubled_outputs import doubled_outputs
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import (
     JobManifest,
     check_frames,
@@ -48,7 +49,7 @@ from tasks.frames.map_frames import map_frames
 from tasks.frames.remember_estimate import remember_estimate
 from tasks.make_report import make_report
 from tasks.renderers.choose_renderer import choose_renderer
-from tasks.report.gather import JobRun, stored_results
+from tasks.report.gather import JobRun
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
 from tasks.stored.result_storage import choose_result_storage
@@ -127,7 +128,7 @@ async def _pipeline(
     except StorageError:
         raise
     except Exception as error:
-        results = await asyncio.to_thread(stored_results, storage, manifest.job_id)
+        results = await asyncio.to_thread(FrameResults(storage, manifest.job_id).all)
         run = JobRun(manifest, units, results, None, completed=False, message=_told(error))
     progress.enter("reporting")
     # Quoted: Prefect would look through all results for futures to wait for.

@@ -28,6 +28,7 @@ from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.video_losses import announce_losses
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs import shared_resources
+from povstorm_client.jobs.frame_results import FrameResults, StoredFrames
 from povstorm_client.jobs.manifest import (
     JobManifest,
     check_frames,
@@ -43,7 +44,6 @@ from povstorm_client.jobs.statistics import JobStatistics, read_statistics
 from povstorm_client.jobs.stored_frames import (
     damaged_error,
     find_damage,
-    read_frames,
     read_image,
     save_outputs,
 )
@@ -336,6 +336,9 @@ class Job:
         except RecordError:
             return None
 
+    def _stored(self) -> StoredFrames:
+        return FrameResults(self.cluster.storage, self.job_id).of(self._units)
+
     def results(self) -> list[FrameResult]:
         """What is stored of each frame that was tried, ascending by frame.
 
@@ -343,7 +346,7 @@ class Job:
         a job that was never submitted.
         """
         self._refuse_before_submit()
-        return read_frames(self.cluster.storage, self._units).results
+        return self._stored().results
 
     def images(self) -> dict[int, bytes]:
         """The rendered images: frame → bytes of its PNG, while the job runs too.
@@ -353,7 +356,7 @@ class Job:
         """
         self._refuse_before_submit()
         storage = self.cluster.storage
-        stored = read_frames(storage, self._units)
+        stored = self._stored()
         if stored.unreadable:
             raise damaged_error(self.job_id, stored.unreadable)
         images = in_parallel(partial(read_image, storage), stored.rendered)
@@ -370,7 +373,7 @@ class Job:
         target = check_path("folder", folder)
         self._refuse_before_run("images")
         storage = self.cluster.storage
-        stored = read_frames(storage, self._units)
+        stored = self._stored()
         if doubled := doubled_outputs(stored.rendered):
             print(f"povstorm: {doubled}", file=sys.stderr)
         paths, damage = save_outputs(storage, stored.rendered, target)
@@ -385,7 +388,7 @@ class Job:
         gone.
         """
         storage = self.cluster.storage
-        stored = read_frames(storage, self._units)
+        stored = self._stored()
         return stored.unreadable | find_damage(storage, stored.rendered, self._units)
 
     def save_video(self, path: str | Path) -> Path:

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from povstorm_client.errors import PovstormError, RenderError
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import PovRay, require_povray
-from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.version import povstorm_version
 from render_image.cloud_log import CloudLog
@@ -25,7 +25,7 @@ from render_image.frame_limits import Limits
 from render_image.frame_queue import FrameQueue
 from render_image.machine import cores
 from render_image.process_gate import ProcessGate
-from render_image.render_unit import is_rendered, render_unit
+from render_image.render_unit import render_unit
 from render_image.unexpected import traceback_text
 from render_image.wave_share import WaveFrame, WaveShare, open_wave, read_share
 
@@ -165,10 +165,7 @@ def _is_rendered(storage: Storage, frame: WaveFrame) -> bool:
     """Whether a container that was here before, and lost, has left this frame's result."""
     if not _is_another_attempt():
         return False
-    key = layout.result(frame.unit.job_id, frame.unit.work_unit_id)
-    if storage.stat(key) is None:
-        return False
-    return is_rendered(storage.read(key), key)
+    return FrameResults(storage, frame.unit.job_id).rendered(frame.unit)
 
 
 def _in_full(error: Exception) -> str:

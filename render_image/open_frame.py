@@ -24,10 +24,10 @@ from pathlib import Path
 from povstorm_client.errors import InputError, PovstormError, RecordError, StorageError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest, open_job, read_manifest, read_work_units
 from povstorm_client.jobs.shared_resources import sha256
 from povstorm_client.jobs.storage_marker import check_storage
-from povstorm_client.jobs.stored_frames import read_frame
 from povstorm_client.programs.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.programs.tools import require_povray
 from povstorm_client.scene.changed_settings import changed_settings
@@ -219,13 +219,13 @@ async def _follow(log: Path) -> None:
 
 def _compared(storage: Storage, stored: WorkUnit, unit: WorkUnit, image: Path) -> str:
     """How the image compares with the job's, in words; "" where that says nothing."""
-    key = f"{layout.output(stored.job_id)}/{stored.image_name}"
-    if unit.cmd != stored.cmd or storage.stat(key) is None:
+    results = FrameResults(storage, stored.job_id)
+    if unit.cmd != stored.cmd or not results.has_image(stored):
         return ""
     try:
-        result = read_frame(storage, stored)
+        result = results.read(stored)
         checksum = result.image_crc32c if result is not None else ""
-        data = storage.read(key)
+        data = results.image(stored)
         if checksum not in ("", crc32c_of(data)):
             raise RecordError("its checksum is another")
         pixels = _pixels(data)

@@ -6,7 +6,6 @@ Called by the renderers (tasks/renderers) on this machine, by the container's en
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import BinaryIO
 from povstorm_client.errors import RecordError, RenderError, StorageError, ToolError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import PovRay
 from povstorm_client.storage import layout, records
@@ -172,7 +172,7 @@ def _workspace(
             made = stack.enter_context(make_workspace(unit, storage, link_shared=link_shared))
         except RecordError as error:
             failed = replace(result, state="failed", ended=time.time(), error=str(error))
-            store_failure(storage, failed)
+            FrameResults(storage, unit.job_id).fail(failed)
             raise RenderError(f"frame {unit.frame}: {error}", retryable=False) from error
         yield made
 
@@ -222,18 +222,8 @@ def _commit(
             log=log,
             final=final_attempt,
         ) from error
-    storage.write(layout.log(unit.job_id, unit.work_unit_id), log.encode())
-    checksums = {
-        name: storage.upload(f"{unit.offload_gcs_prefix}/{name}", path)
-        for name, path in outputs.items()
-    }
-    rendered = replace(
-        rendered,
-        ended=time.time(),
-        extra_crc32c=list(checksums.values()),
-        image_crc32c=storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", image),
-    )
-    return store_result(storage, rendered)
+    results = FrameResults(storage, unit.job_id)
+    return results.commit_files(rendered, image, outputs, log=log.encode())
 
 
 def _fail(
@@ -246,18 +236,15 @@ def _fail(
     final: bool,
 ) -> RenderError:
     """Store a frame's log and failed FrameResult; returns the error to raise."""
-    storage.write(layout.log(unit.job_id, unit.work_unit_id), log.encode(errors="replace"))
     log_tail = povray_output.tail(log)
-    store_failure(
-        storage,
-        replace(
-            result,
-            state="failed" if final or not failure.retryable else "retrying",
-            ended=time.time(),
-            error=str(failure),
-            log_tail=log_tail,
-        ),
+    failed = replace(
+        result,
+        state="failed" if final or not failure.retryable else "retrying",
+        ended=time.time(),
+        error=str(failure),
+        log_tail=log_tail,
     )
+    FrameResults(storage, unit.job_id).fail(failed, log=log.encode(errors="replace"))
     return RenderError(
         f"frame {unit.frame}: {failure}", retryable=failure.retryable, log_tail=log_tail
     )
@@ -289,56 +276,16 @@ def _take_outputs(unit: WorkUnit, workspace: Workspace, output: int) -> dict[str
     return outputs
 
 
-def store_result(storage: Storage, result: FrameResult) -> FrameResult:
-    """Store the FrameResult of a rendered frame: its commit point.
-
-    Where another container has rendered the same image before, its result stays. Returns the
-    FrameResult that is stored now.
-    """
-    key = layout.result(result.job_id, result.work_unit_id)
-    text = json.dumps(result.to_json()).encode()
-    if not storage.create(key, text):
-        stored = _rendered(storage.read(key), key)
-        if stored is not None and stored.image_crc32c == result.image_crc32c:
-            return stored
-        storage.write(key, text)
-    return result
-
-
 def store_failure(storage: Storage, result: FrameResult) -> FrameResult:
-    """Store a FrameResult that is not rendered, unless somebody else has rendered the frame.
-
-    A task may be delivered to two containers, of which one fails; a lost container may have stored
-    its last frame after all. Returns the FrameResult that is stored now.
-    """
-    key = layout.result(result.job_id, result.work_unit_id)
-    text = json.dumps(result.to_json()).encode()
-    while not storage.create(key, text):
-        stored = remove_unless_rendered(storage, key)
-        if stored is not None:
-            return stored
-    return result
+    """As FrameResults.fail."""
+    return FrameResults(storage, result.job_id).fail(result)
 
 
 def remove_unless_rendered(storage: Storage, key: str) -> FrameResult | None:
-    """Delete a stored FrameResult that is not rendered; returns one that is, which stays."""
-    stayed = storage.remove_unless(key, lambda data: _rendered(data, key) is not None)
-    return None if stayed is None else _rendered(stayed, key)
-
-
-def is_rendered(data: bytes, key: str) -> bool:
-    """Whether what is stored under a key is the FrameResult of its rendered frame."""
-    return _rendered(data, key) is not None
-
-
-def _rendered(data: bytes, key: str) -> FrameResult | None:
-    """The FrameResult if it says rendered; what is not readable, or another's, commits nothing."""
-    try:
-        stored = FrameResult.from_bytes(data, key)
-    except RecordError:
-        return None
-    is_its_own = key == layout.result(stored.job_id, stored.work_unit_id)
-    return stored if is_its_own and stored.state == "rendered" else None
+    """As FrameResults.discard_unless_rendered, by the result's key."""
+    name = key.rpartition("/")[2]
+    results = FrameResults(storage, layout.job_of_key(key))
+    return results.discard_unless_rendered(name.removesuffix(".json"))
 
 
 def _outputs(unit: WorkUnit, files: Mapping[str, Path]) -> dict[str, Path]:

@@ -18,11 +18,10 @@ from prefect.tasks import Task, exponential_backoff
 from povstorm_client.errors import PovstormError, RenderError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
-from povstorm_client.storage import layout
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.protocol import Storage
 from render_image.machine import host_name
 from render_image.povray_output import readable
-from render_image.render_unit import store_failure
 from render_image.unexpected import unexpected_failure
 from tasks.renderers.renderer import Renderer
 
@@ -108,10 +107,7 @@ def _attempt() -> int:
 def _keep_failure(storage: Storage, unit: WorkUnit, attempt: int) -> None:
     """Keep what the attempt stored as its result, which the next one replaces; for the report."""
     try:
-        storage.copy(
-            layout.result(unit.job_id, unit.work_unit_id),
-            layout.attempt(unit.job_id, unit.work_unit_id, attempt, time.time()),
-        )
+        FrameResults(storage, unit.job_id).keep_attempt(unit, attempt, time.time())
     except StorageError as error:
         # The frame's own error is the one to raise: it decides whether there is another attempt.
         get_run_logger().warning("attempt %d will not be in the report: %s", attempt, error)
@@ -123,8 +119,7 @@ def _store_unexpected(
     """Store the failure of a frame that no renderer has stored one for."""
     now = time.time()
     try:
-        store_failure(
-            storage,
+        FrameResults(storage, unit.job_id).fail(
             FrameResult(
                 work_unit_id=unit.work_unit_id,
                 job_id=unit.job_id,
@@ -135,7 +130,7 @@ def _store_unexpected(
                 started=now,
                 ended=now,
                 error=str(failure),
-            ),
+            )
         )
     except StorageError as error:
         get_run_logger().warning("the failure of %s is not stored: %s", unit.name, error)
@@ -143,10 +138,8 @@ def _store_unexpected(
 
 def _povray_output(storage: Storage, unit: WorkUnit) -> str:
     """What POV-Ray printed, as far as it can be had: it decides about nothing."""
-    key = layout.log(unit.job_id, unit.work_unit_id)
     try:
-        if storage.stat(key) is None:
-            return ""
-        return readable(storage.read(key).decode(errors="replace"))[-_LOG_CHARACTERS:]
+        printed = FrameResults(storage, unit.job_id).log(unit) or b""
+        return readable(printed.decode(errors="replace"))[-_LOG_CHARACTERS:]
     except StorageError as error:
         return f"(not to be read: {error})"

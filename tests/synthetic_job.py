@@ -15,11 +15,11 @@ from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.frames.result import FrameResult, FrameStatistics
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.statistics import summarize
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from render_image.render_unit import store_result
 from tasks.report.gather import JobRun
 
 # Whenever: times in a report are differences.
@@ -127,7 +127,7 @@ def finished(
     """The run as the flow knows it; its results, images and failed attempts are stored."""
     by_id = {unit.work_unit_id: unit for unit in units}
     for result in results if stored else ():
-        store_result(storage, result)
+        FrameResults(storage, result.job_id).commit(result)
         if result.cache_hit:
             key = layout.result(result.job_id, result.work_unit_id)
             os.utime(storage.path(key), (START + 0.3, START + 0.3))

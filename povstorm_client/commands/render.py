@@ -35,8 +35,10 @@ from povstorm_client.errors import JobError, PovstormError, StorageError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
+from povstorm_client.jobs.frame_outputs import damage_lines
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.statistics_table import statistics_table
-from povstorm_client.jobs.stored_frames import damage_lines, damaged_error, read_frames
+from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.output_memory import Destination, remember_destination
 from povstorm_client.saving.results_folder import FRAMES, Rendering, ResultsFolder
@@ -188,7 +190,7 @@ def _save_what_is_there(
 def _cannot_be_parsed(job: Job, failed: tuple[int, ...]) -> bool:
     """Whether none of the failed frames can end better without another scene."""
     units = [unit for unit in job.work_units if unit.frame in set(failed)]
-    stored = read_frames(job.cluster.storage, units)
+    stored = FrameResults(job.cluster.storage, job.job_id).of(units)
     return len(stored.results) == len(failed) and all(
         result.is_scenes_mistake for result in stored.results
     )

@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.state import LOST_SECONDS, JobState
-from povstorm_client.jobs.stored_frames import read_frame
-from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage, StoredObject
 
@@ -70,25 +70,24 @@ class FrameWatch:
     """Looks at the frames of one job again and again; what cannot have changed is kept."""
 
     def __init__(self, storage: Storage, job_id: str, units: Sequence[WorkUnit]) -> None:
-        self._storage = storage
-        self._job_id = job_id
-        self._results = {layout.result(job_id, unit.work_unit_id): unit for unit in units}
-        self._images = {f"{layout.output(job_id)}/{unit.image_name}": unit.frame for unit in units}
-        self._read: dict[tuple[str, float], FrameResult | RecordError | None] = {}
+        self._results = FrameResults(storage, job_id)
+        self._units = {unit.work_unit_id: unit for unit in units}
+        self._by_frame = {unit.frame: unit for unit in units}
+        self._read: dict[tuple[int, float], FrameResult | RecordError | None] = {}
 
     def look(self, state: JobState | None) -> FrameOverview:
         """The frames now; a call for each thousand objects, and one for each new failure."""
-        results, outputs = in_parallel(
-            lambda prefix: list(self._storage.list(prefix)),
-            [layout.results(self._job_id), layout.output(self._job_id)],
-        )
-        with_image = {self._images[each.key] for each in outputs if each.key in self._images}
+        units = self._units
+        with ThreadPoolExecutor(1) as beside:
+            imaged = beside.submit(self._results.images, list(units.values()))
+            listed = self._results.listed()
+            with_image = {units[unit_id].frame for unit_id in imaged.result()}
         stored = {
-            self._results[each.key].frame: each for each in results if each.key in self._results
+            units[unit_id].frame: each for unit_id, each in listed.items() if unit_id in units
         }
         without = {frame: stored[frame] for frame in sorted(stored.keys() - with_image)}
         failures, unreadable = self._failures(without)
-        working = _working(state, sorted(unit.frame for unit in self._results.values()))
+        working = _working(state, sorted(unit.frame for unit in units.values()))
 
         def at(frame: int) -> FrameAt:
             if frame in stored and frame in with_image:
@@ -102,7 +101,7 @@ class FrameWatch:
                 return "retrying" if retrying else "failed"
             return "waiting"
 
-        frames = {unit.frame: at(unit.frame) for unit in self._results.values()}
+        frames = {unit.frame: at(unit.frame) for unit in units.values()}
         return FrameOverview(
             frames=dict(sorted(frames.items())),
             failures=[failures[frame] for frame in sorted(failures) if frames[frame] == "failed"],
@@ -115,19 +114,18 @@ class FrameWatch:
     ) -> tuple[dict[int, FrameResult], dict[int, str]]:
         """Of the first frames of those: results of attempts that failed, and what is no result."""
         wanted = dict(list(without_image.items())[:_MOST_READ])
-        new = [each for each in wanted.values() if (each.key, each.changed) not in self._read]
-        for each, result in zip(new, in_parallel(self._result, new), strict=True):
-            self._read[each.key, each.changed] = result
-        found = {frame: self._read[each.key, each.changed] for frame, each in wanted.items()}
+        new = [frame for frame, each in wanted.items() if (frame, each.changed) not in self._read]
+        for frame, result in zip(new, in_parallel(self._result, new), strict=True):
+            self._read[frame, wanted[frame].changed] = result
+        found = {frame: self._read[frame, each.changed] for frame, each in wanted.items()}
         return (
             {frame: each for frame, each in found.items() if isinstance(each, FrameResult)},
             {frame: str(each) for frame, each in found.items() if isinstance(each, RecordError)},
         )
 
-    def _result(self, stored: StoredObject) -> FrameResult | RecordError | None:
-        unit = self._results[stored.key]
+    def _result(self, frame: int) -> FrameResult | RecordError | None:
         try:
-            return read_frame(self._storage, unit)
+            return self._results.read(self._by_frame[frame])
         except RecordError as error:
             return error
         except StorageError:

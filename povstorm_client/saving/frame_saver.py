@@ -14,8 +14,9 @@ from types import TracebackType
 from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.job import Job
+from povstorm_client.jobs.frame_outputs import known_checksums, output_key
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.state import JobState
-from povstorm_client.jobs.stored_frames import known_checksums, output_key, read_frame, read_frames
 from povstorm_client.saving.results_folder import FRAMES, REPORT, Rendering, ResultsFolder
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
@@ -66,7 +67,8 @@ class FrameSaver:
         they cannot be saved.
         """
         self._stop()
-        stored = read_frames(self._job.cluster.storage, self._job.work_units)
+        job = self._job
+        stored = FrameResults(job.cluster.storage, job.job_id).of(job.work_units)
         self.damage = stored.unreadable | self._save(stored.rendered)
         return [
             self._folder.path / FRAMES / result.image
@@ -123,8 +125,8 @@ class FrameSaver:
             yield new[start : start + _AT_A_TIME]
 
     def _results(self, frames: Iterable[int]) -> list[FrameResult]:
-        storage = self._job.cluster.storage
-        found = in_parallel(lambda frame: read_frame(storage, self._units[frame]), frames)
+        results = FrameResults(self._job.cluster.storage, self._job.job_id)
+        found = in_parallel(lambda frame: results.read(self._units[frame]), frames)
         return [result for result in found if result is not None and result.state == "rendered"]
 
     def _save(self, results: Sequence[FrameResult]) -> dict[int, str]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,8 @@ from prefect.utilities.annotations import quote
 from povstorm_client.errors import CloudError, PovstormError, StorageError, ToolError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
-from povstorm_client.jobs.stored_frames import is_intact
+from povstorm_client.jobs.frame_outputs import is_intact
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.protocol import Storage
 from render_image.unexpected import unexpected_failure
 from tasks.frames.head_start import has_failed_first, head_frames
@@ -30,7 +31,7 @@ from tasks.frames.job_progress import JobProgress
 from tasks.render_frame import render_frame
 from tasks.renderers.renderer import SAME_FAILURES, Renderer
 from tasks.stored.result_storage import FrameCache
-from tasks.stored.stored_results import adopt, find_stored_results, read_result
+from tasks.stored.stored_results import find_stored_results
 
 RenderFrame = Task[..., Any]
 
@@ -79,25 +80,24 @@ async def map_frames(
             if unit.work_unit_id in stored:
                 # The cache may know an equal frame of another job; this one has its own.
                 return stored[unit.work_unit_id]
-            adopted = await asyncio.to_thread(adopt, storage, unit, result, warn)
+            adopted = await asyncio.to_thread(
+                FrameResults(storage, unit.job_id).adopt, unit, result, warn
+            )
             if adopted is None:
                 again = await run(task.with_options(refresh_cache=True), unit)
                 adopted = FrameResult.from_json(await again.aresult())
             return adopted
 
-    async def render_one(
-        unit: WorkUnit, admitted: AbstractAsyncContextManager[None]
-    ) -> FrameResult:
-        try:
-            result = await rendered(unit)
-        except (CloudError, ToolError):
-            raise
-        except Exception as error:
-            if not isinstance(error, PovstormError):
-                get_run_logger().exception("%s failed by an error of ours", unit.name)
-            result = await asyncio.to_thread(_outcome, storage, unit, error)
-        finally:
-            await admitted.__aexit__(None, None, None)
+    async def render_one(unit: WorkUnit, slot: AsyncExitStack) -> FrameResult:
+        async with slot:
+            try:
+                result = await rendered(unit)
+            except (CloudError, ToolError):
+                raise
+            except Exception as error:
+                if not isinstance(error, PovstormError):
+                    get_run_logger().exception("%s failed by an error of ours", unit.name)
+                result = await asyncio.to_thread(_outcome, storage, unit, error)
         was_rendered_now = not result.cache_hit and unit.work_unit_id not in stored
         outcomes.add(unit, result, now=was_rendered_now)
         return result
@@ -108,9 +108,10 @@ async def map_frames(
         async with asyncio.TaskGroup() as group:
 
             async def start(unit: WorkUnit) -> asyncio.Task[FrameResult]:
-                admitted = renderer.admission(unit)
-                await admitted.__aenter__()
-                return group.create_task(render_one(unit, admitted))
+                async with AsyncExitStack() as slot:
+                    await slot.enter_async_context(renderer.admission(unit))
+                    # The frame's task has it from here, and releases it however the frame ends.
+                    return group.create_task(render_one(unit, slot.pop_all()))
 
             ahead = await _go_ahead(heads, renderer, start)
             for unit in units:
@@ -191,7 +192,7 @@ def _outcome(storage: Storage, unit: WorkUnit, error: Exception) -> FrameResult:
 
     An image and a result that are stored are a rendered frame, whatever failed after that.
     """
-    stored = read_result(storage, unit)
+    stored = FrameResults(storage, unit.job_id).read_if_readable(unit)
     try:
         if stored is not None and stored.state == "rendered" and is_intact(storage, stored):
             return stored

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from povstorm_client.cloud_run.stored_plan import read_plan
-from povstorm_client.errors import RecordError, StorageError
+from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.statistics import JobStatistics
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage, StoredObject
 from povstorm_client.version import povstorm_version
 from render_image.machine import cores
@@ -48,18 +48,6 @@ class JobRun:
     statistics: JobStatistics | None
     completed: bool
     message: str
-
-
-def stored_results(storage: Storage, job_id: str) -> list[FrameResult]:
-    """All results that the storage has of a job, ascending by frame."""
-    keys = [entry.key for entry in storage.list(layout.results(job_id))]
-    found = in_parallel(lambda key: _read(storage, key, job_id), keys)
-    own = (
-        each
-        for key, each in zip(keys, found, strict=True)
-        if each is not None and key == layout.result(job_id, each.work_unit_id)
-    )
-    return sorted(own, key=lambda each: each.frame)
 
 
 def gather(storage: Storage, run: JobRun) -> ReportFacts:
@@ -136,29 +124,19 @@ def _frames(run: JobRun) -> Iterable[FrameFacts]:
 
 
 def _failed_attempts(storage: Storage, job_id: str, notes: list[str]) -> list[FrameResult]:
-    entries = sorted(storage.list(layout.attempts(job_id)), key=lambda entry: entry.changed)
-    latest = entries[-_MOST_ATTEMPTS:]
-    if len(entries) > len(latest):
-        notes.append(f"{len(entries)} attempts failed; the timeline has the last {len(latest)}.")
-    found = in_parallel(lambda entry: _read(storage, entry.key, job_id), latest)
-    return [result for result in found if result is not None]
-
-
-def _read(storage: Storage, key: str, job_id: str) -> FrameResult | None:
-    try:
-        result = FrameResult.from_bytes(storage.read(key), key)
-    except StorageError:
-        return None  # it was deleted, or is none: the report does without
-    return result if result.job_id == job_id else None
+    latest, all_of_them = FrameResults(storage, job_id).failed_attempts(_MOST_ATTEMPTS)
+    if all_of_them > _MOST_ATTEMPTS:
+        notes.append(f"{all_of_them} attempts failed; the timeline has the last {_MOST_ATTEMPTS}.")
+    return latest
 
 
 def _spans(storage: Storage, run: JobRun, failures: Sequence[FrameResult]) -> list[Span]:
-    stored = {entry.key: entry for entry in storage.list(layout.results(run.manifest.job_id))}
+    stored = FrameResults(storage, run.manifest.job_id).listed()
     spans: dict[tuple[int, int, float], Span] = {}
     for result in [*failures, *run.results]:
         if not result.started:
             continue  # nothing is known of it, such as when the storage failed
-        span = _span(result, stored.get(layout.result(result.job_id, result.work_unit_id)))
+        span = _span(result, stored.get(result.work_unit_id))
         spans[span.frame, span.attempt, span.started] = span
     return sorted(spans.values(), key=lambda span: (span.started, span.frame))
 

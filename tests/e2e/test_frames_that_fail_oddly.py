@@ -14,9 +14,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from povstorm_client import RenderError, RenderSettings, WorkUnit
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from render_image.render_unit import store_failure, store_result
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
 
@@ -67,13 +67,12 @@ class FakeRenderer:
         try:
             self._deed(unit)
         except RenderError as error:
-            store_failure(
-                self._storage, replace(result, state="failed", image="", error=str(error))
-            )
+            failed = replace(result, state="failed", image="", error=str(error))
+            FrameResults(self._storage, JOB).fail(failed)
             raise
         self._parsed.set()
         self._storage.write(f"{unit.offload_gcs_prefix}/{unit.image_name}", IMAGE)
-        store_result(self._storage, result)
+        FrameResults(self._storage, JOB).commit(result)
         if unit.frame == 4:
             raise KeyError("after the frame was stored")
         return result

@@ -15,16 +15,17 @@ from povstorm_client import Cluster, Job, JobError, RenderSettings, WorkUnit
 from povstorm_client.errors import RenderError, StorageError, VideoError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs import shared_resources as shared
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import read_manifest
 from povstorm_client.programs.tools import require_povray
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c, crc32c_of
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
-from render_image.render_unit import render_unit, store_result
+from render_image.render_unit import render_unit
 from tasks.report.build import build_report
 from tasks.report.gather import JobRun
-from tasks.stored.stored_results import adopt, find_stored_results
+from tasks.stored.stored_results import find_stored_results
 from tasks.video.encode import encode_video
 from tests.conftest import SPHERE
 from tests.synthetic_job import picture, rendered
@@ -74,7 +75,7 @@ def store(storage: Storage, unit: WorkUnit, extra: str = "") -> FrameResult:
         text = f"by frame {unit.frame}".encode()
         storage.write(f"{layout.output(unit.job_id)}/{extra}", text)
         result = replace(result, extra_outputs=[extra], extra_crc32c=[crc32c_of(text)])
-    return store_result(storage, result)
+    return FrameResults(storage, unit.job_id).commit(result)
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_a_frame_that_another_run_stores_anew_meanwhile_is_no_damage(
     job: Job, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ):
     unit = job.work_units[1]
-    old = store_result(storage, store(storage, unit))
+    old = FrameResults(storage, unit.job_id).commit(store(storage, unit))
     newer = picture(99, 32, 24)
     listing = storage.list
 
@@ -176,11 +177,13 @@ def test_a_damaged_image_is_not_adopted_from_the_cache(job: Job, storage: Storag
     result = FrameResult.from_bytes(
         storage.read(layout.result(job.job_id, job.work_units[1].work_unit_id))
     )
-    assert adopt(storage, submitted(storage).work_units[1], result) is not None
+    another = submitted(storage)
+    adopting = FrameResults(storage, another.job_id)
+    assert adopting.adopt(another.work_units[1], result) is not None
     flip(storage, image_key(job.work_units[1]))
     said: list[str] = []
 
-    assert adopt(storage, new, result, said.append) is None
+    assert FrameResults(storage, new.job_id).adopt(new, result, said.append) is None
 
     assert len(said) == 1
     assert said[0].startswith("frame 2 is rendered again: ")
@@ -207,7 +210,9 @@ def test_a_cache_entry_that_points_elsewhere_is_not_adopted(
     new = submitted(storage)
     said: list[str] = []
 
-    assert adopt(storage, new.work_units[1], replace(result, **change), said.append) is None
+    changed = replace(result, **change)
+    adopting = FrameResults(storage, new.job_id)
+    assert adopting.adopt(new.work_units[1], changed, said.append) is None
 
     assert len(said) == 1
     assert list(storage.list(layout.output(new.job_id))) == []
@@ -304,7 +309,7 @@ def test_a_frame_whose_result_alone_was_damaged_gets_it_from_the_cache(job: Job,
     result = FrameResult.from_bytes(storage.read(key))
     storage.remove(key)
 
-    assert adopt(storage, unit, result) == result
+    assert FrameResults(storage, unit.job_id).adopt(unit, result) == result
 
     assert FrameResult.from_bytes(storage.read(key)) == result
 

@@ -22,11 +22,11 @@ from povstorm_client.cleaning.sweep_marker import SweepNotice, wait_for_sweep
 from povstorm_client.cleaning.unreferenced import delete_unused, find_unused
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs import shared_resources
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.state import JobState, write_state
 from povstorm_client.jobs.summary import newest_jobs
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage, StoredObject
-from tasks.stored.stored_results import adopt
 
 TWO_DAYS = 2 * 86_400.0
 
@@ -276,7 +276,7 @@ def test_a_frame_whose_job_is_deleted_while_it_is_taken_over_is_rendered_instead
 
     monkeypatch.setattr(storage, "copy", copy_too_late)
 
-    assert adopt(storage, new.work_units[0], result) is None
+    assert FrameResults(storage, new.job_id).adopt(new.work_units[0], result) is None
 
 
 # What no job refers to

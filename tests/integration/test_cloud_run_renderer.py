@@ -18,10 +18,10 @@ from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import RenderJob
 from povstorm_client.errors import CloudError, RenderError
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import StoredObject
-from render_image.render_unit import store_failure, store_result
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer, Pace
 
 JOB = "job"
@@ -67,7 +67,7 @@ def rendered(unit: WorkUnit, image: bytes) -> FrameResult:
 async def try_again(unit: WorkUnit, storage: FolderStorage, between) -> FrameResult:
     """A frame's second attempt; ``between`` happens after the renderer has seen the first."""
     failed = replace(rendered(unit, b""), state="retrying", image="", error="killed")
-    store_failure(storage, failed)
+    FrameResults(storage, failed.job_id).fail(failed)
     renderer = CloudRunRenderer(
         storage,
         JOB,
@@ -88,7 +88,7 @@ def test_what_another_has_rendered_meanwhile_is_taken_and_not_deleted(
 
     def another_renders() -> None:
         storage.write(image, b"an image")
-        store_result(storage, other)
+        FrameResults(storage, other.job_id).commit(other)
 
     assert asyncio.run(try_again(unit, storage, another_renders)) == other
     assert storage.read(image) == b"an image"
@@ -101,7 +101,7 @@ def test_a_result_without_its_whole_image_is_deleted_and_the_frame_rendered_agai
     def another_commits() -> None:
         if image:
             storage.write(f"{layout.output(JOB)}/{unit.image_name}", image)
-        store_result(storage, rendered(unit, b"an image"))
+        FrameResults(storage, unit.job_id).commit(rendered(unit, b"an image"))
 
     with pytest.raises(CloudError, match="was to be started"):
         asyncio.run(try_again(unit, storage, another_commits))

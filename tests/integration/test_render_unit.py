@@ -14,11 +14,12 @@ from PIL import Image
 
 from povstorm_client import RenderError, WorkUnit
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import PovRay, require_povray
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c
 from povstorm_client.storage.folder import FolderStorage
-from render_image.render_unit import render_unit, store_failure, store_result
+from render_image.render_unit import render_unit
 from tests.conftest import SPHERE
 
 JOB = "job"
@@ -108,13 +109,13 @@ def test_a_failure_leaves_the_frame_that_another_container_has_rendered(
     rendered = render(unit, storage)
     broken = replace(rendered, state="retrying", error="POV-Ray was killed by signal 9")
 
-    assert store_failure(storage, broken) == rendered
+    assert FrameResults(storage, unit.job_id).fail(broken) == rendered
     assert stored_result(storage, unit) == rendered
 
     storage.delete(layout.result(unit.job_id, unit.work_unit_id))
-    assert store_failure(storage, broken) == broken
+    assert FrameResults(storage, unit.job_id).fail(broken) == broken
     again = replace(broken, attempt=2)
-    assert store_failure(storage, again) == again
+    assert FrameResults(storage, unit.job_id).fail(again) == again
     assert stored_result(storage, unit) == again
 
 
@@ -137,7 +138,7 @@ def test_a_result_is_replaced_where_its_image_is_another(sphere_unit, storage: F
     first = render(unit, storage)
     other = replace(first, image_crc32c="AAAAAA==", attempt=2)
 
-    assert store_result(storage, other) == other
+    assert FrameResults(storage, unit.job_id).commit(other) == other
     assert stored_result(storage, unit) == other
 
 

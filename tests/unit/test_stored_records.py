@@ -27,11 +27,11 @@ from povstorm_client.commands.status_page import StatusPage
 from povstorm_client.errors import PovstormError, RecordError, StorageError
 from povstorm_client.frames.cached_frame import cached_frame_record, parse_cached_frame
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import check_frames, read_manifest, read_work_units
 from povstorm_client.jobs.overview import FrameWatch
 from povstorm_client.jobs.state import JobState, read_state, write_state
 from povstorm_client.jobs.statistics import read_statistics
-from povstorm_client.jobs.stored_frames import read_frames
 from povstorm_client.jobs.summary import newest_jobs
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
@@ -140,7 +140,7 @@ def all_readers(storage: FolderStorage) -> dict[str, Callable[[], Any]]:
         return overview
 
     def one_result() -> Any:
-        found = read_frames(storage, units)
+        found = FrameResults(storage, units[0].job_id).of(units)
         assert len(found.results) + len(found.unreadable) == 3
         for problem in found.unreadable.values():
             raise RecordError(problem)
@@ -228,7 +228,7 @@ def test_a_tampered_result_of_one_frame_leaves_the_others(
     stored = storage.read(key)
     storage.write(key, data.draw(tampered(json.loads(stored))))
     try:
-        found = read_frames(storage, units)
+        found = FrameResults(storage, units[0].job_id).of(units)
     finally:
         storage.write(key, stored)
     assert {1, 3} <= {result.frame for result in found.results}
@@ -255,7 +255,7 @@ def test_a_result_that_is_not_of_its_frame_counts_as_not_rendered(
     stored = storage.read(key)
     storage.write(key, json.dumps(json.loads(stored) | change).encode())
     try:
-        found = read_frames(storage, units)
+        found = FrameResults(storage, units[0].job_id).of(units)
     finally:
         storage.write(key, stored)
     assert [result.frame for result in found.results] == [1, 3]

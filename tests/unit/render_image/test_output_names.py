@@ -13,10 +13,10 @@ from povstorm_client import Cluster, InputError, Job, RenderSettings, StorageErr
 from povstorm_client.errors import RenderError
 from povstorm_client.frames.doubled_outputs import doubled_outputs
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from render_image.output_names import check_output_names
-from render_image.render_unit import store_result
 
 UNIT = WorkUnit(RenderSettings("a.pov", final_frame=4), frame=2).assigned(
     job_id="a", shared_prefix="", offload_prefix=layout.output("a")
@@ -125,8 +125,7 @@ def test_what_several_frames_wrote_is_saved_once_and_told(
     job.submit()
     storage = cluster.storage
     for unit in job.work_units:
-        store_result(
-            storage,
+        FrameResults(storage, job.job_id).commit(
             replace(
                 result(unit.frame, "log.txt"),
                 work_unit_id=unit.work_unit_id,

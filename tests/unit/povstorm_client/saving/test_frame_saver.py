@@ -14,12 +14,12 @@ import pytest
 from povstorm_client import Cluster, Job, RenderSettings, StorageError, WorkUnit
 from povstorm_client.frames.ranges import first_and_last
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.state import JobState
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.results_folder import Rendering, ResultsFolder
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from render_image.render_unit import store_result
 
 FRAMES = 70
 Render = Callable[..., FrameResult]
@@ -55,7 +55,7 @@ def stored(job: Job, frame: int, text: str = "image", **changes: object) -> None
         image_bytes=len(data),
         image_crc32c=base64.b64encode(google_crc32c.Checksum(data).digest()).decode(),
     )
-    store_result(job.cluster.storage, replace(result, **changes))
+    FrameResults(job.cluster.storage, job.job_id).commit(replace(result, **changes))
 
 
 def state_of(frames: list[int]) -> JobState:

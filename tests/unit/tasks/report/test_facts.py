@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import RenderSettings
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tasks.report import gather as gathering
-from tasks.report.gather import clock, gather, is_lost_container, stored_results
+from tasks.report.gather import clock, gather, is_lost_container
 from tests.synthetic_job import START, cloud_run, failed, finished, make_manifest, make_units
 from tests.synthetic_job import rendered as rendered_result
 
@@ -111,7 +112,7 @@ def test_of_very_many_failed_attempts_the_last_are_told(
 def test_results_are_read_back_for_a_job_whose_flow_had_none(storage: FolderStorage):
     run = cloud_run(storage)
     storage.write(layout.result("orbit-cloud", "frame-9999-half-written"), b"{")
-    assert stored_results(storage, "orbit-cloud") == run.results
+    assert FrameResults(storage, "orbit-cloud").all() == run.results
 
 
 def test_an_attempt_of_another_run_has_another_key():

@@ -1,0 +1,349 @@
+"""FrameResults: where a job's results, logs and images lie, and in which order they go.
+
+An image, its log and whatever else its frame wrote are stored first and the FrameResult last: that
+commits the frame. render_image writes through it, here and in containers; the flow, Job, the status
+and the report read through it, and no other module knows a result's key.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from povstorm_client.errors import InputError, RecordError, StorageError
+from povstorm_client.frames.result import FrameResult, is_image_name
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_outputs import damage_lines, damage_of, is_intact, output_key
+from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import Storage, StoredObject
+from povstorm_client.storage.records import readable
+
+_log = logging.getLogger(__name__)
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """A job's results, ascending by frame; unreadable: frame → what is wrong with its result."""
+
+    results: list[FrameResult]
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def rendered(self) -> list[FrameResult]:
+        """Those that have an image."""
+        return [result for result in self.results if result.state == "rendered"]
+
+
+class FrameResults:
+    """What a storage has of the frames of one job. All methods raise StorageError if it fails."""
+
+    def __init__(self, storage: Storage, job_id: str) -> None:
+        self._storage = storage
+        self._job_id = job_id
+
+    def listed(self) -> dict[str, StoredObject]:
+        """Work unit id → its result, as a listing tells it; a call for each thousand."""
+        prefix = layout.results(self._job_id)
+        return {
+            entry.key.removeprefix(f"{prefix}/").removesuffix(".json"): entry
+            for entry in self._storage.list(prefix)
+        }
+
+    def images(self, units: Sequence[WorkUnit]) -> set[str]:
+        """The ids of those units that have an image, whichever attempt stored it; one listing."""
+        there = {entry.key for entry in self._storage.list(layout.output(self._job_id))}
+        return {unit.work_unit_id for unit in units if self._image(unit) in there}
+
+    def has_image(self, unit: WorkUnit) -> bool:
+        """Whether there is an image of this frame, whichever attempt stored it."""
+        return self._storage.stat(self._image(unit)) is not None
+
+    def image(self, unit: WorkUnit) -> bytes:
+        """The frame's stored image, as it is."""
+        return self._storage.read(self._image(unit))
+
+    def log(self, unit: WorkUnit) -> bytes | None:
+        """What POV-Ray printed in the frame's last attempt; None where no log is stored."""
+        key = layout.log(self._job_id, unit.work_unit_id)
+        return None if self._storage.stat(key) is None else self._storage.read(key)
+
+    def all(self) -> list[FrameResult]:
+        """All results that can be read, ascending by frame, without asking for the work units."""
+        found = in_parallel(self._read_own, self.listed())
+        return sorted((each for each in found if each), key=lambda each: each.frame)
+
+    def of(self, units: Sequence[WorkUnit]) -> StoredFrames:
+        """The results that are stored of these frames; a bad one takes no other frame down."""
+        if not units:
+            return StoredFrames([])
+        listed = self.listed()
+        there = [unit for unit in units if unit.work_unit_id in listed]
+
+        def read(unit: WorkUnit) -> FrameResult | RecordError | None:
+            try:
+                return self.read(unit)
+            except RecordError as error:
+                return error
+
+        results: list[FrameResult] = []
+        unreadable: dict[int, str] = {}
+        for unit, found in zip(there, in_parallel(read, there), strict=True):
+            if isinstance(found, RecordError):
+                unreadable[unit.frame] = str(found)
+            elif found is not None:
+                results.append(found)
+        return StoredFrames(sorted(results, key=lambda result: result.frame), unreadable)
+
+    def read(self, unit: WorkUnit) -> FrameResult | None:
+        """What is stored of a frame, None for nothing; RecordError if it is not its result."""
+        key = self._key(unit.work_unit_id)
+        try:
+            data = self._storage.read(key)
+        except StorageError:
+            if self._storage.stat(key) is None:
+                return None
+            raise
+        return self._parse(data, unit)
+
+    def read_if_readable(self, unit: WorkUnit) -> FrameResult | None:
+        """The same; None too for what cannot be read, which commits nothing."""
+        try:
+            return self.read(unit)
+        except StorageError:
+            return None
+
+    def newest(self, result: FrameResult) -> FrameResult:
+        """A rendered frame's result as it is stored now; the one given where that is another's."""
+        now = self._read_own(result.work_unit_id)
+        same = ("rendered", result.frame, result.image)
+        return now if now is not None and (now.state, now.frame, now.image) == same else result
+
+    def rendered(self, unit: WorkUnit) -> bool:
+        """Whether a result commits this frame; for whoever may read what is there, not list."""
+        key = self._key(unit.work_unit_id)
+        if self._storage.stat(key) is None:
+            return False
+        return self._committed(self._storage.read(key), unit.work_unit_id) is not None
+
+    def commit_files(
+        self,
+        result: FrameResult,
+        image: Path,
+        extra: Mapping[str, Path],
+        *,
+        log: bytes,
+    ) -> FrameResult:
+        """Store a rendered frame: its log, what else it wrote, its image, and the result last.
+
+        extra: name below ``output/`` → file, in the order of the result's extra_outputs. Returns
+        the FrameResult that is stored now, with the files' checksums and when it ended.
+        """
+        self._write_log(result.work_unit_id, log)
+        checksums = [
+            self._storage.upload(output_key(result, name), extra[name])
+            for name in result.extra_outputs
+        ]
+        stored = replace(
+            result,
+            ended=time.time(),
+            extra_crc32c=checksums,
+            image_crc32c=self._storage.upload(output_key(result, result.image), image),
+        )
+        return self.commit(stored)
+
+    def commit(self, result: FrameResult) -> FrameResult:
+        """Store the FrameResult of a rendered frame whose image is there: its commit point.
+
+        Where another container has rendered the same image before, its result stays. Returns the
+        FrameResult that is stored now.
+        """
+        key = self._key(result.work_unit_id)
+        text = json.dumps(result.to_json()).encode()
+        if not self._storage.create(key, text):
+            stored = self._committed(self._storage.read(key), result.work_unit_id)
+            if stored is not None and stored.image_crc32c == result.image_crc32c:
+                return stored
+            self._storage.write(key, text)
+        return result
+
+    def fail(self, result: FrameResult, *, log: bytes | None = None) -> FrameResult:
+        """Store a FrameResult that is not rendered, unless somebody else has rendered the frame.
+
+        A task may be delivered to two containers, of which one fails; a lost container may have
+        stored its last frame after all. log: what POV-Ray printed, stored first; None for nothing.
+        Returns the FrameResult that is stored now.
+        """
+        if log is not None:
+            self._write_log(result.work_unit_id, log)
+        text = json.dumps(result.to_json()).encode()
+        while not self._storage.create(self._key(result.work_unit_id), text):
+            stored = self.discard_unless_rendered(result.work_unit_id)
+            if stored is not None:
+                return stored
+        return result
+
+    def discard_unless_rendered(self, work_unit_id: str) -> FrameResult | None:
+        """Delete a stored FrameResult that is not rendered; returns one that is, which stays."""
+        stayed = self._storage.remove_unless(
+            self._key(work_unit_id), lambda data: self._committed(data, work_unit_id) is not None
+        )
+        return None if stayed is None else self._committed(stayed, work_unit_id)
+
+    def discard_unless_intact(self, unit: WorkUnit) -> None:
+        """Delete a frame's result, unless it is of a rendered frame whose outputs are all there.
+
+        So one stays by which another run of the job has replaced it since it was looked at.
+        """
+
+        def is_sound(data: bytes) -> bool:
+            try:
+                result = self._parse(data, unit)
+            except RecordError:
+                return False
+            return result.state == "rendered" and is_intact(self._storage, result)
+
+        self._storage.remove_unless(self._key(unit.work_unit_id), is_sound)
+
+    def clear_for_another_attempt(self, unit: WorkUnit) -> FrameResult | None:
+        """Delete what an earlier attempt stored; returns the result if that rendered the frame.
+
+        A container may create objects and not replace them, so nothing may be in its way. The
+        result goes first: without it, what is left of the attempt commits nothing.
+        """
+        rendered = self.discard_unless_rendered(unit.work_unit_id)
+        if rendered is not None:
+            if is_intact(self._storage, rendered):
+                return rendered
+            self._storage.remove(self._key(unit.work_unit_id))
+        self._storage.remove(layout.log(self._job_id, unit.work_unit_id))
+        self._storage.remove(self._image(unit))
+        return None
+
+    def adopt(
+        self, unit: WorkUnit, result: FrameResult, warn: Warn = _log.warning
+    ) -> FrameResult | None:
+        """Take an earlier job's frame into this job: image, log and result under its own prefix.
+
+        Returns None if that job's image is gone, goes in this moment, or is not what was rendered;
+        the frame has to be rendered then. warn is told why, unless it is only gone.
+        """
+        try:
+            _check_is_of(result, unit)
+        except InputError as error:
+            warn(
+                f"{unit.name} is rendered again, since its cache entry is of another frame: {error}"
+            )
+            return None
+        damage = damage_of(self._storage, result)
+        if damage is not None:
+            for line in damage_lines({unit.frame: damage}):
+                warn(line)
+            return None
+        if result.job_id == self._job_id:
+            # Its image is there; of its result that was not sure, or nobody would ask the cache.
+            return self.commit(result)
+        adopted = replace(
+            result,
+            job_id=self._job_id,
+            work_unit_id=unit.work_unit_id,
+            cache_hit=True,
+            queue_seconds=0.0,
+        )
+        log = layout.log(result.job_id, result.work_unit_id)
+        try:
+            for name in result.checksums:
+                self._storage.copy(output_key(result, name), output_key(adopted, name))
+            if self._storage.stat(log) is not None:
+                self._storage.copy(log, layout.log(self._job_id, unit.work_unit_id))
+        except StorageError:
+            # Of a job that is being deleted the manifest goes first.
+            if self._storage.stat(layout.job_manifest(result.job_id)) is None:
+                return None
+            raise
+        self.commit(adopted)
+        return adopted
+
+    def keep_attempt(self, unit: WorkUnit, number: int, noticed: float) -> None:
+        """Copy the result of an attempt that failed to where the next one does not replace it.
+
+        number: of the attempt, from 1; noticed: Unix seconds.
+        """
+        self._storage.copy(
+            self._key(unit.work_unit_id),
+            layout.attempt(self._job_id, unit.work_unit_id, number, noticed),
+        )
+
+    def failed_attempts(self, most: int) -> tuple[list[FrameResult], int]:
+        """Of the last so many attempts that failed those that can be read; how many there are."""
+        entries = sorted(
+            self._storage.list(layout.attempts(self._job_id)), key=lambda entry: entry.changed
+        )
+
+        def read(entry: StoredObject) -> FrameResult | None:
+            try:
+                result = FrameResult.from_bytes(self._storage.read(entry.key), entry.key)
+            except StorageError:
+                return None  # it was deleted, or is none
+            return result if result.job_id == self._job_id else None
+
+        found = in_parallel(read, entries[-most:])
+        return [result for result in found if result is not None], len(entries)
+
+    def _key(self, work_unit_id: str) -> str:
+        return layout.result(self._job_id, work_unit_id)
+
+    def _image(self, unit: WorkUnit) -> str:
+        return f"{layout.output(self._job_id)}/{unit.image_name}"
+
+    def _write_log(self, work_unit_id: str, log: bytes) -> None:
+        self._storage.write(layout.log(self._job_id, work_unit_id), log)
+
+    def _parse(self, data: bytes, unit: WorkUnit) -> FrameResult:
+        """The frame's result from its JSON; RecordError, naming its key, for anything else."""
+        key = self._key(unit.work_unit_id)
+        with readable(key, self._storage):
+            result = FrameResult.from_bytes(data, key)
+            if result.job_id != self._job_id:
+                raise InputError(f"it is a result of job {result.job_id!r}")
+            _check_is_of(result, unit)
+        return result
+
+    def _parse_own(self, data: bytes, work_unit_id: str) -> FrameResult:
+        """A result of this job from its JSON, of a frame that is known by its id only."""
+        key = self._key(work_unit_id)
+        with readable(key, self._storage):
+            result = FrameResult.from_bytes(data, key)
+            if (result.job_id, result.work_unit_id) != (self._job_id, work_unit_id):
+                raise InputError(f"it is a result of {result.work_unit_id!r} of {result.job_id!r}")
+        return result
+
+    def _read_own(self, work_unit_id: str) -> FrameResult | None:
+        try:
+            return self._parse_own(self._storage.read(self._key(work_unit_id)), work_unit_id)
+        except StorageError:
+            return None  # it was deleted, or is none
+
+    def _committed(self, data: bytes, work_unit_id: str) -> FrameResult | None:
+        """The FrameResult if it says rendered; what is not readable, or another's, is none."""
+        try:
+            result = self._parse_own(data, work_unit_id)
+        except RecordError:
+            return None
+        return result if result.state == "rendered" else None
+
+
+def _check_is_of(result: FrameResult, unit: WorkUnit) -> None:
+    """Raise InputError unless a result, of any job, is of this frame and names its image only."""
+    if (result.work_unit_id, result.frame) != (unit.work_unit_id, unit.frame):
+        raise InputError(f"it is a result of {result.work_unit_id!r}")
+    if result.image != (unit.image_name if result.state == "rendered" else ""):
+        raise InputError(f"its image is {result.image!r}")
+    for name in result.extra_outputs:
+        if is_image_name(name):
+            raise InputError(f"{name!r} among its outputs is another frame's image")

@@ -1,0 +1,161 @@
+"""FrameResults: one home for results, logs and images; a result commits what was stored before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from povstorm_client.errors import StorageError
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from tests.synthetic_job import failed, make_units, rendered
+
+JOB = "orbit"
+UNIT = make_units(JOB, 1)[0]
+ROOT = Path(__file__).parents[4]
+
+
+class FailsAtWrite(FolderStorage):
+    """A folder that takes so many writes and no more; written: their keys, in order."""
+
+    def __init__(self, root: Path, *, most: int = 1000) -> None:
+        super().__init__(root)
+        self.most = most
+        self.written: list[str] = []
+
+    def _take(self, key: str) -> None:
+        if len(self.written) == self.most:
+            raise StorageError(f"no room for {key}")
+        self.written.append(key)
+
+    def write(self, key: str, data: bytes) -> None:
+        self._take(key)
+        super().write(key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        self._take(key)
+        return super().create(key, data)
+
+    def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
+        self._take(key)
+        return super().upload(key, path, on_progress)
+
+    def copy(self, source: str, target: str) -> None:
+        self._take(target)
+        super().copy(source, target)
+
+
+ORDER = [
+    layout.log(JOB, UNIT.work_unit_id),
+    f"{layout.output(JOB)}/extra.txt",
+    f"{layout.output(JOB)}/{UNIT.image_name}",
+    layout.result(JOB, UNIT.work_unit_id),
+]
+
+
+def commit(storage: FolderStorage, folder: Path) -> FrameResult:
+    image, extra = folder / "image.png", folder / "extra.txt"
+    image.write_bytes(b"image")
+    extra.write_bytes(b"extra")
+    result = rendered(UNIT, started=1.0, seconds=1.0, extra_outputs=["extra.txt"], image_bytes=5)
+    return FrameResults(storage, JOB).commit_files(
+        result, image, {"extra.txt": extra}, log=b"printed"
+    )
+
+
+def test_log_further_outputs_and_image_are_stored_before_the_result(tmp_path: Path):
+    storage = FailsAtWrite(tmp_path / "storage")
+
+    result = commit(storage, tmp_path)
+
+    assert storage.written == ORDER
+    results = FrameResults(storage, JOB)
+    assert results.read(UNIT) == result
+    assert results.rendered(UNIT)
+    assert results.has_image(UNIT)
+    assert results.image(UNIT) == b"image"
+    assert results.log(UNIT) == b"printed"
+
+
+@pytest.mark.parametrize("writes", range(len(ORDER)))
+def test_a_frame_whose_storing_stops_anywhere_is_not_rendered(writes: int, tmp_path: Path):
+    storage = FailsAtWrite(tmp_path / "storage", most=writes)
+
+    with pytest.raises(StorageError, match="no room"):
+        commit(storage, tmp_path)
+
+    results = FrameResults(storage, JOB)
+    assert results.read(UNIT) is None
+    assert not results.rendered(UNIT)
+    assert results.all() == []
+
+
+@pytest.mark.parametrize("writes", range(len(ORDER)))
+def test_a_frame_whose_adoption_stops_anywhere_is_not_rendered(writes: int, tmp_path: Path):
+    storage = FailsAtWrite(tmp_path / "storage")
+    earlier = commit(storage, tmp_path)
+    new = make_units("later", 1)[0]
+    storage.most, storage.written = writes, []
+
+    with pytest.raises(StorageError, match="no room"):
+        # The job that it is taken from stays, so what fails is the storage.
+        storage.path(layout.job_manifest(JOB)).write_text("{}")
+        FrameResults(storage, "later").adopt(new, earlier)
+
+    assert FrameResults(storage, "later").read(new) is None
+
+
+def test_the_log_of_a_failure_is_stored_before_it(tmp_path: Path):
+    storage = FailsAtWrite(tmp_path)
+    failure = failed(UNIT, started=1.0, error="no reason")
+
+    assert FrameResults(storage, JOB).fail(failure, log=b"printed") == failure
+
+    assert storage.written == [ORDER[0], ORDER[-1]]
+
+
+def test_a_result_that_another_frame_or_job_has_written_commits_nothing(tmp_path: Path):
+    storage = FolderStorage(tmp_path)
+    results = FrameResults(storage, JOB)
+    other = replace(rendered(UNIT, started=1.0, seconds=1.0), job_id="other")
+    FrameResults(storage, "other").commit(other)
+    storage.copy(layout.result("other", UNIT.work_unit_id), layout.result(JOB, UNIT.work_unit_id))
+
+    assert not results.rendered(UNIT)
+    assert results.all() == []
+    assert results.read_if_readable(UNIT) is None
+    assert list(results.of([UNIT]).unreadable) == [UNIT.frame]
+    assert results.discard_unless_rendered(UNIT.work_unit_id) is None
+    assert results.listed() == {}
+
+
+def test_what_an_attempt_left_is_cleared_for_the_next_unless_it_is_whole(tmp_path: Path):
+    storage = FolderStorage(tmp_path / "storage")
+    results = FrameResults(storage, JOB)
+    stored = commit(storage, tmp_path)
+    assert results.clear_for_another_attempt(UNIT) == stored
+
+    storage.write(f"{layout.output(JOB)}/{UNIT.image_name}", b"something else")
+
+    assert results.clear_for_another_attempt(UNIT) is None
+    assert (results.listed(), results.log(UNIT), results.has_image(UNIT)) == ({}, None, False)
+
+
+@pytest.mark.parametrize("package", ["povstorm_client", "render_image", "tasks", "flows"])
+def test_only_frame_results_knows_where_results_and_logs_of_frames_lie(package: str):
+    asks = re.compile(r"\blayout\.(results?|attempts?|log)\(")
+
+    found = [
+        str(file.relative_to(ROOT))
+        for file in sorted((ROOT / package).rglob("*.py"))
+        if asks.search(file.read_text())
+    ]
+
+    home = ["povstorm_client/jobs/frame_results.py"]
+    assert found == (home if package == "povstorm_client" else [])
