@@ -16,6 +16,7 @@ from povstorm_client.doctor import cluster_checks
 from povstorm_client.doctor.cluster_checks import Check
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import JobSettings
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import job_uri, read_work_units
 from povstorm_client.jobs.state import announced_run
 from povstorm_client.jobs.storage_marker import check_storage, foreign_content, mark_storage
@@ -280,10 +281,10 @@ class Cluster:
         units = {unit.frame: unit for unit in read_work_units(storage, job_id)}
         if frame not in units:
             raise InputError(f"job {job_id} has no frame {frame}")
-        key = layout.log(job_id, units[frame].work_unit_id)
-        if storage.stat(key) is None:
+        log = FrameResults(storage, job_id).log(units[frame])
+        if log is None:
             raise InputError(f"frame {frame} of job {job_id} has no log yet: it was not tried")
-        return storage.read(key).decode(errors="replace")
+        return log.decode(errors="replace")
 
     def cancel(self, job_id: str) -> list[ExecutionState]:
         """Have the job's flow stop, wherever it runs, and stop the executions that are at work.
