@@ -1,4 +1,4 @@
-"""FrameResults: one home for results, logs and images; a result commits what was stored before it."""
+"""FrameResults: the one home of results, logs and images, where a result commits the others."""
 
 from __future__ import annotations
 
