@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
@@ -39,6 +39,7 @@ class LocalRenderer:
         self._sandbox = sandbox
         self._limits = limits
         self._gate = ProcessGate(limit)
+        self._entered_gate = AsyncExitStack()
         self._entered = time.time()
         self._parsed = asyncio.Event()
 
@@ -49,11 +50,11 @@ class LocalRenderer:
 
     async def __aenter__(self) -> LocalRenderer:
         self._entered = time.time()
-        await self._gate.__aenter__()
+        await self._entered_gate.enter_async_context(self._gate)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._gate.__aexit__(*exception)
+        await self._entered_gate.aclose()
 
     def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[None]:
         """Wait until the limit, and the free memory, allow one more process."""

@@ -34,11 +34,16 @@ class FakeRenderer:
         self._deed = deed
         self._parsed = asyncio.Event()
         self.tried: list[int] = []
+        self.slots_taken = self.slots_released = 0
         self.at_once = self.most_before_parsed = 0
 
     @asynccontextmanager
     async def admission(self, unit: WorkUnit) -> AsyncIterator[None]:
-        yield
+        self.slots_taken += 1
+        try:
+            yield
+        finally:
+            self.slots_released += 1
 
     async def has_parsed(self) -> None:
         await self._parsed.wait()
@@ -105,6 +110,7 @@ def run(deed: Callable[[WorkUnit], None], tmp_path: Path, url: str, frames: int)
 
     with temporary_settings({PREFECT_API_URL: url}):
         results, renderer = asyncio.run(mapped())
+    assert renderer.slots_released == renderer.slots_taken >= len(results)
     return {result.frame: result for result in results}, renderer
 
 

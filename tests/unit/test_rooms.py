@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -201,3 +202,11 @@ def test_a_flow_imports_matplotlib_only_when_it_makes_its_report():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_context_is_entered_by_with_or_a_stack_never_by_hand():
+    by_hand = re.compile(r"\.__a?(enter|exit)__\(")
+
+    found = [module for module, file in MODULES.items() if by_hand.search(file.read_text())]
+
+    assert found == []

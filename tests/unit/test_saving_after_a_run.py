@@ -10,11 +10,11 @@ import pytest
 from povstorm_client import Cluster, Job, JobError, StorageError
 from povstorm_client.commands import render
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.saving.output_memory import Destination
 from povstorm_client.saving.results_folder import Rendering, ResultsFolder
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from render_image.render_unit import store_failure
 from tests.unit.povstorm_client.saving.test_frame_saver import job, stored
 
 __all__ = ["job"]
@@ -130,8 +130,7 @@ def test_a_retry_is_advised_only_where_it_can_help(
     job.submit()
     first, second = job.work_units[2:4]
     for unit, error in ((first, "a.pov:7: Parse Error: Undeclared identifier"), (second, other)):
-        store_failure(
-            job.cluster.storage,
+        FrameResults(job.cluster.storage, job.job_id).fail(
             FrameResult(
                 *(unit.work_unit_id, job.job_id, unit.frame, "failed"),
                 attempt=1,
