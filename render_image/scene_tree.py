@@ -28,6 +28,8 @@ class LaidOut:
 def lay_out_scene_tree(settings: RenderSettings, shared: Path | None, workspace: Path) -> LaidOut:
     """Make the tree below ``workspace``, whose ``./shared`` will lead to ``shared``.
 
+    shared: None if no file of the scene's is among the shared resources.
+
     A writable folder ``output`` in POV-Ray's current one that the scene has no files in is the
     job's own, so that what the scene writes there is kept. Raises StorageError if the shared
     resources cannot be read, RecordError if a writable folder is a file.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.shared_resources import check_tree
+from povstorm_client.paths import SCENE_FOLDER
 from povstorm_client.storage.disk_full import make_temporary_folder
 from povstorm_client.storage.protocol import Storage
 from render_image.scene_tree import LaidOut, lay_out_scene_tree
@@ -102,7 +103,10 @@ def lay_out_workspace(
             (folder / "shared").mkdir()
     laid_out = LaidOut()
     if unit.settings.folder:
-        laid_out = lay_out_scene_tree(unit.settings, shared, folder)
+        # Of a scene that is all in one file, which is the frame's own, nothing is shared.
+        is_own = unit.settings.scene in unit.inline_resource
+        has_tree = shared is not None and not (is_own and not (shared / SCENE_FOLDER).exists())
+        laid_out = lay_out_scene_tree(unit.settings, shared if has_tree else None, folder)
     for path, content in unit.inline_files().items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -257,3 +257,13 @@ def test_numbered_files_have_the_pixels_of_a_still_each(tmp_path: Path, storage:
             "frame_1.png"
         ]
     assert differences(ours, theirs) == []
+
+
+def test_a_numbered_file_that_includes_nothing_needs_no_shared_resources(
+    tmp_path: Path, storage: FolderStorage
+):
+    home = tmp_path / "home"
+    write(home, {f"step{number}.pov": f"{HEAD}{level(number)}{SHOW}" for number in (1, 2)})
+    scene = load_scene("step*.pov", switches=["+W32", "+H24"], cwd=home)
+    assert scene.files == {}
+    assert by_povstorm(scene, storage).keys() == {"frame_1.png", "frame_2.png"}
