@@ -14,7 +14,7 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs, read_terraform_outputs
 from povstorm_client.doctor import cluster_checks
 from povstorm_client.doctor.cluster_checks import Check
-from povstorm_client.errors import InputError
+from povstorm_client.errors import InputError, PovstormError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import job_uri, read_work_units
@@ -207,7 +207,9 @@ class Cluster:
         else:
             # Not where a job of this machine's own would be.
             log = home_folder() / layout.FLOW_LOGS / f"{job_id}.txt"
-        return FlowProcess(uri, self.gcp_credentials, log, sandbox=sandbox)
+        return FlowProcess(
+            uri, self.gcp_credentials, log, sandbox=sandbox, server_url=_kept_server()
+        )
 
     def require_prefect_server(self) -> None:
         """Raise ToolError if the chosen Prefect server does not answer.
@@ -331,6 +333,17 @@ class Cluster:
     def with_deployment(self, deployment: str | None) -> Cluster:
         """The same cluster with its flows run by that deployment; None: by this program."""
         return replace(self, deployment=deployment)
+
+
+def _kept_server() -> str | None:
+    """The API of what `povstorm server` keeps, if that is to be had: flows can do without."""
+    from povstorm_client.launch.kept_server import server_for_flows
+
+    try:
+        return server_for_flows(home_folder())
+    except PovstormError as error:
+        print(f"povstorm: warning: {error}", file=sys.stderr)
+        return None
 
 
 def home_folder() -> Path:

@@ -26,8 +26,10 @@ from povstorm_client.commands.jobs import jobs
 from povstorm_client.commands.render import render, retry
 from povstorm_client.commands.report import report
 from povstorm_client.commands.scene_options import CLOUD
+from povstorm_client.commands.server import server
 from povstorm_client.commands.status import status
 from povstorm_client.commands.submit import submit
+from povstorm_client.commands.ui import ui
 from povstorm_client.version import povstorm_version
 
 _RENDER, _LOOK, _KEEP = "Render", "Look", "Keep house"
@@ -123,9 +125,11 @@ _add(status, _LOOK, "povstorm status anim-20260102-030405-ab12 --watch")
 _add(fetch, _LOOK, "povstorm fetch anim-20260102-030405-ab12 --output results")
 _add(report, _LOOK, "povstorm report anim-20260102-030405-ab12")
 _add(frame, _LOOK, "povstorm frame anim-20260102-030405-ab12 42 +A0.1", switches=True)
+_add(ui, _LOOK, "povstorm ui anim-20260102-030405-ab12")
 _add(jobs, _KEEP, "povstorm jobs --last 50")
 _add(clean, _KEEP, "povstorm clean --older-than 30d --keep 5 --dry-run")
 _add(adopt, _KEEP, "povstorm adopt --yes")
+_add(server, _KEEP, "povstorm server start")
 _add(doctor, _KEEP, "povstorm --cluster outputs.json doctor")
 
 

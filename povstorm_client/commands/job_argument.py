@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -29,19 +29,18 @@ def complete_job(context: typer.Context, incomplete: str) -> list[str]:
     return [job_id for job_id in found if job_id.startswith(incomplete)][:_MOST_OFFERED]
 
 
-def _full_id(context: typer.Context, given: str) -> str:
-    if context.resilient_parsing:
+def _full_id(context: typer.Context, given: str | None) -> str | None:
+    if given is None or context.resilient_parsing:
         return given
     return named_job(chosen_cluster(context).storage, given)
 
 
-JobArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="JOB",
-        help="The job's id, as `povstorm jobs` lists it, a beginning of it that no other has, or "
-        "`last` for the newest",
-        autocompletion=complete_job,
-        callback=_full_id,
-    ),
-]
+_JOB: Any = typer.Argument(
+    metavar="JOB",
+    help="The job's id, as `povstorm jobs` lists it, a beginning of it that no other has, or "
+    "`last` for the newest",
+    autocompletion=complete_job,
+    callback=_full_id,
+)
+JobArgument = Annotated[str, _JOB]
+OptionalJobArgument = Annotated[Optional[str], _JOB]  # noqa: UP045 - typer reads it at run time

@@ -30,6 +30,7 @@ from povstorm_client.commands.scene_options import (
     sandbox_mode,
     with_job_options,
 )
+from povstorm_client.commands.start_hint import StartWatch
 from povstorm_client.commands.warn import tell_trace, warn
 from povstorm_client.errors import JobError, PovstormError, StorageError
 from povstorm_client.frames.job_settings import JobSettings
@@ -37,6 +38,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
 from povstorm_client.jobs.frame_outputs import damage_lines
 from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.jobs.state import JobState
 from povstorm_client.jobs.statistics_table import statistics_table
 from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
@@ -133,9 +135,15 @@ def _run_and_save(job: Job, destination: Destination) -> None:
     job.submit()
     remember_destination(job.job_id, destination)
     folder = ResultsFolder(destination.folder)
+    start = StartWatch()
     with FrameSaver(job, folder, destination.rendering) as saver:
+
+        def look(state: JobState) -> None:
+            start.look(state)
+            saver.look(state)
+
         try:
-            job.run(on_state=saver.look)
+            job.run(on_state=look)
         except (KeyboardInterrupt, JobError) as error:
             failed = error.failed_frames if isinstance(error, JobError) else None
             _save_what_is_there(job, saver, folder, failed)
@@ -152,6 +160,8 @@ def _run_and_save(job: Job, destination: Destination) -> None:
         print(f"video   {video}")
     _print_report(job, report)
     _tell_kept(folder)
+    if hint := start.hint(job.cluster):
+        print(f"povstorm: {hint}", file=sys.stderr)
 
 
 def _save_what_is_there(

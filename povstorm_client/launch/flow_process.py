@@ -43,10 +43,19 @@ _KILL_SECONDS = 10.0
 
 
 class FlowProcess:
-    """A started flow. It stops by itself when this process ends, however that happens."""
+    """A started flow. It stops by itself when this process ends, however that happens.
+
+    server_url: the API that the flow reports to; None: its environment chooses, or it starts one.
+    """
 
     def __init__(
-        self, job_uri: str, gcp_credentials: str, log: Path, *, sandbox: SandboxMode
+        self,
+        job_uri: str,
+        gcp_credentials: str,
+        log: Path,
+        *,
+        sandbox: SandboxMode,
+        server_url: str | None = None,
     ) -> None:
         # Removed by the flow when it ends, and from here if it was killed.
         try:
@@ -79,6 +88,7 @@ class FlowProcess:
                     **os.environ,
                     "TMPDIR": self._temporary.name,
                     sandbox_mode.VARIABLE: sandbox,
+                    **({"PREFECT_API_URL": server_url} if server_url else {}),
                 },
             )
         self._log = log

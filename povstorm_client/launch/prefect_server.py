@@ -24,7 +24,6 @@ VARIABLE = "PREFECT_API_URL"
 _ANSWER_SECONDS = 10.0
 # What sockets, certificates, addresses and answers raise.
 _UNANSWERED = (OSError, ValueError, http.client.HTTPException)
-_DOTENV = re.compile(rf"^\s*(?:export\s+)?{VARIABLE}\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -53,22 +52,38 @@ def prefect_home() -> Path:
 def chosen_server() -> PrefectServer | None:
     """The server that the environment, this folder's settings or Prefect's profile name, or None.
 
-    In the order in which Prefect looks (https://docs.prefect.io/v3/concepts/settings-and-profiles).
     Raises InputError for a file of settings that cannot be read.
     """
-    if url := os.environ.get(VARIABLE):
-        return PrefectServer(url, f"the variable {VARIABLE}")
+    found = _chosen(VARIABLE)
+    return PrefectServer(*found) if found else None
+
+
+def chosen_setting(variable: str) -> str | None:
+    """One of Prefect's settings, by its variable's name, where it is chosen; else None."""
+    found = _chosen(variable)
+    return found[0] if found else None
+
+
+def _chosen(variable: str) -> tuple[str, str] | None:
+    """A setting and where it was chosen, in words; None where it is not.
+
+    In the order in which Prefect looks (https://docs.prefect.io/v3/concepts/settings-and-profiles).
+    """
+    if value := os.environ.get(variable):
+        return value, f"the variable {variable}"
     dotenv = Path(".env")
-    if dotenv.is_file() and (found := _DOTENV.search(_text(dotenv))):
-        return PrefectServer(found[1].strip("'\""), "the file .env in this folder")
-    for name, keys in (("prefect.toml", ("api",)), ("pyproject.toml", ("tool", "prefect", "api"))):
-        table = _table(Path(name), keys)
-        if url := table.get("url"):
-            return PrefectServer(str(url), f"the file {name} in this folder")
+    line = re.compile(rf"^\s*(?:export\s+)?{variable}\s*=\s*(.*?)\s*$", re.MULTILINE)
+    if dotenv.is_file() and (found := line.search(_text(dotenv))):
+        return found[1].strip("'\""), "the file .env in this folder"
+    # PREFECT_API_URL is the table api's url.
+    room, _, name = variable.removeprefix("PREFECT_").lower().partition("_")
+    for file, keys in (("prefect.toml", (room,)), ("pyproject.toml", ("tool", "prefect", room))):
+        if value := _table(Path(file), keys).get(name):
+            return str(value), f"the file {file} in this folder"
     path = Path(os.environ.get("PREFECT_PROFILES_PATH") or prefect_home() / "profiles.toml")
     active = os.environ.get("PREFECT_PROFILE") or _table(path, ()).get("active")
-    if url := _table(path, ("profiles", str(active))).get(VARIABLE):
-        return PrefectServer(str(url), f"Prefect's profile {active!r} in {path}")
+    if value := _table(path, ("profiles", str(active))).get(variable):
+        return str(value), f"Prefect's profile {active!r} in {path}"
     return None
 
 
@@ -127,6 +142,14 @@ def require_server() -> PrefectServer | None:
             "address ends in /api, such as http://127.0.0.1:4200/api"
         )
     return server
+
+
+def answers(url: str) -> bool:
+    """Whether a Prefect server's API answers there."""
+    try:
+        return _get(f"{url.rstrip('/')}/health") is True
+    except _UNANSWERED:
+        return False
 
 
 def server_version(server: PrefectServer) -> str | None:

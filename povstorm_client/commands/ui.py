@@ -1,0 +1,50 @@
+"""``povstorm ui``: open the Prefect page of a job's run in the browser."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from povstorm_client.cluster import Cluster, home_folder
+from povstorm_client.commands.job_argument import OptionalJobArgument
+from povstorm_client.errors import InputError
+from povstorm_client.launch.kept_server import running_server, start_server
+from povstorm_client.launch.prefect_server import PrefectServer, require_server
+from povstorm_client.launch.run_page import pages_of, run_page
+
+
+def ui(
+    job_id: OptionalJobArgument = None,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start a server if none runs, and keep it")
+    ] = False,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Say the address, and open nothing")
+    ] = False,
+) -> None:
+    """Open a job's run in Prefect's pages: its tasks, logs, artifacts; without a job all runs."""
+    chosen = _server(start=start)
+    address = f"{pages_of(chosen)}/runs" if job_id is None else run_page(chosen, job_id)
+    print(f"page    {address}")
+    if not no_open and not webbrowser.open(address):
+        print("no browser was found here: open that address in one")
+
+
+def _server(*, start: bool) -> PrefectServer:
+    if chosen := require_server():
+        return chosen
+    kept = running_server(home_folder())
+    if kept is None and start:
+        _ = Cluster.local().storage
+        print("povstorm: starting Prefect's server …", file=sys.stderr)
+        kept, _is_new = start_server(home_folder())
+        print("povstorm: it stays until: povstorm server stop", file=sys.stderr)
+    if kept is None:
+        raise InputError(
+            "no Prefect server runs that could show the run: start one with `povstorm server "
+            "start`, or add --start. Runs of before are in its pages too"
+        )
+    return PrefectServer(kept.api, "povstorm server")

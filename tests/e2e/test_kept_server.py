@@ -1,0 +1,56 @@
+"""A server that is kept for the day is found by runs, which leave their history there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from povstorm_client.launch.kept_server import running_server
+
+POVSTORM = str(Path(sys.executable).with_name("povstorm"))
+SCENE = "#version 3.7; camera { location -4*z look_at 0 } background { rgb clock }\n"
+
+
+def test_a_run_finds_the_kept_server_and_its_page_and_nothing_stays_when_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home = tmp_path / "home"
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("POVSTORM_HOME", str(home))
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    (tmp_path / "a.pov").write_text(SCENE)
+
+    def povstorm(*words: str) -> str:
+        done = subprocess.run(
+            [POVSTORM, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        assert "answers" in povstorm("server", "start")
+        kept = running_server(home)
+        assert kept is not None
+        assert "it runs already" in povstorm("server", "start")
+        assert f"process {kept.pid}, " in povstorm("server", "status")
+
+        said = povstorm("render", "a.pov", "--size", "16x12")
+        # The flow of the job has reported there.
+        page = povstorm("ui", "last", "--no-open").split()[1]
+        assert page.startswith(f"{kept.ui}/runs/flow-run/")
+        run = page.rpartition("/")[2]
+        with urllib.request.urlopen(f"{kept.api}/flow_runs/{run}") as answer:
+            assert b'"COMPLETED"' in answer.read()
+        assert "1 of 1 frame;" in said
+    finally:
+        stopped = povstorm("server", "stop")
+
+    assert stopped.startswith("stopped the server at http://127.0.0.1:")
+    assert kept.process is None
+    assert povstorm("server", "stop") == "no server ran\n"
+    assert "no server runs here" in povstorm("server", "status")
+    assert not (home / "prefect_server/server.json").exists()
