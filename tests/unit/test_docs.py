@@ -16,6 +16,15 @@ from povstorm_client.command_line import app
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = sorted(get_command(app).commands)
+# All but the hidden ones, in their long form: command → option, "" for those of the whole command.
+OPTIONS = [
+    (name, option)
+    for name, command in [("", get_command(app)), *sorted(get_command(app).commands.items())]
+    for parameter in command.params
+    if not getattr(parameter, "hidden", False)
+    for option in [*parameter.opts, *parameter.secondary_opts]
+    if option.startswith("--")
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +55,15 @@ def test_a_command_that_a_document_shows_exists():
         blocks = "".join(re.findall(r"```sh\n(.*?)```", document.read_text(), re.DOTALL))
         for command in shown.findall(blocks):
             assert command in COMMANDS, f"{document.name} shows `povstorm {command}`"
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS)
+def test_an_option_is_named_in_the_readme_or_the_documents(command: str, option: str):
+    named = re.compile(rf"(?<![\w-]){re.escape(option)}(?![\w-])")
+
+    assert any(named.search(document.read_text()) for document in DOCUMENTS), (
+        f"no document names {option} of `povstorm {command}`"
+    )
 
 
 @pytest.mark.parametrize("name", povstorm_client.__all__)
