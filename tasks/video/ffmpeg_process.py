@@ -136,7 +136,7 @@ def _lower_session(pid: int) -> None:
     There a process's own priority counts in its session alone (sched(7), "The autogroup feature").
     """
     with suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS), "ascii")
 
 
 def _write(pipe: int, data: memoryview) -> int:

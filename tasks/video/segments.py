@@ -7,6 +7,7 @@ frames are there; encode.py makes those that segments_ahead.py has not made whil
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -185,7 +186,7 @@ def join_segments(
         # Told, so that rounding does not add up: what the file says is rounded too.
         lines += [f"file {segment.path.name}", f"duration {float(seconds):.6f}"]
     joined = target.with_name("segments.ffconcat")
-    joined.write_text("\n".join(lines) + "\n")
+    joined.write_bytes(os.fsencode("\n".join(lines) + "\n"))
     ffmpeg_process.run(
         join_command(joined, target, fps=encoding.fps, program=encoding.ffmpeg),
         on_line=lambda line: None,
