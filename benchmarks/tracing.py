@@ -1,8 +1,8 @@
 """What it costs to parse all frames of an animation first, to see what they leave to each other.
 
 ``python -m benchmarks.tracing [--frames 1000]`` traces a scene whose frames go on from each other,
-at a small and at a large size, beside POV-Ray's own loop over the same frames with the same one pixel,
-and with its whole image. Aim: at most 40 ms a frame, wall, whatever the image's size.
+at a small and at a large size, beside POV-Ray's own loop over the same frames with the same one
+pixel, and with its whole image. Aim: at most 40 ms a frame, wall, whatever the image's size.
 """
 
 from __future__ import annotations
