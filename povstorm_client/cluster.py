@@ -17,7 +17,7 @@ from povstorm_client.doctor.cluster_checks import Check
 from povstorm_client.errors import InputError, PovstormError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.jobs.frame_results import FrameResults
-from povstorm_client.jobs.manifest import job_uri, read_work_units
+from povstorm_client.jobs.manifest import job_uri, read_work_units, require_job
 from povstorm_client.jobs.state import announced_run
 from povstorm_client.jobs.storage_marker import check_storage, foreign_content, mark_storage
 from povstorm_client.jobs.summary import JobSummary, newest_jobs
@@ -291,8 +291,10 @@ class Cluster:
     def cancel(self, job_id: str) -> list[ExecutionState]:
         """Have the job's flow stop, wherever it runs, and stop the executions that are at work.
 
-        Finished frames stay. Returns the executions that were stopped.
+        Finished frames stay. Returns the executions that were stopped. Raises InputError if the
+        cluster has no such job.
         """
+        require_job(self.claimed_storage, job_id)
         # The flow looks for this, and would only start lost frames again without it.
         self._ask_to_stop(job_id)
         running = [each for each in self.executions(job_id) if each.completed is None]

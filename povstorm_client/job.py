@@ -385,8 +385,9 @@ class Job:
         """Frame → what is wrong with what is stored of it; running the job renders those again.
 
         Reads all results and compares all outputs with their checksums; "" for an image that is
-        gone.
+        gone. Raises InputError for a job that was never submitted.
         """
+        self._refuse_before_submit()
         storage = self.cluster.storage
         stored = self._stored()
         return stored.unreadable | find_damage(storage, stored.rendered, self._units)

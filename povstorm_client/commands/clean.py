@@ -23,6 +23,9 @@ from povstorm_client.jobs.summary import JobSummary, job_bytes
 from povstorm_client.quantities import age_seconds, byte_size
 from povstorm_client.storage.parallel import in_parallel
 
+# Of the jobs that a short form could mean.
+_MOST_NAMED = 5
+
 
 def clean(
     context: typer.Context,
@@ -115,6 +118,12 @@ def _named(cluster: Cluster, everything: list[JobSummary], job_ids: list[str]) -
     for job_id in job_ids:
         check_job_id(job_id)
         if job_id not in by_id:
+            meant = [each.job_id for each in everything if each.job_id.startswith(job_id)]
+            if meant or (job_id == "last" and everything):
+                raise InputError(
+                    f"{job_id!r} is a short form, and jobs to be deleted are named by their whole "
+                    f"ids: {', '.join((meant or [everything[0].job_id])[:_MOST_NAMED])}"
+                )
             raise InputError(
                 f"there is no job {job_id!r} in {cluster.storage_uri}: look with `povstorm jobs`"
             )

@@ -117,12 +117,18 @@ def write_manifest(storage: Storage, manifest: JobManifest, units: list[WorkUnit
         raise StorageError(f"there is a job {manifest.job_id} in {storage.uri} already: try again")
 
 
-def read_manifest(storage: Storage, job_id: str) -> JobManifest:
-    """The stored manifest; InputError if there is no such job, StorageError if unreadable."""
+def require_job(storage: Storage, job_id: str) -> str:
+    """The key of its manifest; InputError if there is no such job."""
     check_job_id(job_id)
     key = layout.job_manifest(job_id)
     if storage.stat(key) is None:
         raise InputError(f"there is no job {job_id!r} in {storage.uri}: look with `povstorm jobs`")
+    return key
+
+
+def read_manifest(storage: Storage, job_id: str) -> JobManifest:
+    """The stored manifest; InputError if there is no such job, StorageError if unreadable."""
+    key = require_job(storage, job_id)
     data = storage.read(key)
     with readable(key, storage):
         manifest = decode(data, JobManifest, key, storage)

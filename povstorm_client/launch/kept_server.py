@@ -225,7 +225,7 @@ def _started(folder: Path, port: int) -> KeptServer:
 def _write(folder: Path, server: KeptServer) -> None:
     partial = folder / f".{_RECORD}-{server.token}"
     create_private_file(partial)
-    partial.write_text(json.dumps(asdict(server)))
+    partial.write_text(json.dumps(asdict(server)), "utf-8")
     partial.replace(folder / _RECORD)
 
 
@@ -289,6 +289,11 @@ def _ticks(pid: int) -> int:
     """
     try:
         # The second field is a name in brackets, which can be anything.
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return int(
+            Path(f"/proc/{pid}/stat")
+            .read_text("utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[19]
+        )
     except (OSError, ValueError, IndexError):
         return 0

@@ -147,3 +147,23 @@ def test_no_argument_of_a_unit_ends_in_another_exception(frame: Any, path: Any, 
         WorkUnit(SETTINGS).add_inline_resource(path, content)
     except InputError as error:
         assert str(error)
+
+
+def test_a_job_that_is_not_there_cannot_be_cancelled_and_nothing_is_left_of_the_attempt(
+    cluster: Cluster, job: Job
+):
+    unit = WorkUnit(SETTINGS)
+    unit.add_inline_resource("a.pov", "")
+    job.add_work_unit(unit)
+    job.submit()
+    before = sorted(each.key for each in cluster.storage.list(""))
+    for job_id in ("typo-20260102-030405-ab12", "../x", ""):
+        with pytest.raises(InputError, match="job"):
+            cluster.cancel(job_id)
+    assert sorted(each.key for each in cluster.storage.list("")) == before
+    assert cluster.cancel(job.job_id) == []
+
+
+def test_the_damage_of_a_job_that_was_never_submitted_is_not_none_but_unknown(job: Job):
+    with pytest.raises(InputError, match="has not run"):
+        job.damage()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, Job, StorageError
+from povstorm_client import Cluster, InputError, Job, StorageError
 from povstorm_client.command_line import run
 from povstorm_client.commands.output_folder import destination_of_new
 from povstorm_client.jobs.state import JobState, write_state
@@ -144,3 +144,12 @@ def test_a_folder_of_prefect_s_that_is_not_writable_is_told_before_a_job_is_stor
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file"))
     with pytest.raises(StorageError, match=r"Prefect's folder .*file cannot .*set PREFECT_HOME"):
         job.cluster.require_tools(video=False)
+
+
+@pytest.mark.parametrize("short", ["last", "anim", "anim-2"])
+def test_what_is_deleted_is_named_whole_and_a_short_form_is_told_what_it_could_mean(
+    job: Job, short: str
+):
+    with pytest.raises(InputError, match=rf"'{short}' is a short form.*: {job.job_id}$"):
+        run(["clean", short, "--yes"])
+    assert Job.open(job.cluster, job.job_id).work_units
