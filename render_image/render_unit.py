@@ -21,7 +21,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import PovRay
-from povstorm_client.storage import layout, records
+from povstorm_client.storage import records
 from povstorm_client.storage.disk_full import is_full, temporary_words
 from povstorm_client.storage.protocol import Storage
 from render_image import povray_output
@@ -274,18 +274,6 @@ def _take_outputs(unit: WorkUnit, workspace: Workspace, output: int) -> dict[str
     except ValueError as error:
         raise RenderError(f"{image.name} is not a whole image: {error}", retryable=True) from error
     return outputs
-
-
-def store_failure(storage: Storage, result: FrameResult) -> FrameResult:
-    """As FrameResults.fail."""
-    return FrameResults(storage, result.job_id).fail(result)
-
-
-def remove_unless_rendered(storage: Storage, key: str) -> FrameResult | None:
-    """As FrameResults.discard_unless_rendered, by the result's key."""
-    name = key.rpartition("/")[2]
-    results = FrameResults(storage, layout.job_of_key(key))
-    return results.discard_unless_rendered(name.removesuffix(".json"))
 
 
 def _outputs(unit: WorkUnit, files: Mapping[str, Path]) -> dict[str, Path]:

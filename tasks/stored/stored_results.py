@@ -33,8 +33,3 @@ def find_stored_results(
         if unit.frame in damage or unit.frame in stored.unreadable:
             results.discard_unless_intact(unit)
     return {result.work_unit_id: result for result in stored.rendered if result.frame not in damage}
-
-
-def read_result(storage: Storage, unit: WorkUnit) -> FrameResult | None:
-    """What is stored of a frame; None where there is nothing that is readable."""
-    return FrameResults(storage, unit.job_id).read_if_readable(unit)

@@ -22,7 +22,8 @@ from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import StoredObject
-from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer, Pace
+from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
+from tasks.renderers.cloud_run.wave_setting import Pace
 
 JOB = "job"
 NOTE = layout.cancel_request(JOB)

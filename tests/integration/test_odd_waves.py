@@ -18,7 +18,8 @@ from povstorm_client.frames.result import FrameResult
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from render_image.wave_share import read_share
-from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer, Pace
+from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
+from tasks.renderers.cloud_run.wave_setting import Pace
 from tests.conftest import SPHERE
 from tests.integration.test_entrypoint import JOB, run, stored, wave
 

@@ -1,6 +1,6 @@
 """WavePlanner: what the next wave looks like, from what the frames so far took and lost.
 
-Arithmetic and memory only; CloudRunRenderer tells it what happened and starts what it plans.
+Arithmetic and memory only; Outcomes tells it what happened, WaveStarts asks it what to start.
 """
 
 from __future__ import annotations

@@ -1,0 +1,192 @@
+"""Dispatcher: the loop that starts waves of the frames that wait, and follows them to their end.
+
+CloudRunRenderer begins and ends it. An error in the loop is the error of every frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from povstorm_client.errors import CloudError, PovstormError
+from povstorm_client.storage import layout
+from tasks.renderers.cloud_run.gathering import Gathering
+from tasks.renderers.cloud_run.outcomes import Outcomes
+from tasks.renderers.cloud_run.wave import WaitingFrame, Wave, lost_frames
+from tasks.renderers.cloud_run.wave_board import WaveBoard
+from tasks.renderers.cloud_run.wave_execution import WaveExecutions, billed_usd
+from tasks.renderers.cloud_run.wave_planner import WavePlanner
+from tasks.renderers.cloud_run.wave_record import wave_record
+from tasks.renderers.cloud_run.wave_sample import WaveSample
+from tasks.renderers.cloud_run.wave_setting import WaveSetting
+from tasks.renderers.cloud_run.wave_starts import WaveStarts
+
+
+class Dispatcher:
+    """gathering: the frames that are to come, and those that are in no wave yet."""
+
+    def __init__(
+        self, setting: WaveSetting, executions: WaveExecutions, planner: WavePlanner
+    ) -> None:
+        self._setting = setting
+        self._executions = executions
+        self._planner = planner
+        self._board = WaveBoard()
+        self.gathering = Gathering(setting.pace)
+        sample = WaveSample(planner, self._board, setting.pace)
+        self._starts = WaveStarts(setting.job_id, self.gathering, sample, planner, self._board)
+        self._outcomes = Outcomes(setting, planner, self._board, sample)
+        self._launches: dict[asyncio.Task[None], Wave] = {}
+        self._loop: asyncio.Task[None] | None = None
+        self._fatal: Exception | None = None
+
+    async def begin(self) -> None:
+        """Take over what an earlier run of the job has left running, and start the loop."""
+        await self._outcomes.note_what_is_there()
+        self._board.running += await self._executions.left_running()
+        self._loop = asyncio.create_task(self._run())
+
+    async def end(self, *, orderly: bool) -> None:
+        """End the loop, and stop executions with frames that nobody waits for any more."""
+        loop = [self._loop] if self._loop is not None else []
+        for task in [*loop, *self._launches]:
+            task.cancel()
+        await asyncio.gather(*loop, *self._launches, return_exceptions=True)
+        if orderly and self._fatal is None:
+            await self._let_containers_end()
+        await asyncio.gather(*(self._executions.stop(wave) for wave in self._board.running))
+        await self._write_plan()
+
+    def add(self, frame: WaitingFrame) -> None:
+        """Let a frame wait for a wave, or for the one of an earlier run that renders it already.
+
+        Raises the error by which the loop has ended, if it has.
+        """
+        if self._fatal is not None:
+            raise self._fatal
+        wave = self._board.taken_over(frame.unit.work_unit_id)
+        if wave is None:
+            self.gathering.arrived(frame)
+        else:
+            wave.waiting[frame.unit.work_unit_id] = frame
+
+    async def _run(self) -> None:
+        """Start waves and collect results until cancelled; an error is every frame's error."""
+        pace = self._setting.pace
+        try:
+            while True:
+                idle = not self._board.running
+                await asyncio.sleep(pace.gather_quiet / 2 if idle else pace.poll)
+                self._look_at_launches()
+                await self._start_waves()
+                if any(wave.execution for wave in self._board.running):
+                    await self._poll()
+        except Exception as error:
+            self._fatal = error
+            waiting = [frame for _, frame in self._board.waiting()]
+            _fail([*self.gathering.pending.values(), *waiting], error)
+            if not isinstance(error, PovstormError):
+                self._setting.log.exception("the dispatcher of the waves has failed")
+
+    def _look_at_launches(self) -> None:
+        """What went wrong with a wave's start is its frames' error; a refusal is that of all."""
+        for launch in [each for each in self._launches if each.done()]:
+            wave = self._launches.pop(launch)
+            error = launch.exception()
+            if isinstance(error, CloudError):
+                raise error
+            if error is not None:
+                self._board.running.remove(wave)
+                _fail(list(wave.waiting.values()), error)
+                # If it was the sample, nobody waits for it.
+                wave.waiting.clear()
+
+    async def _start_waves(self) -> None:
+        loop = asyncio.get_running_loop()
+        if not self._starts.are_due(loop.time()) or await self._is_to_stop():
+            return
+        for wave in self._starts.next_waves(loop.time()):
+            self._launches[asyncio.create_task(self._launch(wave))] = wave
+            self._setting.log.info("wave %s: %s", wave.wave_id, wave.plan)
+
+    async def _launch(self, wave: Wave) -> None:
+        await self._outcomes.clear_earlier_attempts(wave)
+        if wave.waiting:
+            await self._executions.submit(wave)
+        else:
+            self._board.running.remove(wave)
+
+    async def _is_to_stop(self) -> bool:
+        """Whether the job was cancelled: the flow, which looks now and then, ends in a moment.
+
+        Until then nothing is to be started that would be billed, and what was stopped has not
+        failed. If another run of the job takes the note back first, this one goes on.
+        """
+        note = layout.cancel_request(self._setting.job_id)
+        return await asyncio.to_thread(self._setting.storage.stat, note) is not None
+
+    async def _poll(self) -> None:
+        """Take in new results, then what became of executions and of the frames they lost."""
+        waves = [wave for wave in self._board.running if wave.execution is not None]
+        for wave in waves:
+            wave.state = await self._executions.look(wave)
+        # Listed after the states: what a task stored before it ended is in it.
+        await self._outcomes.collect()
+        for wave in waves:
+            state = wave.state
+            if state is None:
+                continue
+            lost = state.failed + state.cancelled
+            if state.completed is not None or lost > wave.lost_tasks:
+                if wave.waiting and await self._is_to_stop():
+                    continue
+                wave.lost_tasks = lost
+                await self._settle(wave, is_over=state.completed is not None)
+            if state.completed is not None:
+                self._board.end(wave)
+                await self._write_plan()
+
+    async def _settle(self, wave: Wave, *, is_over: bool) -> None:
+        """Fail the frames whose task has ended without storing a result for them."""
+        states = await self._executions.tasks(wave)
+        # Again: a task may have stored its last frames since the results were listed, and ended.
+        await self._outcomes.collect()
+        tasks = {state.index: state for state in states}
+        ended = {state.index for state in states if state.has_ended}
+        if is_over:
+            ended.update(range(wave.tasks))
+        storage, waiting = self._setting.storage, set(wave.waiting)
+        lost = await asyncio.to_thread(lost_frames, storage, wave, ended, waiting)
+        for index, unit_ids in lost.items():
+            frames = [wave.waiting[unit_id] for unit_id in unit_ids if unit_id in wave.waiting]
+            for frame in frames:
+                alone = len(frames) == 1
+                await self._outcomes.lose(wave, frame, tasks.get(index), index, alone=alone)
+        if is_over:
+            wave.billed_usd = billed_usd(wave, states)
+
+    async def _let_containers_end(self) -> None:
+        """Wait, for a while, for containers that have stored all their frames."""
+        loop = asyncio.get_running_loop()
+        pace = self._setting.pace
+        deadline = loop.time() + pace.finish
+        try:
+            while any(not wave.waiting for wave in self._board.running) and loop.time() < deadline:
+                await self._poll()
+                await asyncio.sleep(pace.poll / 2)
+        except CloudError as error:
+            self._setting.log.warning("the end of the containers was not seen: %s", error)
+
+    async def _write_plan(self) -> None:
+        waves = [*self._board.ended, *self._board.running]
+        if any(wave.plan for wave in waves):
+            record = wave_record(self._setting.fleet, waves, self._planner.cpu_seconds)
+            text = json.dumps(record, indent=2).encode()
+            key = layout.plan(self._setting.job_id)
+            await asyncio.to_thread(self._setting.storage.write, key, text)
+
+
+def _fail(frames: list[WaitingFrame], error: BaseException) -> None:
+    for frame in frames:
+        if not frame.result.done():
+            frame.result.set_exception(error)

@@ -1,0 +1,181 @@
+"""Outcomes: what became of the frames of waves, from their stored results and lost containers.
+
+The dispatcher asks it; it alone reads and stores FrameResults for the waves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from povstorm_client.cloud_run.api import TaskState
+from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import StoredObject
+from render_image.unexpected import unexpected_failure
+from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
+from tasks.renderers.cloud_run.wave_board import WaveBoard
+from tasks.renderers.cloud_run.wave_planner import WavePlanner
+from tasks.renderers.cloud_run.wave_sample import WaveSample
+from tasks.renderers.cloud_run.wave_setting import WaveSetting
+
+
+class Outcomes:
+    """Gives the waiting frames their results, and tells planner and sample of them."""
+
+    def __init__(
+        self, setting: WaveSetting, planner: WavePlanner, board: WaveBoard, sample: WaveSample
+    ) -> None:
+        self._setting = setting
+        self._planner = planner
+        self._board = board
+        self._sample = sample
+        self._results = FrameResults(setting.storage, setting.job_id)
+        # Unit id → the result that was seen there last, as (changed, size).
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    async def note_what_is_there(self) -> None:
+        """Results of earlier runs of the job are no news."""
+        listed = await self._listed()
+        self._seen = {unit_id: (entry.changed, entry.size) for unit_id, entry in listed.items()}
+
+    async def _listed(self) -> dict[str, StoredObject]:
+        return await asyncio.to_thread(self._results.listed)
+
+    async def clear_earlier_attempts(self, wave: Wave) -> None:
+        """Delete what earlier attempts stored: the container may create objects, not replace them.
+
+        So its account needs no right to delete anything. Frames that another run of the job, or a
+        container that was thought lost, has rendered need no further attempt: they get their
+        result, and wait no more.
+        """
+        stale = [frame.unit for unit_id, frame in wave.waiting.items() if unit_id in self._seen]
+        clear = self._results.clear_for_another_attempt
+        for result in await asyncio.to_thread(lambda: list(in_parallel(clear, stale))):
+            if result is not None:
+                self._take(wave, wave.waiting[result.work_unit_id], result)
+
+    async def collect(self) -> None:
+        """Take in the results that were stored since the last look."""
+        waiting = {frame.unit.work_unit_id: (wave, frame) for wave, frame in self._board.waiting()}
+        new: list[tuple[Wave, WaitingFrame]] = []
+        for unit_id, entry in (await self._listed()).items():
+            version = (entry.changed, entry.size)
+            if self._seen.get(unit_id) != version:
+                self._seen[unit_id] = version
+                if unit_id in waiting:
+                    new.append(waiting[unit_id])
+        read = self._results.read_if_readable
+        results = await asyncio.gather(*(asyncio.to_thread(read, frame.unit) for _, frame in new))
+        for (wave, frame), result in zip(new, results, strict=True):
+            # A failure of an earlier attempt, such as lose stores, says nothing about this one.
+            if result is not None and (
+                result.state == "rendered" or result.attempt == frame.attempt
+            ):
+                try:
+                    self._take(wave, frame, result)
+                except Exception as error:
+                    # Whatever is wrong with it, the other frames' results are fine.
+                    self._setting.log.exception(
+                        "the result of frame %d cannot be used", frame.unit.frame
+                    )
+                    wave.waiting.pop(frame.unit.work_unit_id, None)
+                    if not frame.result.done():
+                        frame.result.set_exception(unexpected_failure(error))
+
+    def _take(self, wave: Wave, frame: WaitingFrame, result: FrameResult) -> None:
+        if (result.job_id, result.work_unit_id) != (self._setting.job_id, frame.unit.work_unit_id):
+            raise StorageError(f"{frame.key} is the result of another frame: delete it")
+        wave.waiting.pop(frame.unit.work_unit_id, None)
+        self._planner.saw(result)
+        self._sample.saw(result)
+        if result.out_of_memory:
+            # The kernel took POV-Ray and left the container, whose other frames go on.
+            (share,) = (share for share in wave.shares if result.work_unit_id in share)
+            alone = len(share) == 1
+            self._planner.ran_out_of_memory(frame.unit, wave.size, alone=alone)
+        resolve(frame, result, retryable=result.state == "retrying")
+
+    async def lose(
+        self, wave: Wave, frame: WaitingFrame, task: TaskState | None, index: int, *, alone: bool
+    ) -> None:
+        """Make a lost container a failure of this frame, stored like any other.
+
+        task: what Google says of the task with this index, None for nothing. alone: whether this
+        was the only frame left in it.
+        """
+        unit = frame.unit
+        wave.waiting.pop(unit.work_unit_id)
+        if frame.result.done():
+            return
+        self._planner.lost(unit)
+        retryable = True
+        if task is not None and task.out_of_memory:
+            retryable = self._planner.ran_out_of_memory(unit, wave.size, alone=alone)
+        memory = self._setting.fleet.jobs[wave.size].memory_mib
+        result = lost_result(
+            wave, frame, task, index, memory_mib=memory, retryable=retryable, now=time.time()
+        )
+        stored = await asyncio.to_thread(self._results.fail, result)
+        resolve(frame, stored if stored.state == "rendered" else result, retryable=retryable)
+
+
+def resolve(frame: WaitingFrame, result: FrameResult, *, retryable: bool) -> None:
+    """End the wait for a frame, by its result or as RenderError, if anybody still waits."""
+    if frame.result.done():
+        return
+    if result.state == "rendered":
+        frame.result.set_result(result)
+    else:
+        frame.result.set_exception(
+            RenderError(
+                f"frame {frame.unit.frame}: {result.error}",
+                retryable=retryable,
+                log_tail=result.log_tail,
+            )
+        )
+
+
+def lost_result(
+    wave: Wave,
+    frame: WaitingFrame,
+    task: TaskState | None,
+    index: int,
+    *,
+    memory_mib: int,
+    retryable: bool,
+    now: float,
+) -> FrameResult:
+    """The FrameResult of a frame whose container, the task with this index, stored none.
+
+    memory_mib: what the container had. now: Unix seconds, for a task without an end.
+    """
+    host = f"{(wave.execution or '').rpartition('/')[2]}/task-{index}"
+    error = f"its container {host} {_what_happened(task, memory_mib)}"
+    if not retryable:
+        error += ": give terraform's render_jobs one with more memory"
+    return FrameResult(
+        work_unit_id=frame.unit.work_unit_id,
+        job_id=frame.unit.job_id,
+        frame=frame.unit.frame,
+        state="retrying" if retryable and not frame.final_attempt else "failed",
+        attempt=frame.attempt,
+        host=host,
+        started=(task.started if task else None) or wave.submitted,
+        ended=(task.completed if task else None) or now,
+        error=error,
+    )
+
+
+def _what_happened(task: TaskState | None, memory_mib: int) -> str:
+    if task is None or not task.has_ended:
+        return "was not at work when its execution ended"
+    if task.outcome == "cancelled":
+        return "was cancelled"
+    if task.out_of_memory:
+        return f"ran out of its {memory_mib} MiB of memory"
+    how = f"signal {task.term_signal}" if task.term_signal else f"exit code {task.exit_code}"
+    words = f": {task.message}" if task.message else ""
+    return f"was lost with {how}{words}"

@@ -1,0 +1,39 @@
+"""WaveBoard: the waves of one run, on their way and ended; shared by the dispatcher's parts."""
+
+from __future__ import annotations
+
+from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
+
+
+class WaveBoard:
+    """running: waves whose execution has not ended, or not started yet; ended: all others."""
+
+    def __init__(self) -> None:
+        self.running: list[Wave] = []
+        self.ended: list[Wave] = []
+
+    def end(self, wave: Wave) -> None:
+        """Take note that the wave's execution is over."""
+        self.running.remove(wave)
+        self.ended.append(wave)
+
+    def waiting(self) -> list[tuple[Wave, WaitingFrame]]:
+        """Every frame of a running wave that has no result yet."""
+        return [(wave, frame) for wave in self.running for frame in wave.waiting.values()]
+
+    def taken_over(self, unit_id: str) -> Wave | None:
+        """The running wave of an earlier run of the job that renders the unit, if one does."""
+        waves = (wave for wave in self.running if wave.plan is None and unit_id in wave.units)
+        return next(waves, None)
+
+    def tasks_at_work(self, size: int) -> int:
+        """Tasks of running waves in the fleet's render job of this index."""
+        return sum(wave.tasks for wave in self.running if wave.size == size)
+
+    def started_usd(self) -> float:
+        """What the waves of this run were billed, or are expected to be."""
+        return sum(
+            wave.plan.usd if wave.billed_usd is None else wave.billed_usd
+            for wave in [*self.running, *self.ended]
+            if wave.plan is not None
+        )

@@ -1,0 +1,60 @@
+"""WaveSetting: what all waves of one run of a job share; CloudRunRenderer makes it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
+from tasks.renderers.cloud_run.wave import Wave
+
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How the dispatcher paces itself, in seconds.
+
+    A wave starts when every admitted frame is here, and none has come for gather_quiet, or when
+    the first has waited gather_most.
+    poll: between looks at results and executions. sample: how long the first frames, from which
+    the time of the others is guessed, are waited for. park_first, park_most: before asking again
+    when a quota is used up. finish: how long containers that have nothing left to do may take.
+    """
+
+    gather_quiet: float = 0.5
+    gather_most: float = 15.0
+    poll: float = 2.0
+    sample: float = 90.0
+    park_first: float = 2.0
+    park_most: float = 60.0
+    finish: float = 20.0
+
+
+@dataclass(frozen=True)
+class WaveSetting:
+    """Where the frames of a job are stored and rendered, and within what seconds."""
+
+    storage: Storage
+    job_id: str
+    fleet: CloudRunFleet
+    frame_timeout: float | None
+    stall_timeout: float | None
+    pace: Pace
+    log: Logger
+
+    def job_path(self, wave: Wave) -> str:
+        """The Cloud Run job that renders the wave."""
+        return self.fleet.job_path(self.fleet.jobs[wave.size])
+
+    def uri(self, wave: Wave) -> str:
+        """The wave's place in the storage, by which its execution is known."""
+        return f"{self.storage.uri}/{wave.prefix}"
+
+    @property
+    def waves_uri(self) -> str:
+        """What the uris of all waves of the job begin with."""
+        return f"{self.storage.uri}/{layout.wave(self.job_id, '')}"
