@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from pathlib import Path
 
 import psutil
 
@@ -15,12 +17,15 @@ def povray_processes(scene: str) -> dict[psutil.Process, int]:
     The processes that contain them, which have their command among their words, are others.
     """
     found = {}
-    for process in psutil.process_iter(["name", "cmdline"]):
-        words = process.info["cmdline"] or []
-        if process.info["name"] == "povray" and any(scene in word for word in words):
-            frame = _FRAME.search(" ".join(words))
-            if frame is not None:
-                found[process] = int(frame[1])
+    for pid in psutil.pids():
+        # A file a process, and no more: on a busy machine a look must be over before a rendering.
+        with contextlib.suppress(OSError, psutil.Error):
+            if Path(f"/proc/{pid}/comm").read_bytes() == b"povray\n":
+                process = psutil.Process(pid)
+                words = process.cmdline()
+                frame = _FRAME.search(" ".join(words))
+                if frame is not None and any(scene in word for word in words):
+                    found[process] = int(frame[1])
     return found
 
 

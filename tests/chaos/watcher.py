@@ -20,8 +20,9 @@ from povstorm_client.storage.protocol import Storage, StoredObject
 from tests.chaos.animation import digest
 from tests.chaos.processes import povray_processes
 
-# A POV-Ray process lives for 0.7 s at least, most of it asleep: this often none is missed.
-_PROCESS_SECONDS = 0.1
+# A POV-Ray process lives for 0.7 s at least, most of it asleep: this often none is missed, also
+# where looks come late on a busy machine.
+_PROCESS_SECONDS = 0.05
 _STORAGE_SECONDS = 0.2
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from google.api_core import exceptions
@@ -182,3 +185,20 @@ def test_who_may_only_write_below_its_job_can_do_nothing_else(
     ):
         with pytest.raises(StorageError, match="permission denied"):
             forbidden()
+
+
+def test_half_an_upload_of_a_client_that_was_killed_makes_no_object(
+    gcs_proxy: GcsProxy, checked_storage: GcsStorage
+):
+    address = urlsplit(gcs_proxy.url)
+    bucket = checked_storage.uri.removeprefix("gs://")
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(
+            f"POST /upload/storage/v1/b/{bucket}/o?uploadType=media&name=half HTTP/1.1\r\n"
+            "Host: a\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nhalf".encode()
+        )
+        connection.shutdown(socket.SHUT_WR)
+        # Until the proxy is done with it.
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    assert checked_storage.stat("half") is None

@@ -178,6 +178,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         body = self._read_body()
+        if len(body) < int(self.headers.get("Content-Length", "0")):
+            # Whoever sent it was killed; half an upload makes no object.
+            self._reset()
+            return
         if fault == "reset":
             self._reset()
             return
