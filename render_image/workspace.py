@@ -57,7 +57,7 @@ def make_workspace(
         yield lay_out_workspace(
             unit,
             root,
-            partial(_mount_shared, storage, prefix) if prefix else None,
+            partial(_mount_shared, storage, prefix, exposed=link_shared) if prefix else None,
             link_shared=link_shared,
         )
     finally:
@@ -72,10 +72,23 @@ def _remove(root: Path) -> None:
         logging.getLogger(__name__).warning("%s is left, remove it by hand: %s", root, error)
 
 
-def _mount_shared(storage: Storage, prefix: str, folder: Path) -> None:
-    """Make the shared resources readable; what has to be fetched for it is compared, once."""
+def _mount_shared(storage: Storage, prefix: str, folder: Path, *, exposed: bool) -> None:
+    """Make the shared resources readable; what has to be fetched for it is compared, once.
+
+    exposed: no sandbox keeps POV-Ray from writing to them. Copies then lie beside the workspace,
+    where they do not count as what the frame wrote.
+    """
     digest = prefix.rpartition("/")[2]
-    storage.mount(prefix, folder, keep=True, check=lambda tree: check_tree(tree, digest))
+    place = folder.parent.parent / "shared" if exposed else folder
+    storage.mount(
+        prefix,
+        place,
+        keep=True,
+        exposed=exposed,
+        check=lambda tree: check_tree(tree, digest),
+    )
+    if exposed:
+        folder.symlink_to("../shared", target_is_directory=True)
 
 
 def lay_out_workspace(

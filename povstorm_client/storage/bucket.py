@@ -19,6 +19,7 @@ from povstorm_client.errors import StorageError
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage.checksum import crc32c
 from povstorm_client.storage.parallel import CALLS_AT_ONCE, in_parallel
+from povstorm_client.storage.private_files import make_read_only
 from povstorm_client.storage.protocol import StoredObject, saved_whole
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ class GcsStorage:
         link: Path,
         *,
         keep: bool = False,
+        exposed: bool = False,
         check: Callable[[Path], None] | None = None,
     ) -> None:
         if not keep:
@@ -237,6 +239,9 @@ class GcsStorage:
                 self._download_tree(prefix, Path(folder.name))
                 if check is not None:
                     check(Path(folder.name))
+                # Several readers have this one copy: memory, in a container.
+                if exposed:
+                    make_read_only(Path(folder.name))
                 self._kept[prefix] = folder
         link.symlink_to(self._kept[prefix].name, target_is_directory=True)
 

@@ -25,12 +25,15 @@ from povstorm_client.storage.private_files import (
     PRIVATE_FOLDER,
     create_private_file,
     make_private_folder,
+    make_read_only,
 )
 from povstorm_client.storage.protocol import _CHUNK_BYTES, StoredObject, saved_whole
 
 # Nothing takes so long to be written: what is older was broken off.
 _BROKEN_OFF_SECONDS = 24 * 3600.0
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+# O_NONBLOCK: a pipe in a file's place is not waited for.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 # Of what lies in a folder: its name, and what is known of it.
 _Entry = tuple[str, os.stat_result]
 
@@ -264,14 +267,36 @@ class FolderStorage:
         link: Path,
         *,
         keep: bool = False,
+        exposed: bool = False,
         check: Callable[[Path], None] | None = None,
     ) -> None:
+        if exposed:
+            self._copy_tree(prefix, link)
+            return
         folder = self.path(prefix)
         try:
             make_private_folder(folder)
             link.symlink_to(folder, target_is_directory=True)
         except OSError as error:
             raise _storage_error("mount", prefix, self.uri, error) from error
+
+    def _copy_tree(self, prefix: str, target: Path) -> None:
+        """A copy for one reader: who may write as root does not mind that it is read-only."""
+        self.path(prefix)
+        for folder, entries in self._walk(prefix):
+            made = target / folder.removeprefix(prefix).lstrip("/")
+            made.mkdir()
+            with self._opened(folder) as descriptor:
+                for name, status in entries:
+                    if descriptor is None or not stat.S_ISREG(status.st_mode):
+                        continue
+                    try:
+                        source = os.open(name, _OPEN_FILE, dir_fd=descriptor)
+                    except OSError as error:
+                        raise _storage_error("read", f"{folder}/{name}", self.uri, error) from error
+                    with os.fdopen(source, "rb") as file, (made / name).open("xb") as copy:
+                        shutil.copyfileobj(file, copy, _CHUNK_BYTES)
+        make_read_only(target)
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Sequence[_Entry]]]:
         """Each folder from the prefix downwards, with its entries; no link is followed."""

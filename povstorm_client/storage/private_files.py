@@ -9,6 +9,7 @@ from typing import IO
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
+_WRITE = 0o222
 # What group and others may do.
 OTHERS = 0o077
 
@@ -40,6 +41,14 @@ def create_private_file(path: Path) -> None:
         os.fchmod(descriptor, PRIVATE_FILE)
     finally:
         os.close(descriptor)
+
+
+def make_read_only(folder: Path) -> None:
+    """Take the right to write from a folder's files and folders, its own user's too."""
+    for path, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            os.chmod(f"{path}/{name}", PRIVATE_FILE & ~_WRITE)  # noqa: PTH101 - thousands
+        os.chmod(path, PRIVATE_FOLDER & ~_WRITE)  # noqa: PTH101
 
 
 def append_to_private_file(path: Path) -> IO[bytes]:

@@ -122,12 +122,15 @@ class Storage(Protocol):
         link: Path,
         *,
         keep: bool = False,
+        exposed: bool = False,
         check: Callable[[Path], None] | None = None,
     ) -> None:
         """Make the objects under the prefix readable as files below ``link``.
 
-        keep: they never change, so what was fetched once serves further mounts too. check: is
-        called with the folder that they were fetched to, once; what it raises, this raises.
+        keep: they never change, so what was fetched once serves further mounts too. exposed:
+        whoever reads them may try to write to them too, and does not reach what is stored. check:
+        is called with the folder that they were fetched to, once; what it raises, this raises.
+        OSError if files for it cannot be written outside of the storage.
         """
 
 
