@@ -53,16 +53,6 @@ class Span:
 
 
 @dataclass(frozen=True)
-class WaveFacts(StoredWave):
-    """A Cloud Run execution, as plan.json has it."""
-
-    @property
-    def seconds(self) -> float | None:
-        """From its start to its end."""
-        return None if self.completed is None else max(0.0, self.completed - self.submitted)
-
-
-@dataclass(frozen=True)
 class Timing:
     """What rendering took in this run of the job.
 
@@ -108,7 +98,7 @@ class ReportFacts:
     frames: tuple[FrameFacts, ...]
     spans: tuple[Span, ...]
     notes: tuple[str, ...]
-    waves: tuple[WaveFacts, ...]
+    waves: tuple[StoredWave, ...]
     timing: Timing | None
     facts: tuple[tuple[str, str], ...]
     again: str

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from povstorm_client.cloud_run.stored_plan import read_plan
+from povstorm_client.cloud_run.stored_plan import StoredWave, read_plan
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.render_settings import RenderSettings
@@ -27,7 +27,7 @@ from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage, StoredObject
 from povstorm_client.version import povstorm_version
 from render_image.machine import cores
-from tasks.report.facts import FrameFacts, Outcome, ReportFacts, Span, Timing, WaveFacts
+from tasks.report.facts import FrameFacts, Outcome, ReportFacts, Span, Timing
 
 # Each is a call to the storage; more would not be told apart in the plot either.
 _MOST_ATTEMPTS = 2000
@@ -170,7 +170,7 @@ def is_lost_container(result: FrameResult) -> bool:
     )
 
 
-def _waves(storage: Storage, job_id: str, notes: list[str]) -> tuple[WaveFacts, ...]:
+def _waves(storage: Storage, job_id: str, notes: list[str]) -> tuple[StoredWave, ...]:
     try:
         plan = read_plan(storage, job_id)
     except RecordError as error:
@@ -178,7 +178,7 @@ def _waves(storage: Storage, job_id: str, notes: list[str]) -> tuple[WaveFacts, 
         notes.append(f"The plan of the waves, {key}, is not readable: {error.__cause__}")
         return ()
     waves = plan.waves if plan is not None else ()
-    return tuple(WaveFacts(**vars(wave)) for wave in sorted(waves, key=lambda wave: wave.submitted))
+    return tuple(sorted(waves, key=lambda wave: wave.submitted))
 
 
 def _timing(run: JobRun) -> Timing | None:

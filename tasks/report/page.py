@@ -18,10 +18,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.jobs.thumbnails import spread
 from povstorm_client.quantities import amount, byte_size, duration
-from tasks.report.facts import FrameFacts, FrameState, ReportFacts, WaveFacts
+from tasks.report.facts import FrameFacts, FrameState, ReportFacts
 from tasks.report.figure import Plot
 from tasks.report.previews import Previews
 from tasks.report.seconds_plot import is_grouped
@@ -178,7 +179,7 @@ def _time_sentences(facts: ReportFacts) -> Iterator[str]:
         )
 
 
-def _totals(waves: Sequence[WaveFacts]) -> dict[str, Any]:
+def _totals(waves: Sequence[StoredWave]) -> dict[str, Any]:
     """Of all waves; actual seconds: from the first one's start to the last one's end."""
     ends = [wave.completed for wave in waves if wave.completed is not None]
     started = min((wave.submitted for wave in waves), default=0.0)

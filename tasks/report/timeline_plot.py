@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
+from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.quantities import duration
-from tasks.report.facts import Outcome, Span, WaveFacts
+from tasks.report.facts import Outcome, Span
 from tasks.report.figure import Figure, Plot, role
 from tasks.report.lanes import Bar, Lanes, lay_out
 from tasks.report.time_scale import TimeScale
@@ -38,7 +39,7 @@ class Timeline:
     scale: TimeScale
     lanes: Lanes
     cached: tuple[Span, ...]
-    waves: tuple[WaveFacts, ...]
+    waves: tuple[StoredWave, ...]
 
     @property
     def in_lanes(self) -> bool:
@@ -65,7 +66,7 @@ class Timeline:
         ]
 
 
-def timeline(spans: Sequence[Span], waves: Sequence[WaveFacts]) -> Timeline | None:
+def timeline(spans: Sequence[Span], waves: Sequence[StoredWave]) -> Timeline | None:
     """The timeline of a job; None if nothing is known of when anything was done."""
     busy = [(span.started, span.ended) for span in spans]
     busy += [(wave.submitted, wave.completed or wave.submitted) for wave in waves]
@@ -266,6 +267,6 @@ def _draw_waves(figure: Figure, shown: Timeline, height: float, width: float) ->
                 break
 
 
-def _wave_texts(wave: WaveFacts) -> Iterator[str]:
+def _wave_texts(wave: StoredWave) -> Iterator[str]:
     yield f"{wave.frames} frames, {wave.tasks} tasks"
     yield f"{wave.frames} frames"

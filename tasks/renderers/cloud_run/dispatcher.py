@@ -6,8 +6,8 @@ CloudRunRenderer begins and ends it. An error in the loop is the error of every 
 from __future__ import annotations
 
 import asyncio
-import json
 
+from povstorm_client.cloud_run.stored_plan import StoredPlan, write_plan
 from povstorm_client.errors import CloudError, PovstormError
 from povstorm_client.storage import layout
 from tasks.renderers.cloud_run.gathering import Gathering
@@ -16,7 +16,6 @@ from tasks.renderers.cloud_run.wave import WaitingFrame, Wave, lost_frames
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_execution import WaveExecutions, billed_usd
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
-from tasks.renderers.cloud_run.wave_record import wave_record
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
 from tasks.renderers.cloud_run.wave_starts import WaveStarts
@@ -178,12 +177,12 @@ class Dispatcher:
             self._setting.log.warning("the end of the containers was not seen: %s", error)
 
     async def _write_plan(self) -> None:
-        waves = [*self._board.ended, *self._board.running]
-        if any(wave.plan for wave in waves):
-            record = wave_record(self._setting.fleet, waves, self._planner.cpu_seconds)
-            text = json.dumps(record, indent=2).encode()
-            key = layout.plan(self._setting.job_id)
-            await asyncio.to_thread(self._setting.storage.write, key, text)
+        records = [wave.record() for wave in [*self._board.ended, *self._board.running]]
+        waves = tuple(record for record in records if record is not None)
+        if waves:
+            setting, known = self._setting, self._planner.cpu_seconds
+            plan = StoredPlan.of_waves(waves, lean=setting.fleet.lean, seconds_per_frame=known)
+            await asyncio.to_thread(write_plan, setting.storage, setting.job_id, plan)
 
 
 def _fail(frames: list[WaitingFrame], error: BaseException) -> None:

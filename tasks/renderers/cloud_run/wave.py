@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from povstorm_client.cloud_run.api import ExecutionState
+from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.frames.job_settings import STALL_SECONDS
 from povstorm_client.frames.result import FrameResult
@@ -77,6 +78,24 @@ class Wave:
     def tasks(self) -> int:
         """The number of array tasks."""
         return len(self.shares)
+
+    def record(self) -> StoredWave | None:
+        """What plan.json says of it; None for a wave that another run of the job has planned."""
+        if self.plan is None:
+            return None
+        return StoredWave(
+            wave=self.wave_id,
+            execution=self.execution,
+            render_job=self.plan.job.name,
+            tasks=self.plan.tasks,
+            frames=self.plan.frames,
+            submitted=self.submitted,
+            completed=self.state.completed if self.state else None,
+            failed_tasks=self.state.failed if self.state else 0,
+            predicted_seconds=self.plan.seconds,
+            predicted_usd=self.plan.usd,
+            billed_usd=self.billed_usd,
+        )
 
 
 def share_out(frames: Sequence[WaitingFrame], tasks: int) -> list[list[WaitingFrame]]:
