@@ -166,7 +166,7 @@ async def _render(
             renderer=renderer,
             storage=storage,
             result_storage=await choose_result_storage(storage, gcp_credentials),
-            retries=manifest.retries,
+            retries=manifest.settings.retries,
             progress=progress,
             on_final=ahead.frame_is_final,
         )
@@ -178,7 +178,7 @@ async def _render(
         get_run_logger().warning("what the frames took is not kept: %s", _told(error))
     rendered = {result.frame for result in results if result.state == "rendered"}
     missing = [frame for frame in manifest.frames if frame not in rendered]
-    complete = bool(rendered and (not missing or manifest.allow_missing_frames))
+    complete = bool(rendered and (not missing or manifest.settings.allow_missing_frames))
     doubled = doubled_outputs(results)
     message = f"{len(rendered)} of {len(manifest.frames)} frames" + (
         f"; {doubled}" if doubled else ""
@@ -193,7 +193,7 @@ async def _render(
         if untried:
             message += f" ({untried} frames were not tried, since those that were failed alike)"
     video = None
-    if complete and manifest.video_ending:
+    if complete and manifest.settings.video:
         progress.enter("stitching")
         try:
             # Quoted, as the report's results below.

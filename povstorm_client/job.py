@@ -36,7 +36,6 @@ from povstorm_client.jobs.manifest import (
     check_job_name,
     read_manifest,
     read_work_units,
-    stored_settings,
     write_manifest,
 )
 from povstorm_client.jobs.state import JobState, read_state
@@ -249,7 +248,7 @@ class Job:
             frames=tuple(unit.frame for unit in self._units),
             shared_tree=tree,
             shared_files=digests,
-            **stored_settings(self.settings),
+            settings=self.settings,
             created=time.time(),
             created_by=_user(),
             version=povstorm_version(),

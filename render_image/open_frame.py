@@ -127,23 +127,23 @@ async def _render(
             cwd=workspace.current,
             environment=environment,
             log=workspace.log,
-            timeout=manifest.frame_timeout,
+            timeout=manifest.settings.frame_timeout,
             limits=limits,
             folders=(workspace.folder, workspace.temporary),
             sandbox=partial(wall.arguments, workspace, environment) if wall else None,
             system_calls=wall.system_calls if wall else b"",
         )
     log = workspace.log.read_text("utf-8", errors="replace")
-    raise_for_exit(exited, log, manifest.frame_timeout, limits, workspace.current)
+    raise_for_exit(exited, log, manifest.settings.frame_timeout, limits, workspace.current)
     check_image(workspace.output / unit.image_name, unit.settings.width, unit.settings.height)
     return folder / workspace.folder.name / "output" / unit.image_name
 
 
 def _limits(manifest: JobManifest) -> Limits:
-    limits = Limits(stall_seconds=manifest.stall_timeout)
-    if manifest.frame_memory is None:
+    limits = Limits(stall_seconds=manifest.settings.stall_timeout)
+    if manifest.settings.frame_memory is None:
         return limits
-    return replace(limits, memory_bytes=manifest.frame_memory)
+    return replace(limits, memory_bytes=manifest.settings.frame_memory)
 
 
 def _make_empty(folder: Path) -> None:

@@ -63,7 +63,8 @@ def _encode(
     stopped: threading.Event,
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="povstorm-video-") as name:
-        video = Path(name) / f"video.{manifest.video_ending}"
+        ending = manifest.settings.video or ""
+        video = Path(name) / f"video.{ending}"
         info = encode_video(
             [
                 (result.frame, stored_image(storage, result))
@@ -71,9 +72,9 @@ def _encode(
                 if result.state == "rendered"
             ],
             video,
-            fps=manifest.frames_per_second,
+            fps=manifest.settings.frames_per_second,
             expected_frames=manifest.frames,
-            allow_missing_frames=manifest.allow_missing_frames,
+            allow_missing_frames=manifest.settings.allow_missing_frames,
             checksums={
                 result.frame: result.image_crc32c for result in results if result.image_crc32c
             },
@@ -82,14 +83,14 @@ def _encode(
             cancelled=stopped,
             ready=ready,
         )
-        key = layout.video(manifest.job_id, manifest.video_ending)
+        key = layout.video(manifest.job_id, ending)
         store_last(lambda: storage.upload(key, video))
     return {
         "key": key,
         "frames": info.frames,
         "width": info.width,
         "height": info.height,
-        "fps": manifest.fps,
+        "fps": manifest.settings.fps,
         "codec": info.codec,
         "seconds": info.seconds,
         "bytes": info.bytes,

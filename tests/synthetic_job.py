@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
@@ -103,11 +104,7 @@ def make_manifest(job_id: str, frames: int, **changes: object) -> JobManifest:
         frames=tuple(range(1, frames + 1)),
         shared_tree="",
         shared_files={},
-        fps="24",
-        video_ending="mp4",
-        allow_missing_frames=False,
-        retries=3,
-        frame_timeout=None,
+        settings=JobSettings(),
         created=START - 5,
         created_by="somebody",
         version="0.1.0",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,14 +36,35 @@ class JobManifest:
 
     frames: ascending frame numbers, one WorkUnit each. shared_tree: digest of the shared
     resources; shared_files: path below ``./shared`` → SHA-256 of its content, in ``blobs/``.
-    fps: frames a second as a fraction such as ``"24000/1001"``. video_ending: e.g. ``"mp4"``.
-    retries: further attempts for a frame that fails in a way that can pass.
-    frame_timeout: seconds after which a frame's POV-Ray process is stopped; None for no limit.
-    stall_timeout: the same for seconds without a further pixel. frame_memory: bytes that a frame
-    may use where the flow runs; None for most of the machine's.
+    settings: how it is rendered; what they say of Google Cloud is stored with cloud_run only.
     created: Unix seconds. version: povstorm's. cloud_run: where the frames are rendered on Cloud
     Run; None renders them where the flow runs.
     """
+
+    job_id: str
+    name: str
+    frames: tuple[int, ...]
+    shared_tree: str
+    shared_files: dict[str, str]
+    settings: JobSettings
+    created: float
+    created_by: str
+    version: str
+    cloud_run: CloudRunFleet | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as job.json has it: the settings' fields lie beside the others."""
+        stored = _Stored(
+            **{name: getattr(self, name) for name in _OWN},
+            **{name: getattr(self.settings, name) for name in _KEPT},
+            video_ending=self.settings.video or "",
+        )
+        return asdict(stored)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """job.json, in the order of its fields; those that came later have a default."""
 
     job_id: JobId
     name: str
@@ -63,32 +83,20 @@ class JobManifest:
     stall_timeout: Limit | None = STALL_SECONDS
     frame_memory: Annotated[int, Meta(gt=0, le=2**63 - 1)] | None = None
 
-    @property
-    def frames_per_second(self) -> Fraction:
-        """The fps as an exact number."""
-        return Fraction(self.fps)
-
-    @property
-    def settings(self) -> JobSettings:
-        """How the job is rendered; raises InputError for what cannot be meant."""
-        fleet = self.cloud_run
-        cloud = {} if fleet is None else fleet.stored_settings()
+    def manifest(self) -> JobManifest:
+        """Raises InputError for settings that cannot be meant."""
+        cloud = {} if self.cloud_run is None else self.cloud_run.stored_settings()
         kept = {name: getattr(self, name) for name in _KEPT}
-        return JobSettings(video=self.video_ending or None, **kept, **cloud)
+        return JobManifest(
+            **{name: getattr(self, name) for name in _OWN},
+            settings=JobSettings(video=self.video_ending or None, **kept, **cloud),
+        )
 
 
-# The settings that a manifest has under their own names.
-_KEPT = [
-    field.name
-    for field in fields(JobSettings)
-    if field.name in {own.name for own in fields(JobManifest)}
-]
-
-
-def stored_settings(settings: JobSettings) -> dict[str, Any]:
-    """The settings as a manifest's fields; those of the cloud are in its fleet."""
-    kept = {name: getattr(settings, name) for name in _KEPT}
-    return {**kept, "video_ending": settings.video or ""}
+_STORED = {field.name for field in fields(_Stored)}
+# What job.json has under the same name: of the manifest itself, and of its settings.
+_OWN = [field.name for field in fields(JobManifest) if field.name in _STORED]
+_KEPT = [field.name for field in fields(JobSettings) if field.name in _STORED]
 
 
 def check_job_id(job_id: str) -> None:
@@ -112,7 +120,7 @@ def write_manifest(storage: Storage, manifest: JobManifest, units: list[WorkUnit
     """Store a job's work units, then its manifest; StorageError if there is such a job already."""
     lines = "".join(json.dumps(unit.to_json()) + "\n" for unit in units)
     storage.write(layout.work_units(manifest.job_id), lines.encode())
-    text = json.dumps(asdict(manifest), indent=2)
+    text = json.dumps(manifest.to_json(), indent=2)
     if not storage.create(layout.job_manifest(manifest.job_id), text.encode()):
         raise StorageError(f"there is a job {manifest.job_id} in {storage.uri} already: try again")
 
@@ -131,7 +139,7 @@ def read_manifest(storage: Storage, job_id: str) -> JobManifest:
     key = require_job(storage, job_id)
     data = storage.read(key)
     with readable(key, storage):
-        manifest = decode(data, JobManifest, key, storage)
+        manifest = decode(data, _Stored, key, storage).manifest()
         _check_manifest(manifest, job_id)
     return manifest
 
@@ -147,8 +155,6 @@ def _check_manifest(manifest: JobManifest, job_id: str) -> None:
             raise InputError(f"shared resource {path!r} has no digest")
     if not manifest.frames or any(frame >= after for frame, after in pairwise(manifest.frames)):
         raise InputError("its frames are not numbers in ascending order")
-    # Building them checks them.
-    manifest.settings  # noqa: B018
 
 
 def read_work_units(storage: Storage, job_id: str) -> list[WorkUnit]:

@@ -41,20 +41,20 @@ def choose_renderer(
         manifest.cloud_run,
         GoogleCloudRun(google_credentials(gcp_credentials)),
         estimate=read_estimate(storage, scene_digest(manifest.name, units[0].settings)),
-        frame_timeout=manifest.frame_timeout,
-        stall_timeout=manifest.stall_timeout,
+        frame_timeout=manifest.settings.frame_timeout,
+        stall_timeout=manifest.settings.stall_timeout,
         logger=logger,
     )
 
 
 def _local_renderer(storage: Storage, manifest: JobManifest) -> LocalRenderer:
-    limits = Limits(stall_seconds=manifest.stall_timeout)
-    if manifest.frame_memory is not None:
-        limits = replace(limits, memory_bytes=manifest.frame_memory)
+    limits = Limits(stall_seconds=manifest.settings.stall_timeout)
+    if manifest.settings.frame_memory is not None:
+        limits = replace(limits, memory_bytes=manifest.settings.frame_memory)
     return LocalRenderer(
         storage,
         require_povray(),
-        frame_timeout=manifest.frame_timeout,
+        frame_timeout=manifest.settings.frame_timeout,
         sandbox=sandbox_mode_here(),
         limits=limits,
     )

@@ -58,8 +58,8 @@ def gather(storage: Storage, run: JobRun) -> ReportFacts:
     settings = run.units[0].settings
     again, retry, show = _commands(storage, manifest)
     video = ""
-    if manifest.video_ending:
-        key = layout.video(manifest.job_id, manifest.video_ending)
+    if manifest.settings.video:
+        key = layout.video(manifest.job_id, manifest.settings.video)
         # Of a job that failed now, an earlier run may have left one.
         video = key.rpartition("/")[2] if run.completed and storage.stat(key) else ""
     return ReportFacts(
@@ -69,7 +69,7 @@ def gather(storage: Storage, run: JobRun) -> ReportFacts:
         message=run.message,
         width=settings.width,
         height=settings.height,
-        fps=float(manifest.frames_per_second),
+        fps=float(manifest.settings.frames_per_second),
         frames=tuple(_frames(run)),
         spans=tuple(_spans(storage, run, failures)),
         waves=_waves(storage, manifest.job_id, notes),
@@ -103,7 +103,7 @@ def _frames(run: JobRun) -> Iterable[FrameFacts]:
         common: dict[str, Any] = {
             "frame": frame,
             "clock": clock(settings[frame], frame),
-            "at": float(at[frame] / run.manifest.frames_per_second),
+            "at": float(at[frame] / run.manifest.settings.frames_per_second),
         }
         if result is None or result.state == "retrying":
             yield FrameFacts(**common, state="missing", error=result.error if result else "")
@@ -231,7 +231,7 @@ def _facts(storage: Storage, run: JobRun) -> Iterable[tuple[str, str]]:
 
 
 def _fps(manifest: JobManifest) -> str:
-    fps = manifest.frames_per_second
+    fps = manifest.settings.frames_per_second
     return str(fps) if fps.denominator == 1 else f"{float(fps):.3f} ({fps})"
 
 

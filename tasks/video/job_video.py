@@ -96,8 +96,9 @@ async def video_ahead(
     has of memory and CPU there is for little more than waiting.
     """
     segments = await asyncio.to_thread(_segments, storage, manifest, logger)
+    may_miss = manifest.settings.allow_missing_frames
     try:
-        yield VideoAhead(storage, segments, allow_missing_frames=manifest.allow_missing_frames)
+        yield VideoAhead(storage, segments, allow_missing_frames=may_miss)
     finally:
         if segments is not None:
             await asyncio.to_thread(segments.close)
@@ -108,8 +109,8 @@ def _segments(
     manifest: JobManifest,
     logger: logging.Logger | logging.LoggerAdapter[Any],
 ) -> SegmentsAhead | None:
-    target = Path(f"video.{manifest.video_ending}")
-    if manifest.cloud_run is not None or not manifest.video_ending or not is_joined(target):
+    target = Path(f"video.{manifest.settings.video}")
+    if manifest.cloud_run is not None or not manifest.settings.video or not is_joined(target):
         return None
 
     def on_trouble(error: Exception) -> None:
@@ -117,7 +118,7 @@ def _segments(
 
     try:
         encoding = Encoding(
-            target, manifest.frames_per_second, remedy(manifest.job_id), *require_ffmpeg()
+            target, manifest.settings.frames_per_second, remedy(manifest.job_id), *require_ffmpeg()
         )
         return SegmentsAhead(manifest.frames, encoding, on_trouble)
     except (ToolError, OSError) as error:

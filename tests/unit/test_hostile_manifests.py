@@ -179,8 +179,8 @@ def test_a_stored_manifest_stays_in_its_job(job: Job, data: st.DataObject):
     finally:
         storage.write(key, stored)
     assert manifest.job_id == job.job_id
-    assert "/" not in manifest.name + manifest.video_ending
-    assert manifest.frames_per_second > 0
+    assert "/" not in manifest.name + (manifest.settings.video or "")
+    assert manifest.settings.frames_per_second > 0
     for path in manifest.shared_files:
         check_workspace_path(path, "")
 
@@ -220,7 +220,7 @@ def test_a_manifest_of_before_the_limits_is_still_read(job: Job):
     del data["stall_timeout"], data["frame_memory"]
     storage.write(key, json.dumps(data).encode())
     manifest = read_manifest(storage, job.job_id)
-    assert (manifest.stall_timeout, manifest.frame_memory) == (3600.0, None)
+    assert (manifest.settings.stall_timeout, manifest.settings.frame_memory) == (3600.0, None)
 
 
 @pytest.mark.parametrize("name", ["../../.bashrc", "/etc/x", "a/../../b"])

@@ -6,7 +6,6 @@ import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> FolderStorage:
     storage.write(layout.statistics(JOB), text.encode())
     lines = "".join(json.dumps(unit.to_json()) + "\n" for unit in units)
     storage.write(layout.work_units(JOB), lines.encode())
-    storage.write(layout.job_manifest(JOB), json.dumps(asdict(manifest)).encode())
+    storage.write(layout.job_manifest(JOB), json.dumps(manifest.to_json()).encode())
     write_state(storage, JOB, JobState("rendering", 3, updated=time.time(), working=((2, 3),)))
     share = WaveShare(tuple(WaveFrame(unit, 1, False, START) for unit in units), None)
     write_wave(storage, WAVE, [share])
