@@ -150,7 +150,7 @@ def all_readers(storage: FolderStorage) -> dict[str, Callable[[], Any]]:
     def job() -> Any:
         found = read_manifest(storage, JOB)
         check_frames(found, read_work_units(storage, JOB))
-        return found.frames_per_second, time.localtime(found.created)
+        return found.settings.frames_per_second, time.localtime(found.created)
 
     return {
         layout.job_manifest(JOB): job,
