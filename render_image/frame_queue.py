@@ -18,18 +18,16 @@ from msgspec import Meta
 
 from povstorm_client.errors import RecordError
 from povstorm_client.storage import layout
-from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.storage.records import read_record
 from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share
 
 # A claim by the dispatcher, which gives the frame to the next wave.
 DISPATCHER = -1
-# How hard a task looks for work: enough to find what is left where one task in ten has some, and
-# few enough calls to cost nothing beside rendering (reads are $0.0004 a thousand).
-_LOOKS = 2
-_TASKS_IN_A_LOOK = 16
-_FRAMES_OF_A_TASK = 4
+# How many claims may be lost before a task takes all that others have left for claimed: enough to
+# find what is left where one task in ten has some, and few enough to end a container in seconds.
+# A create that is refused costs nothing: https://cloud.google.com/storage/pricing#operations-notes.
+_LOST_CLAIMS = 32
 
 
 def first_open(frames: int) -> int:
@@ -46,7 +44,11 @@ class Claim:
 
 
 def claim(storage: Storage, wave: str, unit_id: str, by: Claim) -> bool:
-    """Take an open frame; False if somebody else has it."""
+    """Take an open frame; False if somebody else has it.
+
+    Nobody looks first: a container may not list objects, and is told 403, not 404, of a claim
+    that is not there.
+    """
     return storage.create(layout.wave_claim(wave, unit_id), json.dumps(asdict(by)).encode())
 
 
@@ -107,39 +109,25 @@ class FrameQueue:
                 for task, share in enumerate(index)
                 if task != self._me.task
             }
-        for _ in range(_LOOKS):
-            for task, unit_id in self._look(self._others):
-                self._others[task].remove(unit_id)
-                if claim(self._storage, self._wave, unit_id, self._me):
-                    return self._frame(task, unit_id)
+        lost = 0
+        while lost < _LOST_CLAIMS and (
+            left := [task for task in self._others if self._others[task]]
+        ):
+            # Tasks take their frames from the front, and others take them from the back. At random
+            # among equals: others that have nothing left to do choose at the same moment.
+            most = max(len(self._others[task]) for task in left)
+            task = random.choice(  # noqa: S311 - no secret
+                [task for task in left if len(self._others[task]) == most]
+            )
+            unit_id = self._others[task].pop()
+            if claim(self._storage, self._wave, unit_id, self._me):
+                return self._frame(task, unit_id)
+            lost += 1
+            holder = read_claim(self._storage, self._wave, unit_id)
+            if holder is not None and holder.task == task:
+                self._others[task] = []  # it has come to its last
         self._others = {}
         return None
-
-    def _look(self, others: dict[int, list[str]]) -> list[tuple[int, str]]:
-        """Frames of some other tasks that are free now, of those with most left first.
-
-        Containers may not list objects, so some are asked for one by one. Whatever is claimed
-        stays so, and leaves ``others``. Tasks take their frames from the front, and others take
-        them from the back.
-        """
-        tasks = [task for task, unit_ids in others.items() if unit_ids]
-        # At random: others that have nothing left to do look at the same moment.
-        asked = [
-            (task, unit_id)
-            for task in random.sample(tasks, min(_TASKS_IN_A_LOOK, len(tasks)))
-            for unit_id in others[task][: -_FRAMES_OF_A_TASK - 1 : -1]
-        ]
-
-        def is_free(place: tuple[int, str]) -> bool:
-            return self._storage.stat(layout.wave_claim(self._wave, place[1])) is None
-
-        free = []
-        for place, is_left in zip(asked, in_parallel(is_free, asked), strict=True):
-            if is_left:
-                free.append(place)
-            else:
-                others[place[0]].remove(place[1])
-        return sorted(free, key=lambda place: len(others[place[0]]), reverse=True)
 
     def _frame(self, task: int, unit_id: str) -> WaveFrame:
         if task not in self._shares:

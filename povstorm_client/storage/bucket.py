@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from povstorm_client.errors import StorageError
 from povstorm_client.paths import check_workspace_path
-from povstorm_client.storage.checksum import crc32c
+from povstorm_client.storage.checksum import crc32c, crc32c_of
 from povstorm_client.storage.parallel import CALLS_AT_ONCE, in_parallel
 from povstorm_client.storage.private_files import make_read_only
 from povstorm_client.storage.protocol import StoredObject, saved_whole
@@ -71,13 +71,16 @@ class GcsStorage:
             raise
 
     def write(self, key: str, data: bytes) -> None:
-        blob = self._blob(key)
-        with self._errors("write", key):
+        def send(blob: Blob, **condition: int) -> None:
             # The checksum goes with the data, so it is the server that verifies it.
-            blob.upload_from_string(data, _content_type(key), checksum="crc32c", retry=_retry())
+            blob.upload_from_string(
+                data, _content_type(key), checksum="crc32c", retry=_retry(), **condition
+            )
+
+        self._put(key, len(data), lambda: crc32c_of(data), send)
 
     def create(self, key: str, data: bytes) -> bool:
-        from google.api_core.exceptions import PreconditionFailed
+        from google.api_core.exceptions import Forbidden, PreconditionFailed
 
         blob = self._blob(key)
         try:
@@ -92,14 +95,18 @@ class GcsStorage:
         except StorageError as error:
             if isinstance(error.__cause__, PreconditionFailed):
                 return self.read(key) == data
+            # Who may not delete may be told that first; or it may not create at all.
+            if isinstance(error.__cause__, Forbidden) and self._seen(key) is not None:
+                return self.read(key) == data
             raise
         return True
 
     def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
         checksum = crc32c(path)
-        blob = self._blob(key)
         with self._errors("write", key):
             size = path.stat().st_size
+
+        def send(blob: Blob, **condition: int) -> None:
             if size > _PART_BYTES:
                 # Parts carry no checksum: the server compares the whole object with this one.
                 blob.crc32c = checksum
@@ -112,8 +119,49 @@ class GcsStorage:
                     content_type=_content_type(key),
                     checksum="crc32c",
                     retry=_retry(),
+                    **condition,
                 )
+
+        self._put(key, size, lambda: checksum, send)
         return checksum
+
+    def _put(
+        self, key: str, size: int, checksum: Callable[[], str], send: Callable[..., None]
+    ) -> None:
+        """Create or replace an object by ``send``, which is given the blob and its condition.
+
+        An answer that was lost makes the client send the object again. To who may not delete,
+        the render container, that is refused as a replacement; so what lies there is compared.
+        Uploads in parts need the condition that there is no object, where replacing is not
+        allowed: https://github.com/googleapis/google-cloud-node/issues/2611.
+        """
+        from google.api_core.exceptions import Forbidden, PreconditionFailed
+
+        condition = {"if_generation_match": 0} if size > _PART_BYTES else {}
+        try:
+            with self._errors("write", key):
+                send(self._blob(key), **condition)
+        except StorageError as error:
+            if not isinstance(error.__cause__, Forbidden | PreconditionFailed):
+                raise
+            stored = self._seen(key)
+            if stored is not None and (stored.size, stored.crc32c) == (size, checksum()):
+                return
+            if isinstance(error.__cause__, Forbidden) and not (condition and stored):
+                raise
+            with self._errors("write", key):
+                send(self._blob(key))
+
+    def _seen(self, key: str) -> StoredObject | None:
+        """An object, as far as the account may see it: who may not list is told 403, not 404."""
+        from google.api_core.exceptions import Forbidden
+
+        try:
+            return self.stat(key)
+        except StorageError as error:
+            if isinstance(error.__cause__, Forbidden):
+                return None
+            raise
 
     def download(self, key: str, path: Path) -> None:
         with saved_whole(path) as partial, self._errors("read", key):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import socket
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as google_storage
+from google.oauth2.credentials import Credentials
 
 from povstorm_client.errors import StorageError
 from povstorm_client.storage.bucket import GcsStorage
@@ -150,25 +152,34 @@ def _resumable(blob: google_storage.Blob, folder: Path, **conditions: int) -> No
     blob.upload_from_filename(str(large(folder)), **conditions)
 
 
-def test_who_may_only_write_below_its_job_can_do_nothing_else(
+@pytest.fixture
+def renderer(
     gcs_proxy: GcsProxy, checked_storage: GcsStorage, monkeypatch: pytest.MonkeyPatch
-):
-    """The render container's account: terraform grants it these, on prefixes."""
-    from google.oauth2.credentials import Credentials
-
-    storage = checked_storage
-    storage.write("shared/tree/scene.pov", b"scene")
-    storage.write("jobs/mine/waves/w1/00000.json", b"{}")
-    storage.write("results/cached", b"secret")
+) -> GcsStorage:
+    """The bucket as the render container's account sees it: terraform grants it these."""
     token = secrets.token_hex(8)
-    renderer = GcsStorage(storage.uri.removeprefix("gs://"), credentials=Credentials(token))
     grants = [
         Grant("objects.get", "shared/"),
         Grant("objects.list", "shared/"),
         Grant("objects.get", "jobs/mine/"),
         Grant("objects.create", "jobs/mine/"),
     ]
-    monkeypatch.setattr(gcs_proxy, "grants", {token: grants})
+    owner = Credentials("owner")
+    everything = [
+        Grant(f"objects.{verb}") for verb in ("get", "list", "create", "delete", "update")
+    ]
+    monkeypatch.setattr(gcs_proxy, "grants", {token: grants, owner.token: everything})
+    monkeypatch.setattr(checked_storage, "_credentials", owner)
+    return GcsStorage(checked_storage.uri.removeprefix("gs://"), credentials=Credentials(token))
+
+
+def test_who_may_only_write_below_its_job_can_do_nothing_else(
+    checked_storage: GcsStorage, renderer: GcsStorage
+):
+    storage = checked_storage
+    storage.write("shared/tree/scene.pov", b"scene")
+    storage.write("jobs/mine/waves/w1/00000.json", b"{}")
+    storage.write("results/cached", b"secret")
 
     assert renderer.read("shared/tree/scene.pov") == b"scene"
     assert [entry.key for entry in renderer.list("shared/tree")] == ["shared/tree/scene.pov"]
@@ -178,6 +189,7 @@ def test_who_may_only_write_below_its_job_can_do_nothing_else(
         lambda: renderer.write("shared/tree/scene.pov", b"other"),
         lambda: renderer.write("jobs/mine/results/frame-0001.json", b"again"),
         lambda: renderer.write("jobs/other/results/frame-0001.json", b"{}"),
+        lambda: renderer.create("jobs/other/results/frame-0001.json", b"{}"),
         lambda: renderer.write("blobs/sha256/x", b""),
         lambda: renderer.read("results/cached"),
         lambda: renderer.delete("jobs/mine/waves/w1/00000.json"),
@@ -202,3 +214,70 @@ def test_half_an_upload_of_a_client_that_was_killed_makes_no_object(
         with contextlib.suppress(ConnectionResetError):
             assert connection.recv(1) == b""
     assert checked_storage.stat("half") is None
+
+
+def test_who_may_not_list_is_not_told_that_an_object_is_not_there(renderer: GcsStorage):
+    for look in (renderer.stat, renderer.read, renderer.find):
+        with pytest.raises(StorageError, match="permission denied"):
+            look("jobs/mine/waves/w1/claims/none.json")
+    assert renderer.stat("shared/none") is None
+
+
+@pytest.mark.parametrize("answer", [403, 412])
+def test_who_may_not_delete_finds_what_another_has_created_taken(
+    gcs_proxy: GcsProxy, renderer: GcsStorage, answer: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gcs_proxy, "lost_create", itertools.repeat(answer))
+    assert renderer.create("jobs/mine/claim", b"mine")
+    assert not renderer.create("jobs/mine/claim", b"another's")
+    assert renderer.create("jobs/mine/claim", b"mine")  # as if its answer had been lost
+
+
+@pytest.mark.parametrize("answer", [403, 412])
+@pytest.mark.parametrize("size", [1000, 20 * 2**20])
+def test_an_upload_whose_answer_was_lost_is_not_lost_for_who_may_not_replace(
+    gcs_proxy: GcsProxy,
+    renderer: GcsStorage,
+    answer: int,
+    size: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(gcs_proxy, "lost_create", itertools.repeat(answer))
+    image = tmp_path / "image.png"
+    image.write_bytes(secrets.token_bytes(size))
+    with gcs_proxy.injecting(most=2, reset_after=1.0) as injected:
+        assert renderer.upload("jobs/mine/output/image.png", image) == crc32c(image)
+    assert injected["reset after"] == 2
+    with gcs_proxy.injecting(most=2, reset_after=1.0) as injected:
+        renderer.write("jobs/mine/logs/unit.txt", image.read_bytes())
+    assert injected["reset after"] == 2
+    renderer.download("jobs/mine/output/image.png", tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == image.read_bytes()
+    assert renderer.read("jobs/mine/logs/unit.txt") == image.read_bytes()
+
+
+@pytest.mark.parametrize("size", [1000, 20 * 2**20])
+def test_another_file_is_uploaded_in_place_of_one_by_who_may_replace_it_and_by_nobody_else(
+    checked_storage: GcsStorage, renderer: GcsStorage, size: int, tmp_path: Path
+):
+    (tmp_path / "first").write_bytes(b"first")
+    (tmp_path / "second").write_bytes(secrets.token_bytes(size))
+    renderer.upload("jobs/mine/output/image.png", tmp_path / "first")
+    with pytest.raises(StorageError, match="permission denied"):
+        renderer.upload("jobs/mine/output/image.png", tmp_path / "second")
+    assert renderer.read("jobs/mine/output/image.png") == b"first"
+    checked_storage.upload("jobs/mine/output/image.png", tmp_path / "second")
+    checked_storage.download("jobs/mine/output/image.png", tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_the_proxy_refuses_a_resumable_upload_that_could_replace(
+    gcs_proxy: GcsProxy, checked_storage: GcsStorage, renderer: GcsStorage, tmp_path: Path
+):
+    (token,) = set(gcs_proxy.grants or ()) - {"owner"}
+    client = google_storage.Client(project="test", credentials=Credentials(token))
+    blob = client.bucket(checked_storage.uri.removeprefix("gs://")).blob("jobs/mine/image.png")
+    with pytest.raises(exceptions.Forbidden, match=r"objects\.delete"):
+        _resumable(blob, tmp_path)
+    _resumable(blob, tmp_path, if_generation_match=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import itertools
 import json
 import random
 import re
@@ -32,6 +33,7 @@ Fault = Literal["503", "429", "reset", "reset after", "slow", "cut"]
 
 _OBJECT = re.compile(r"/(?:upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?(/.*)?")
 _TIME = re.compile(rb'("(?:timeCreated|updated|timeStorageClassUpdated)": ?")([^"]+)')
+_PRECONDITION = "At least one of the pre-conditions you specified did not hold."
 _PLACE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -72,6 +74,9 @@ class GcsProxy:
         self.injected: Counter[Fault] = Counter()
         # Grants by bearer token; None asks nobody.
         self.grants: dict[str, list[Grant]] | None = None
+        # What is said to who may not delete, and creates (ifGenerationMatch=0) what there is
+        # already: Google documents neither answer as the first, so each comes in its turn.
+        self.lost_create: Iterator[int] = itertools.cycle((403, 412))
         # How many seconds the server's clock is ahead of everybody else's.
         self.clock_skew = 0.0
         self.uploads: dict[str, _Upload] = {}
@@ -151,6 +156,26 @@ class _RefusalError(Exception):
         self.status = status
 
 
+@dataclass(frozen=True)
+class _Access:
+    """What a caller may do with one object, or with what has its name as a prefix."""
+
+    grants: list[Grant]
+    name: str
+
+    def do(self, permission: str) -> bool:
+        return any(
+            grant.permission == permission and self.name.startswith(grant.prefix)
+            for grant in self.grants
+        )
+
+    def require(self, permission: str) -> None:
+        if not self.do(permission):
+            raise _RefusalError(
+                403, f"the caller does not have storage.{permission} access to {self.name or 'it'}"
+            )
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
@@ -225,19 +250,38 @@ class _Handler(BaseHTTPRequestHandler):
             name = self._upload_name()
         elif permission == "objects.list":
             name = self._query.get("prefix", "")
-        needed = [permission]
+        may = _Access(grants[token], name)
+        may.require(permission)
+        if (
+            permission == "objects.get"
+            and not may.do("objects.list")
+            and not self._generation(name)
+        ):
+            # Who may not list is not told that there is no such object:
+            # https://cloud.google.com/storage/docs/access-control/iam-permissions, "objects.get".
+            raise _RefusalError(
+                403, f"the caller does not have storage.objects.list access to {name}"
+            )
         if permission == "objects.create" and "upload_id" not in self._query:
             target = name if is_upload else unquote(self._rest.rpartition("/o/")[2])
-            if self._generation(target):
-                needed.append("objects.delete")  # to replace an object is to delete it as well
-        for each in needed:
-            if not any(
-                grant.permission == each and name.startswith(grant.prefix)
-                for grant in grants[token]
-            ):
-                raise _RefusalError(
-                    403, f"the caller does not have storage.{each} access to {name or 'it'}"
-                )
+            if not may.do("objects.delete"):
+                self._check_creation(target)
+
+    def _check_creation(self, name: str) -> None:
+        """Refuse who may not delete what would replace an object, which is to delete it as well."""
+        is_creation = self._query.get("ifGenerationMatch") == "0"
+        refusal = 403
+        if self._generation(name):
+            refusal = next(self.server.proxy.lost_create) if is_creation else 403
+        elif is_creation or self._query.get("uploadType") != "resumable":
+            # A resumable upload without the condition is reported to need the right in any case:
+            # https://github.com/googleapis/google-cloud-node/issues/2611.
+            return
+        if refusal == 412:
+            raise _RefusalError(412, _PRECONDITION)
+        raise _RefusalError(
+            403, f"the caller does not have storage.objects.delete access to {name}"
+        )
 
     def _told_metadata(self, body: bytes) -> dict[str, Any]:
         """What an upload says of its object; nothing where that was said before."""
@@ -271,9 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
         if is_upload and self._query.get("uploadType") != "resumable":
             return  # the server checks simple uploads itself
         if self._generation(name) != int(wanted):
-            raise _RefusalError(
-                412, "At least one of the pre-conditions you specified did not hold."
-            )
+            raise _RefusalError(412, _PRECONDITION)
 
     def _generation(self, name: str) -> int:
         path = f"/storage/v1/b/{quote(self._bucket)}/o/{quote(name, safe='')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.protocol import StoredObject
 from render_image.frame_queue import DISPATCHER, Claim, FrameQueue, claim, first_open, read_claim
 from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share, write_wave
 from tasks.renderers.cloud_run.wave import Wave, lost_frames
@@ -89,6 +91,41 @@ def test_the_task_with_most_open_frames_is_helped_first(queues):
     first, _, _ = queues(2, 4, 8)
     own(first)
     assert others(first)[:2] == [14, 13]
+
+
+class Unlisted(FolderStorage):
+    """As a bucket is to who may not list it: what is not there is forbidden, not missing."""
+
+    def stat(self, key: str) -> StoredObject | None:
+        found = super().stat(key)
+        if found is None:
+            raise StorageError(f"cannot look at {key}: permission denied")
+        return found
+
+
+def test_a_task_that_may_not_list_helps_others(storage: FolderStorage, tmp_path: Path):
+    store_shares(storage, 2, 6)
+    unlisted = Unlisted(tmp_path / "storage")
+    assert unlisted.uri == storage.uri
+    helper = queue(unlisted, 0)
+    assert own(helper) == [1, 2]
+    assert others(helper) == [8, 7, 6]
+
+
+def test_a_task_that_finds_all_claimed_soon_stops_asking(storage: FolderStorage):
+    class Counted(FolderStorage):
+        creates = 0
+
+        def create(self, key: str, data: bytes) -> bool:
+            self.creates += 1
+            return super().create(key, data)
+
+    store_shares(storage, *[8] * 60)
+    for task in range(1, 60):
+        own(queue(storage, task))
+    counted = Counted(Path(storage.uri.removeprefix("file://")))
+    assert others(queue(counted, 0)) == []
+    assert counted.creates <= 32
 
 
 def test_a_frame_that_has_its_container_for_itself_keeps_it(queues):
