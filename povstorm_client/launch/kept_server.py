@@ -131,11 +131,12 @@ def start_server(povstorm_home: Path, port: int | None = None) -> tuple[KeptServ
         running = running_server(povstorm_home)
         if running is not None:
             return running, False
-        server = _started(folder, _free_port(port))
+        server, process = _started(folder, _free_port(port))
         try:
-            _wait_until_it_answers(server, folder / _LOG)
+            _wait_until_it_answers(server, process, folder / _LOG)
         except BaseException:
-            _end(server)
+            process.kill()
+            process.wait()
             (folder / _RECORD).unlink(missing_ok=True)
             raise
         return server, True
@@ -184,7 +185,7 @@ def _unusable(path: Path, error: OSError) -> StorageError:
     )
 
 
-def _started(folder: Path, port: int) -> KeptServer:
+def _started(folder: Path, port: int) -> tuple[KeptServer, subprocess.Popen[bytes]]:
     """A new server's process, and the record of it, which is written first thing."""
     seed_prefect_home()
     token = secrets.token_hex(16)
@@ -219,7 +220,7 @@ def _started(folder: Path, port: int) -> KeptServer:
         process.kill()
         process.wait()
         raise
-    return server
+    return server, process
 
 
 def _write(folder: Path, server: KeptServer) -> None:
@@ -246,10 +247,11 @@ def _free_port(wanted: int | None) -> int:
     raise ToolError(f"no port on {_HOST} can be had: stop programs that serve on many")
 
 
-def _wait_until_it_answers(server: KeptServer, log: Path) -> None:
+def _wait_until_it_answers(server: KeptServer, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not answers(server.api):
-        if server.process is None:
+        # A process that has just begun has no arguments yet to be known by.
+        if process.poll() is not None:
             said = last_words(log) or "it said nothing"
             raise ToolError(
                 f"Prefect's server has ended at its start: {said} (its output is in {log})"
