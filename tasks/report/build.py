@@ -17,7 +17,7 @@ from povstorm_client.storage.protocol import Storage
 from tasks.report.facts import FrameFacts, ReportFacts
 from tasks.report.gather import JobRun, gather
 from tasks.report.page import Plots, render_page
-from tasks.report.previews import make_previews
+from tasks.report.previews import ReadyPreviews, make_previews
 from tasks.report.seconds_plot import seconds_plot
 from tasks.report.timeline_plot import timeline, timeline_plot
 
@@ -39,8 +39,13 @@ class ReportStoppedError(Exception):
     """Nobody waits for the report any more."""
 
 
-def build_report(storage: Storage, run: JobRun, stopped: threading.Event | None = None) -> Report:
-    """Build it. An image that is missing is only noted.
+def build_report(
+    storage: Storage,
+    run: JobRun,
+    stopped: threading.Event | None = None,
+    ready: ReadyPreviews | None = None,
+) -> Report:
+    """Build it. An image that is missing is only noted. ready: previews that were made before.
 
     Raises StorageError where the storage fails, ReportStoppedError soon after ``stopped`` is set.
     """
@@ -64,6 +69,7 @@ def build_report(storage: Storage, run: JobRun, stopped: threading.Event | None 
         facts.with_image,
         read,
         wanted=[frame.frame for frame in facts.slowest],
+        ready=ready,
     )
     shown = timeline(facts.spans, facts.waves)
     timed = any(frame.seconds is not None for frame in facts.frames)

@@ -1,0 +1,112 @@
+"""PreviewsAhead: makes the report's previews while frames are rendered, at low priority.
+
+The flow tells it of each frame that is final; make_report makes what is not ready. Towards the end
+it imports what draws the report, which takes half a second (matplotlib).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from povstorm_client.errors import RecordError
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.storage import layout
+from povstorm_client.storage.checksum import crc32c_of
+from povstorm_client.storage.protocol import Storage
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from tasks.report.previews import ReadyPreviews
+
+# The priority of the thread: a tenth of what a process gets that computes beside it.
+_NICENESS = 10
+# With so few frames to go a core may be idle soon.
+_LAST_FRAMES = 4
+
+
+class PreviewsAhead:
+    """One preview after another, in a thread, until it is stopped.
+
+    frames: the job's, ascending; none for no previews. read: gives the image of a rendered frame.
+    What fails is left to make_report, which says so in the page.
+    """
+
+    def __init__(self, frames: Sequence[int], read: Callable[[FrameResult], bytes]) -> None:
+        self._frames = frames
+        self._read = read
+        self._final: SimpleQueue[FrameResult | None] = SimpleQueue()
+        self._stopped = threading.Event()
+        self._ready: ReadyPreviews | None = None
+        self._thread = threading.Thread(target=self._run, name="povstorm-previews")
+        self._thread.start()
+
+    def frame_is_final(self, result: FrameResult) -> None:
+        """A frame is rendered, with this result, or has failed for good; by any thread."""
+        if self._frames:
+            self._final.put(result)
+
+    def stop(self) -> ReadyPreviews | None:
+        """Make no further one; returns those that are made, None if their size is not known yet."""
+        self._stopped.set()
+        self._final.put(None)
+        self._thread.join()
+        return self._ready
+
+    def _run(self) -> None:
+        with suppress(OSError, AttributeError):
+            # Linux has a priority for each thread.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        left = len(self._frames)
+        sample: dict[int, Image.Image] = {}
+        while (result := self._final.get()) is not None and not self._stopped.is_set():
+            left -= 1
+            if result.state == "rendered":
+                self._add(result, sample)
+            if left == _LAST_FRAMES:
+                # Not at the top: no other part of a flow should wait for matplotlib.
+                importlib.import_module("tasks.report.build")
+
+    def _add(self, result: FrameResult, sample: dict[int, Image.Image]) -> None:
+        # Not at the top, as above: Pillow.
+        from povstorm_client.jobs.thumbnails import small_image
+        from tasks.report import previews
+
+        try:
+            image = small_image(self._read(result), previews.LARGEST_SIDE)
+        except Exception:
+            # Of a damaged image Pillow's readers raise anything; make_report meets it again.
+            return
+        if self._ready is None:
+            sample[result.frame] = image
+            self._ready = previews.begin_ready(self._frames, sample)
+        else:
+            self._ready.add(result.frame, image)
+
+
+@asynccontextmanager
+async def previews_ahead(storage: Storage, manifest: JobManifest) -> AsyncIterator[PreviewsAhead]:
+    """Make the job's previews ahead during the block; none where Cloud Run renders.
+
+    What the flow has of CPU there is for little more than waiting.
+    """
+
+    def read(result: FrameResult) -> bytes:
+        data = storage.read(f"{layout.output(manifest.job_id)}/{result.image}")
+        if result.image_crc32c not in ("", crc32c_of(data)):
+            raise RecordError(f"{result.image} is not what was rendered")
+        return data
+
+    ahead = PreviewsAhead(manifest.frames if manifest.cloud_run is None else (), read)
+    try:
+        yield ahead
+    finally:
+        await asyncio.to_thread(ahead.stop)
