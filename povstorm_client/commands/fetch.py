@@ -9,7 +9,7 @@ import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
-from povstorm_client.commands.output_folder import destination_of_stored
+from povstorm_client.commands.output_folder import destination_of_stored, warn_of_kept
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
@@ -51,8 +51,7 @@ def fetch(
         print(f"video   {video}")
     if report is not None:
         print(f"report  {report}")
-    for name in folder.kept:
-        warn(f"{folder.path / name} is not povstorm's and was left as it is")
+    warn_of_kept(folder, job.job_id)
     state = job.readable_state()
     if state is None or not state.ended:
         print(f"the job has not ended: {state.phase if state else 'waiting for its flow'}")

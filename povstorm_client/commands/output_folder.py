@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from povstorm_client.commands.warn import warn
 from povstorm_client.errors import InputError
 from povstorm_client.job import Job
 from povstorm_client.saving.output_memory import Destination, remembered_destination
@@ -75,6 +76,21 @@ def _checked(job: Job, destination: Destination) -> Destination:
         raise InputError(f"{record} is no file: move it away")
     folder.check_free(result_names(job))
     return destination
+
+
+def warn_of_kept(folder: ResultsFolder, job_id: str) -> None:
+    """Warn of files that were left as they are: the user's, or those of another command."""
+    now = ResultsFolder(folder.path)
+    theirs = [name for name in folder.kept if now.is_ours(name)]
+    if theirs:
+        more = f" and {len(theirs) - 1} more" if len(theirs) > 1 else ""
+        warn(
+            f"another povstorm command saved to {folder.path} at the same time, and "
+            f"{theirs[0]}{more} are its: `povstorm fetch {job_id} --output FOLDER` has this job's"
+        )
+    for name in folder.kept:
+        if name not in theirs:
+            warn(f"{folder.path / name} is not povstorm's and was left as it is")
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,11 @@ from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.dry_run import print_plan
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.notification import Notify, Teller, tell_end, teller
-from povstorm_client.commands.output_folder import destination_of_new, destination_of_stored
+from povstorm_client.commands.output_folder import (
+    destination_of_new,
+    destination_of_stored,
+    warn_of_kept,
+)
 from povstorm_client.commands.scene_options import (
     DryRun,
     Frames,
@@ -159,7 +163,7 @@ def _run_and_save(job: Job, destination: Destination) -> None:
     if video is not None:
         print(f"video   {video}")
     _print_report(job, report)
-    _tell_kept(folder)
+    warn_of_kept(folder, job.job_id)
     if hint := start.hint(job.cluster):
         print(f"povstorm: {hint}", file=sys.stderr)
 
@@ -194,7 +198,7 @@ def _save_what_is_there(
             print(f"report  {report}")
     first = "stopped. " if stopped else ""
     print(f"povstorm: {first}{words} {then}", file=sys.stderr)
-    _tell_kept(folder)
+    warn_of_kept(folder, job.job_id)
 
 
 def _cannot_be_parsed(job: Job, failed: tuple[int, ...]) -> bool:
@@ -218,11 +222,6 @@ def _not_saved(job: Job, folder: ResultsFolder, error: StorageError) -> str:
         f"not all results could be saved to {folder.path} ({error}). They are in the storage; get "
         f"them with: povstorm fetch {job.job_id} --output FOLDER"
     )
-
-
-def _tell_kept(folder: ResultsFolder) -> None:
-    for name in folder.kept:
-        warn(f"{folder.path / name} is not povstorm's and was left as it is")
 
 
 def _print_report(job: Job, report: Path | None) -> None:

@@ -161,7 +161,7 @@ class ResultsFolder:
             self._remove_partials()
             if self.job_id != job_id:
                 for name in list(self._files):
-                    if self._is_ours(name):
+                    if self.is_ours(name):
                         (self.path / name).unlink(missing_ok=True)
                 self._files = {}
             self.job_id, self.rendering = job_id, rendering
@@ -171,7 +171,7 @@ class ResultsFolder:
     def has(self, name: str, checksums: Collection[str]) -> bool:
         """Whether the file is there, unchanged, with one of these crc32c."""
         mark = self._files.get(name)
-        return mark is not None and mark.crc32c in checksums and self._is_ours(name)
+        return mark is not None and mark.crc32c in checksums and self.is_ours(name)
 
     def put(
         self, name: str, fetch: Callable[[Path], None], checksums: Collection[str] = ()
@@ -210,7 +210,7 @@ class ResultsFolder:
             raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
         return target
 
-    def _is_ours(self, name: str) -> bool:
+    def is_ours(self, name: str) -> bool:
         """Whether it is there as povstorm put it there."""
         return self._mark(name) is not None and not self._is_taken(name)
 

@@ -9,7 +9,7 @@ import pytest
 
 from povstorm_client import Cluster, InputError, Job, StorageError
 from povstorm_client.command_line import run
-from povstorm_client.commands.output_folder import destination_of_new
+from povstorm_client.commands.output_folder import destination_of_new, warn_of_kept
 from povstorm_client.jobs.state import JobState, write_state
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.output_memory import remember_destination, remembered_destination
@@ -153,3 +153,22 @@ def test_what_is_deleted_is_named_whole_and_a_short_form_is_told_what_it_could_m
     with pytest.raises(InputError, match=rf"'{short}' is a short form.*: {job.job_id}$"):
         run(["clean", short, "--yes"])
     assert Job.open(job.cluster, job.job_id).work_units
+
+
+def test_files_of_another_command_are_not_called_the_user_s(
+    job: Job, capsys: pytest.CaptureFixture[str]
+):
+    first, second = ResultsFolder(Path("out")), ResultsFolder(Path("out"))
+    for folder, job_id in ((first, "other"), (second, job.job_id)):
+        folder.begin(job_id, Rendering.of(job))
+    for name in ("frames/frame_01.png", "frames/frame_02.png"):
+        first.put(name, lambda path: path.write_text("other", "utf-8"))
+        second.put(name, lambda path: path.write_text("this", "utf-8"))
+    Path("out/report.html").write_text("the user's", "utf-8")
+    second.put("report.html", lambda path: path.write_text("this", "utf-8"))
+    warn_of_kept(second, job.job_id)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert "another povstorm command" in told[0]
+    assert "frames/frame_01.png and 1 more are its" in told[0]
+    assert "out/report.html is not povstorm's" in told[1]
