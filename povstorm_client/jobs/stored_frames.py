@@ -20,7 +20,6 @@ from povstorm_client.jobs.frame_outputs import (
     not_rendered,
     output_key,
 )
-from povstorm_client.jobs.frame_outputs import is_intact as is_intact  # noqa: PLC0414
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c, crc32c_of

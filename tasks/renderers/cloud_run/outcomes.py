@@ -87,7 +87,9 @@ class Outcomes:
 
     def _take(self, wave: Wave, frame: WaitingFrame, result: FrameResult) -> None:
         if (result.job_id, result.work_unit_id) != (self._setting.job_id, frame.unit.work_unit_id):
-            raise StorageError(f"{frame.key} is the result of another frame: delete it")
+            raise StorageError(
+                f"what is stored of {frame.unit.name} is the result of another frame: delete it"
+            )
         wave.waiting.pop(frame.unit.work_unit_id, None)
         self._planner.saw(result)
         self._sample.saw(result)

@@ -39,11 +39,6 @@ class WaitingFrame:
     arrived: float
     result: asyncio.Future[FrameResult]
 
-    @property
-    def key(self) -> str:
-        """Where its FrameResult will be stored."""
-        return layout.result(self.unit.job_id, self.unit.work_unit_id)
-
 
 @dataclass(eq=False)
 class Wave:

@@ -147,7 +147,7 @@ def test_what_an_attempt_left_is_cleared_for_the_next_unless_it_is_whole(tmp_pat
     assert (results.listed(), results.log(UNIT), results.has_image(UNIT)) == ({}, None, False)
 
 
-@pytest.mark.parametrize("package", ["povstorm_client", "render_image", "flows"])
+@pytest.mark.parametrize("package", ["povstorm_client", "render_image", "tasks", "flows"])
 def test_only_frame_results_knows_where_results_and_logs_of_frames_lie(package: str):
     asks = re.compile(r"\blayout\.(results?|attempts?|log)\(")
 
