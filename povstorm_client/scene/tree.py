@@ -21,6 +21,10 @@ from povstorm_client.scene.own_files import TooMuchError, folders_below
 from povstorm_client.scene.search import SearchPath, normal
 
 _OUTPUT = "output"
+# Settings, passwords, processes, devices.
+_OF_THE_MACHINE = tuple(map(Path, ("/etc", "/proc", "/sys", "/dev")))
+# In a home: where POV-Ray looks for its user's settings.
+_POVRAYS_OWN = {".povray"}
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,15 @@ def lay_out(
 ) -> SceneTree:
     """The tree; raises InputError for a folder that is written to and is not there.
 
+    Also for what a scene may hardly want: its user's hidden files, and the machine's own.
+
     extra: files added by hand → the folder that they are found from. The library paths are those
     search roots that hold something, in POV-Ray's order. A folder added from elsewhere becomes
     one, as names that the scene computes are looked for there.
     """
     base = search.roots[0]
     files = needed.found | extra.keys()
+    _refuse_private(needed.found - extra.keys(), scene)
     folders = needed.folders | _folders_written_to(needed.writes, base)
     used = [*files, *folders, *needed.anchors]
     roots = [
@@ -94,6 +101,30 @@ def lay_out(
         ),
         places=places,
     )
+
+
+def _refuse_private(files: Iterable[Path], scene: Path) -> None:
+    """A link, ``..`` or a library path in a scene of others' leads to any file of the machine."""
+    own = _private_place(scene)
+    private = [file for file in sorted(files) if _private_place(file) not in (None, own)]
+    if private:
+        raise InputError(
+            "the scene asks for private files of yours, or of this machine; add those that it may "
+            "have with --include:\n" + "\n".join(f"  {file}" for file in private)
+        )
+
+
+def _private_place(file: Path) -> Path | None:
+    """The hidden folder or file in the user's home, or the system's folder, that has the file."""
+    real = Path(os.path.realpath(file))
+    for top in _OF_THE_MACHINE:
+        if real.is_relative_to(top):
+            return top
+    home = Path(os.path.realpath(Path.home()))
+    if not real.is_relative_to(home):
+        return None
+    first = real.relative_to(home).parts[0]
+    return home / first if first.startswith(".") and first not in _POVRAYS_OWN else None
 
 
 def _place(path: Path, top: Path) -> str:
