@@ -309,6 +309,8 @@ class Job:
                 f"{self._disk_words(returncode, Path(flow.log))}. "
                 f"`povstorm retry {self.job_id}` goes on"
             )
+        if state.unrecorded and state.phase != "cancelled":
+            print(f"povstorm: {printable(state.unrecorded)}", file=sys.stderr)
         if state.phase != "completed":
             failed = tuple(result.frame for result in self.results() if result.state == "failed")
             raise JobError(f"job {self.job_id} {state.phase}: {printable(state.message)}", failed)

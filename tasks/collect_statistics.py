@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
@@ -16,6 +16,7 @@ from povstorm_client.jobs.statistics import JobStatistics, summarize
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from render_image.machine import cores
+from tasks.prefect_run import get_run_logger, is_recorded, unless_lost
 from tasks.stored.last_writes import store_last
 
 # The UI renders the table in the browser; failed and slow frames come first in longer jobs.
@@ -49,9 +50,11 @@ async def collect_statistics(
     key, text = layout.statistics(manifest.job_id), json.dumps(statistics.to_json(), indent=2)
     await asyncio.to_thread(store_last, lambda: storage.write(key, text.encode()))
     try:
-        await acreate_table_artifact(
-            _rows(results), key="frames", description=f"Frames of {manifest.job_id}"
-        )
+        if is_recorded():
+            making = acreate_table_artifact(
+                _rows(results), key="frames", description=f"Frames of {manifest.job_id}"
+            )
+            await unless_lost(making)
     except Exception as error:
         # The statistics are stored all the same.
         get_run_logger().warning("Prefect's pages have no table of the frames: %s", error)

@@ -8,12 +8,13 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
+from tasks.prefect_run import get_run_logger, is_recorded, unless_lost
 from tasks.report.gather import JobRun
 from tasks.report.markdown_summary import summary, where_report_is
 from tasks.stored.last_writes import store_last
@@ -44,20 +45,26 @@ async def make_report(storage: Storage, run: JobRun, ready: ReadyPreviews | None
     address = report_address(storage, key)
     get_run_logger().info("report: %s (%d kB)", address, len(report.html) // 1000)
     text = summary(report.facts, address, base64.b64encode(report.sheet).decode("ascii"))
-    job_id = run.manifest.job_id
     try:
-        if address.startswith("https://"):
-            await acreate_link_artifact(
-                address, key="report", link_text="report.html", description=f"Report of {job_id}"
-            )
-        else:
-            how = f"Report of {job_id}: {where_report_is(address, report.facts.show)}"
-            await acreate_markdown_artifact(how, key="report", description=f"Report of {job_id}")
-        await acreate_markdown_artifact(text, key="summary", description=f"Summary of {job_id}")
+        if is_recorded():
+            how = where_report_is(address, report.facts.show)
+            await unless_lost(_publish(run.manifest.job_id, address, how, text))
     except Exception as error:
         # The report is there all the same.
         get_run_logger().warning("Prefect's pages have no link to the report: %s", error)
     return address
+
+
+async def _publish(job_id: str, address: str, how: str, text: str) -> None:
+    if address.startswith("https://"):
+        await acreate_link_artifact(
+            address, key="report", link_text="report.html", description=f"Report of {job_id}"
+        )
+    else:
+        await acreate_markdown_artifact(
+            f"Report of {job_id}: {how}", key="report", description=f"Report of {job_id}"
+        )
+    await acreate_markdown_artifact(text, key="summary", description=f"Summary of {job_id}")
 
 
 def report_address(storage: Storage, key: str) -> str:

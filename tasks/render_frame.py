@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
@@ -23,7 +23,9 @@ from povstorm_client.storage.protocol import Storage
 from render_image.machine import host_name
 from render_image.povray_output import readable
 from render_image.unexpected import unexpected_failure
+from tasks.prefect_run import get_run_logger
 from tasks.renderers.renderer import Renderer
+from tasks.stored.stored_results import cache_key
 
 # What one log record may carry; POV-Ray's usual output is 5 kB, scenes can print more.
 _LOG_CHARACTERS = 50_000
@@ -33,21 +35,21 @@ def frame_cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """All that decides the picture: inline bytes, shared tree, cmd, POV-Ray's version."""
     unit: WorkUnit = parameters["unit"]
     renderer: Renderer = parameters["renderer"]
-    return f"frame-{unit.content_digest()}-povray-{renderer.version}"
+    return cache_key(unit, renderer.version)
 
 
 async def _can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Retry what another attempt can mend; a parse error stays what it is."""
     try:
         await state.aresult()
-    except RenderError as error:
-        return error.retryable
-    except StorageError:
-        return True
-    except Exception:
-        # A bug of ours: another attempt would only repeat it, and the state carries it anyway.
-        return False
+    except Exception as error:
+        return can_pass(error)
     return False
+
+
+def can_pass(error: Exception) -> bool:
+    """Whether another attempt can mend it; a bug of ours it would only repeat."""
+    return error.retryable if isinstance(error, RenderError) else isinstance(error, StorageError)
 
 
 @task(
@@ -75,7 +77,14 @@ async def render_frame(
     """
     if stored is not None:
         return stored.to_json()
-    attempt = _attempt()
+    result = await attempt_frame(unit, renderer, storage, attempt=_attempt(), retries=retries)
+    return result.to_json()
+
+
+async def attempt_frame(
+    unit: WorkUnit, renderer: Renderer, storage: Storage, *, attempt: int, retries: int
+) -> FrameResult:
+    """One attempt, from 1, to render a frame, told in the log; the task's, and of who has none."""
     logger = get_run_logger()
     try:
         result = await renderer.render(unit, attempt=attempt, final_attempt=attempt > retries)
@@ -96,7 +105,7 @@ async def render_frame(
     text = await asyncio.to_thread(_povray_output, storage, unit)
     if text:
         logger.info("POV-Ray's output:\n%s", text)
-    return result.to_json()
+    return result
 
 
 def _attempt() -> int:

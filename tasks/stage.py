@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from povstorm_client.jobs import shared_resources
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.storage.protocol import Storage
+from tasks.prefect_run import get_run_logger
 
 
 @task(

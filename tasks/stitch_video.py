@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from povstorm_client.errors import VideoError
@@ -18,6 +18,7 @@ from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.storage import layout
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 from povstorm_client.storage.protocol import Storage
+from tasks.prefect_run import get_run_logger
 from tasks.stored.last_writes import store_last
 from tasks.video.encode import ReadySegments, encode_video
 from tasks.video.job_video import remedy, stored_image

@@ -50,7 +50,8 @@ class JobState:
     itself; frame_seconds: how long the last of those were in work, on average, and first_end,
     last_end: when the first and the last of them ended. begun: when the frames in work were begun
     (an even sample of many). Times are Unix seconds, 0 where there is none. queued: whether frames
-    in work may still wait for a container.
+    in work may still wait for a container. unrecorded: one line for people: what of this run
+    Prefect has no record of, and why.
     """
 
     phase: Phase
@@ -72,6 +73,7 @@ class JobState:
     last_end: Moment = 0.0
     begun: tuple[Moment, ...] = ()
     queued: bool = False
+    unrecorded: str = ""
 
     @property
     def ended(self) -> bool:

@@ -29,8 +29,8 @@ _ENVIRONMENT_DEFAULTS = {
     # POV-Ray's output goes to the server's logs; laying it out for a terminal as well costs a
     # fifth of the flow's CPU time (measured), and nobody watches this one.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
-    # Where no address of a server is set, whatever the profile says. It takes some 15 s of CPU time
-    # with a fresh home (measured), and Prefect's 20 s are over before that on a busy machine.
+    # For jobs on Cloud Run where no address of a server is set, whatever the profile says; for the
+    # others local_run starts one itself. Prefect's 20 s for it are too few on a busy machine.
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
 }
@@ -72,7 +72,7 @@ class FlowProcess:
         seed_prefect_home()
         # -P keeps the current folder, and with it a user's own tasks.py, off sys.path.
         # The pipe is never written to: the flow takes its closing as the request to stop.
-        command = [sys.executable, "-P", "-m", "flows.render_job", job_uri, gcp_credentials]
+        command = [sys.executable, "-P", "-m", "flows.local_run", job_uri, gcp_credentials]
         with _open_log(log) as output:
             self._begin = output.tell()
             self._process = subprocess.Popen(

@@ -1,7 +1,8 @@
-"""The first frames of a job, which show whether its scene can be parsed at all; for map_frames.
+"""The first frames of a job, which show whether its scene can be parsed at all.
 
-A scene that nobody has rendered yet is one that somebody may just have edited. One frame goes
-ahead, until it renders; if it fails instead, another tries, from elsewhere in the animation.
+map_frames goes by them, and FramesAhead before it: a scene that nobody has rendered yet is one that
+somebody may just have edited. One frame goes ahead, until it renders; if it fails instead, another
+tries, from elsewhere in the animation.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
-from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from tasks.renderers.renderer import SAME_FAILURES, Renderer
 
@@ -35,14 +35,14 @@ def _scene(unit: WorkUnit) -> tuple[object, ...]:
     return unit.settings.scene, unit.shared_resource_gcs_prefix, files
 
 
-async def has_failed_first(renderer: Renderer, rendering: asyncio.Task[FrameResult]) -> bool:
+async def has_failed_first(renderer: Renderer, failing: asyncio.Task[bool]) -> bool:
     """Wait until a frame is past parsing, has its result or has been waited for; whether it failed.
 
-    rendering: the task of the frame that goes ahead.
+    failing: ends when the frame that goes ahead has its result; whether that is its failure.
     """
     parsed = asyncio.ensure_future(renderer.has_parsed())
     try:
-        await asyncio.wait({parsed, rendering}, timeout=_SECONDS, return_when="FIRST_COMPLETED")
+        await asyncio.wait({parsed, failing}, timeout=_SECONDS, return_when="FIRST_COMPLETED")
     finally:
         parsed.cancel()
-    return rendering.done() and rendering.result().state == "failed"
+    return failing.done() and failing.result()

@@ -1,21 +1,20 @@
 """JobProgress: counts of a running job, published when they change, and every half minute.
 
-The flow and map_frames feed it; it writes ``state.json`` for the client and a progress artifact
-for the Prefect UI.
+The flow, map_frames and FramesAhead feed it; it writes ``state.json`` for the client. It imports no
+Prefect: frames are in work before that is there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-
-from prefect import get_run_logger
-from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from typing import Any
 
 from povstorm_client.errors import StorageError
 from povstorm_client.frames.ranges import first_and_last
@@ -23,8 +22,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.state import HEARTBEAT_SECONDS, JobState, Phase, write_state
 from povstorm_client.storage.protocol import Storage
 
-# Each update of the artifact is an API call, and Prefect Cloud's plans limit those a minute.
-_ARTIFACT_SECONDS = 5.0
+_log = logging.getLogger("povstorm")
 # Neighbours in an animation take about as long as each other, its two ends may not.
 _LATEST = 50
 # Of more frames in work the state has the beginnings of so many.
@@ -36,24 +34,34 @@ _LAST_DELAYS = (1.0, 2.0, 4.0)
 class JobProgress:
     """The state of one run of a job; ``async with`` keeps it published.
 
-    queued: whether a frame in work may still wait for a container.
+    A frame may be counted by several that work on it, or have it rendered: it counts once. queued:
+    whether a frame in work may still wait for a container. logger: is told when the state cannot
+    be stored.
     """
 
-    def __init__(self, storage: Storage, job_id: str, total: int, *, queued: bool = False) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        job_id: str,
+        total: int,
+        *,
+        queued: bool = False,
+        logger: logging.Logger | logging.LoggerAdapter[Any] = _log,
+    ) -> None:
         self._storage = storage
+        self._logger = logger
         self._job_id = job_id
         self.state = JobState("staging", total, run=str(uuid.uuid4()), queued=queued)
         self._published: JobState | None = None
         self._published_at = 0.0
         # When each frame in work was begun, and how long each took that no longer is; Unix seconds.
         self._working: dict[int, float] = {}
+        self._workers: Counter[int] = Counter()
         self._took: dict[int, float] = {}
         self._rendered: set[int] = set()
+        self._failed: set[int] = set()
         self._latest: deque[float] = deque(maxlen=_LATEST)
         self._publishing: asyncio.Task[None] | None = None
-        self._artifact: uuid.UUID | None = None
-        self._artifact_percent = -1.0
-        self._artifact_due = 0.0
 
     async def __aenter__(self) -> JobProgress:
         try:
@@ -84,18 +92,31 @@ class JobProgress:
 
     @contextmanager
     def working_on(self, unit: WorkUnit) -> Iterator[None]:
-        """Count a frame as running while the block runs."""
-        self._working[unit.frame] = time.time()
+        """Count a frame as running while the block runs, unless it is done already."""
+        frame = unit.frame
+        self._workers[frame] += 1
+        if frame not in self._rendered:
+            self._working.setdefault(frame, time.time())
         self.state = replace(self.state, running=len(self._working))
         try:
             yield
         finally:
-            self._took[unit.frame] = time.time() - self._working.pop(unit.frame)
+            self._workers[frame] -= 1
+            if not self._workers[frame]:
+                self._end(frame)
+
+    def _end(self, frame: int) -> None:
+        begun = self._working.pop(frame, None)
+        if begun is not None:
+            self._took[frame] = time.time() - begun
             self.state = replace(self.state, running=len(self._working))
 
     def rendered(self, unit: WorkUnit, *, cached: bool, now: bool) -> None:
         """Count a frame as done; cached: from an earlier job; now: this run has rendered it."""
+        self._end(unit.frame)
         took = self._took.pop(unit.frame, 0.0)
+        if unit.frame in self._rendered:
+            return
         self._rendered.add(unit.frame)
         state = self.state
         self.state = replace(state, done=state.done + 1, cached=state.cached + int(cached))
@@ -112,28 +133,18 @@ class JobProgress:
 
     def failed(self, unit: WorkUnit) -> None:
         """Count a frame as failed for good."""
+        self._end(unit.frame)
         self._took.pop(unit.frame, None)
-        self.state = replace(self.state, failed=self.state.failed + 1)
+        self._failed.add(unit.frame)
+        self.state = replace(self.state, failed=len(self._failed))
 
     def encoded(self, frames: int) -> None:
         """Set the number of frames that the video has so far."""
         self.state = replace(self.state, video_frames=frames)
 
-    async def publish_artifact(self) -> None:
-        """Bring the progress artifact of the flow run up to date, if Prefect can be reached."""
-        state = self.state
-        percent = 100.0 * (state.done + state.failed) / max(1, state.total)
-        text = f"{state.done} of {state.total} frames, {state.failed} failed"
-        try:
-            if self._artifact is None:
-                self._artifact = await acreate_progress_artifact(percent, description=text)
-            elif percent != self._artifact_percent:
-                await aupdate_progress_artifact(self._artifact, percent, description=text)
-        except Exception as error:
-            # Prefect's, mostly, or of its server; the job goes on without being shown.
-            self._warn(error)
-        else:
-            self._artifact_percent = percent
+    def unrecorded(self, line: str) -> None:
+        """Say what Prefect has no record of, and why."""
+        self.state = replace(self.state, unrecorded=line)
 
     async def _keep_publishing(self) -> None:
         while True:
@@ -142,9 +153,6 @@ class JobProgress:
                 await self._publish()
             except Exception as error:
                 self._warn(error)
-            if time.monotonic() >= self._artifact_due:
-                await self.publish_artifact()
-                self._artifact_due = time.monotonic() + _ARTIFACT_SECONDS
 
     async def _publish(self) -> None:
         state = self.state
@@ -164,4 +172,4 @@ class JobProgress:
 
     def _warn(self, error: Exception) -> None:
         """Frames matter more than who looks at them: the next publication may work."""
-        get_run_logger().warning("the job's progress could not be published: %s", error)
+        self._logger.warning("the job's progress could not be published: %s", error)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from prefect import get_run_logger
+import prefect
 from prefect.client.schemas.objects import State
 from prefect.tasks import Task
 from prefect.utilities.annotations import quote
@@ -28,10 +29,11 @@ from povstorm_client.storage.protocol import Storage
 from render_image.unexpected import unexpected_failure
 from tasks.frames.head_start import has_failed_first, head_frames
 from tasks.frames.job_progress import JobProgress
-from tasks.render_frame import render_frame
+from tasks.prefect_run import get_run_logger, is_recorded
+from tasks.render_frame import attempt_frame, can_pass, render_frame
 from tasks.renderers.renderer import SAME_FAILURES, Renderer
 from tasks.stored.result_storage import FrameCache
-from tasks.stored.stored_results import find_stored_results
+from tasks.stored.stored_results import find_stored_results, read_cache, write_cache
 
 RenderFrame = Task[..., Any]
 
@@ -41,41 +43,33 @@ async def map_frames(
     *,
     renderer: Renderer,
     storage: Storage,
-    result_storage: FrameCache,
+    result_storage: FrameCache | None,
     retries: int,
     progress: JobProgress,
     on_final: Callable[[FrameResult], None] = lambda result: None,
+    stored: Mapping[str, FrameResult] | None = None,
 ) -> list[FrameResult]:
     """Render all units; returns a FrameResult for each that was tried, ascending by frame.
 
     A frame that fails for good, by whatever error, leaves the others alone, unless the first ones
     all fail with the same error: then the rest is given up. result_storage: where Prefect keeps
-    its cache. on_final is told of each frame that is rendered, or has failed for good.
+    its cache; None if it is lost. on_final is told of each frame that is rendered, or has failed
+    for good. stored: what find_stored_results has found, if it was asked. What Prefect cannot
+    record any more is rendered, retried and cached by the same rules without.
 
     Raises CloudError or ToolError if the renderer cannot render anything.
     """
-    task = render_frame.with_options(retries=retries, result_storage=result_storage)
     warn = _warn_once(get_run_logger())
-    stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
+    if stored is None:
+        stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
     outcomes = _Outcomes(progress, on_final)
 
-    async def run(task: RenderFrame, unit: WorkUnit) -> State[dict[str, Any]]:
-        # Quoted: Prefect would look through all of a unit's fields for futures to wait for.
-        state: State[dict[str, Any]] = await task(
-            quote(unit),
-            quote(renderer),
-            quote(storage),
-            retries=retries,
-            stored=quote(stored.get(unit.work_unit_id)),
-            return_state=True,
-        )
-        return state
+    run = _Runs(renderer, storage, stored, result_storage, retries, warn).run
 
     async def rendered(unit: WorkUnit) -> FrameResult:
         with progress.working_on(unit):
-            state = await run(task, unit)
-            result = FrameResult.from_json(await state.aresult())
-            if state.name != "Cached":
+            result, is_cached = await run(unit)
+            if not is_cached:
                 return result
             if unit.work_unit_id in stored:
                 # The cache may know an equal frame of another job; this one has its own.
@@ -83,10 +77,7 @@ async def map_frames(
             adopted = await asyncio.to_thread(
                 FrameResults(storage, unit.job_id).adopt, unit, result, warn
             )
-            if adopted is None:
-                again = await run(task.with_options(refresh_cache=True), unit)
-                adopted = FrameResult.from_json(await again.aresult())
-            return adopted
+            return adopted or (await run(unit, refresh=True))[0]
 
     async def render_one(unit: WorkUnit, slot: AsyncExitStack) -> FrameResult:
         async with slot:
@@ -175,12 +166,77 @@ async def _go_ahead(
     errors: list[str] = []
     for unit in heads:
         rendering = await start(unit)
-        if not await has_failed_first(renderer, rendering):
+        failing = asyncio.create_task(_has_failed(rendering))
+        if not await has_failed_first(renderer, failing):
             break
         errors.append(rendering.result().error)
     if heads and len(errors) == len(heads) and len(set(errors)) == 1:
         raise _AllFailAlike
     return {unit.work_unit_id for unit in heads[: len(errors) + 1]}
+
+
+async def _has_failed(rendering: asyncio.Task[FrameResult]) -> bool:
+    return (await asyncio.shield(rendering)).state == "failed"
+
+
+class _Runs:
+    """A frame's task run, or, where Prefect records none, what that would do."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        storage: Storage,
+        stored: Mapping[str, FrameResult],
+        result_storage: FrameCache | None,
+        retries: int,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._renderer = renderer
+        self._storage = storage
+        self._stored = stored
+        self._retries = retries
+        self._warn = warn
+        self._task: RenderFrame | None = None
+        if result_storage is not None:
+            self._task = render_frame.with_options(retries=retries, result_storage=result_storage)
+
+    async def run(self, unit: WorkUnit, *, refresh: bool = False) -> tuple[FrameResult, bool]:
+        """A frame's result, and whether it is the cache's; refresh: which is not to be asked."""
+        kept = self._stored.get(unit.work_unit_id)
+        if self._task is None or not is_recorded():
+            return (kept, False) if kept else await self._unrecorded(unit, refresh=refresh)
+        task = self._task.with_options(refresh_cache=True) if refresh else self._task
+        # Quoted: Prefect would look through all of a unit's fields for futures to wait for.
+        state: State[dict[str, Any]] = await task(
+            quote(unit),
+            quote(self._renderer),
+            quote(self._storage),
+            retries=self._retries,
+            stored=quote(kept),
+            return_state=True,
+        )
+        return FrameResult.from_json(await state.aresult()), state.name == "Cached"
+
+    async def _unrecorded(self, unit: WorkUnit, *, refresh: bool) -> tuple[FrameResult, bool]:
+        storage, renderer, retries = self._storage, self._renderer, self._retries
+        if not refresh:
+            reading = asyncio.to_thread(read_cache, storage, unit, renderer.version, self._warn)
+            if (cached := await reading) is not None:
+                return cached, True
+        attempt = 1
+        while True:
+            attempting = attempt_frame(unit, renderer, storage, attempt=attempt, retries=retries)
+            try:
+                result = await attempting
+                break
+            except Exception as error:
+                if attempt > retries or not can_pass(error):
+                    raise
+            # The delays of the task's retries.
+            await asyncio.sleep(2 ** (attempt - 1) * random.uniform(1.0, 1.5))  # noqa: S311
+            attempt += 1
+        await asyncio.to_thread(write_cache, storage, unit, result, prefect.__version__)
+        return result, False
 
 
 class _AllFailAlike(Exception):  # noqa: N818 - a signal

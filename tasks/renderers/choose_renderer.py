@@ -6,8 +6,6 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from povstorm_client.cloud_run.api import GoogleCloudRun
-from povstorm_client.cloud_run.scene_estimate import read_estimate, scene_digest
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.programs.sandbox_mode import sandbox_mode_here
@@ -15,7 +13,6 @@ from povstorm_client.programs.tools import require_povray
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.protocol import Storage
 from render_image.frame_limits import Limits
-from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 from tasks.renderers.local_renderer import LocalRenderer
 from tasks.renderers.renderer import Renderer
 
@@ -35,6 +32,11 @@ def choose_renderer(
     """
     if manifest.cloud_run is None:
         return _local_renderer(storage, manifest)
+    # Here: the first frame of a local job waits for every import.
+    from povstorm_client.cloud_run.api import GoogleCloudRun
+    from povstorm_client.cloud_run.scene_estimate import read_estimate, scene_digest
+    from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
+
     return CloudRunRenderer(
         storage,
         manifest.job_id,

@@ -1,14 +1,20 @@
-"""Results that an earlier run of the job has left in storage; map_frames asks at its start."""
+"""Results that storage has already: of an earlier run of the job, and in the cache.
+
+Who renders a job asks for the first before anything else.
+"""
 
 from __future__ import annotations
 
 import logging
 
+from povstorm_client.errors import RecordError
+from povstorm_client.frames.cached_frame import cached_frame_record, parse_cached_frame
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_outputs import damage_lines
 from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.jobs.stored_frames import find_damage
+from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 
 _log = logging.getLogger(__name__)
@@ -33,3 +39,35 @@ def find_stored_results(
         if unit.frame in damage or unit.frame in stored.unreadable:
             results.discard_unless_intact(unit)
     return {result.work_unit_id: result for result in stored.rendered if result.frame not in damage}
+
+
+def cache_key(unit: WorkUnit, renderer_version: str) -> str:
+    """All that decides the picture: inline bytes, shared tree, cmd, POV-Ray's version."""
+    return f"frame-{unit.content_digest()}-povray-{renderer_version}"
+
+
+def is_in_cache(storage: Storage, unit: WorkUnit, renderer_version: str) -> bool:
+    """Whether the cache has an entry for the frame, whatever that is worth."""
+    key = f"{layout.RESULT_CACHE}/{cache_key(unit, renderer_version)}"
+    return storage.stat(key) is not None
+
+
+def read_cache(
+    storage: Storage, unit: WorkUnit, renderer_version: str, warn: Warn = _log.warning
+) -> FrameResult | None:
+    """The cache's entry for the frame, as Prefect would be handed it; warn is told of a bad one."""
+    name = cache_key(unit, renderer_version)
+    key = f"{layout.RESULT_CACHE}/{name}"
+    if storage.stat(key) is None:
+        return None
+    try:
+        return parse_cached_frame(storage.read(key), name)
+    except RecordError as error:
+        warn(f"{error}: the frame is rendered again")
+        return None
+
+
+def write_cache(storage: Storage, unit: WorkUnit, result: FrameResult, prefect: str) -> None:
+    """Make the entry that a task run would have made; prefect: its version."""
+    name = cache_key(unit, result.renderer_version)
+    storage.write(f"{layout.RESULT_CACHE}/{name}", cached_frame_record(result, name, prefect))

@@ -104,7 +104,7 @@ class Injector:
         return True
 
     def _kill_flow(self, _: list[ClientProgram]) -> bool:
-        flows = processes_with("flows.render_job", self._job_id)
+        flows = processes_with("flows.local_run", self._job_id)
         if not flows:
             return False
         self._kill(self._random.choice(flows), "flow killed")
@@ -125,7 +125,7 @@ class Injector:
         return True
 
     def _cancel(self, _: list[ClientProgram]) -> bool:
-        flows = processes_with("flows.render_job", self._job_id)
+        flows = processes_with("flows.local_run", self._job_id)
         if not flows:
             return False
         self._world.cluster.cancel(self._job_id)

@@ -384,7 +384,7 @@ def flow_process() -> psutil.Process:
     return next(
         child
         for child in psutil.Process().children(recursive=True)
-        if "flows.render_job" in command_line(child)
+        if "flows.local_run" in command_line(child)
     )
 
 

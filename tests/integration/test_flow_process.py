@@ -14,7 +14,7 @@ import pytest
 from povstorm_client.launch import flow_process
 from povstorm_client.launch.flow_process import FlowProcess
 
-# What each stands for is started as "python -P -m flows.render_job …", and says that it is ready.
+# What each stands for is started as "python -P -m flows.local_run …", and says that it is ready.
 # Its child has a session of its own, as POV-Ray has.
 CHILD = "setsid sleep 600 & echo $! >> {ready}.pids; "
 FLOWS = {

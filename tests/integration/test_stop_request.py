@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from flows import stop_request
+from flows import prefect_cancellation, stop_request
 from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
@@ -54,7 +54,7 @@ class PrefectThatWasStopped:
 @pytest.fixture(autouse=True)
 def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop_request, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(stop_request, "_LOOK_AT_RUN_SECONDS", 0.01)
+    monkeypatch.setattr(prefect_cancellation, "_LOOK_SECONDS", 0.01)
 
 
 async def is_asked_to_stop(storage: FolderStorage) -> bool:
@@ -73,6 +73,13 @@ def test_a_run_that_is_cancelled_in_prefect_is_seen_though_its_server_was_away_o
     storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
 ):
     server = PrefectThatWasStopped()
-    monkeypatch.setattr(stop_request, "flow_run", SimpleNamespace(id=str(uuid.uuid4())))
-    monkeypatch.setattr(stop_request, "get_client", lambda: server)
-    assert asyncio.run(is_asked_to_stop(storage))
+    monkeypatch.setattr(prefect_cancellation, "flow_run", SimpleNamespace(id=str(uuid.uuid4())))
+    monkeypatch.setattr(prefect_cancellation, "get_client", lambda: server)
+
+    async def is_asked() -> bool:
+        stop = asyncio.Event()
+        async with prefect_cancellation.cancelled_in_prefect(stop, LOG):
+            await asyncio.wait_for(stop.wait(), 20)
+            return stop.is_set()
+
+    assert asyncio.run(is_asked())

@@ -15,10 +15,6 @@ from tasks.frames.job_progress import JobProgress
 
 @pytest.fixture
 def progress(storage: FolderStorage, monkeypatch: pytest.MonkeyPatch) -> JobProgress:
-    async def no_prefect(self: JobProgress) -> None:
-        pass
-
-    monkeypatch.setattr(JobProgress, "publish_artifact", no_prefect)
     monkeypatch.setattr(FolderStorage, "poll_seconds", 0.01)
     return JobProgress(storage, "job", 4)
 
@@ -62,3 +58,39 @@ def test_it_is_written_again_although_nothing_changed(
             await published(storage, lambda state: state.updated > first)
 
     asyncio.run(wait())
+
+
+def test_a_frame_that_several_have_rendered_counts_once(
+    storage: FolderStorage, progress: JobProgress, sphere_unit
+):
+    unit: WorkUnit = sphere_unit(1)
+    with progress.working_on(unit), progress.working_on(unit):
+        assert progress.state.running == 1
+    progress.rendered(unit, cached=False, now=True)
+    with progress.working_on(unit):
+        assert progress.state.running == 0, "it is done"
+    progress.rendered(unit, cached=False, now=True)
+
+    assert (progress.state.done, progress.state.timed, progress.state.running) == (1, 1, 0)
+
+
+def test_a_frame_is_in_work_until_the_last_that_works_on_it_ends(
+    storage: FolderStorage, progress: JobProgress, sphere_unit
+):
+    unit: WorkUnit = sphere_unit(1)
+    with progress.working_on(unit):
+        with progress.working_on(unit):
+            pass
+        assert progress.state.running == 1
+
+    assert progress.state.running == 0
+
+
+def test_it_says_what_prefect_has_no_record_of(storage: FolderStorage, progress: JobProgress):
+    async def run() -> None:
+        async with progress:
+            progress.unrecorded("Prefect has no record of this run")
+
+    asyncio.run(run())
+
+    assert read_state(storage, "job").unrecorded == "Prefect has no record of this run"

@@ -1,0 +1,141 @@
+"""Frames that Prefect cannot record are rendered, retried and cached by the rules of task runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from povstorm_client import RenderError, RenderSettings, WorkUnit
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.storage import layout
+from povstorm_client.storage.checksum import crc32c_of
+from povstorm_client.storage.folder import FolderStorage
+from tasks.frames.job_progress import JobProgress
+from tasks.frames.map_frames import map_frames
+
+IMAGE = b"an image"
+
+
+class FakeRenderer:
+    """Stores an image for each frame, or raises what it is told to for its attempt."""
+
+    version = "3.7.0.test"
+
+    def __init__(
+        self, storage: FolderStorage, error: Callable[[WorkUnit, int], Exception | None]
+    ) -> None:
+        self._storage = storage
+        self._error = error
+        self.attempts: Counter[int] = Counter()
+        self.last: set[int] = set()
+
+    @asynccontextmanager
+    async def admission(self, unit: WorkUnit) -> AsyncIterator[None]:
+        yield
+
+    async def has_parsed(self) -> None:
+        pass
+
+    async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
+        self.attempts[unit.frame] += 1
+        assert self.attempts[unit.frame] == attempt
+        if final_attempt:
+            self.last.add(unit.frame)
+        if (error := self._error(unit, attempt)) is not None:
+            raise error
+        self._storage.write(f"{unit.offload_gcs_prefix}/{unit.image_name}", IMAGE)
+        result = FrameResult(
+            unit.work_unit_id,
+            unit.job_id,
+            unit.frame,
+            "rendered",
+            attempt=attempt,
+            host="",
+            started=1.0,
+            ended=2.0,
+            image=unit.image_name,
+            image_bytes=len(IMAGE),
+            image_crc32c=crc32c_of(IMAGE),
+            renderer_version=self.version,
+        )
+        FrameResults(self._storage, unit.job_id).commit(result)
+        return result
+
+
+def never(unit: WorkUnit, attempt: int) -> None:
+    return None
+
+
+def run(
+    storage: FolderStorage, error: Callable[[WorkUnit, int], Exception | None], job: str = "job"
+) -> tuple[dict[int, FrameResult], FakeRenderer]:
+    """Map three frames outside of any flow; the results by frame, and the renderer."""
+    settings = RenderSettings(scene="scene.pov", final_frame=3)
+    units = [
+        WorkUnit(settings, frame=frame, inline_resource={"scene.pov": ""}).assigned(
+            job_id=job, shared_prefix="", offload_prefix=layout.output(job)
+        )
+        for frame in (1, 2, 3)
+    ]
+    renderer = FakeRenderer(storage, error)
+
+    async def mapped() -> list[FrameResult]:
+        return await map_frames(
+            units,
+            renderer=renderer,
+            storage=storage,
+            result_storage=None,
+            retries=1,
+            progress=JobProgress(storage, job, 3),
+        )
+
+    return {result.frame: result for result in asyncio.run(mapped())}, renderer
+
+
+def test_a_lost_frame_is_tried_again(storage: FolderStorage):
+    def error(unit: WorkUnit, attempt: int) -> Exception | None:
+        return RenderError("lost", retryable=True) if (unit.frame, attempt) == (2, 1) else None
+
+    results, renderer = run(storage, error)
+
+    assert {result.state for result in results.values()} == {"rendered"}
+    assert renderer.attempts == {1: 1, 2: 2, 3: 1}
+    assert renderer.last == {2}
+
+
+@pytest.mark.parametrize("retryable", [False, True])
+def test_a_frame_that_fails_for_good_costs_no_other(retryable: bool, storage: FolderStorage):
+    def error(unit: WorkUnit, attempt: int) -> Exception | None:
+        return RenderError("no", retryable=retryable) if unit.frame == 2 else None
+
+    results, renderer = run(storage, error)
+
+    assert {frame: result.state for frame, result in results.items()} == {
+        1: "rendered",
+        2: "failed",
+        3: "rendered",
+    }
+    assert renderer.attempts[2] == 1 + retryable
+
+
+def test_what_is_rendered_is_in_the_cache_for_the_next_job(storage: FolderStorage):
+    run(storage, never)
+    results, renderer = run(storage, never, job="next")
+
+    assert renderer.attempts == {}
+    assert {result.cache_hit for result in results.values()} == {True}
+    assert {result.job_id for result in results.values()} == {"next"}
+
+
+def test_a_cached_frame_whose_image_is_gone_is_rendered(storage: FolderStorage):
+    first, _ = run(storage, never)
+    storage.remove(f"{layout.output('job')}/{first[2].image}")
+    results, renderer = run(storage, never, job="next")
+
+    assert renderer.attempts == {2: 1}
+    assert {frame for frame, result in results.items() if result.cache_hit} == {1, 3}
