@@ -104,7 +104,9 @@ def _news(job: Job, why: str, picture: Path | None) -> News:
     then = "fetch" if phase == "completed" else "retry"
     lines.append(f"povstorm {then} {job.job_id}")
     text = "\n".join(one_line(line)[:_MOST_CHARACTERS] for line in lines)
-    return News(job.job_id, one_line(f"{job.name}: {phase}"), text, phase == "completed", picture)
+    return News(
+        job.job_id, one_line(f"povstorm: {job.name} {phase}"), text, phase == "completed", picture
+    )
 
 
 def _plan(job: Job) -> StoredPlan | None:

@@ -89,7 +89,7 @@ def test_a_webhook_gets_title_text_and_a_picture_of_the_frames(job: Job, hook: H
     done = CliRunner().invoke(app, ["status", job.job_id, "--watch", "--notify", hook.url])
     assert done.exit_code == 0
     [news] = hook.taken
-    assert news["title"] == "orbit <b>: completed"
+    assert news["title"] == "povstorm: orbit <b> completed"
     assert news["message"] == f"30 of 30 frames\npovstorm fetch {job.job_id}"
     assert news["type"] == "success"
     [picture] = news["attachments"]
@@ -102,7 +102,7 @@ def test_of_a_failed_job_the_reason_is_told_as_text(job: Job, hook: Hook):
     tell_end(job, teller(hook.url))
     [news] = hook.taken
     assert news["type"] == "failure"
-    assert news["title"].endswith(": failed")
+    assert news["title"].endswith(" failed")
     assert news["message"].splitlines() == [
         "28 of 30 frames, 2 failed",
         HOSTILE.replace("\x1b", "?"),
@@ -124,7 +124,7 @@ def test_a_command_gets_title_and_text_as_its_last_arguments(
     tell_end(job, teller(f"'{program}' --urgency low"))
     words, environment, has_picture = json.loads((tmp_path / "told.json").read_text())
     assert words[:2] == ["--urgency", "low"]
-    assert words[2] == "orbit <b>: failed"
+    assert words[2] == "povstorm: orbit <b> failed"
     assert HOSTILE.replace("\x1b", "?") in words[3]
     assert environment["POVSTORM_JOB_ID"] == job.job_id
     assert environment["POVSTORM_SUCCESS"] == "0"
