@@ -17,6 +17,12 @@ locals {
     "8" = { least = 4096, most = 32768 }
   }
 
+  # Tasks of a size that run at once: given, or what the region's quota has room for.
+  parallelism = { for name, job in var.render_jobs : name => coalesce(
+    job.parallelism,
+    min(10000, max(1, floor(min(var.region_quota.vcpus / job.vcpus, var.region_quota.memory_gib * 1024 / job.memory_mib)))),
+  ) }
+
   # Tasks that Cloud Run starts a second time find what the first has stored.
   tasks_are_retried = anytrue([for job in values(var.render_jobs) : job.max_retries > 0])
 }

@@ -43,7 +43,7 @@ output "render_jobs" {
       name                 = google_cloud_run_v2_job.render[split("/", key)[1]].name
       vcpus                = var.render_jobs[split("/", key)[1]].vcpus
       memory_mib           = var.render_jobs[split("/", key)[1]].memory_mib
-      parallelism          = var.render_jobs[split("/", key)[1]].parallelism
+      parallelism          = local.parallelism[split("/", key)[1]]
       max_retries          = var.render_jobs[split("/", key)[1]].max_retries
       task_timeout_seconds = var.render_jobs[split("/", key)[1]].task_timeout_seconds
     }

@@ -13,7 +13,7 @@ resource "google_sql_database_instance" "prefect" {
   name                = "povstorm-prefect"
   region              = var.region
   database_version    = "POSTGRES_18"
-  deletion_protection = true
+  deletion_protection = var.prefect_database_protection
 
   settings {
     edition     = "ENTERPRISE"

@@ -136,3 +136,12 @@ resource "google_cloud_run_v2_service_iam_member" "users_reach_prefect" {
   role     = "roles/run.invoker"
   member   = each.value
 }
+
+# `gcloud run services proxy` asks for the service's address first (run.services.get).
+resource "google_cloud_run_v2_service_iam_member" "users_find_prefect" {
+  for_each = var.prefect_server ? var.users : []
+  location = google_cloud_run_v2_service.prefect["people"].location
+  name     = google_cloud_run_v2_service.prefect["people"].name
+  role     = "roles/run.viewer"
+  member   = each.value
+}

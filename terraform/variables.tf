@@ -79,14 +79,14 @@ variable "render_jobs" {
   description = <<-EOT
     The sizes of task that render, by a short name. An execution cannot ask for more memory, so
     there is a Cloud Run job for each size: a frame that ran out of memory is tried on the next
-    larger. parallelism: tasks of one size that povstorm has running at once, at most; the
-    region's CPU quota is the other limit. max_retries: by Cloud Run itself, of a lost task;
+    larger. parallelism: tasks of one size that povstorm has running at once, at most; null: as
+    many as region_quota has room for. max_retries: by Cloud Run itself, of a lost task;
     povstorm retries frames in any case.
   EOT
   type = map(object({
     vcpus                = number
     memory_mib           = number
-    parallelism          = optional(number, 100)
+    parallelism          = optional(number)
     max_retries          = optional(number, 0)
     task_timeout_seconds = optional(number, 3600)
   }))
@@ -125,7 +125,9 @@ variable "render_jobs" {
   validation {
     condition = alltrue([
       for job in values(var.render_jobs) :
-      job.parallelism >= 1 && job.parallelism <= 10000 && job.parallelism == floor(job.parallelism)
+      job.parallelism == null || try(
+        job.parallelism >= 1 && job.parallelism <= 10000 && job.parallelism == floor(job.parallelism), false
+      )
     ])
     error_message = "parallelism is a whole number from 1 to 10000."
   }
@@ -250,5 +252,30 @@ variable "prefect_database_tier" {
   validation {
     condition     = can(regex("^db-[a-z0-9-]+$", var.prefect_database_tier))
     error_message = "prefect_database_tier is a tier such as db-f1-micro or db-custom-1-3840."
+  }
+}
+
+variable "prefect_database_protection" {
+  description = "Whether terraform refuses to delete the Prefect server's database: to switch prefect_server off, apply this as false first."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "region_quota" {
+  description = <<-EOT
+    What Cloud Run lets the project have at once in the region, by which parallelism is chosen where
+    render_jobs does not say it. The defaults are a new project's; yours: console, IAM & Admin,
+    Quotas, Cloud Run Admin API, "Total CPU allocation" and "Total memory allocation".
+  EOT
+  type = object({
+    vcpus      = optional(number, 20)
+    memory_gib = optional(number, 40)
+  })
+  default  = {}
+  nullable = false
+  validation {
+    condition     = var.region_quota.vcpus >= 1 && var.region_quota.memory_gib >= 1
+    error_message = "region_quota has at least 1 vCPU and 1 GiB."
   }
 }

@@ -105,10 +105,12 @@ def test_every_grant_is_known(whole_cluster: Terraform):
         ("orchestrator", "roles/run.viewer", "cloud_run_v2_job"),
         ("submitter", "roles/run.developer", "project"),
         ("submitter", "roles/iam.serviceAccountUser", "service_account"),
+        ("submitter", "roles/artifactregistry.reader", "artifact_registry_repository"),
         ("prefect", "roles/cloudsql.client", "project"),
         ("prefect", "roles/cloudsql.instanceUser", "project"),
         ("user:ann", "roles/iam.serviceAccountTokenCreator", "service_account"),
         ("user:ann", "roles/run.invoker", "cloud_run_v2_service"),
+        ("user:ann", "roles/run.viewer", "cloud_run_v2_service"),
     }
 
 

@@ -13,7 +13,7 @@ from povstorm_client.cloud_run.terraform_outputs import (
     read_terraform_outputs,
 )
 from tests.terraform.stub_provider import StubProvider
-from tests.terraform.terraform_command import Terraform, apply_and_output
+from tests.terraform.terraform_command import EVERYTHING, Terraform, applied, apply_and_output
 
 
 def test_the_outputs_are_those_that_are_read(cluster: Terraform):
@@ -58,3 +58,40 @@ def test_a_cluster_is_made_of_the_file(tmp_path: Path, provider: StubProvider):
         "projects/povstorm-test/locations/us-central1/jobs/povstorm-render-hd",
         "projects/povstorm-test/locations/us-central1/jobs/povstorm-render-4k",
     ]
+
+
+def test_as_many_tasks_run_at_once_as_a_new_project_may_have(cluster: Terraform):
+    jobs = json.loads(cluster.write_outputs().read_text())["render_jobs"]["value"]
+
+    assert {job["name"]: job["parallelism"] for job in jobs} == {
+        "povstorm-render-2g": 20,  # of 20 vCPU and 40 GiB in a region
+        "povstorm-render-8g": 5,
+    }
+
+
+def test_a_larger_quota_is_used_and_a_given_parallelism_is_kept(
+    tmp_path: Path, provider: StubProvider
+):
+    sizes = {
+        "8g": {"vcpus": 2, "memory_mib": 8192},
+        "32g": {"vcpus": 8, "memory_mib": 32768, "parallelism": 7},
+    }
+    file = apply_and_output(
+        {"render_jobs": sizes, "region_quota": {"vcpus": 200, "memory_gib": 400}}, tmp_path
+    )
+    assert [job.parallelism for job in read_terraform_outputs(file).render_jobs] == [50, 7]
+
+
+def test_the_database_can_be_given_up(
+    whole_cluster: Terraform, tmp_path: Path, provider: StubProvider
+):
+    (protected,) = [
+        each for each in whole_cluster.resources() if each.type == "google_sql_database_instance"
+    ]
+    unprotected = applied({**EVERYTHING, "prefect_database_protection": False}, tmp_path, provider)
+    (free,) = [
+        each for each in unprotected.resources() if each.type == "google_sql_database_instance"
+    ]
+
+    assert protected.values["deletion_protection"] is True
+    assert free.values["deletion_protection"] is False
