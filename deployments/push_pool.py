@@ -1,4 +1,4 @@
-"""Store the submitter's key as a block that Prefect Cloud can read, and print a push pool's template.
+"""Store the submitter's key where Prefect Cloud can read it, and print a push pool's template.
 
 ``python deployments/push_pool.py KEY_FILE > pool.json``, as docs/deploy.md has it. A block with a
 file's path would be read where the flow is started from, where there is no such file; and a pool
@@ -16,10 +16,11 @@ from prefect_gcp import GcpCredentials
 
 BLOCK = "povstorm-submitter"
 # In the project's Secret Manager; it holds the key by which flows talk to Prefect Cloud.
-API_KEY_SECRET = "prefect-api-key"
+API_KEY_SECRET = "prefect-api-key"  # noqa: S105 - its name
 
 
 def main(key_file: str) -> None:
+    """Save the block, replacing one of its name; print the pool's base job template."""
     key = json.loads(Path(key_file).read_text(encoding="utf-8"))
     block = GcpCredentials(service_account_info=key, project=key["project_id"])
     document_id = block.save(BLOCK, overwrite=True)

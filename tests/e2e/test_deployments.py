@@ -15,6 +15,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
@@ -258,3 +260,50 @@ def test_flows_join_the_network_that_the_pool_names(cloud: GoogleCloud, deployed
 
     assert job_body(vpc_access=network)["vpcAccess"] == network
     assert "vpcAccess" not in job_body()
+
+
+def test_a_push_pool_refers_to_credentials_that_can_be_read_anywhere(
+    prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    key = {
+        "type": "service_account",
+        "project_id": "test-project",
+        "client_email": "povstorm-submitter@test-project.iam.gserviceaccount.com",
+        "token_uri": "https://oauth2.googleapis.com/token",
+        "private_key": private.decode(),
+    }
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(key))
+    made = subprocess.run(
+        [sys.executable, "deployments/push_pool.py", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert made.returncode == 0, made.stderr
+    file.unlink()
+
+    async def resolved() -> CloudRunWorkerJobV2Configuration:
+        async with get_client() as client:
+            return await CloudRunWorkerJobV2Configuration.from_template_and_values(
+                base_job_template=json.loads(made.stdout),
+                values={"image": "image", "region": "europe-west1"},
+                client=client,
+            )
+
+    configuration = asyncio.run(resolved())
+
+    assert "PRIVATE KEY" not in made.stdout
+    assert configuration.credentials.service_account_info.get_secret_value() == key
+    assert configuration.prefect_api_key_secret.model_dump() == {
+        "secret": "prefect-api-key",
+        "version": "latest",
+    }
