@@ -141,7 +141,7 @@ class Cluster:
         return open_storage(self.storage_uri, google_credentials(self.gcp_credentials))
 
     @cached_property
-    def renderer(self) -> CloudRunApi | None:
+    def cloud_run_api(self) -> CloudRunApi | None:
         """The Cloud Run Admin API with this cluster's credentials; None for this machine."""
         if self.outputs is None:
             return None
@@ -272,7 +272,7 @@ class Cluster:
         }
 
     def _executions(self) -> list[ExecutionState]:
-        api, fleet = self.renderer, self.fleet()
+        api, fleet = self.cloud_run_api, self.fleet()
         if api is None or fleet is None:
             return []
         return [each for job in fleet.jobs for each in api.executions(fleet.job_path(job))]
@@ -298,7 +298,7 @@ class Cluster:
         # The flow looks for this, and would only start lost frames again without it.
         self._ask_to_stop(job_id)
         running = [each for each in self.executions(job_id) if each.completed is None]
-        api = self.renderer
+        api = self.cloud_run_api
         for execution in running:
             if api is not None:
                 api.cancel(execution.name)
@@ -322,7 +322,7 @@ class Cluster:
         if self.deployment is None:
             found.append(here.check_temporary_folder())
         found += here.check_prefect()
-        api, fleet = self.renderer, self.fleet()
+        api, fleet = self.cloud_run_api, self.fleet()
         if self.outputs is not None and api is not None and fleet is not None:
             found += cluster_checks.check_render_jobs(api, fleet, self.outputs.render_image)
         if self.deployment is not None:

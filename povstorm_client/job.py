@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from povstorm_client.argument_checks import check_path, check_type
-from povstorm_client.cleaning.job_deletion import delete_job, undeletable
+from povstorm_client.cleaning.job_deletion import delete_job, reasons_to_keep
 from povstorm_client.cleaning.sweep_marker import last_sweep, swept_since
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, JobError, RecordError, StorageError
@@ -445,7 +445,7 @@ class Job:
         cluster = self.cluster
         at_work = cluster.jobs_at_work()
         storage = cluster.claimed_storage
-        reasons = undeletable(storage, [self.job_id], at_work=at_work)
+        reasons = reasons_to_keep(storage, [self.job_id], at_work=at_work)
         for reason in reasons.values():
             raise InputError(f"job {self.job_id} is not deleted: {reason}")
         delete_job(storage, self.job_id, with_cache=False)

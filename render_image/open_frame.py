@@ -98,14 +98,14 @@ async def _render(
 ) -> Path:
     """The image's path; RenderError if it is not rendered."""
     povray = await asyncio.to_thread(require_povray)
-    wall = await asyncio.to_thread(open_sandbox, povray, sandbox_mode_here())
+    bwrap = await asyncio.to_thread(open_sandbox, povray, sandbox_mode_here())
     _make_empty(folder)
     root = folder.resolve()
     files = manifest.shared_files if unit.shared_resource_gcs_prefix else {}
     workspace = lay_out_workspace(
         unit, root, partial(_copy_shared, storage, unit, files) if files else None
     )
-    environment = prepare_environment(workspace, povray, wall)
+    environment = prepare_environment(workspace, povray, bwrap)
     limits = _limits(manifest).for_image(unit.settings.width, unit.settings.height)
     limits = limits.beside(workspace.laid_out)
     command = [str(povray.path), *unit.cmd[1:]]
@@ -116,7 +116,7 @@ async def _render(
         folder=workspace.current,
         environment=environment,
         limits=limits,
-        before=wall.arguments(workspace, environment) if wall else None,
+        before=bwrap.arguments(workspace, environment) if bwrap else None,
     )
     print(f"again   {folder / script.name}")
     print(f"scene   {folder / workspace.folder.name}")
@@ -130,8 +130,8 @@ async def _render(
             timeout=manifest.settings.frame_timeout,
             limits=limits,
             folders=(workspace.folder, workspace.temporary),
-            sandbox=partial(wall.arguments, workspace, environment) if wall else None,
-            system_calls=wall.system_calls if wall else b"",
+            sandbox=partial(bwrap.arguments, workspace, environment) if bwrap else None,
+            system_calls=bwrap.system_calls if bwrap else b"",
         )
     log = workspace.log.read_text("utf-8", errors="replace")
     raise_for_exit(exited, log, manifest.settings.frame_timeout, limits, workspace.current)

@@ -18,13 +18,13 @@ from render_image.workspace import Workspace
 
 
 def prepare_environment(
-    workspace: Workspace, povray: PovRay, wall: Sandbox | None
+    workspace: Workspace, povray: PovRay, bwrap: Sandbox | None
 ) -> dict[str, str]:
     """Write the workspace's povray.conf; returns the environment variables to start POV-Ray with.
 
-    wall: the sandbox that it will run in, None for none.
+    bwrap: the sandbox that it will run in, None for none.
     """
-    view = wall.view if wall else _outside_view(workspace)
+    view = bwrap.view if bwrap else _outside_view(workspace)
     write_povray_conf(
         workspace.home,
         povray,

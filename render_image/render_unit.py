@@ -114,15 +114,15 @@ async def _render(
     limits: Limits,
     on_parsed: Callable[[], None] | None,
 ) -> FrameResult:
-    wall = await asyncio.to_thread(open_sandbox, povray, sandbox)
+    bwrap = await asyncio.to_thread(open_sandbox, povray, sandbox)
     with (
-        _workspace(unit, storage, result, link_shared=wall is None) as workspace,
+        _workspace(unit, storage, result, link_shared=bwrap is None) as workspace,
         # Opened before POV-Ray can put anything else in its place.
         open_folder(workspace.output) as output,
         workspace.log.open("x+b") as printed,
     ):
         limits = limits.beside(workspace.laid_out)
-        environment = prepare_environment(workspace, povray, wall)
+        environment = prepare_environment(workspace, povray, bwrap)
         written_to = (workspace.folder, workspace.temporary)
         exited = await run_process(
             [str(povray.path), *unit.cmd[1:]],
@@ -132,8 +132,8 @@ async def _render(
             timeout=timeout,
             limits=limits,
             folders=written_to,
-            sandbox=partial(wall.arguments, workspace, environment) if wall else None,
-            system_calls=wall.system_calls if wall else b"",
+            sandbox=partial(bwrap.arguments, workspace, environment) if bwrap else None,
+            system_calls=bwrap.system_calls if bwrap else b"",
             on_parsed=on_parsed,
         )
         if not exited.problem:

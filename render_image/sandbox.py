@@ -1,4 +1,4 @@
-"""The wall around POV-Ray: bubblewrap, so that only a frame's own files exist for its scene.
+"""The sandbox around POV-Ray: bubblewrap, so that only a frame's own files exist for its scene.
 
 render_unit runs each frame behind it. POV-Ray's own restrictions on reading and writing are not
 enforced in Debian's build (POV-Ray/povray#158), so the operating system's have to be.

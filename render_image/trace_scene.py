@@ -70,19 +70,21 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
         raise ToolError(
             "POV-Ray cannot be watched without a C compiler: apt install tcc, then make setup"
         )
-    wall = await asyncio.to_thread(open_sandbox, povray, sandbox_mode_here())
+    bwrap = await asyncio.to_thread(open_sandbox, povray, sandbox_mode_here())
     settings = RenderSettings.from_json(dict(request["settings"]))  # type: ignore[call-overload]
     roots = [Path(str(root)) for root in request["roots"]]  # type: ignore[attr-defined]
     first, last, step = (int(number) for number in request["frames"])  # type: ignore[attr-defined]
     workspace = _workspace(folder)
     beside = [Path(str(path)) for path in request["beside"]]  # type: ignore[attr-defined]
-    places = _places(roots, beside, inside=wall is not None)
-    named = _links(roots, places, workspace, wall)
-    scene = _scene_inside(Path(str(request["scene"])), places, workspace, wall)
+    places = _places(roots, beside, inside=bwrap is not None)
+    named = _links(roots, places, workspace, bwrap)
+    scene = _scene_inside(Path(str(request["scene"])), places, workspace, bwrap)
     limits = Limits().for_image(settings.width, settings.height)
     frames = range(first, last + 1, step)
     limits = replace(limits, log_bytes=limits.log_bytes + len(frames) * _LOG_BYTES_PER_FRAME)
-    environment = _environment(workspace, scene, prepare_environment(workspace, povray, wall), wall)
+    environment = _environment(
+        workspace, scene, prepare_environment(workspace, povray, bwrap), bwrap
+    )
     started = time.monotonic()
     failures: dict[int, str] = {}
     at_home = {inside: path for known in (places, named) for path, inside in known.items()}
@@ -91,22 +93,22 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
         command = _command(str(povray.path), settings, scene, list(named.values()), frames)
         exited = await run_process(
             command,
-            cwd=workspace.current if wall else roots[0],
+            cwd=workspace.current if bwrap else roots[0],
             environment=environment,
             log=workspace.log,
             timeout=None,
             limits=limits,
             folders=(workspace.folder, workspace.temporary),
             sandbox=partial(
-                wall.arguments,
+                bwrap.arguments,
                 workspace,
                 environment,
                 beside={**places, LIBRARY: _LIBRARY_INSIDE},
                 current=places[roots[0]],
             )
-            if wall
+            if bwrap
             else None,
-            system_calls=wall.system_calls if wall else b"",
+            system_calls=bwrap.system_calls if bwrap else b"",
         )
         accesses.take(workspace.folder / "trace", folder / f"taken-{len(failures)}")
         log = workspace.log.read_text("utf-8", errors="replace")
@@ -181,7 +183,7 @@ def _at_home(words: str, scene: str, file: Path, places: Mapping[Path, str]) -> 
 
 
 def _links(
-    roots: list[Path], places: Mapping[Path, str], workspace: Workspace, wall: Sandbox | None
+    roots: list[Path], places: Mapping[Path, str], workspace: Workspace, bwrap: Sandbox | None
 ) -> dict[Path, str]:
     """The roots by names that POV-Ray takes as options, which may be a link's."""
     named: dict[Path, str] = {}
@@ -190,12 +192,12 @@ def _links(
         if ascii_path(places[root]) != places[root]:
             link = workspace.folder / f"root{len(named)}"
             link.symlink_to(places[root])
-            named[root] = f"{_inside(workspace, wall)}/{link.name}"
+            named[root] = f"{_inside(workspace, bwrap)}/{link.name}"
     return named
 
 
 def _scene_inside(
-    scene: Path, places: Mapping[Path, str], workspace: Workspace, wall: Sandbox | None
+    scene: Path, places: Mapping[Path, str], workspace: Workspace, bwrap: Sandbox | None
 ) -> str:
     """The scene file's path to POV-Ray; a copy of one whose name it cannot take."""
     for root, inside in places.items():
@@ -205,19 +207,19 @@ def _scene_inside(
                 return path
     copy = workspace.folder / "scene.pov"
     copy.write_bytes(scene.read_bytes())
-    return f"{_inside(workspace, wall)}/{copy.name}"
+    return f"{_inside(workspace, bwrap)}/{copy.name}"
 
 
-def _inside(workspace: Workspace, wall: Sandbox | None) -> str:
+def _inside(workspace: Workspace, bwrap: Sandbox | None) -> str:
     """The workspace to POV-Ray."""
-    return wall.view.workspace if wall else str(workspace.folder)
+    return bwrap.view.workspace if bwrap else str(workspace.folder)
 
 
 def _environment(
-    workspace: Workspace, scene: str, environment: dict[str, str], wall: Sandbox | None
+    workspace: Workspace, scene: str, environment: dict[str, str], bwrap: Sandbox | None
 ) -> dict[str, str]:
-    trace = f"{_inside(workspace, wall)}/trace"
-    library = _LIBRARY_INSIDE if wall else str(LIBRARY)
+    trace = f"{_inside(workspace, bwrap)}/trace"
+    library = _LIBRARY_INSIDE if bwrap else str(LIBRARY)
     if any(character in library for character in " :"):
         raise ToolError(f"POV-Ray cannot load {library}: install povstorm in a path without blanks")
     others = environment.get("LD_PRELOAD", "")

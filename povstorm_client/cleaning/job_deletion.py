@@ -47,7 +47,7 @@ def storage_time(storage: Storage) -> float:
     return stored.changed
 
 
-def undeletable(
+def reasons_to_keep(
     storage: Storage, job_ids: Iterable[str], *, at_work: Collection[str] = ()
 ) -> dict[str, str]:
     """The jobs that must not be deleted, with the reason: they run, or are to run.
@@ -60,13 +60,13 @@ def undeletable(
     def why_not(job_id: str) -> str:
         if job_id in at_work:
             return f"Cloud Run is rendering it: `povstorm cancel {job_id}` first"
-        return why_not_delete(storage, job_id, now)
+        return reason_to_keep(storage, job_id, now)
 
     reasons = zip(wanted, in_parallel(why_not, wanted), strict=True)
     return {job_id: reason for job_id, reason in reasons if reason}
 
 
-def why_not_delete(storage: Storage, job_id: str, now: float) -> str:
+def reason_to_keep(storage: Storage, job_id: str, now: float) -> str:
     """Why a job must not be deleted: because it runs, or is to run; "" if it may be.
 
     now: the storage's time.

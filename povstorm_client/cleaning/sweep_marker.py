@@ -23,7 +23,7 @@ _GIVEN_UP_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 
 
-class SweepNotice:
+class SweepMarker:
     """The notice of one sweep, for as long as the ``with`` block runs; there is one at a time."""
 
     def __init__(self, storage: Storage) -> None:
@@ -31,7 +31,7 @@ class SweepNotice:
         self._token = secrets.token_hex(8).encode()
         self._renewed = 0.0
 
-    def __enter__(self) -> SweepNotice:
+    def __enter__(self) -> SweepMarker:
         while not self._storage.create(layout.SWEEP, self._token):
             wait_for_sweep(self._storage)
         self._renewed = time.monotonic()

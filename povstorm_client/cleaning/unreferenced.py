@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 
 from povstorm_client.cleaning.job_deletion import YOUNG_SECONDS, delete_job, half_deleted
-from povstorm_client.cleaning.sweep_marker import SweepNotice
+from povstorm_client.cleaning.sweep_marker import SweepMarker
 from povstorm_client.errors import InputError, StorageError
 from povstorm_client.jobs.manifest import JobManifest, read_manifest
 from povstorm_client.jobs.summary import job_ids
@@ -26,7 +26,7 @@ _BATCH = 4 * CALLS_AT_ONCE
 
 
 @dataclass(frozen=True)
-class Unused:
+class Unreferenced:
     """What can be deleted: uploaded files, shared trees, and what is left of jobs.
 
     files: the blobs, and the objects of the trees. trees: their digests. leftovers: ids of jobs
@@ -45,7 +45,9 @@ class Unused:
         return sum(stored.size for stored in self.files)
 
 
-def find_unused(storage: Storage, now: float, *, without: Collection[str] = ()) -> Unused:
+def find_unreferenced(
+    storage: Storage, now: float, *, without: Collection[str] = ()
+) -> Unreferenced:
     """What nothing refers to; now: the storage's time. without: ids of jobs taken for deleted."""
     looked_for = [job_id for job_id in job_ids(storage) if job_id not in without]
     manifests = list(in_parallel(partial(_manifest, storage), looked_for))
@@ -59,7 +61,7 @@ def find_unused(storage: Storage, now: float, *, without: Collection[str] = ()) 
     leftovers = tuple(sorted({*deleting, *abandoned} - set(without)))
     unreadable = tuple(job_id for job_id, manifest in by_id if isinstance(manifest, StorageError))
     if unreadable:
-        return Unused(leftovers=leftovers, unreadable=unreadable)
+        return Unreferenced(leftovers=leftovers, unreadable=unreadable)
     jobs = [manifest for manifest in manifests if isinstance(manifest, JobManifest)]
     wanted_blobs = {layout.blob(digest) for job in jobs for digest in job.shared_files.values()}
     wanted_trees = {job.shared_tree for job in jobs}
@@ -77,17 +79,17 @@ def find_unused(storage: Storage, now: float, *, without: Collection[str] = ()) 
         if all(stored.changed < old for stored in objects):
             trees.append(digest)
             files += objects
-    return Unused(tuple(files), tuple(trees), leftovers)
+    return Unreferenced(tuple(files), tuple(trees), leftovers)
 
 
-def delete_unused(storage: Storage) -> Unused:
+def delete_unreferenced(storage: Storage) -> Unreferenced:
     """Delete what nothing refers to; returns what that was. Can be repeated when interrupted.
 
     Raises StorageError if this machine was asleep for so long that it is no longer safe.
     """
-    with SweepNotice(storage) as notice:
+    with SweepMarker(storage) as notice:
         # Found anew, although it was shown to somebody before: only now submits wait.
-        found = find_unused(storage, notice.storage_time)
+        found = find_unreferenced(storage, notice.storage_time)
         for job_id in found.leftovers:
             notice.check()
             delete_job(storage, job_id, with_cache=False)

@@ -10,8 +10,12 @@ from typing import Annotated, Optional
 import typer
 
 from povstorm_client.cleaning.job_choice import choose_jobs
-from povstorm_client.cleaning.job_deletion import delete_job, storage_time, undeletable
-from povstorm_client.cleaning.unreferenced import Unused, delete_unused, find_unused
+from povstorm_client.cleaning.job_deletion import delete_job, reasons_to_keep, storage_time
+from povstorm_client.cleaning.unreferenced import (
+    Unreferenced,
+    delete_unreferenced,
+    find_unreferenced,
+)
 from povstorm_client.cluster import Cluster
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import complete_job
@@ -80,7 +84,7 @@ def clean(
             print(f"left alone  {job_id}: {reason}")
         chosen = [job for job in found if job.job_id not in reasons]
     ids = [job.job_id for job in chosen]
-    unused = find_unused(storage, storage_time(storage), without=ids)
+    unused = find_unreferenced(storage, storage_time(storage), without=ids)
     size = _show(cluster, chosen, unused)
     if not (ids or unused.files or unused.leftovers):
         print("nothing to delete")
@@ -94,7 +98,7 @@ def clean(
         for job_id in ids:
             delete_job(storage, job_id, with_cache=not flows_run)
             print(f"deleted  {job_id}", flush=True)
-        swept = delete_unused(storage)
+        swept = delete_unreferenced(storage)
     except KeyboardInterrupt:
         print("povstorm: stopped; the same command goes on from there", file=sys.stderr)
         raise
@@ -104,7 +108,7 @@ def clean(
 
 def _undeletable(cluster: Cluster, jobs: list[JobSummary]) -> dict[str, str]:
     ids = [job.job_id for job in jobs]
-    return undeletable(cluster.claimed_storage, ids, at_work=cluster.jobs_at_work())
+    return reasons_to_keep(cluster.claimed_storage, ids, at_work=cluster.jobs_at_work())
 
 
 def _may_run(job: JobSummary) -> bool:
@@ -130,7 +134,7 @@ def _named(cluster: Cluster, everything: list[JobSummary], job_ids: list[str]) -
     return [by_id[job_id] for job_id in dict.fromkeys(job_ids)]
 
 
-def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unused) -> int:
+def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unreferenced) -> int:
     """Print what is to be deleted; returns its size in bytes."""
     sizes = in_parallel(lambda job: job_bytes(cluster.storage, job.job_id), chosen)
     sized = [replace(job, bytes=size) for job, size in zip(chosen, sizes, strict=True)]
@@ -146,7 +150,7 @@ def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unused) -> int:
     return sum(job.bytes or 0 for job in sized) + unused.bytes
 
 
-def _unused_words(unused: Unused) -> str:
+def _unused_words(unused: Unreferenced) -> str:
     words = []
     if unused.files:
         words.append(f"{_counted(len(unused.files), 'uploaded file')}, {byte_size(unused.bytes)}")

@@ -1,7 +1,7 @@
-"""SandboxMode: whether POV-Ray runs behind a wall on this machine, and how that choice travels.
+"""SandboxMode: whether POV-Ray runs in a sandbox on this machine, and how that choice travels.
 
 Job and the CLI make the choice, Cluster hands it to the flow it starts, tasks/renderers read it. It
-is never part of a stored job: whoever can write to the storage must not be able to open the wall.
+is never part of a stored job: whoever can write to the storage must not be able to take it away.
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ from povstorm_client.cleaning import sweep_marker, unreferenced
 from povstorm_client.cleaning.job_deletion import (
     delete_job,
     half_deleted,
-    undeletable,
-    why_not_delete,
+    reason_to_keep,
+    reasons_to_keep,
 )
-from povstorm_client.cleaning.sweep_marker import SweepNotice, wait_for_sweep
-from povstorm_client.cleaning.unreferenced import delete_unused, find_unused
+from povstorm_client.cleaning.sweep_marker import SweepMarker, wait_for_sweep
+from povstorm_client.cleaning.unreferenced import delete_unreferenced, find_unreferenced
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs import shared_resources
 from povstorm_client.jobs.frame_results import FrameResults
@@ -171,14 +171,14 @@ def test_a_cancelled_or_silent_flow_does_not_keep_its_job(storage: Storage, subm
     job, waiting = submitted(phase="rendering"), submitted(phase="")
     now = storage.stat(layout.job_state(job.job_id)).changed
 
-    assert "it is rendering" in why_not_delete(storage, job.job_id, now + 600)
-    assert why_not_delete(storage, job.job_id, now + 1000) == ""
-    assert "has not begun" in why_not_delete(storage, waiting.job_id, now + 3600)
+    assert "it is rendering" in reason_to_keep(storage, job.job_id, now + 600)
+    assert reason_to_keep(storage, job.job_id, now + 1000) == ""
+    assert "has not begun" in reason_to_keep(storage, waiting.job_id, now + 3600)
     for each in (job, waiting):
         each.cluster.cancel(each.job_id)
-    assert "it is stopping" in why_not_delete(storage, job.job_id, now + 60)
-    assert why_not_delete(storage, job.job_id, now + 200) == ""
-    assert why_not_delete(storage, waiting.job_id, now) == ""
+    assert "it is stopping" in reason_to_keep(storage, job.job_id, now + 60)
+    assert reason_to_keep(storage, job.job_id, now + 200) == ""
+    assert reason_to_keep(storage, waiting.job_id, now) == ""
 
 
 def test_a_job_that_cloud_run_renders_is_refused(storage: Storage, submitted: MakeJob):
@@ -186,7 +186,7 @@ def test_a_job_that_cloud_run_renders_is_refused(storage: Storage, submitted: Ma
 
     assert (
         "Cloud Run is rendering it"
-        in undeletable(storage, [job.job_id], at_work=[job.job_id])[job.job_id]
+        in reasons_to_keep(storage, [job.job_id], at_work=[job.job_id])[job.job_id]
     )
 
 
@@ -203,7 +203,7 @@ def test_an_interrupted_deletion_is_no_job_and_is_gone_on_with(
         Job.open(job.cluster, job.job_id)
     assert half_deleted(storage) == [job.job_id]
     assert "half deleted" in newest_jobs(storage)[0].problem
-    assert delete_unused(storage).leftovers == (job.job_id,)
+    assert delete_unreferenced(storage).leftovers == (job.job_id,)
     assert keys(storage, "jobs") == set()
     assert half_deleted(storage) == []
 
@@ -217,7 +217,7 @@ def test_a_deletion_that_was_interrupted_before_it_began_leaves_a_whole_job(
         with pytest.raises(KeyboardInterrupt):
             delete_job(storage, job.job_id, with_cache=True)
 
-    delete_unused(storage)
+    delete_unreferenced(storage)
 
     assert len(Job.open(job.cluster, job.job_id).work_units) == 3
 
@@ -290,7 +290,7 @@ def test_files_of_deleted_jobs_go_and_those_that_another_job_needs_stay(
     old.delete()
     make_old(monkeypatch)
 
-    found = delete_unused(storage)
+    found = delete_unreferenced(storage)
 
     assert len(found.files) == 1 + 3  # the blob of mine.inc, and the tree with its three files
     assert keys(storage, trees[old.job_id]) == set()
@@ -298,7 +298,7 @@ def test_files_of_deleted_jobs_go_and_those_that_another_job_needs_stay(
     assert len(keys(storage, "blobs")) == 2
     assert keys(storage, "cleaning") == {layout.LAST_SWEEP}
     assert stage(storage, new) == trees[new.job_id]
-    assert delete_unused(storage).files == ()
+    assert delete_unreferenced(storage).files == ()
 
 
 def test_what_is_young_stays(storage: Storage, submitted: MakeJob):
@@ -308,8 +308,8 @@ def test_what_is_young_stays(storage: Storage, submitted: MakeJob):
     storage.write(layout.work_units("begun-20260101-000000-abcd"), b"")
     now = time.time()
 
-    assert find_unused(storage, now) == unreferenced.Unused()
-    later = find_unused(storage, now + TWO_DAYS)
+    assert find_unreferenced(storage, now) == unreferenced.Unreferenced()
+    later = find_unreferenced(storage, now + TWO_DAYS)
     assert len(later.files) == 2
     assert later.leftovers == ("begun-20260101-000000-abcd",)
 
@@ -322,7 +322,7 @@ def test_nothing_is_deleted_while_a_manifest_cannot_be_read(
     make_old(monkeypatch)
     before = keys(storage, "blobs")
 
-    found = delete_unused(storage)
+    found = delete_unreferenced(storage)
 
     assert found.unreadable == ("torn-20260101-000000-abcd",)
     assert keys(storage, "blobs") == before != set()
@@ -332,7 +332,7 @@ def test_what_a_chosen_job_alone_needs_is_shown_beforehand(storage: Storage, sub
     job = submitted(common="both")
     other = submitted(common="both", mine="more")
 
-    found = find_unused(storage, time.time() + TWO_DAYS, without=[other.job_id])
+    found = find_unreferenced(storage, time.time() + TWO_DAYS, without=[other.job_id])
 
     assert len(found.files) == 1
     assert len(Job.open(job.cluster, job.job_id).work_units) == 3
@@ -349,7 +349,7 @@ def test_a_job_that_is_submitted_during_a_sweep_has_its_files(
     swept = []
 
     def sweep_and_write(*arguments) -> None:
-        swept.append(delete_unused(storage))
+        swept.append(delete_unreferenced(storage))
         write_manifest(*arguments)
 
     monkeypatch.setattr(job_module, "write_manifest", sweep_and_write)
@@ -366,12 +366,12 @@ def test_a_submit_waits_for_a_sweep_that_did_not_see_its_manifest(
     submitted(common="both").delete()
     make_old(monkeypatch)
     write_manifest = job_module.write_manifest
-    notice = SweepNotice(storage)
+    notice = SweepMarker(storage)
     found: list[StoredObject] = []
 
     def begin_sweep_and_write(*arguments) -> None:
         notice.__enter__()
-        found.extend(find_unused(storage, notice.storage_time).files)
+        found.extend(find_unreferenced(storage, notice.storage_time).files)
         write_manifest(*arguments)
 
     def go_on_with_sweep(seconds: float) -> None:
@@ -411,7 +411,7 @@ def test_a_file_that_is_deleted_while_a_submit_looks_at_it_is_uploaded_again(
 def test_a_sweep_that_was_given_up_deletes_nothing_more(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ):
-    with SweepNotice(storage) as notice:
+    with SweepMarker(storage) as notice:
         monkeypatch.setattr(sweep_marker, "_GIVEN_UP_SECONDS", -1.0)
         assert wait_for_sweep(storage)
         with pytest.raises(StorageError, match="run it again"):

@@ -13,7 +13,7 @@ import typer
 
 from povstorm_client import Cluster, InputError, Job, RenderSettings, StorageError, WorkUnit
 from povstorm_client.cleaning.job_deletion import delete_job
-from povstorm_client.cleaning.unreferenced import delete_unused, find_unused
+from povstorm_client.cleaning.unreferenced import delete_unreferenced, find_unreferenced
 from povstorm_client.commands.adopt import adopt
 from povstorm_client.commands.cancel import cancel
 from povstorm_client.commands.chosen_cluster import ClusterChoice
@@ -114,8 +114,8 @@ def test_what_a_marked_storage_has_beside_povstorms_own_is_never_deleted(
     storage.write(own, b"diary")
 
     delete_job(storage, job.job_id, with_cache=True)
-    found = find_unused(storage, time.time() + TWO_DAYS)
-    delete_unused(storage)
+    found = find_unreferenced(storage, time.time() + TWO_DAYS)
+    delete_unreferenced(storage)
 
     assert (found.files, found.trees, found.leftovers) == ((), (), ())
     left = contents(storage)

@@ -1,6 +1,6 @@
 """Scenes that want more than their frame: each is contained or refused, and the error says why.
 
-They run behind the wall as everybody's do. ``POVSTORM_SANDBOX=off pytest tests/integration/
+They run in the sandbox as everybody's do. ``POVSTORM_SANDBOX=off pytest tests/integration/
 test_hostile_scenes.py`` takes it away, and shows what each of them does then.
 """
 
@@ -36,7 +36,7 @@ from render_image.workspace import make_workspace
 from tests.conftest import SPHERE
 
 pytestmark = pytest.mark.skipif(
-    bool(bubblewrap_problem()), reason=f"no wall here: {bubblewrap_problem()}"
+    bool(bubblewrap_problem()), reason=f"no sandbox here: {bubblewrap_problem()}"
 )
 
 JOB = "job"
@@ -260,7 +260,7 @@ async def in_sandbox(
     if sandbox_mode_here() == "off":
         pytest.skip("it would go through")
     storage.write(f"{TREE}/colour.inc", b"")
-    wall = Sandbox(shutil.which("bwrap"), program)
+    bwrap = Sandbox(shutil.which("bwrap"), program)
     with make_workspace(unit(SPHERE), storage, link_shared=False) as workspace:
         await run_process(
             command,
@@ -268,8 +268,8 @@ async def in_sandbox(
             environment={},
             log=told,
             timeout=60,
-            sandbox=partial(wall.arguments, workspace, {"OTHER": str(other)}),
-            system_calls=wall.system_calls,
+            sandbox=partial(bwrap.arguments, workspace, {"OTHER": str(other)}),
+            system_calls=bwrap.system_calls,
         )
 
 

@@ -25,7 +25,7 @@ from render_image.workspace import make_workspace
 
 pytestmark = [
     pytest.mark.skipif(bool(bubblewrap_problem()), reason=bubblewrap_problem()),
-    pytest.mark.skipif(sandbox_mode_here() == "off", reason="the wall is taken away"),
+    pytest.mark.skipif(sandbox_mode_here() == "off", reason="the sandbox is taken away"),
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
     pytest.mark.skipif(not filter_program(), reason="no filter for this machine"),
 ]
@@ -113,7 +113,7 @@ def ask(
     locked: bool = True,
     limits: Limits | None = None,
 ) -> tuple[ProcessExit, list[str]]:
-    wall = Sandbox(shutil.which("bwrap"), program, filtered=filtered, locked=locked)
+    bwrap = Sandbox(shutil.which("bwrap"), program, filtered=filtered, locked=locked)
     told = folder / "told.txt"
 
     async def run() -> ProcessExit:
@@ -128,8 +128,8 @@ def ask(
                 timeout=60,
                 limits=limits,
                 folders=[workspace.folder],
-                sandbox=partial(wall.arguments, workspace, {}),
-                system_calls=wall.system_calls,
+                sandbox=partial(bwrap.arguments, workspace, {}),
+                system_calls=bwrap.system_calls,
             )
 
     exited = asyncio.run(run())
@@ -173,6 +173,6 @@ def test_threads_without_end_are_stopped(program: PovRay, sphere_unit, tmp_path:
 
 
 def test_povray_itself_runs_filtered_here():
-    wall = open_sandbox(require_povray(), "required")
-    assert wall is not None
-    assert wall.system_calls == filter_program()
+    bwrap = open_sandbox(require_povray(), "required")
+    assert bwrap is not None
+    assert bwrap.system_calls == filter_program()

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
-from povstorm_client.cleaning.job_deletion import half_deleted, undeletable
-from povstorm_client.cleaning.unreferenced import find_unused
+from povstorm_client.cleaning.job_deletion import half_deleted, reasons_to_keep
+from povstorm_client.cleaning.unreferenced import find_unreferenced
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import read_estimate
 from povstorm_client.cloud_run.stored_plan import read_plan
@@ -300,9 +300,9 @@ def test_a_bad_manifest_is_one_line_in_the_list_and_in_what_is_cleaned(
     problem = listed[bad.job_id].problem
     assert problem == "" or (key in problem and "\n" not in problem)
     now = time.time()
-    unused = find_unused(storage, now)
+    unused = find_unreferenced(storage, now)
     assert bad.job_id in unused.unreadable or not problem
-    undeletable(storage, list(listed))
+    reasons_to_keep(storage, list(listed))
 
 
 @pytest.mark.parametrize("field", ["phase", "total", "updated", "working", "message"])

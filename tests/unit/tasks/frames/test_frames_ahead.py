@@ -99,11 +99,11 @@ def ahead(
         UNITS,
         final_attempt=final_attempt,
         is_wanted=is_wanted,
-        progress=progress or JobProgress(Unused(), "job", len(UNITS)),
+        progress=progress or JobProgress(Unreferenced(), "job", len(UNITS)),
     )
 
 
-class Unused:
+class Unreferenced:
     """The storage of a progress that nobody publishes."""
 
 
@@ -329,7 +329,7 @@ def test_one_frame_is_alone_until_it_has_parsed_the_scene():
 
 def test_frames_are_counted_once_by_those_that_render_and_those_that_attach():
     async def run() -> None:
-        progress = JobProgress(Unused(), "job", len(UNITS))
+        progress = JobProgress(Unreferenced(), "job", len(UNITS))
         renderer = InMemory({3: RenderError("lost", retryable=True)})
         renderer.may_end.clear()
         async with ahead(renderer, progress=progress) as frames:
@@ -350,7 +350,7 @@ def test_few_task_runs_catch_up_at_once_with_frames_that_are_done():
     async def run() -> int:
         renderer = InMemory()
         units = [WorkUnit(SETTINGS_OF_MANY, frame=frame) for frame in range(1, 101)]
-        progress = JobProgress(Unused(), "job", len(units))
+        progress = JobProgress(Unreferenced(), "job", len(units))
         frames = FramesAhead(
             renderer, units, final_attempt=False, is_wanted=wanted, progress=progress
         )
