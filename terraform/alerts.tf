@@ -7,15 +7,20 @@ resource "google_monitoring_notification_channel" "email" {
   depends_on   = [google_project_service.apis]
 }
 
-# A line of severity ERROR or more is an attempt at a frame that failed (render_image/entrypoint.py),
-# or a container that Cloud Run saw end before it had done its work.
+# A line of severity ERROR or more is an attempt at a frame that failed (render_image/entrypoint.py).
+# A container that ended before it had done its work is told by Cloud Run itself, as a WARNING: by
+# its exit code, the signal that ended it, or the memory that it went beyond.
+locals {
+  lost_container = "(Container called exit.[1-9]|Container terminated on signal|[Mm]emory limit .*(exceeded|reached))"
+}
+
 resource "google_logging_metric" "failed_frames" {
   name        = "povstorm_failed_frames"
   description = "Attempts at frames that failed, and containers that were lost"
   filter = join(" AND ", [
     "resource.type=\"cloud_run_job\"",
     "resource.labels.job_name=(${join(" OR ", [for job in google_cloud_run_v2_job.render : "\"${job.name}\""])})",
-    "severity>=ERROR",
+    "(severity>=ERROR OR textPayload=~\"${local.lost_container}\")",
   ])
   metric_descriptor {
     metric_kind = "DELTA"
@@ -53,7 +58,7 @@ resource "google_monitoring_alert_policy" "failed_frames" {
     content   = <<-EOT
       povstorm tries frames again that another attempt can mend; `povstorm --cluster outputs.json status JOB_ID`
       tells which failed for good and why, `povstorm --cluster outputs.json retry JOB_ID` renders what is missing.
-      The lines: Logs Explorer, `resource.type="cloud_run_job" severity>=ERROR`; their labels name job and frame.
+      The lines: Logs Explorer, `resource.type="cloud_run_job" severity>=WARNING`; their labels name job and frame.
     EOT
   }
 }
