@@ -55,6 +55,14 @@ class FrameResults:
             for entry in self._storage.list(prefix)
         }
 
+    def begun(self) -> set[str]:
+        """The ids of units of which an attempt has stored anything: its log comes first."""
+        prefix = layout.logs(self._job_id)
+        return {
+            entry.key.removeprefix(f"{prefix}/").removesuffix(".txt")
+            for entry in self._storage.list(prefix)
+        }
+
     def images(self, units: Sequence[WorkUnit]) -> set[str]:
         """The ids of those units that have an image, whichever attempt stored it; one listing."""
         there = {entry.key for entry in self._storage.list(layout.output(self._job_id))}

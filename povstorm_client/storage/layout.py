@@ -144,6 +144,11 @@ def attempt(job_id: str, work_unit_id: str, number: int, noticed: float) -> str:
     return f"{attempts(job_id)}/{work_unit_id}-{number}-{round(noticed * 1000)}.json"
 
 
+def logs(job_id: str) -> str:
+    """Where POV-Ray's output of each frame is."""
+    return f"{job(job_id)}/logs"
+
+
 def log(job_id: str, work_unit_id: str) -> str:
     """POV-Ray's whole output for a unit's last attempt."""
     return f"{job(job_id)}/logs/{work_unit_id}.txt"

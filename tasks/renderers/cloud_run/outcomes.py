@@ -21,6 +21,9 @@ from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
 
+# Of a frame that has something in the storage, but no result that was seen.
+_NO_RESULT = (0.0, 0)
+
 
 class Outcomes:
     """Gives the waiting frames their results, and tells planner and sample of them."""
@@ -37,9 +40,12 @@ class Outcomes:
         self._seen: dict[str, tuple[float, int]] = {}
 
     async def note_what_is_there(self) -> None:
-        """Results of earlier runs of the job are no news."""
+        """Results of earlier runs are no news, and what those left unfinished is known."""
+        begun = await asyncio.to_thread(self._results.begun)
         listed = await self._listed()
-        self._seen = {unit_id: (entry.changed, entry.size) for unit_id, entry in listed.items()}
+        self._seen = dict.fromkeys(begun, _NO_RESULT) | {
+            unit_id: (entry.changed, entry.size) for unit_id, entry in listed.items()
+        }
 
     async def _listed(self) -> dict[str, StoredObject]:
         return await asyncio.to_thread(self._results.listed)
@@ -121,6 +127,9 @@ class Outcomes:
             wave, frame, task, index, memory_mib=memory, retryable=retryable, now=time.time()
         )
         stored = await asyncio.to_thread(self._results.fail, result)
+        # The next wave may start before this is listed, and its container can replace nothing that
+        # the lost one has left: neither this, nor a log or an image without a result.
+        self._seen.setdefault(unit.work_unit_id, _NO_RESULT)
         resolve(frame, stored if stored.state == "rendered" else result, retryable=retryable)
 
 

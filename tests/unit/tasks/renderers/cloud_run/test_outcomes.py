@@ -1,0 +1,99 @@
+"""What a lost container leaves is out of the way of the next one, which can replace nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.scene_estimate import Estimate
+from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from tasks.renderers.cloud_run.outcomes import Outcomes
+from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
+from tasks.renderers.cloud_run.wave_board import WaveBoard
+from tasks.renderers.cloud_run.wave_planner import WavePlanner
+from tasks.renderers.cloud_run.wave_sample import WaveSample
+from tasks.renderers.cloud_run.wave_setting import Pace, WaveSetting
+from tests.synthetic_job import make_units
+
+JOB = "orbit-1"
+FLEET = CloudRunFleet("p", "r", (RenderJob("render-512m", 1, 512, 100, 0, 600),))
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FolderStorage:
+    return FolderStorage(tmp_path / "home")
+
+
+def outcomes(storage: FolderStorage) -> Outcomes:
+    setting = WaveSetting(storage, JOB, FLEET, None, None, Pace(), logging.getLogger())
+    planner, board = WavePlanner(FLEET, Estimate()), WaveBoard()
+    return Outcomes(setting, planner, board, WaveSample(planner, board, setting.pace))
+
+
+def wave_of(name: str, unit: WorkUnit, attempt: int, loop: asyncio.AbstractEventLoop) -> Wave:
+    frame = WaitingFrame(unit, attempt, False, 0.0, 0.0, loop.create_future())
+    unit_id = unit.work_unit_id
+    return Wave(name, f"waves/{name}", [[unit_id]], 0, 1.0, 0.0, waiting={unit_id: frame})
+
+
+def leave_half(storage: FolderStorage, unit: WorkUnit) -> None:
+    """As a container does that is killed between its image and its result."""
+    storage.write(layout.log(JOB, unit.work_unit_id), b"POV-Ray said")
+    storage.write(f"{layout.output(JOB)}/{unit.image_name}", b"half")
+
+
+def left(storage: FolderStorage) -> list[str]:
+    return sorted(stored.key for stored in storage.list(layout.job(JOB)))
+
+
+def test_the_wave_after_a_lost_container_finds_nothing_of_it(
+    storage: FolderStorage, loop: asyncio.AbstractEventLoop
+):
+    [unit] = make_units(JOB, 1)
+    first, second = wave_of("w1", unit, 1, loop), wave_of("w2", unit, 2, loop)
+    known = outcomes(storage)
+    loop.run_until_complete(known.note_what_is_there())
+    leave_half(storage, unit)
+    frame = first.waiting[unit.work_unit_id]
+    loop.run_until_complete(known.lose(first, frame, None, 0, alone=True))
+    assert frame.result.exception() is not None
+    assert layout.result(JOB, unit.work_unit_id) in left(storage)
+    loop.run_until_complete(known.clear_earlier_attempts(second))
+    assert left(storage) == []
+
+
+def test_what_a_container_of_an_earlier_run_left_is_cleared_too(
+    storage: FolderStorage, loop: asyncio.AbstractEventLoop
+):
+    [unit] = make_units(JOB, 1)
+    leave_half(storage, unit)
+    known = outcomes(storage)
+    loop.run_until_complete(known.note_what_is_there())
+    loop.run_until_complete(known.clear_earlier_attempts(wave_of("w1", unit, 1, loop)))
+    assert left(storage) == []
+
+
+def test_frames_that_nothing_is_stored_of_cost_no_call(
+    storage: FolderStorage, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+):
+    [unit] = make_units(JOB, 1)
+    known = outcomes(storage)
+    loop.run_until_complete(known.note_what_is_there())
+    monkeypatch.setattr(FolderStorage, "remove", None)
+    monkeypatch.setattr(FolderStorage, "remove_unless", None)
+    loop.run_until_complete(known.clear_earlier_attempts(wave_of("w1", unit, 1, loop)))
