@@ -19,7 +19,7 @@ from benchmarks.virtual_time import run_in_virtual_time
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.job_settings import PREFERENCES
 from povstorm_client.storage import layout
@@ -145,7 +145,7 @@ async def _waves(
 
 
 def _fleet(parallelism: int, lean: str, seconds_per_frame: float | None) -> CloudRunFleet:
-    job = RenderJob("render", 1, 1024, parallelism, 0, 3600)
+    job = CloudRunJob("render", 1, 1024, parallelism, 0, 3600)
     return CloudRunFleet("project", "region", (job,), lean, None, seconds_per_frame)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from povstorm_client.cloud_run.api import ExecutionState
-    from povstorm_client.cloud_run.terraform_outputs import RenderJob, TerraformOutputs
+    from povstorm_client.cloud_run.terraform_outputs import CloudRunJob, TerraformOutputs
     from povstorm_client.cluster import Cluster
     from povstorm_client.doctor.cluster_checks import Check
     from povstorm_client.errors import (
@@ -51,7 +51,7 @@ else:
         "PovstormError": "povstorm_client.errors",
         "RecordError": "povstorm_client.errors",
         "RenderError": "povstorm_client.errors",
-        "RenderJob": "povstorm_client.cloud_run.terraform_outputs",
+        "CloudRunJob": "povstorm_client.cloud_run.terraform_outputs",
         "RenderSettings": "povstorm_client.frames.render_settings",
         "StorageError": "povstorm_client.errors",
         "TerraformOutputs": "povstorm_client.cloud_run.terraform_outputs",
@@ -74,6 +74,7 @@ else:
 __all__ = [
     "Check",
     "CloudError",
+    "CloudRunJob",
     "Cluster",
     "ExecutionState",
     "FrameLine",
@@ -90,7 +91,6 @@ __all__ = [
     "PovstormError",
     "RecordError",
     "RenderError",
-    "RenderJob",
     "RenderSettings",
     "StorageError",
     "TerraformOutputs",

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
@@ -230,11 +230,11 @@ def cloud_run(
             rendered(unit, started=moment, seconds=2.4, attempt=2, host="render-2g-p4mhd/task-0")
         )
         moment += 2.5
-    small = RenderJob("render-512m", 1, 512, 100, 0, 600)
-    large = RenderJob("render-2g", 1, 2048, 100, 0, 600)
+    small = CloudRunJob("render-512m", 1, 512, 100, 0, 600)
+    large = CloudRunJob("render-2g", 1, 2048, 100, 0, 600)
     fleet = CloudRunFleet("a-project", "europe-west1", (small, large))
 
-    def wave(name: str, job: RenderJob, count: int, frames: int, **times: object) -> dict:
+    def wave(name: str, job: CloudRunJob, count: int, frames: int, **times: object) -> dict:
         return {
             "wave": name,
             "execution": None,

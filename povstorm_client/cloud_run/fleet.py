@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.storage.records import Name, Seconds, Usd
 
@@ -27,7 +27,7 @@ class CloudRunFleet:
 
     project_id: Name
     region: Name
-    jobs: Annotated[tuple[RenderJob, ...], Meta(min_length=1)]
+    jobs: Annotated[tuple[CloudRunJob, ...], Meta(min_length=1)]
     lean: str = "balanced"
     max_usd: Usd | None = None
     seconds_per_frame: Seconds | None = None
@@ -44,7 +44,7 @@ class CloudRunFleet:
             "seconds_per_frame": self.seconds_per_frame,
         }
 
-    def job_path(self, job: RenderJob) -> str:
+    def job_path(self, job: CloudRunJob) -> str:
         """The job's full name in the Admin API."""
         return f"projects/{self.project_id}/locations/{self.region}/jobs/{job.name}"
 

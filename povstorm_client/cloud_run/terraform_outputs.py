@@ -41,7 +41,7 @@ _RANGES = {
 
 
 @dataclass(frozen=True)
-class RenderJob:
+class CloudRunJob:
     """A Cloud Run job that renders, of one size: overrides cannot change a job's memory.
 
     parallelism: tasks of it that run at once, at most. max_retries: of a lost task, by Cloud Run
@@ -70,7 +70,7 @@ class TerraformOutputs:
     renderer_service_account: str
     orchestrator_service_account: str
     submitter_service_account: str
-    render_jobs: tuple[RenderJob, ...]
+    render_jobs: tuple[CloudRunJob, ...]
 
 
 def read_terraform_outputs(path: Path) -> TerraformOutputs:
@@ -127,11 +127,11 @@ def _value(outputs: dict[str, Any], name: str, path: Path) -> Any:  # noqa: ANN4
     return output["value"]
 
 
-def _render_job(job: Any, index: int, path: Path) -> RenderJob:  # noqa: ANN401 - JSON
+def _render_job(job: Any, index: int, path: Path) -> CloudRunJob:  # noqa: ANN401 - JSON
     place = f"{path}: render_jobs[{index}]"
     if not isinstance(job, dict):
         raise InputError(f"{place} is {job!r}, not an object")
-    missing = [field.name for field in fields(RenderJob) if field.name not in job]
+    missing = [field.name for field in fields(CloudRunJob) if field.name not in job]
     if missing:
         raise InputError(f"{place} has no {', '.join(missing)}: run `terraform apply` again")
     if not isinstance(job["name"], str) or not _JOB_NAME.fullmatch(job["name"]):
@@ -143,7 +143,7 @@ def _render_job(job: Any, index: int, path: Path) -> RenderJob:  # noqa: ANN401 
         if not is_number or not least <= value <= most or (name != "vcpus" and value % 1):
             raise InputError(f"{place}.{name} is {value!r}: a number from {least} to {most}")
     numbers = {name: job[name] if name == "vcpus" else int(job[name]) for name in _RANGES}
-    return RenderJob(name=job["name"], **numbers)
+    return CloudRunJob(name=job["name"], **numbers)
 
 
 def _words(name: str) -> str:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from povstorm_client.cloud_run import prices_and_limits
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.quantities import duration
 
 # How far above the least possible cost a plan may go to be faster.
@@ -24,7 +24,7 @@ _TIMEOUT_SHARE = 0.7
 class WavePlan:
     """frames in so many tasks of a render job: predicted seconds to the last image, and USD."""
 
-    job: RenderJob
+    job: CloudRunJob
     frames: int
     tasks: int
     seconds: float
@@ -47,7 +47,7 @@ def plan_wave(
     frames: int,
     seconds_per_frame: float,
     *,
-    job: RenderJob,
+    job: CloudRunJob,
     lean: str,
     slots: int | None = None,
     startup_seconds: float = prices_and_limits.STARTUP_SECONDS,

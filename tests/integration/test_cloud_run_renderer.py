@@ -15,7 +15,7 @@ from povstorm_client import WorkUnit
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError, RenderError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults
@@ -28,7 +28,7 @@ from tasks.renderers.cloud_run.wave_setting import Pace
 JOB = "job"
 NOTE = layout.cancel_request(JOB)
 HASTE = Pace(gather_quiet=0.02, poll=0.01)
-FLEET = CloudRunFleet("project", "region", (RenderJob("render", 1, 512, 4, 0, 600),))
+FLEET = CloudRunFleet("project", "region", (CloudRunJob("render", 1, 512, 4, 0, 600),))
 
 
 class NothingCanBeStarted:

@@ -13,7 +13,7 @@ import pytest
 from povstorm_client import RenderError, RenderSettings, StorageError, WorkUnit
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
@@ -73,7 +73,7 @@ def test_an_earlier_result_that_is_not_readable_is_rendered_again(
     }
 
 
-FLEET = CloudRunFleet("project", "region", (RenderJob("render", 1, 512, 4, 0, 600),))
+FLEET = CloudRunFleet("project", "region", (CloudRunJob("render", 1, 512, 4, 0, 600),))
 PACE = Pace(gather_quiet=0.02, gather_most=60.0, poll=0.02, sample=5.0, finish=0.0)
 
 

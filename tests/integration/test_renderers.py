@@ -16,7 +16,7 @@ from PIL import Image
 from povstorm_client.cloud_run.api import GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import RenderError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
@@ -42,7 +42,9 @@ ODD = f"#version 3.7;\n#for (I, 1, 200) {SECONDS} #end\n"
 # More than any renderer admits at once.
 MANY = 10_001
 FLEET = CloudRunFleet(
-    PROJECT, REGION, tuple(RenderJob(name, 1, memory, 4, 0, 600) for name, memory in SIZES.items())
+    PROJECT,
+    REGION,
+    tuple(CloudRunJob(name, 1, memory, 4, 0, 600) for name, memory in SIZES.items()),
 )
 PACE = Pace(gather_quiet=0.05, poll=0.1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from povstorm_client import Cluster
 from povstorm_client.cloud_run.terraform_outputs import (
-    RenderJob,
+    CloudRunJob,
     TerraformOutputs,
     read_terraform_outputs,
 )
@@ -21,7 +21,7 @@ def test_the_outputs_are_those_that_are_read(cluster: Terraform):
 
     assert set(written) == {field.name for field in fields(TerraformOutputs)}
     for job in written["render_jobs"]["value"]:
-        assert set(job) == {field.name for field in fields(RenderJob)}
+        assert set(job) == {field.name for field in fields(CloudRunJob)}
     assert not any(output["sensitive"] for output in written.values())
 
 
@@ -34,7 +34,7 @@ def test_they_are_read_as_they_are_written(cluster: Terraform):
     for name, value in written.items():
         if name != "render_jobs":
             assert getattr(read, name) == value
-    assert read.render_jobs == tuple(RenderJob(**job) for job in written["render_jobs"])
+    assert read.render_jobs == tuple(CloudRunJob(**job) for job in written["render_jobs"])
     assert read.renderer_service_account == (
         "povstorm-renderer@povstorm-test.iam.gserviceaccount.com"
     )

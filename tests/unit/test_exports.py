@@ -17,7 +17,7 @@ from povstorm_client import errors
 
 EXPORTED = {
     *("Cluster", "Job", "JobSettings", "RenderSettings", "WorkUnit"),
-    *("Check", "ExecutionState", "RenderJob", "TerraformOutputs"),
+    *("Check", "ExecutionState", "CloudRunJob", "TerraformOutputs"),
     *("FrameLine", "FrameResult", "FrameStatistics", "Percentiles"),
     *("JobState", "JobStatistics", "JobSummary"),
     *("CloudError", "InputError", "JobError", "PovstormError", "RecordError"),

@@ -20,7 +20,7 @@ from povstorm_client.cleaning.unreferenced import find_unreferenced
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import read_estimate
 from povstorm_client.cloud_run.stored_plan import read_plan
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.commands.job_table import job_table
 from povstorm_client.commands.status_page import StatusPage
 from povstorm_client.errors import PovstormError, RecordError, StorageError
@@ -41,7 +41,7 @@ from tasks.report.gather import gather
 from tests.synthetic_job import START, failed, finished, make_manifest, make_units, rendered
 
 JOB = "orbit-20260102-030405-ab12"
-FLEET = CloudRunFleet("project", "europe-west1", (RenderJob("small", 1.0, 512, 10, 1, 600),))
+FLEET = CloudRunFleet("project", "europe-west1", (CloudRunJob("small", 1.0, 512, 10, 1, 600),))
 WAVE = layout.wave(JOB, "w1")
 CRASHING = [
     "x", "", "1", True, None, [], {}, [1], {"a": 1}, -1, 1.5, 1e300, -1e300, 10**18, 10**400,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client import Cluster, InputError
-from povstorm_client.cloud_run.terraform_outputs import RenderJob, read_terraform_outputs
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob, read_terraform_outputs
 from povstorm_client.frames.job_settings import JobSettings
 
 SMALL = {
@@ -57,7 +57,7 @@ def test_the_outputs_are_read_with_the_smallest_job_first(file):
     found = read_terraform_outputs(file(outputs()))
 
     assert found.bucket == "povstorm-prod-render"
-    assert found.render_jobs[0] == RenderJob("povstorm-render-2g", 1, 2048, 100, 0, 3600)
+    assert found.render_jobs[0] == CloudRunJob("povstorm-render-2g", 1, 2048, 100, 0, 3600)
     assert [job.memory_mib for job in found.render_jobs] == [2048, 8192]
 
 

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client.cloud_run import prices_and_limits
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
 from povstorm_client.frames.job_settings import PREFERENCES
 
 
-def render_job(parallelism: int = 100, timeout: int = 3600, vcpus: float = 1) -> RenderJob:
-    return RenderJob(
+def render_job(parallelism: int = 100, timeout: int = 3600, vcpus: float = 1) -> CloudRunJob:
+    return CloudRunJob(
         name="render-2g",
         vcpus=vcpus,
         memory_mib=2048,

@@ -16,7 +16,7 @@ from flows import render_scene
 from povstorm_client import Cluster, Job, WorkUnit
 from povstorm_client import job as job_module
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.commands.scene_options import with_job_options
 from povstorm_client.frames.job_settings import (
     GIF_MOST_FPS,
@@ -32,7 +32,7 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tests.synthetic_job import make_manifest
 
-FLEET = CloudRunFleet("p", "r", (RenderJob("render", 1, 512, 4, 0, 600),))
+FLEET = CloudRunFleet("p", "r", (CloudRunJob("render", 1, 512, 4, 0, 600),))
 # What version 0.2.0 has written of two jobs.
 HEAD = """{
   "job_id": "golden",

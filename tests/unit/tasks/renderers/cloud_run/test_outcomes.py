@@ -11,7 +11,7 @@ import pytest
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
@@ -24,7 +24,7 @@ from tasks.renderers.cloud_run.wave_setting import Pace, WaveSetting
 from tests.synthetic_job import make_units
 
 JOB = "orbit-1"
-FLEET = CloudRunFleet("p", "r", (RenderJob("render-512m", 1, 512, 100, 0, 600),))
+FLEET = CloudRunFleet("p", "r", (CloudRunJob("render-512m", 1, 512, 100, 0, 600),))
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import pytest
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from tasks.renderers.cloud_run.wave import WaitingFrame, share_out
 from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner, spread
 
-SMALL = RenderJob("render-1g", 1, 1024, 100, 0, 3600)
-LARGE = RenderJob("render-4g", 1, 4096, 100, 0, 3600)
+SMALL = CloudRunJob("render-1g", 1, 1024, 100, 0, 3600)
+LARGE = CloudRunJob("render-4g", 1, 4096, 100, 0, 3600)
 FLEET = CloudRunFleet("project", "region", (SMALL, LARGE))
 
 

@@ -11,7 +11,7 @@ import pytest
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
-from povstorm_client.cloud_run.terraform_outputs import RenderJob
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult, FrameState
 from tasks.renderers.cloud_run.gathering import Gathering
@@ -24,7 +24,7 @@ from tasks.renderers.cloud_run.wave_starts import WaveStarts
 from tasks.renderers.renderer import SAME_FAILURES
 
 PACE = Pace(gather_quiet=1.0, gather_most=10.0, sample=90.0)
-FLEET = CloudRunFleet("project", "region", (RenderJob("render-1g", 1, 1024, 100, 0, 3600),))
+FLEET = CloudRunFleet("project", "region", (CloudRunJob("render-1g", 1, 1024, 100, 0, 3600),))
 
 
 class Desk:
