@@ -226,6 +226,8 @@ def _traced(
         ) from error
     if trace.failures:
         lines = [f"frame {frame} cannot be parsed: {why}" for frame, why in trace.failures.items()]
+        if places:
+            lines += ["what it does with files there is told by running it only:", listed(places)]
         raise InputError("\n".join(lines))
     return trace
 

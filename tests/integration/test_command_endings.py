@@ -213,10 +213,17 @@ main()
 """
 
 
+# Whoever runs the tests may do so under nohup, which is inherited.
+HEARS_HANGUP = ("env", "--default-signal=HUP")
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_terminated_clears_up_as_after_ctrl_c(how: signal.Signals):
     with subprocess.Popen(
-        [sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*HEARS_HANGUP, sys.executable, "-c", WAITS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(how)
@@ -232,7 +239,7 @@ def test_a_command_whose_terminal_is_closed_clears_up(tmp_path: Path):
     program = WAITS.replace('print("cleared up"', f'open({str(done)!r}, "w"); print(""')
     terminal, ours = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [*HEARS_HANGUP, sys.executable, "-c", program],
         stdin=ours,
         stdout=ours,
         stderr=ours,

@@ -55,7 +55,10 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def _runs(process: psutil.Process, program: str) -> bool:
-    return program in process.cmdline()
+    try:
+        return program in process.cmdline()
+    except psutil.ZombieProcess:  # another test's
+        return False
 
 
 def assert_nothing_is_left(family: list[psutil.Process], tmp_path: Path) -> None:
