@@ -15,9 +15,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 
 from povstorm_client.errors import ToolError
+from povstorm_client.launch.prefect_server import server_command
 from povstorm_client.programs.tools import die_with_parent
 
 # What Prefect 3 sets for a server that lives as long as a process; it needs no user interface.
@@ -37,8 +37,7 @@ class EmbeddedServer:
     def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-            command = [sys.executable, "-P", "-m", "uvicorn", "--factory"]
-            command += ["prefect.server.api.server:create_app", "--fd", str(listening.fileno())]
+            command = [*server_command(), "--fd", str(listening.fileno())]
             self._process = subprocess.Popen(
                 [*die_with_parent(), *_politely(), *command, "--log-level", "error"],
                 pass_fds=(listening.fileno(),),

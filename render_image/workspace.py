@@ -116,10 +116,11 @@ def lay_out_workspace(
             (folder / "shared").mkdir()
     laid_out = LaidOut()
     if unit.settings.folder:
-        # Of a scene that is all in one file, which is the frame's own, nothing is shared.
-        is_own = unit.settings.scene in unit.inline_resource
-        has_tree = shared is not None and not (is_own and not (shared / SCENE_FOLDER).exists())
-        laid_out = lay_out_scene_tree(unit.settings, shared if has_tree else None, folder)
+        tree = shared
+        if unit.settings.scene in unit.inline_resource and shared is not None:
+            # Of a scene that is all in one file, which is the frame's own, nothing is shared.
+            tree = shared if (shared / SCENE_FOLDER).exists() else None
+        laid_out = lay_out_scene_tree(unit.settings, tree, folder)
     for path, content in unit.inline_files().items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

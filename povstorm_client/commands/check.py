@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import typer
-
-from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.scene_options import (
     Frames,
     Include,
@@ -24,7 +21,6 @@ from povstorm_client.scene_job import read_scene
 
 
 def check(
-    context: typer.Context,
     scene: SceneArgument,
     switches: Switches = None,
     frames: Frames = None,
@@ -35,7 +31,6 @@ def check(
 
     Nothing is rendered or stored. An error tells which frames cannot be parsed, and why.
     """
-    chosen_cluster(context)
     loaded = read_scene(
         scene,
         switches=switches,

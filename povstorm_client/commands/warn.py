@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from povstorm_client.quantities import duration
-from povstorm_client.scene.load_scene import Scene
+
+if TYPE_CHECKING:
+    from povstorm_client.scene.load_scene import Scene
 
 
 def warn(message: str) -> None:

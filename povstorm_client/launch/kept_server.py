@@ -14,7 +14,6 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from povstorm_client.launch.prefect_server import (
     answers,
     chosen_server,
     prefect_home,
+    server_command,
 )
 from povstorm_client.storage import layout, records
 from povstorm_client.storage.private_files import (
@@ -189,9 +189,8 @@ def _started(folder: Path, port: int) -> tuple[KeptServer, subprocess.Popen[byte
     """A new server's process, and the record of it, which is written first thing."""
     seed_prefect_home()
     token = secrets.token_hex(16)
-    # As `prefect server start` does, in one process; -P: a folder may have modules of any name.
-    command = [sys.executable, "-P", "-X", f"{_MARK}={token}", "-m", "uvicorn", "--factory"]
-    command += ["prefect.server.api.server:create_app", "--host", _HOST, "--port", str(port)]
+    command = server_command("-X", f"{_MARK}={token}")
+    command += ["--host", _HOST, "--port", str(port)]
     environment = {name: text for name, text in os.environ.items() if name != VARIABLE}
     environment |= {
         "PREFECT_HOME": str(prefect_home()),

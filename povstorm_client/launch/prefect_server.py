@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import re
+import sys
 import tomllib
 import urllib.error
 import urllib.request
@@ -32,6 +33,15 @@ class PrefectServer:
 
     url: str
     chosen_by: str
+
+
+def server_command(*python: str) -> list[str]:
+    """Prefect's server in one process, as `prefect server start` has it; uvicorn's options follow.
+
+    python: options of the interpreter. -P: a folder may have modules of any name.
+    """
+    program = ["-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    return [sys.executable, "-P", *python, *program]
 
 
 def prefect_home() -> Path:

@@ -135,7 +135,7 @@ def load_scene(
     own_scenes: dict[int, str] = {}
     if numbered is not None:
         own_scenes = {frame: tree.places[numbered.files[frame]] for frame in numbers}
-        files, state = _with_own_scenes(files, own_scenes)
+        files, state = _with_own_scenes(files, own_scenes, sources.common)
     return Scene(
         name=numbered.name if numbered else sources.scene.stem,
         settings=render_settings,
@@ -244,14 +244,17 @@ def _numbered_frames(
 
 
 def _with_own_scenes(
-    files: Mapping[str, Path], scenes: Mapping[int, str]
+    files: Mapping[str, Path], scenes: Mapping[int, str], common: set[Path]
 ) -> tuple[dict[str, Path], dict[int, dict[str, bytes]]]:
     """The shared files, and each frame's scene as its own, so that changing it renders one frame.
 
-    Large ones stay shared: what is a frame's own is in its work unit, which the flow holds.
+    Large ones stay shared: what is a frame's own is in its work unit, which the flow holds. So do
+    those that other frames include.
     """
-    size = sum(files[place].stat().st_size for place in scenes.values())
-    if size > _MOST_OWN_BYTES:
+    own = {place for place in scenes.values() if files[place] not in common}
+    if sum(files[place].stat().st_size for place in own) > _MOST_OWN_BYTES:
         return dict(files), {}
-    shared = {place: file for place, file in files.items() if place not in set(scenes.values())}
-    return shared, {frame: {place: files[place].read_bytes()} for frame, place in scenes.items()}
+    shared = {place: file for place, file in files.items() if place not in own}
+    return shared, {
+        frame: {place: files[place].read_bytes()} for frame, place in scenes.items() if place in own
+    }

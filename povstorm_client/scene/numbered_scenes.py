@@ -6,6 +6,7 @@ Each file is a still of its own, so that its clock is 0 and its pixels are those
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -95,14 +96,24 @@ def refuse_loop(values: set[str]) -> None:
         )
 
 
+def in_several(each: list[SceneFiles]) -> set[Path]:
+    """The files that more than one of several scenes need."""
+    counted = Counter(file for files in each for file in files.found)
+    return {file for file, scenes in counted.items() if scenes > 1}
+
+
 def merged(each: list[SceneFiles]) -> SceneFiles:
     """What several scenes need together."""
+    if len(each) == 1:
+        return each[0]
     whole = SceneFiles()
-    for files in each:
-        for field in fields(SceneFiles):
-            into, more = getattr(whole, field.name), getattr(files, field.name)
-            if isinstance(into, list):
-                into.extend(item for item in more if item not in into)
-            else:
-                into.update(more)
+    for field in fields(SceneFiles):
+        into = getattr(whole, field.name)
+        if isinstance(into, list):
+            into.extend(
+                dict.fromkeys(item for files in each for item in getattr(files, field.name))
+            )
+        else:
+            for files in each:
+                into.update(getattr(files, field.name))
     return whole

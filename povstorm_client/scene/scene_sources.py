@@ -21,6 +21,7 @@ from povstorm_client.scene.ini_text import split_sections, unquoted
 from povstorm_client.scene.numbered_scenes import (
     NumberedScenes,
     find_numbered,
+    in_several,
     is_pattern,
     merged,
     names_scenes,
@@ -34,15 +35,15 @@ from povstorm_client.scene.search import (
     read_default_ini,
 )
 from povstorm_client.scene.trace import TraceRequest
-from povstorm_client.scene.tree import (
-    SceneTree,
-    lay_out,
-)
+from povstorm_client.scene.tree import SceneTree, lay_out
 
 
 @dataclass(frozen=True)
 class SceneSources:
-    """What was given, as POV-Ray reads it, and the files that it was found to need."""
+    """What was given, as POV-Ray reads it, and the files that it was found to need.
+
+    common: those that several numbered scenes need.
+    """
 
     settings: PovraySettings
     scene: Path
@@ -51,10 +52,11 @@ class SceneSources:
     extra: dict[Path, Path]
     needed: SceneFiles
     numbered: NumberedScenes | None
+    common: set[Path]
 
     @property
     def images(self) -> Path | None:
-        """As _images has it."""
+        """POV-Ray's images of the loop without number and ending; None if it writes none."""
         return _images(self.settings, self.scene, self.base)
 
     def lay_out(self, needed: SceneFiles) -> SceneTree:
@@ -88,18 +90,22 @@ def read_sources(
     scene, base = find_scene(settings, file, here)
     search = _search_path(default_paths, settings, base, here)
     scenes = list(numbered.files.values()) if numbered else [scene]
-    needed = _discover(scenes, search, settings)
+    each = _discover(scenes, search, settings)
+    needed = merged(each)
     if (needed.missing or needed.computed) and scene.parent not in search.roots:
         # POV-Ray itself would fail from here, so the scene's own folder takes nothing's place.
         search = replace(search, roots=(*search.roots, scene.parent))
-        needed = _discover(scenes, search, settings)
+        each = _discover(scenes, search, settings)
+        needed = merged(each)
     extra = _extra_files(includes, here)
-    return SceneSources(settings, scene, base, search, extra, needed, numbered)
+    return SceneSources(settings, scene, base, search, extra, needed, numbered, in_several(each))
 
 
-def _discover(scenes: Sequence[Path], search: SearchPath, settings: PovraySettings) -> SceneFiles:
+def _discover(
+    scenes: Sequence[Path], search: SearchPath, settings: PovraySettings
+) -> list[SceneFiles]:
     header = settings.values.get("include_header")
-    return merged([discover(scene, search, header) for scene in scenes])
+    return [discover(scene, search, header) for scene in scenes]
 
 
 def _make_loop(settings: PovraySettings, numbered: NumberedScenes) -> None:

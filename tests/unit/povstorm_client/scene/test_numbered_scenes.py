@@ -108,3 +108,13 @@ def test_what_a_file_is_missing_is_told_with_its_line(tmp_path: Path):
     (tmp_path / "step_2.pov").write_text('\n#include "gone.inc"\n')
     with pytest.raises(InputError, match=r"step_2\.pov:2: gone\.inc"):
         load(tmp_path)
+
+
+def test_a_file_that_another_frame_includes_stays_shared(tmp_path: Path):
+    steps(tmp_path, "step_1.pov", "step_2.pov")
+    (tmp_path / "step_2.pov").write_text('#include "step_1.pov"\n')
+    scene = load(tmp_path)
+    assert scene.files.keys() == {"scene/step_1.pov"}
+    first, second = scene.work_units()
+    assert (first.settings.scene, first.inline_files()) == ("scene/step_1.pov", {})
+    assert second.inline_files().keys() == {"scene/step_2.pov"}
