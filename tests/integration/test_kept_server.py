@@ -167,7 +167,7 @@ def test_a_server_that_ends_at_its_start_is_told_with_its_last_words(
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho 'ValueError: no such database' >&2\nexit 3\n")
     program.chmod(0o700)
-    monkeypatch.setattr(kept_server.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
 
     with pytest.raises(ToolError, match="ended at its start: ValueError: no such database"):
         start_server(tmp_path)
