@@ -54,3 +54,22 @@ def test_where_a_server_was_chosen_or_kept_there_is_nothing_to_advise(
     assert hint_after(9.0) == ""
     monkeypatch.undo()
     assert hint_after(9.0, Cluster.local().with_deployment("render-job/local")) == ""
+
+
+def hint_after_frames(seconds: float) -> str:
+    clock = iter([100.0, 101.0, 110.0, 110.0 + seconds])
+    watch = StartWatch(lambda: next(clock))
+    watch.look(JobState("rendering", 3, done=1))
+    watch.look(JobState("rendering", 3, done=2, failed=1))
+    watch.look(JobState("staging", 3, done=2, failed=1))
+    watch.look(JobState("stitching", 3, done=2, failed=1))
+    watch.look(JobState("reporting", 3, done=2, failed=1))
+    return watch.hint(Cluster.local())
+
+
+def test_frames_that_wait_for_prefect_at_their_end_are_worth_a_line():
+    assert hint_after_frames(5.0) == (
+        "all frames were there 5.0 s before Prefect's server was: `povstorm server start` keeps "
+        "one for the day"
+    )
+    assert hint_after_frames(1.0) == ""
