@@ -66,6 +66,7 @@ class FramesAhead:
         self._frames = {unit.work_unit_id: _Frame() for unit in self._units}
         self._catching_up = asyncio.Semaphore(_CATCHING_UP)
         self._failures: Counter[str] = Counter()
+        self._any_begun = asyncio.Event()
         self._any_rendered = False
         self._beginning: asyncio.Task[None] | None = None
         self._left = False
@@ -98,12 +99,7 @@ class FramesAhead:
 
     async def first_begun(self) -> None:
         """Wait until a frame is in work, or none is to be."""
-        waiting = [asyncio.ensure_future(frame.begun.wait()) for frame in self._frames.values()]
-        try:
-            await self._or_broken(asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))
-        finally:
-            for each in waiting:
-                each.cancel()
+        await self._or_broken(self._any_begun.wait())
 
     async def all_done(self) -> None:
         """Wait until nothing is in work, nor will be unless a task asks for it."""
@@ -155,6 +151,7 @@ class FramesAhead:
         # What was not begun is its task's to render, or to leave.
         for frame in self._frames.values():
             frame.begun.set()
+        self._any_begun.set()
 
     async def _begin(self, unit: WorkUnit) -> asyncio.Task[FrameResult] | None:
         frame = self._frames[unit.work_unit_id]
@@ -166,6 +163,7 @@ class FramesAhead:
             # Nobody may ever attach: a failure is stored, and then no unheard exception.
             frame.outcome.add_done_callback(_hear)
         frame.begun.set()
+        self._any_begun.set()
         return frame.outcome
 
     async def _render_first(self, unit: WorkUnit, slot: AsyncExitStack) -> FrameResult:
