@@ -218,6 +218,20 @@ class RenderSettings:
             return "frame_1.png"
         return f"frame_{frame:0{len(str(self.final_frame + self.cyclic))}d}.png"
 
+    def clock_of(self, frame: int) -> float:
+        """The ``clock`` that a scene sees in this frame, as POV-Ray's animation loop counts it.
+
+        A loop of one frame divides by no steps: POV-Ray's clock is no number there (3.7.0.10,
+        tried), and this is initial_clock.
+        """
+        if not self.is_animation:
+            return self.clock or 0.0
+        steps = self.final_frame - self.initial_frame + self.cyclic
+        if steps == 0:
+            return self.initial_clock
+        share = (frame - self.initial_frame) / steps
+        return self.initial_clock + share * (self.final_clock - self.initial_clock)
+
     def command(self, frame: int) -> list[str]:
         """POV-Ray's argument list for one frame, without a shell's quoting.
 

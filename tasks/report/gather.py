@@ -16,7 +16,6 @@ from typing import Any
 from povstorm_client.cloud_run.stored_plan import StoredWave, read_plan
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
-from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
@@ -83,17 +82,6 @@ def gather(storage: Storage, run: JobRun) -> ReportFacts:
     )
 
 
-def clock(settings: RenderSettings, frame: int) -> float:
-    """The clock of a frame, as POV-Ray's own animation loop counts it."""
-    if settings.clock is not None:
-        return settings.clock
-    steps = settings.final_frame - settings.initial_frame + settings.cyclic
-    if steps <= 0:
-        return settings.initial_clock
-    share = (frame - settings.initial_frame) / steps
-    return settings.initial_clock + share * (settings.final_clock - settings.initial_clock)
-
-
 def _frames(run: JobRun) -> Iterable[FrameFacts]:
     results = {result.frame: result for result in run.results}
     settings = {unit.frame: unit.settings for unit in run.units}
@@ -102,7 +90,7 @@ def _frames(run: JobRun) -> Iterable[FrameFacts]:
         result = results.get(frame)
         common: dict[str, Any] = {
             "frame": frame,
-            "clock": clock(settings[frame], frame),
+            "clock": settings[frame].clock_of(frame),
             "at": float(at[frame] / run.manifest.settings.frames_per_second),
         }
         if result is None or result.state == "retrying":
@@ -208,7 +196,7 @@ def _facts(storage: Storage, run: JobRun) -> Iterable[tuple[str, str]]:
     yield "Frames", f"{len(manifest.frames)}: {_shortened(frame_ranges(manifest.frames))}"
     yield "Frames a second", _fps(manifest)
     if len(manifest.frames) > 1:
-        ends = [clock(run.units[index].settings, run.units[index].frame) for index in (0, -1)]
+        ends = [unit.settings.clock_of(unit.frame) for unit in (run.units[0], run.units[-1])]
         yield "Clock", f"{ends[0]:g} to {ends[1]:g}"
     if run.statistics and run.statistics.video:
         video = run.statistics.video

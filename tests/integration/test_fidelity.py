@@ -11,12 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import frexp
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from povstorm_client.frames.render_settings import decimal
+from povstorm_client.frames.render_settings import RenderSettings, decimal
 from povstorm_client.scene.load_scene import load_scene
 from povstorm_client.storage.folder import FolderStorage
 from tests.fidelity.cases import SCENE, Case, draw_cases
@@ -204,3 +205,30 @@ def test_the_options_that_are_not_handed_on_change_no_pixel(tmp_path: Path):
     for option, files in zip(options, rendered, strict=True):
         images = {name: path for name, path in files.items() if path.suffix == ".png"}
         assert differences(images, plain) == [], option
+
+
+@pytest.mark.parametrize(
+    ("given", "frame"),
+    [
+        ({"initial_frame": 3, "final_frame": 8, "initial_clock": -1.5, "final_clock": 2.0}, 5),
+        ({"final_frame": 7, "cyclic": True}, 7),
+        ({"initial_frame": 7, "final_frame": 7, "initial_clock": 0.5, "cyclic": True}, 7),
+        ({"clock": 2.25}, 1),
+        ({"initial_clock": 0.5}, 1),
+        ({"final_frame": 4, "clock": 2.25}, 2),
+    ],
+)
+def test_the_clock_that_is_told_of_a_frame_is_the_one_that_its_scene_sees(
+    tmp_path: Path, given: dict[str, Any], frame: int
+):
+    (tmp_path / "a.pov").write_text('#debug concat("clock=", str(clock, 0, 9), "\\n")\n')
+    (tmp_path / "output").mkdir()
+    settings = RenderSettings("a.pov", 8, 8, **given)
+
+    said = subprocess.run(
+        settings.command(frame), cwd=tmp_path, capture_output=True, text=True, check=False
+    ).stderr
+
+    seen = float(said.partition("clock=")[2].split()[0])
+    # POV-Ray counts it in single precision.
+    assert settings.clock_of(frame) == pytest.approx(seen, abs=1e-6)

@@ -7,32 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import RenderSettings
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tasks.report import gather as gathering
-from tasks.report.gather import clock, gather, is_lost_container
+from tasks.report.gather import gather, is_lost_container
 from tests.synthetic_job import START, cloud_run, failed, finished, make_manifest, make_units
 from tests.synthetic_job import rendered as rendered_result
-
-
-@pytest.mark.parametrize(
-    ("settings", "frame", "expected"),
-    [
-        ({"initial_frame": 1, "final_frame": 5}, 1, 0.0),
-        ({"initial_frame": 1, "final_frame": 5}, 4, 0.75),
-        ({"initial_frame": 1, "final_frame": 4, "cyclic": True}, 4, 0.75),
-        (
-            {"initial_frame": 10, "final_frame": 20, "initial_clock": 2.0, "final_clock": 4.0},
-            *(15, 3.0),
-        ),
-        ({"initial_frame": 7, "final_frame": 7, "initial_clock": 0.5}, 7, 0.5),
-        ({"clock": 0.3}, 1, 0.3),
-    ],
-)
-def test_the_clock_is_the_one_that_the_scene_saw(settings, frame: int, expected: float):
-    assert clock(RenderSettings(scene="a.pov", **settings), frame) == pytest.approx(expected)
 
 
 def test_each_attempt_is_told_as_what_became_of_it(storage: FolderStorage):
