@@ -210,6 +210,7 @@ def cloud_run(
                     host=host,
                     state="retrying",
                     error=f"its container {host} was lost with exit code 137",
+                    lost_container=True,
                 )
                 for unit in lost
             ]

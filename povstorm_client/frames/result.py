@@ -6,7 +6,7 @@ Written by render_image as a frame's commit point; read by the flow, the client 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from povstorm_client.errors import InputError
@@ -56,7 +56,8 @@ class FrameResult:
     started, ended: Unix seconds; queue_seconds: from the job's start of rendering to started.
     attempt counts from 1. cache_hit: the image comes from an earlier job, as do the statistics.
     error: the failure in one line; log_tail: POV-Ray's last lines. out_of_memory: whether memory
-    ran out, as far as can be told.
+    ran out, as far as can be told. lost_container: whether this was stored for a container that
+    ended without a result of the frame, and not by it.
     """
 
     work_unit_id: str
@@ -81,6 +82,7 @@ class FrameResult:
     error: str = ""
     log_tail: str = ""
     out_of_memory: bool = False
+    lost_container: bool = False
 
     def __repr__(self) -> str:
         taken = f", {self.statistics.wall_seconds:.1f} s" if self.statistics else ""
@@ -138,7 +140,16 @@ def _checked(result: FrameResult, what: str) -> FrameResult:
                 check_workspace_path(name, "an image")
         if len(result.extra_crc32c) not in (0, len(result.extra_outputs)):
             raise InputError("it has another number of outputs than of their checksums")
-    return result
+    return replace(result, lost_container=True) if _says_that_it_is_lost(result) else result
+
+
+def _says_that_it_is_lost(result: FrameResult) -> bool:
+    """Of a result that was stored without lost_container the dispatcher's error tells it."""
+    return (
+        result.state != "rendered"
+        and "/task-" in result.host
+        and result.error.startswith("its container ")
+    )
 
 
 def is_parse_error(error: str) -> bool:

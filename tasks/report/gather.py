@@ -144,18 +144,9 @@ def _outcome(result: FrameResult) -> Outcome:
         return "cached"
     if result.state == "rendered":
         return "rendered"
-    if is_lost_container(result):
+    if result.lost_container:
         return "lost"
     return "retried" if result.state == "retrying" else "failed"
-
-
-def is_lost_container(result: FrameResult) -> bool:
-    """Whether the dispatcher wrote this result, for a container that ended without one."""
-    return (
-        result.state != "rendered"
-        and "/task-" in result.host
-        and result.error.startswith("its container ")
-    )
 
 
 def _waves(storage: Storage, job_id: str, notes: list[str]) -> tuple[StoredWave, ...]:

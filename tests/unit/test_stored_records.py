@@ -269,6 +269,30 @@ def test_a_result_of_before_the_outputs_checksums_is_still_read():
     assert data.checksums == {"a": ""}
 
 
+@pytest.mark.parametrize(
+    ("change", "is_lost"),
+    [
+        ({}, True),
+        ({"state": "retrying"}, True),
+        ({"error": "Parse Error"}, False),
+        ({"error": "of its container run-x/task-3 nothing is known"}, False),
+        ({"host": "workstation"}, False),
+        ({"state": "rendered"}, False),
+        ({"error": "in other words", "lost_container": True}, True),
+    ],
+)
+def test_a_lost_container_is_told_from_a_frame_that_failed_in_one_by_older_results_too(
+    change: dict[str, object], is_lost: bool
+):
+    error = "its container run-x/task-3 was lost with exit code 7"
+    old = FrameResult("id", "job", 1, "failed", 1, "run-x/task-3", 0.0, 0.0, error=error).to_json()
+    del old["lost_container"]
+    record = old | change
+
+    assert FrameResult.from_json(record).lost_container == is_lost
+    assert FrameResult.from_bytes(json.dumps(record).encode()).lost_container == is_lost
+
+
 @pytest.fixture
 def jobs(tmp_path: Path) -> list[Job]:
     """Two jobs of one storage."""

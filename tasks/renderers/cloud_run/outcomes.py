@@ -177,6 +177,7 @@ def lost_result(
         started=(task.started if task else None) or wave.submitted,
         ended=(task.completed if task else None) or now,
         error=error,
+        lost_container=True,
     )
 
 

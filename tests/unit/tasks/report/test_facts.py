@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tasks.report import gather as gathering
-from tasks.report.gather import gather, is_lost_container
-from tests.synthetic_job import START, cloud_run, failed, finished, make_manifest, make_units
+from tasks.report.gather import gather
+from tests.synthetic_job import START, cloud_run, finished, make_manifest, make_units
 from tests.synthetic_job import rendered as rendered_result
 
 
@@ -48,15 +47,6 @@ def test_frames_that_were_never_tried_are_missing(storage: FolderStorage):
     done = [rendered_result(unit, started=START, seconds=1.0) for unit in units[:2]]
     facts = gather(storage, finished(storage, make_manifest("half", 4), units, done))
     assert [frame.state for frame in facts.frames] == ["rendered", "rendered", "missing", "missing"]
-
-
-def test_a_lost_container_is_told_from_a_frame_that_failed_in_one():
-    unit = make_units("job", 1)[0]
-    host = "render-512m-abc/task-3"
-    lost = failed(unit, started=START, host=host, error=f"its container {host} was lost with x")
-    assert is_lost_container(lost)
-    assert not is_lost_container(replace(lost, error="Parse Error"))
-    assert not is_lost_container(replace(lost, host="workstation"))
 
 
 def test_commands_name_the_storage_where_it_is_not_the_default(

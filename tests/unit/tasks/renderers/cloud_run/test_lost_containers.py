@@ -45,7 +45,10 @@ def task(
 def test_the_error_names_the_container_and_says_what_happened_to_it(
     state: TaskState | None, words: str
 ):
-    assert lose(state).error == f"its container run-x/task-3 {words}"
+    result = lose(state)
+
+    assert result.error == f"its container run-x/task-3 {words}"
+    assert result.lost_container
 
 
 def test_the_result_is_that_of_the_attempt_and_of_the_time_in_which_the_task_ran():
