@@ -37,11 +37,11 @@ from tasks.collect_statistics import collect_statistics
 from tasks.frames.map_frames import map_frames
 from tasks.frames.progress_artifact import progress_artifact
 from tasks.frames.remember_estimate import remember_estimate
+from tasks.job_run import JobRun
 from tasks.make_report import make_report
 from tasks.prefect_run import PrefectLostError, call, get_run_logger, is_recorded, unless_lost
 from tasks.renderers.choose_renderer import choose_renderer
 from tasks.renderers.renderer import Renderer
-from tasks.report.gather import JobRun
 from tasks.report.previews_ahead import PreviewsAhead, previews_ahead
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video

@@ -14,8 +14,8 @@ from prefect.cache_policies import NO_CACHE
 
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
+from tasks.job_run import JobRun
 from tasks.prefect_run import get_run_logger, is_recorded, unless_lost
-from tasks.report.gather import JobRun
 from tasks.report.markdown_summary import summary, where_report_is
 from tasks.stored.last_writes import store_last
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from povstorm_client.errors import StorageError
+from povstorm_client.frames.spread import spread
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 
@@ -32,7 +33,7 @@ def job_sheet(job: Job) -> JobSheet | None:
     """Of images evenly spread over the job; None while there are none."""
     from PIL.Image import DecompressionBombError
 
-    from povstorm_client.jobs.thumbnails import contact_sheet, encoded, small_image, spread
+    from povstorm_client.jobs.thumbnails import contact_sheet, encoded, small_image
 
     storage, prefix = job.cluster.storage, layout.output(job.job_id)
     there = {stored.key.removeprefix(f"{prefix}/") for stored in storage.list(prefix)}

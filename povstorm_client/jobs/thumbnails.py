@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TypeVar
 
 from PIL import Image, ImageOps
-
-T = TypeVar("T")
 
 # Of an image larger than this there is none: it would take gigabytes of memory.
 _LARGEST_PIXELS = 80_000_000
@@ -72,10 +69,3 @@ def contact_sheet(images: Sequence[bytes], *, columns: int = 6, wide: int = 120)
     target = io.BytesIO()
     sheet.save(target, "JPEG", quality=72, optimize=True)
     return target.getvalue()
-
-
-def spread(items: Sequence[T], most: int) -> list[T]:
-    """At most so many of the items, evenly spread, with the first and the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]

@@ -9,7 +9,6 @@ import platform
 import shlex
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +16,19 @@ from povstorm_client.cloud_run.stored_plan import StoredWave, read_plan
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
-from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
-from povstorm_client.jobs.statistics import JobStatistics
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage, StoredObject
 from povstorm_client.version import povstorm_version
 from render_image.machine import cores
+from tasks.job_run import JobRun
 from tasks.report.facts import FrameFacts, Outcome, ReportFacts, Span, Timing
 
 # Each is a call to the storage; more would not be told apart in the plot either.
 _MOST_ATTEMPTS = 2000
 _DATE = len("2026-01-02")
-
-
-@dataclass(frozen=True)
-class JobRun:
-    """A job that has ended, as the flow knows it.
-
-    results: of the frames that were tried; statistics: None where none were made; completed,
-    message: the state that the flow ends with.
-    """
-
-    manifest: JobManifest
-    units: Sequence[WorkUnit]
-    results: Sequence[FrameResult]
-    statistics: JobStatistics | None
-    completed: bool
-    message: str
 
 
 def gather(storage: Storage, run: JobRun) -> ReportFacts:

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.frames.ranges import frame_ranges
-from povstorm_client.jobs.thumbnails import spread
+from povstorm_client.frames.spread import spread
 from povstorm_client.quantities import amount, byte_size, duration
 from tasks.report.facts import FrameFacts, FrameState, ReportFacts
 from tasks.report.figure import Plot

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from povstorm_client.errors import StorageError
-from povstorm_client.jobs.thumbnails import encoded, small_image, spread
+from povstorm_client.frames.spread import spread
+from povstorm_client.jobs.thumbnails import encoded, small_image
 from povstorm_client.storage.parallel import in_parallel
 from tasks.report.facts import FrameFacts
 

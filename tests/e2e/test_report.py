@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from povstorm_client import InputError, Job, JobError
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from tasks.job_run import JobRun
 from tasks.report.build import build_report
-from tasks.report.gather import JobRun
 from tests.conftest import SPHERE
 from tests.synthetic_job import (
     START,

@@ -35,7 +35,7 @@ FLOORS = {
         {"cli"},
     ],
     "tasks": [
-        {"prefect_run", "stored", "video"},
+        {"job_run", "prefect_run", "stored", "video"},
         {"renderers", "report"},
         {"stage", "render_frame", "stitch_video", "collect_statistics", "make_report"},
         {"frames"},

@@ -141,11 +141,3 @@ class WavePlanner:
             "(--max-cost), or make the frames cheaper",
             "refused",
         )
-
-
-def spread(frames: list[WaitingFrame], most: int) -> list[WaitingFrame]:
-    """At most so many of the frames, at even distances: the first and the last are among them."""
-    if len(frames) <= most:
-        return frames
-    step = (len(frames) - 1) / (most - 1)
-    return [frames[round(index * step)] for index in range(most)]

@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterator
 
 from povstorm_client.cloud_run.wave_plan import WavePlan
+from povstorm_client.frames.spread import spread
 from povstorm_client.storage import layout
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.wave import WaitingFrame, Wave, share_out
 from tasks.renderers.cloud_run.wave_board import WaveBoard
-from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner, spread
+from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 
 

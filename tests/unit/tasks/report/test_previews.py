@@ -9,7 +9,7 @@ from PIL import Image
 
 from povstorm_client.errors import StorageError
 from povstorm_client.jobs import thumbnails
-from povstorm_client.jobs.thumbnails import contact_sheet, spread
+from povstorm_client.jobs.thumbnails import contact_sheet
 from tasks.report import previews as making
 from tasks.report.facts import FrameFacts
 from tasks.report.previews import make_previews
@@ -108,11 +108,6 @@ def test_the_contact_sheet_is_one_small_jpeg():
     assert sheet.format == "JPEG"
     assert sheet.size == (6 * 124 - 4, 2 * 94 - 4)
     assert Image.open(io.BytesIO(contact_sheet(images[:1]))).size == (120, 90)
-
-
-def test_what_is_spread_has_the_first_and_the_last():
-    assert [frame.frame for frame in spread(frames(10), 4)] == [1, 4, 7, 10]
-    assert spread(frames(3), 4) == frames(3)
 
 
 def test_no_images_make_no_previews():

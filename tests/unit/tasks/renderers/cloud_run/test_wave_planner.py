@@ -14,7 +14,7 @@ from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from tasks.renderers.cloud_run.wave import WaitingFrame, share_out
-from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner, spread
+from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner
 
 SMALL = CloudRunJob("render-1g", 1, 1024, 100, 0, 3600)
 LARGE = CloudRunJob("render-4g", 1, 4096, 100, 0, 3600)
@@ -142,15 +142,6 @@ def test_what_was_started_before_counts_towards_the_budget():
     planner.check_budget(plan, started_usd=0.001)
     with pytest.raises(CloudError, match="after"):
         planner.check_budget(plan, started_usd=0.0095)
-
-
-def test_a_sample_is_spread_over_the_animation():
-    frames = waiting(100)
-
-    sample = [each.unit.frame for each in spread(frames, 5)]
-
-    assert sample == [1, 26, 51, 75, 100]
-    assert spread(frames[:3], 5) == frames[:3]
 
 
 def test_neighbours_go_to_different_tasks():
