@@ -17,8 +17,6 @@ from prefect.utilities.annotations import quote
 
 from flows.opened_job import STOPPED, OpenedJob, opened_before, opened_job
 from flows.prefect_cancellation import cancelled_in_prefect
-from flows.run_until import run_until
-from flows.stop_request import listen_to_sigterm
 from povstorm_client.errors import PovstormError, StorageError
 from povstorm_client.frames.doubled_outputs import doubled_outputs
 from povstorm_client.frames.ranges import frame_ranges
@@ -32,6 +30,7 @@ from povstorm_client.jobs.manifest import (
 )
 from povstorm_client.jobs.state import Phase
 from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.run_until import listen_to_sigterm, run_until
 from povstorm_client.storage.protocol import Storage
 from tasks.collect_statistics import collect_statistics
 from tasks.frames.map_frames import map_frames

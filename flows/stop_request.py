@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from logging import Logger, LoggerAdapter
 from typing import Any
 
+from povstorm_client.run_until import listen_to_sigterm
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 
@@ -45,15 +45,6 @@ async def stop_request(
         if handles_signals:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
             signal.signal(signal.SIGTERM, before)
-
-
-def listen_to_sigterm(stop: asyncio.Event) -> bool:
-    """Have SIGTERM set ``stop``, whoever listened to it before; whether this thread can."""
-    # Only the main thread gets signals; Prefect runs some flows in others.
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    return True
 
 
 async def look_for_stop(

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from povstorm_client.errors import PovstormError, RenderError
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import PovRay, require_povray
+from povstorm_client.run_until import listen_to_sigterm, run_until
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.version import povstorm_version
 from render_image.cloud_log import CloudLog
@@ -59,16 +60,11 @@ def main(arguments: list[str]) -> int:
 
 async def _render_until_told_to_stop(wave_uri: str, task_index: int, log: CloudLog) -> int:
     """Cloud Run sends SIGTERM ten seconds before it kills (container contract, "Shutdown")."""
-    working = asyncio.ensure_future(_render_share(wave_uri, task_index, log))
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not stop.is_set():
-        stopping.cancel()
-        return await working
-    working.cancel()
-    await asyncio.wait({working}, timeout=_STOP_SECONDS)
+    listen_to_sigterm(stop)
+    status = await run_until(stop, _render_share(wave_uri, task_index, log), grace=_STOP_SECONDS)
+    if status is not None:
+        return status
     log.write("WARNING", "told to stop: finished frames are stored, the others were given up")
     # A storage that does not answer is asked again for minutes, by threads that cannot be stopped
     # and that an ordinary exit would wait for.

@@ -20,7 +20,8 @@ PACKAGES = ["povstorm_client", "render_image", "tasks", "flows"]
 FLOORS = {
     "povstorm_client": [
         {"errors", "version"},
-        {"argument_checks", "paths", "programs", "quantities", "terminal", "termination"},
+        {"argument_checks", "paths", "programs", "quantities", "run_until", "terminal"}
+        | {"termination"},
         {"storage"},
         {"frames"},
         {"cloud_run", "scene"},
