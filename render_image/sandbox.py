@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from povstorm_client.errors import ToolError
-from povstorm_client.programs.sandbox_mode import SandboxMode, bubblewrap_problem
+from povstorm_client.programs.bubblewrap import bubblewrap_problem, probe
+from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import PovRay
 from povstorm_client.scene.search import installed_folders, system_ini
 from render_image.povray_waits import waits_library
@@ -35,7 +36,6 @@ _NOBODY = "65534"
 # Where the dynamic linker finds libraries by their names.
 _LIBRARY_CACHE = Path("/etc/ld.so.cache")
 _LIBRARY = re.compile(r"(/\S+) \(0x")
-_PROBE_SECONDS = 20
 _TRYING = threading.Lock()
 
 
@@ -121,27 +121,9 @@ class Sandbox:
 
     def problem(self, povray: PovRay) -> str:
         """Why POV-Ray does not start in here; "" if it does."""
-        try:
-            with open_text(self.system_calls) as program:
-                finished = subprocess.run(
-                    [
-                        *self._before,
-                        *(("--seccomp", str(program)) if program is not None else ()),
-                        *("--", str(povray.path), "--version"),
-                    ],
-                    capture_output=True,
-                    text=True,
-                    timeout=_PROBE_SECONDS,
-                    check=False,
-                    env={},  # as POV-Ray has it: nothing of ours
-                    pass_fds=() if program is None else (program,),
-                )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        said = finished.stdout + finished.stderr
-        if "POV-Ray" in said:
-            return ""
-        return (said.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
+        with open_text(self.system_calls) as program:
+            filtering = ("--seccomp", str(program)) if program is not None else ()
+            return probe([*self._before, *filtering, "--", str(povray.path), "--version"], program)
 
 
 def open_sandbox(povray: PovRay, mode: SandboxMode) -> Sandbox | None:

@@ -20,7 +20,8 @@ from povstorm_client.launch.prefect_server import (
     require_server,
     server_version,
 )
-from povstorm_client.programs.sandbox_mode import bubblewrap_problem, sandbox_mode_here
+from povstorm_client.programs.bubblewrap import bubblewrap_problem
+from povstorm_client.programs.sandbox_mode import sandbox_mode_here
 from povstorm_client.programs.tools import require_ffmpeg, require_povray
 from povstorm_client.quantities import byte_size
 from povstorm_client.scene.search import installed_folders, system_ini

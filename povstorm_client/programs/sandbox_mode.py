@@ -6,14 +6,12 @@ is never part of a stored job: whoever can write to the storage must not be able
 
 from __future__ import annotations
 
-import functools
 import os
-import shutil
-import subprocess
 import sys
 from typing import Literal, cast, get_args
 
 from povstorm_client.errors import InputError, ToolError
+from povstorm_client.programs.bubblewrap import bubblewrap_problem
 
 # "auto": behind bubblewrap where that works, else with a warning; "required": an error instead of
 # the warning; "off": never.
@@ -21,7 +19,6 @@ SandboxMode = Literal["auto", "required", "off"]
 
 # Read by whatever renders on this machine; an operator sets it for deployed flows.
 VARIABLE = "POVSTORM_SANDBOX"
-_PROBE_SECONDS = 20
 
 
 def check_sandbox_mode(text: str) -> SandboxMode:
@@ -51,27 +48,3 @@ def announce_sandbox(mode: SandboxMode) -> None:
         '--no-sandbox (or sandbox="off") silences this',
         file=sys.stderr,
     )
-
-
-@functools.cache
-def bubblewrap_problem() -> str:
-    """Why bubblewrap cannot be used on this machine, with the remedy; "" if it can."""
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        return "bwrap is not on PATH (apt install bubblewrap)"
-    command = [bwrap, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "/bin/true"]
-    try:
-        finished = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-            env={},  # as POV-Ray has it: nothing of ours
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{bwrap} cannot be run ({error})"
-    if finished.returncode != 0:
-        words = finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"]
-        return f"bubblewrap may not make namespaces here ({words[-1].removeprefix('bwrap: ')})"
-    return ""

@@ -23,7 +23,8 @@ import psutil
 import pytest
 
 from povstorm_client import Cluster, InputError, Job, RenderError, RenderSettings, WorkUnit
-from povstorm_client.programs.sandbox_mode import bubblewrap_problem, sandbox_mode_here
+from povstorm_client.programs.bubblewrap import bubblewrap_problem
+from povstorm_client.programs.sandbox_mode import sandbox_mode_here
 from povstorm_client.programs.tools import PovRay, require_povray
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import WorkUnit
-from povstorm_client.programs.sandbox_mode import bubblewrap_problem, sandbox_mode_here
+from povstorm_client.programs.bubblewrap import bubblewrap_problem
+from povstorm_client.programs.sandbox_mode import sandbox_mode_here
 from povstorm_client.programs.tools import PovRay, require_povray
 from povstorm_client.storage.folder import FolderStorage
 from render_image.frame_limits import Limits

@@ -8,11 +8,8 @@ import pytest
 
 from povstorm_client import Cluster, InputError, Job, ToolError
 from povstorm_client.programs import sandbox_mode
-from povstorm_client.programs.sandbox_mode import (
-    announce_sandbox,
-    bubblewrap_problem,
-    sandbox_mode_here,
-)
+from povstorm_client.programs.bubblewrap import bubblewrap_problem
+from povstorm_client.programs.sandbox_mode import announce_sandbox, sandbox_mode_here
 
 
 @pytest.fixture(autouse=True)
