@@ -56,6 +56,7 @@ async def render_scene(
     stall_timeout: float | None = STALL_SECONDS,
     frame_memory: float | None = None,
     seconds_per_frame: float | None = None,
+    trace: bool = False,
     gcp_credentials: str = "",
     lean: Literal[Preference, ""] = "",
 ) -> State[Any]:
@@ -82,6 +83,8 @@ async def render_scene(
         frame_memory: GiB of memory for a frame where the flow renders it. Empty for most of it.
         seconds_per_frame: Plan on Cloud Run with so many CPU seconds a frame. Empty to go by the
             scene's last run, or to measure it.
+        trace: Parse all frames first, so that each is cached by the files that it uses itself.
+            That happens anyway where the scene cannot do without.
         gcp_credentials: The name of a GcpCredentials block for Google Cloud. Empty uses the
             application default credentials of where the flow runs.
         lean: The older name of prefer. Leave it empty.
@@ -116,6 +119,7 @@ async def render_scene(
                 threads=1,
                 warn=logger.warning,
                 cwd=Path(fetched).parent,
+                always_trace=trace,
             )
             job = scene_job(
                 chosen,

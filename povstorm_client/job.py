@@ -25,12 +25,14 @@ from povstorm_client.frames.doubled_outputs import doubled_outputs
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings, preference
 from povstorm_client.frames.ranges import check_frame_count
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.shared_use import SharedUse
 from povstorm_client.frames.video_losses import announce_losses
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs import shared_resources
 from povstorm_client.jobs.frame_results import FrameResults, StoredFrames
 from povstorm_client.jobs.manifest import (
     JobManifest,
+    Tracing,
     check_frames,
     check_job_id,
     check_job_name,
@@ -108,7 +110,10 @@ class Job:
         self.fleet = cluster.fleet(self.settings)
         self._shared: dict[str, Path] = {}
         self._units: list[WorkUnit] = []
+        self._uses: dict[int, SharedUse] = {}
         self._manifest: JobManifest | None = None
+        # Set by scene_job before it is submitted.
+        self.tracing: Tracing | None = None
 
     def __repr__(self) -> str:
         frames = f"{len(self._units)} frame{'' if len(self._units) == 1 else 's'}"
@@ -154,6 +159,7 @@ class Job:
         job = cls.with_settings(cluster, manifest.name, manifest.settings, sandbox=sandbox)
         job.job_id = job_id
         job._manifest = manifest
+        job.tracing = manifest.tracing
         job.fleet = manifest.cloud_run
         job._units = read_work_units(cluster.storage, job_id)
         check_frames(manifest, job._units)
@@ -186,8 +192,11 @@ class Job:
         if other.resolve() != local.resolve():
             raise InputError(f"shared/{name} would be both {other} and {local}: rename one")
 
-    def add_work_unit(self, unit: WorkUnit) -> None:
+    def add_work_unit(self, unit: WorkUnit, uses: SharedUse | None = None) -> None:
         """Add a frame; frames are added in ascending order, each once.
+
+        uses: what it uses of the shared resources, where that is known: to the cache, the frame is
+        the same as long as that is. None: all of them count.
 
         Raises InputError for a frame out of order or doubled, a second unit that would write the
         same image, a scene that is in neither the shared nor the inline resources, and for more
@@ -209,6 +218,8 @@ class Job:
                     "add frames in ascending order"
                 )
         self._units.append(unit)
+        if uses is not None:
+            self._uses[unit.frame] = uses
 
     @property
     def work_units(self) -> tuple[WorkUnit, ...]:
@@ -234,11 +245,14 @@ class Job:
         before = last_sweep(storage)
         digests = shared_resources.upload_missing(storage, self._shared)
         tree = shared_resources.tree_digest(digests)
+        # Frames share what they use.
+        used = {use: use.digest(digests) for use in set(self._uses.values())}
         self._units = [
             unit.assigned(
                 job_id=self.job_id,
                 shared_prefix=layout.shared(tree),
                 offload_prefix=layout.output(self.job_id),
+                shared_digest=used[self._uses[unit.frame]] if unit.frame in self._uses else "",
             )
             for unit in self._units
         ]
@@ -253,6 +267,7 @@ class Job:
             created_by=_user(),
             version=povstorm_version(),
             cloud_run=self.fleet,
+            tracing=self.tracing,
         )
         write_manifest(storage, manifest, self._units)
         if swept_since(storage, before):

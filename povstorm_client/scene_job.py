@@ -15,6 +15,7 @@ from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import JobSettings, preference
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.job import Job
+from povstorm_client.jobs.manifest import Tracing
 from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.scene.load_scene import Scene, load_scene
@@ -89,9 +90,11 @@ def scene_job(
     if len(scene.frames) == 1:
         settings = replace(settings, video=None)
     job = Job.with_settings(cluster, scene.name, settings, sandbox=sandbox)
+    if scene.trace is not None:
+        job.tracing = Tracing(scene.trace.frames, scene.trace.seconds)
     job.add_shared_files(scene.files)
     for unit in scene.work_units():
-        job.add_work_unit(unit)
+        job.add_work_unit(unit, scene.uses.get(unit.frame))
     return job
 
 

@@ -88,7 +88,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
     started = time.monotonic()
     failures: dict[int, str] = {}
     at_home = {inside: path for known in (places, named) for path, inside in known.items()}
-    accesses = Accesses(at_home, frames)
+    accesses = Accesses(at_home, frames, Path(str(request["scene"])))
     while frames and len(failures) < _MOST_FAILURES:
         command = _command(str(povray.path), settings, scene, list(named.values()), frames)
         exited = await run_process(
@@ -129,6 +129,8 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
             str(frame): {str(path): str(kept) for path, kept in files.items()}
             for frame, files in accesses.state.items()
         },
+        "paths": accesses.paths(),
+        "uses": {str(frame): use for frame, use in accesses.uses().items()},
         "failures": {str(frame): words for frame, words in failures.items()},
         "frames": accesses.frames_seen,
         "seconds": time.monotonic() - started,
@@ -255,10 +257,11 @@ class Accesses:
     """What povray_files.c has noted so far, by POV-Ray's frames.
 
     read, sought and state are as in Trace, with files here instead of bytes. frame: the one that
-    was parsed last, None before the first; wrote: whether a frame has written anything.
+    was parsed last, None before the first; wrote: whether a frame has written anything. scene: the
+    scene file, which every frame reads, whatever it is called in the sandbox.
     """
 
-    def __init__(self, roots: Mapping[str, Path], frames: range) -> None:
+    def __init__(self, roots: Mapping[str, Path], frames: range, scene: Path) -> None:
         # The innermost first: a path may be below several.
         self._roots = sorted(roots.items(), key=lambda item: len(item[0]), reverse=True)
         self._coming: Iterator[int] = iter(frames)
@@ -269,6 +272,21 @@ class Accesses:
         self.read: set[Path] = set()
         self.sought: set[Path] = set()
         self.state: dict[int, dict[Path, Path]] = {}
+        self._scene = str(scene)
+        # Paths by numbers, as thousands of frames look at the same: frame → read, missed.
+        self._numbers: dict[Path, int] = {scene: 0}
+        self._uses: dict[int, tuple[set[int], set[int]]] = {}
+
+    def paths(self) -> list[str]:
+        """The paths that uses() speaks of, in the order of their numbers."""
+        return list(map(str, self._numbers))
+
+    def uses(self) -> dict[int, tuple[list[int], list[int]]]:
+        """Frame → the files that it read, and what it looked for that is no file, by number."""
+        return {
+            frame: (sorted(read), sorted(missed - read))
+            for frame, (read, missed) in self._uses.items()
+        }
 
     def go_on_from(self, frames: range) -> None:
         """Take the next frames that begin for these."""
@@ -296,6 +314,8 @@ class Accesses:
         if what == b"F":
             self.frame = next(self._coming, self.frame)
             self.frames_seen += 1
+            if self.frame is not None:
+                self._uses[self.frame] = ({0}, set())
             return
         path = self._at_home(inside)
         if path is None:
@@ -309,6 +329,15 @@ class Accesses:
             self.state.setdefault(self.frame, {})[path] = kept
         elif what == b"R" and path.is_file():
             self.read.add(path)
+            self._note_use(path, is_read=True)
+        elif what == b"A" or (what == b"R" and path.is_dir()):
+            self._note_use(path, is_read=False)
+
+    def _note_use(self, path: Path, *, is_read: bool) -> None:
+        # POV-Ray looks for the scene itself before a frame begins, which is the one before here.
+        if self.frame is not None and not str(path).startswith(self._scene):
+            number = self._numbers.setdefault(path, len(self._numbers))
+            self._uses[self.frame][0 if is_read else 1].add(number)
 
     def _at_home(self, inside: str) -> Path | None:
         """The file that a path of POV-Ray's is here; None for none of the scene's."""

@@ -46,6 +46,8 @@ async def collect_statistics(
         ended=ended,
         video=video,
         cores=None if manifest.cloud_run else cores(),
+        traced_frames=manifest.tracing.frames if manifest.tracing else 0,
+        tracing_seconds=manifest.tracing.seconds if manifest.tracing else 0.0,
     )
     key, text = layout.statistics(manifest.job_id), json.dumps(statistics.to_json(), indent=2)
     await asyncio.to_thread(store_last, lambda: storage.write(key, text.encode()))

@@ -31,6 +31,7 @@ from povstorm_client.commands.scene_options import (
     Size,
     Switches,
     Threads,
+    Trace,
     sandbox_mode,
     with_job_options,
 )
@@ -66,6 +67,7 @@ def render(
     dry_run: DryRun = False,
     sandbox: Sandbox = None,
     threads: Threads = None,
+    trace: Trace = False,
     notify: Notify = None,
     *,
     settings: JobSettings,
@@ -81,6 +83,7 @@ def render(
         include=include,
         threads=threads,
         warn=warn,
+        always_trace=trace,
         sandbox=sandbox_mode(sandbox),
     )
     tell_trace(loaded)

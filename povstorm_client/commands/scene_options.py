@@ -46,6 +46,13 @@ Include = Annotated[
     typer.Option(metavar="PATH", help="A file or folder the scene needs under a computed name"),
 ]
 Preview = Annotated[bool, typer.Option("--preview", help="Small and fast, to see the motion")]
+Trace = Annotated[
+    bool,
+    typer.Option(
+        "--trace",
+        help="Parse all frames first, so that each is cached by the files that it uses itself",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the frames, files and plan, render nothing")
 ]

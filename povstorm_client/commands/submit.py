@@ -14,6 +14,7 @@ from povstorm_client.commands.scene_options import (
     Size,
     Switches,
     Threads,
+    Trace,
     with_job_options,
 )
 from povstorm_client.commands.warn import tell_trace, warn
@@ -31,6 +32,7 @@ def submit(
     include: Include = None,
     preview: Preview = False,
     threads: Threads = None,
+    trace: Trace = False,
     *,
     settings: JobSettings,
 ) -> None:
@@ -47,6 +49,7 @@ def submit(
         include=include,
         threads=threads,
         warn=warn,
+        always_trace=trace,
     )
     tell_trace(loaded)
     job = scene_job(cluster, loaded, settings)

@@ -17,6 +17,7 @@ from povstorm_client.argument_checks import check_type
 from povstorm_client.errors import InputError
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.paths import check_inline_path, check_workspace_path
+from povstorm_client.storage import layout
 
 # A frame's own data; what many frames share belongs into the job's shared resources.
 MAX_INLINE_BYTES = 16 * 1024 * 1024
@@ -29,8 +30,9 @@ class WorkUnit:
     settings: how to render; frame: which frame of the animation.
     inline_resource: path in the workspace → base64 of the file's bytes (strict alphabet, padded).
     shared_resource_gcs_prefix: storage prefix linked into the workspace as ``./shared``.
+    shared_digest: of what the frame uses of it, where that is known; otherwise all of it counts.
     offload_gcs_prefix: storage prefix that receives what is written to ``./output``.
-    job_id: the job it belongs to. The last three are filled in by the Job.
+    job_id: the job it belongs to. The last four are filled in by the Job.
 
     Raises InputError for a frame outside of the animation and for bad inline resources.
     """
@@ -41,6 +43,7 @@ class WorkUnit:
     shared_resource_gcs_prefix: str = ""
     offload_gcs_prefix: str = ""
     job_id: str = ""
+    shared_digest: str = ""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -81,6 +84,8 @@ class WorkUnit:
                 raise InputError(f"{name} is {value!r}, which is not a text")
             if value:
                 check_workspace_path(value, name)
+        if self.shared_digest and not layout.is_digest(str(self.shared_digest)):
+            raise InputError(f"shared_digest is {self.shared_digest!r:.80}, which is no SHA-256")
         for path, content in self.inline_resource.items():
             if not isinstance(path, str) or not isinstance(content, str):
                 raise InputError(f"inline resource {path!r} is not a text")
@@ -136,15 +141,20 @@ class WorkUnit:
     def content_digest(self) -> str:
         """SHA-256 (hex) of all that decides the picture, apart from POV-Ray itself.
 
-        The shared prefix stands for the shared files: it names their tree digest.
+        The shared prefix stands for the shared files: it names their tree digest; shared_digest
+        stands for those that the frame uses.
         """
-        content = {
+        prefix = self.shared_resource_gcs_prefix
+        content: dict[str, Any] = {
             "cmd": self.cmd,
             "inline": {
                 path: hashlib.sha256(data).hexdigest() for path, data in self.inline_files().items()
             },
-            "shared": self.shared_resource_gcs_prefix.rstrip("/").rsplit("/", 1)[-1],
         }
+        if self.shared_digest:
+            content["used"] = self.shared_digest
+        else:
+            content["shared"] = prefix.rstrip("/").rsplit("/", 1)[-1]
         if self.settings.folder:
             content |= {"folder": self.settings.folder, "writable": list(self.settings.writable)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -154,13 +164,16 @@ class WorkUnit:
         """Generated from the frame and its content, so that an equal unit finds its result."""
         return f"{self.name}-{self.content_digest()[:12]}"
 
-    def assigned(self, *, job_id: str, shared_prefix: str, offload_prefix: str) -> WorkUnit:
+    def assigned(
+        self, *, job_id: str, shared_prefix: str, offload_prefix: str, shared_digest: str = ""
+    ) -> WorkUnit:
         """A copy that belongs to a job."""
         return replace(
             self,
             job_id=job_id,
             shared_resource_gcs_prefix=shared_prefix,
             offload_gcs_prefix=offload_prefix,
+            shared_digest=shared_digest,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -173,6 +186,7 @@ class WorkUnit:
             "job_id": self.job_id,
             "frame": self.frame,
             "shared_resource_gcs_prefix": self.shared_resource_gcs_prefix,
+            "shared_digest": self.shared_digest,
             "offload_gcs_prefix": self.offload_gcs_prefix,
             "inline_resource": self.inline_resource,
             "settings": self.settings.to_json(),
@@ -190,6 +204,7 @@ class WorkUnit:
                 shared_resource_gcs_prefix=data["shared_resource_gcs_prefix"],
                 offload_gcs_prefix=data["offload_gcs_prefix"],
                 job_id=data["job_id"],
+                shared_digest=data.get("shared_digest", ""),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"a work unit of the manifest is not readable: {error!r}") from error

@@ -21,13 +21,30 @@ from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage import layout
 from povstorm_client.storage.open_storage import open_storage
 from povstorm_client.storage.protocol import Storage
-from povstorm_client.storage.records import Count, Frame, JobId, Limit, Moment, decode, readable
+from povstorm_client.storage.records import (
+    Count,
+    Frame,
+    JobId,
+    Limit,
+    Moment,
+    Seconds,
+    decode,
+    readable,
+)
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 # No exponents: a Fraction of 1e999999999 is a number of so many digits.
 _FPS = r"\A[0-9]{1,40}([/.][0-9]{1,40})?\Z"
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """What it took to run a scene's frames first: how many were parsed, and in how many seconds."""
+
+    frames: Count
+    seconds: Seconds
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,8 @@ class JobManifest:
     resources; shared_files: path below ``./shared`` → SHA-256 of its content, in ``blobs/``.
     settings: how it is rendered; what they say of Google Cloud is stored with cloud_run only.
     created: Unix seconds. version: povstorm's. cloud_run: where the frames are rendered on Cloud
-    Run; None renders them where the flow runs.
+    Run; None renders them where the flow runs. tracing: what came before the job was submitted;
+    None where reading the scene was enough.
     """
 
     job_id: str
@@ -51,6 +69,7 @@ class JobManifest:
     created_by: str
     version: str
     cloud_run: CloudRunFleet | None = None
+    tracing: Tracing | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as job.json has it: the settings' fields lie beside the others."""
@@ -59,7 +78,10 @@ class JobManifest:
             **{name: getattr(self.settings, name) for name in _KEPT},
             video_ending=self.settings.video or "",
         )
-        return asdict(stored)
+        plain = asdict(stored)
+        if self.tracing is None:
+            del plain["tracing"]
+        return plain
 
 
 @dataclass(frozen=True)
@@ -82,6 +104,7 @@ class _Stored:
     cloud_run: CloudRunFleet | None = None
     stall_timeout: Limit | None = STALL_SECONDS
     frame_memory: Annotated[int, Meta(gt=0, le=2**63 - 1)] | None = None
+    tracing: Tracing | None = None
 
     def manifest(self) -> JobManifest:
         """Raises InputError for settings that cannot be meant."""

@@ -112,6 +112,8 @@ class JobStatistics:
     slowest_frames: list[Frame]
     video: dict[str, Any] | None
     frames: list[FrameLine]
+    traced_frames: Count = 0
+    tracing_seconds: TotalSeconds = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as stored."""
@@ -160,11 +162,13 @@ def summarize(
     ended: float,
     video: dict[str, Any] | None,
     cores: float | None = None,
+    traced_frames: int = 0,
+    tracing_seconds: float = 0.0,
 ) -> JobStatistics:
     """Statistics of a job from its frames' results.
 
     started, ended: Unix seconds of the rendering. cores: of the machine that rendered the frames,
-    None where that were several.
+    None where that were several. traced_frames, tracing_seconds: of running the scene first.
     """
     lines = [_line(result) for result in sorted(results, key=lambda result: result.frame)]
     rendered = [line for line in lines if line.state == "rendered"]
@@ -202,6 +206,8 @@ def summarize(
         slowest_frames=[line.frame for line in slowest],
         video=video,
         frames=lines,
+        traced_frames=traced_frames,
+        tracing_seconds=tracing_seconds,
     )
 
 

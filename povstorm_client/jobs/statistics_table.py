@@ -78,6 +78,10 @@ def _rows(
     """Labels and what stands beside them."""
     if statistics.own_loop_seconds is not None:
         yield "POV-Ray", _own_loop(statistics, statistics.own_loop_seconds, whole_seconds)
+    if statistics.traced_frames:
+        noun = "frame" if statistics.traced_frames == 1 else "frames"
+        took = duration(statistics.tracing_seconds)
+        yield "traced", f"{statistics.traced_frames} {noun} in {took}, before rendering"
     if statistics.cpu_percentiles:
         yield "CPU", duration(statistics.cpu_seconds)
     if phases := _phases(statistics):

@@ -20,7 +20,7 @@ from povstorm_client.launch.orphans import family_of, kill
 from povstorm_client.programs import sandbox_mode
 from povstorm_client.programs.sandbox_mode import SandboxMode, sandbox_mode_here
 from povstorm_client.programs.tools import die_with_parent, require_povray
-from povstorm_client.scene.trace import Trace, TraceRequest
+from povstorm_client.scene.trace import FrameUse, Trace, TraceRequest
 
 # A frame's share of what frames leave to each other goes into its work unit.
 MAX_STATE_BYTES = 8 << 20
@@ -107,8 +107,24 @@ def _found(trace: dict[str, Any]) -> Trace:
     return Trace(
         read=frozenset(map(Path, trace["read"])),
         sought=frozenset(map(Path, trace["sought"])),
+        uses=_uses(trace),
         state=state,
         failures={int(frame): str(words) for frame, words in trace["failures"].items()},
         frames=int(trace["frames"]),
         seconds=float(trace["seconds"]),
     )
+
+
+def _uses(trace: dict[str, Any]) -> dict[int, FrameUse]:
+    paths = list(map(Path, trace["paths"]))
+    # Frames that use the same share it here.
+    known: dict[tuple[tuple[int, ...], ...], FrameUse] = {}
+
+    def use(numbers: tuple[tuple[int, ...], ...]) -> FrameUse:
+        return FrameUse(*(frozenset(paths[number] for number in part) for part in numbers))
+
+    found: dict[int, FrameUse] = {}
+    for frame, parts in trace["uses"].items():
+        numbers = tuple(map(tuple, parts))
+        found[int(frame)] = known.get(numbers) or known.setdefault(numbers, use(numbers))
+    return found

@@ -13,6 +13,7 @@ from pathlib import Path
 from povstorm_client.errors import InputError, ToolError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.frames.shared_use import SharedUse
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.scene.accesses import Place
 from povstorm_client.scene.carried import Carried, carried_files
@@ -29,7 +30,7 @@ from povstorm_client.scene.scene_sources import SceneSources, read_sources
 from povstorm_client.scene.scene_warnings import scene_warnings
 from povstorm_client.scene.search import normal
 from povstorm_client.scene.trace import Trace, Tracer, TraceRequest
-from povstorm_client.scene.traced_files import with_traced
+from povstorm_client.scene.traced_files import shared_uses, with_traced
 from povstorm_client.scene.tree import SceneTree
 
 # What numbered scene files may have together to be in their frames' work units.
@@ -55,6 +56,7 @@ class Scene:
     warnings: tuple[str, ...]
     state: Mapping[int, Mapping[str, bytes]] = field(default_factory=dict)
     scenes: Mapping[int, str] = field(default_factory=dict)
+    uses: Mapping[int, SharedUse] = field(default_factory=dict)
     trace: Trace | None = None
 
     def work_units(self) -> list[WorkUnit]:
@@ -121,6 +123,7 @@ def load_scene(
         must = always_trace or bool(files_between.certain)
         trace = _traced(tracer, request, files_between.certain, must=must)
     state: dict[int, dict[str, bytes]] = {}
+    uses: dict[int, SharedUse] = {}
     if trace is None:
         refuse_computed(needed, bool(sources.extra))
         refuse_carried(files_between.carried if len(numbers) > 1 else [])
@@ -130,6 +133,7 @@ def load_scene(
         tree = sources.lay_out(needed)
         render_settings = render_settings_of(settings, tree, size, preview)
         state = _state(trace, tree, numbers)
+        uses = shared_uses(trace, tree, sources.search.own)
         carried = []
     files = tree.files
     own_scenes: dict[int, str] = {}
@@ -154,6 +158,7 @@ def load_scene(
         ),
         state=state,
         scenes=own_scenes,
+        uses=uses,
         trace=trace,
     )
 

@@ -30,17 +30,26 @@ class TraceRequest:
 
 
 @dataclass(frozen=True)
+class FrameUse:
+    """What a frame read of the scene's files; missing: what it looked for that is no file here."""
+
+    read: frozenset[Path]
+    missing: frozenset[Path]
+
+
+@dataclass(frozen=True)
 class Trace:
     """What was found.
 
     read: own files that frames opened, as they are here; sought: paths that they opened, or looked
-    for, there or not. state: frame → the files that earlier frames left and that it reads: where
-    they were, and their bytes. failures: frame → why it cannot be parsed. frames: how many were
-    parsed; seconds: that it took.
+    for, there or not; uses: the same by frames. state: frame → the files that earlier frames left
+    and that it reads: where they were, and their bytes. failures: frame → why it cannot be parsed.
+    frames: how many were parsed; seconds: that it took.
     """
 
     read: frozenset[Path] = frozenset()
     sought: frozenset[Path] = frozenset()
+    uses: Mapping[int, FrameUse] = field(default_factory=dict)
     state: Mapping[int, Mapping[Path, bytes]] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
     frames: int = 0

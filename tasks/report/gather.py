@@ -18,6 +18,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.quantities import duration
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage, StoredObject
@@ -171,6 +172,8 @@ def _facts(storage: Storage, run: JobRun) -> Iterable[tuple[str, str]]:
     if len(manifest.frames) > 1:
         ends = [unit.settings.clock_of(unit.frame) for unit in (run.units[0], run.units[-1])]
         yield "Clock", f"{ends[0]:g} to {ends[1]:g}"
+    if (tracing := manifest.tracing) is not None:
+        yield "Traced", f"{tracing.frames} frames in {duration(tracing.seconds)}, before rendering"
     if run.statistics and run.statistics.video:
         video = run.statistics.video
         yield "Video", f"{video.get('frames')} frames, {video.get('codec')}"

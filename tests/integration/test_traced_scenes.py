@@ -295,7 +295,7 @@ def test_what_a_taken_over_povray_notes_leads_nowhere_else(tmp_path: Path):
         b"F\0/scene/own.pov\0\0R\0/scene/../secret\0\0R\0/etc/passwd\0\0R\0/scene/a\0../../secret\0"
     )
     trace = trace_folder(tmp_path, notes)
-    accesses = Accesses({"/scene": tmp_path / "home"}, range(1, 3))
+    accesses = Accesses({"/scene": tmp_path / "home"}, range(1, 3), tmp_path / "own.pov")
     with pytest.raises(InputError, match="could not be copied"):
         accesses.take(trace, tmp_path / "taken")
     assert accesses.read == set()
@@ -309,13 +309,14 @@ def test_what_a_taken_over_povray_keeps_is_a_file_or_refused(tmp_path: Path, kin
         (trace / "kept/1-0").symlink_to("/etc/passwd")
     else:
         os.mkfifo(trace / "kept/1-0")
+    accesses = Accesses({"/scene": tmp_path}, range(1, 3), tmp_path / "own.pov")
     with pytest.raises(InputError, match="cannot be traced"):
-        Accesses({"/scene": tmp_path}, range(1, 3)).take(trace, tmp_path / "taken")
+        accesses.take(trace, tmp_path / "taken")
 
 
 def test_a_note_that_is_cut_off_counts_for_nothing(tmp_path: Path):
     trace = trace_folder(tmp_path, b"F\0/scene/own.pov\0\0R\0/scene/a")
-    accesses = Accesses({"/scene": tmp_path}, range(1, 3))
+    accesses = Accesses({"/scene": tmp_path}, range(1, 3), tmp_path / "own.pov")
     accesses.take(trace, tmp_path / "taken")
     assert (accesses.frame, accesses.read) == (1, set())
 
