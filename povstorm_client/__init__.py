@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from povstorm_client.frames.job_settings import JobSettings
     from povstorm_client.frames.render_settings import RenderSettings
     from povstorm_client.frames.result import FrameResult, FrameStatistics
+    from povstorm_client.frames.shared_use import SharedUse
     from povstorm_client.frames.work_unit import WorkUnit
     from povstorm_client.job import Job
     from povstorm_client.jobs.state import JobState
@@ -53,6 +54,7 @@ else:
         "RenderError": "povstorm_client.errors",
         "CloudRunJob": "povstorm_client.cloud_run.terraform_outputs",
         "RenderSettings": "povstorm_client.frames.render_settings",
+        "SharedUse": "povstorm_client.frames.shared_use",
         "StorageError": "povstorm_client.errors",
         "TerraformOutputs": "povstorm_client.cloud_run.terraform_outputs",
         "ToolError": "povstorm_client.errors",
@@ -92,6 +94,7 @@ __all__ = [
     "RecordError",
     "RenderError",
     "RenderSettings",
+    "SharedUse",
     "StorageError",
     "TerraformOutputs",
     "ToolError",

@@ -1,7 +1,7 @@
-"""SharedUse: what one frame uses of its job's shared resources, where running the scene has told.
+"""SharedUse: what one frame uses of its job's shared resources, where that is known.
 
-load_scene finds it out, and Job makes the digest of it that the frame's cache key has in place of
-that of all shared resources.
+load_scene finds it out by running a scene, client programs may know it. Job makes the digest of it
+that the frame's cache key has in place of that of all shared resources.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from povstorm_client.errors import InputError
 
 @dataclass(frozen=True)
 class SharedUse:
-    """read: the files, by their paths below ``./shared``.
+    """What one frame uses of ``./shared``: to the cache it is the same as long as that is.
+
+    read: the files, by their paths below ``./shared``.
 
     missing: what the frame looked for and is no file there, by paths as of files that are. An
     answer that something is not there decides the picture too.

@@ -16,7 +16,7 @@ import povstorm_client
 from povstorm_client import errors
 
 EXPORTED = {
-    *("Cluster", "Job", "JobSettings", "RenderSettings", "WorkUnit"),
+    *("Cluster", "Job", "JobSettings", "RenderSettings", "SharedUse", "WorkUnit"),
     *("Check", "ExecutionState", "CloudRunJob", "TerraformOutputs"),
     *("FrameLine", "FrameResult", "FrameStatistics", "Percentiles"),
     *("JobState", "JobStatistics", "JobSummary"),
