@@ -26,7 +26,7 @@ from povstorm_client import Cluster, Job
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
 from tests.e2e.test_google_cloud import SLOW, make_job, pixels, wait_for
 from tests.emulators.gcs.server import GcsServer
-from tests.emulators.google_apis_proxy import GoogleApisProxy
+from tests.emulators.google_apis_proxy import GoogleApisProxy, address_of
 
 ROOT = Path(__file__).parents[2]
 POOLS = {
@@ -232,7 +232,7 @@ def test_prefects_own_cloud_run_worker_starts_the_flow_as_a_cloud_run_job(
     job.submit()
 
     with (
-        GoogleApisProxy(tmp_path, cloud.run.rest_url) as proxy,
+        GoogleApisProxy(tmp_path, {"run.googleapis.com": address_of(cloud.run.rest_url)}) as proxy,
         worker_of("povstorm-cloud-run", tmp_path, **proxy.environment),
     ):
         uri = f"gs://{cloud.bucket}/jobs/{job.job_id}"

@@ -1,17 +1,19 @@
-"""A proxy for HTTPS through which clients with a fixed address reach the Cloud Run stand-in.
+"""A proxy for HTTPS through which clients with Google's own addresses reach the stand-ins.
 
-Prefect's cloud-run-v2 worker asks https://run.googleapis.com and takes no other address; but its
-HTTP library goes through HTTPS_PROXY and trusts the authority of HTTPLIB2_CA_CERTS. So this answers
-for that host with a certificate of its own, and passes what it decrypts on to the stand-in.
+Programs go through HTTPS_PROXY and trust the authority that the environment names. So this answers
+for Google's hosts with a certificate of its own, and passes what it decrypts on to the stand-in of
+each. Clients are then as they are in production: no variable tells them of an emulator.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import select
 import socket
 import ssl
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,19 +23,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-HOST = "run.googleapis.com"
+_DOMAIN = "googleapis.com"
 _CHUNK = 1 << 16
+
+Address = tuple[str, int]
 
 
 class GoogleApisProxy:
-    """A running proxy; its environment leads a process's HTTPS through it."""
+    """A running proxy; its environment leads a process's HTTPS through it.
 
-    def __init__(self, folder: Path, run_url: str) -> None:
+    hosts: such as ``run.googleapis.com``, and who stands in for it. Other hosts are refused.
+    """
+
+    def __init__(self, folder: Path, hosts: Mapping[str, Address]) -> None:
         self._certificate = folder / "certificate.pem"
         self._key = folder / "key.pem"
         _write_certificate(self._certificate, self._key)
-        upstream = urlsplit(run_url)
-        self.upstream = upstream.hostname, upstream.port
+        self.hosts = dict(hosts)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(self._certificate, self._key)
         self.refused: list[str] = []
@@ -52,14 +58,25 @@ class GoogleApisProxy:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes httplib2 go through here."""
+        """What makes httplib2 and requests go through here, and trust it."""
         url = f"http://127.0.0.1:{self._server.server_port}"
+        certificate = str(self._certificate)
         return {
             "HTTPS_PROXY": url,
             "https_proxy": url,
-            "HTTPLIB2_CA_CERTS": str(self._certificate),
-            "NO_PROXY": "127.0.0.1",
+            "HTTPLIB2_CA_CERTS": certificate,
+            "REQUESTS_CA_BUNDLE": certificate,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
         }
+
+
+def address_of(url: str) -> Address:
+    """Where a stand-in's ``http://HOST:PORT`` is."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
 
 
 class _Server(ThreadingHTTPServer):
@@ -73,7 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         proxy = self.server.proxy
         self.close_connection = True
-        if self.path != f"{HOST}:443":
+        host, _, port = self.path.partition(":")
+        if host not in proxy.hosts or port != "443":
             proxy.refused.append(self.path)
             self.send_error(403)
             return
@@ -81,28 +99,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with (
             proxy.tls.wrap_socket(self.connection, server_side=True) as near,
-            socket.create_connection(proxy.upstream) as far,
+            socket.create_connection(proxy.hosts[host]) as far,
         ):
-            back = threading.Thread(target=_pass_on, args=(far, near), daemon=True)
-            back.start()
             _pass_on(near, far)
-            back.join()
 
     def log_message(self, *arguments: object) -> None:
         """Say nothing."""
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _pass_on(near: ssl.SSLSocket, far: socket.socket) -> None:
+    """Both ways, until either side ends. By one thread: a TLS connection takes no two at a time."""
     with contextlib.suppress(OSError):  # either side may go away at any time
-        while data := source.recv(_CHUNK):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
+        while True:
+            ready = [near] if near.pending() else select.select([near, far], [], [])[0]
+            for source, target in ((near, far), (far, near)):
+                if source in ready:
+                    data = source.recv(_CHUNK)
+                    if not data:
+                        return
+                    target.sendall(data)
 
 
 def _write_certificate(certificate: Path, key: Path) -> None:
     secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _DOMAIN)])
     now = datetime.datetime.now(datetime.UTC)
     signed = (
         x509.CertificateBuilder()
@@ -112,7 +132,7 @@ def _write_certificate(certificate: Path, key: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"*.{_DOMAIN}")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(secret, hashes.SHA256())
     )

@@ -12,39 +12,29 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.emulators.iam.tokens import token_of
+
 PROJECT = "test-project"
 ACCOUNT = "renderer@test-project.iam.gserviceaccount.com"
-TOKEN = "token-of-renderer"  # noqa: S105 - it opens nothing
 
 _ROOT = "/computeMetadata/v1"
-_SERVICE_ACCOUNT = {"aliases": ["default"], "email": ACCOUNT, "scopes": ["cloud-platform"]}
-_ANSWERS: dict[str, object] = {
-    f"{_ROOT}/project/project-id": PROJECT,
-    f"{_ROOT}/universe/universe-domain": "googleapis.com",
-    f"{_ROOT}/instance/service-accounts/default/": _SERVICE_ACCOUNT,
-    f"{_ROOT}/instance/service-accounts/default/email": ACCOUNT,
-    f"{_ROOT}/instance/service-accounts/default/token": {
-        "access_token": TOKEN,
-        "expires_in": 3599,
-        "token_type": "Bearer",
-    },
-    f"{_ROOT}/instance/service-accounts/{ACCOUNT}/token": {
-        "access_token": TOKEN,
-        "expires_in": 3599,
-        "token_type": "Bearer",
-    },
-}
+
+
+class _Server(ThreadingHTTPServer):
+    answers: dict[str, object]
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         if path == "/":
             self._answer(200, "")
         elif self.headers.get("Metadata-Flavor") != "Google":
             self._answer(403, "the header Metadata-Flavor is missing")
-        elif path in _ANSWERS:
-            self._answer(200, _ANSWERS[path])
+        elif path in self.server.answers:
+            self._answer(200, self.server.answers[path])
         else:
             self._answer(404, "no such metadata")
 
@@ -63,10 +53,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class MetadataServer:
-    """A running server; GCE_METADATA_HOST is its ``host``."""
+    """A running server, of containers that run as an account; GCE_METADATA_HOST is its ``host``."""
+
+    def __init__(self, account: str = ACCOUNT, project: str = PROJECT) -> None:
+        self._account = account
+        self._project = project
 
     def __enter__(self) -> MetadataServer:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.answers = _answers(self._account, self._project)
         self.host = f"127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -81,3 +76,24 @@ class MetadataServer:
     def environment(self) -> dict[str, str]:
         """What makes google.auth ask here."""
         return {"GCE_METADATA_HOST": self.host, "GCE_METADATA_IP": self.host}
+
+
+def _answers(account: str, project: str) -> dict[str, object]:
+    accounts = f"{_ROOT}/instance/service-accounts"
+    token = {
+        "access_token": token_of(f"serviceAccount:{account}"),
+        "expires_in": 3599,
+        "token_type": "Bearer",
+    }
+    return {
+        f"{_ROOT}/project/project-id": project,
+        f"{_ROOT}/universe/universe-domain": "googleapis.com",
+        f"{accounts}/default/": {
+            "aliases": ["default"],
+            "email": account,
+            "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
+        },
+        f"{accounts}/default/email": account,
+        f"{accounts}/default/token": token,
+        f"{accounts}/{account}/token": token,
+    }

@@ -1,37 +1,50 @@
-"""Who may do what with the bucket's objects, by the grants in a state: IAM's rules in short."""
+"""Who may do what by the grants in a terraform state: the IAM policy that it makes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from tests.emulators.gcs.proxy import Grant
+from tests.emulators.iam.policy import (
+    Binding,
+    Grant,
+    Policy,
+    bucket_name,
+)
 from tests.terraform.terraform_command import Resource
 
-# https://cloud.google.com/storage/docs/access-control/iam-roles, as far as it is about objects.
-_ROLES = {
-    "roles/storage.objectViewer": {"storage.objects.get", "storage.objects.list"},
-    "roles/storage.objectUser": {
-        f"storage.objects.{verb}" for verb in ("create", "delete", "get", "list", "update")
-    },
-}
 _STARTS_WITH = re.compile(r'resource\.name\.startsWith\("([^"]*)"\)')
+
+
+def policy_of(resources: list[Resource], owner: str | None = None) -> Policy:
+    """The policy that the state makes; owner: who owns the project beside, ``user:…``.
+
+    A new bucket gives the project's owners two roles of its own accord.
+    """
+    (project,) = {each.values["project"] for each in resources if each.values.get("project")}
+    (bucket,) = [each.values["name"] for each in resources if each.type == "google_storage_bucket"]
+    granted = [
+        Binding(
+            each.values["member"], each.values["role"], _resource(each, project), _condition(each)
+        )
+        for each in resources
+        if each.type.endswith("_iam_member")
+    ]
+    if owner is not None:
+        granted.append(Binding(owner, "roles/owner", f"projects/{project}"))
+        of_bucket = ("roles/storage.legacyBucketOwner", "roles/storage.legacyObjectOwner")
+        granted += [Binding(owner, role, bucket_name(bucket)) for role in of_bucket]
+    custom = {
+        each.values["name"]: list(each.values["permissions"])
+        for each in resources
+        if each.type == "google_project_iam_custom_role"
+    }
+    return Policy(project, granted, custom)
 
 
 def object_grants(resources: list[Resource], member: str) -> list[Grant]:
     """What a member (``serviceAccount:…``) may do with the objects of the state's one bucket."""
     (bucket,) = [each.values["name"] for each in resources if each.type == "google_storage_bucket"]
-    roles = _ROLES | {
-        each.values["name"]: set(each.values["permissions"])
-        for each in resources
-        if each.type == "google_project_iam_custom_role"
-    }
-    return [
-        Grant(permission.removeprefix("storage."), prefix)
-        for each in resources
-        if each.type.endswith("_iam_member") and each.values["member"] == member
-        for permission, prefix in _grants(each, roles, bucket)
-    ]
+    return policy_of(resources).object_grants(member, bucket)
 
 
 def may(grants: list[Grant], verb: str, key: str) -> bool:
@@ -41,33 +54,38 @@ def may(grants: list[Grant], verb: str, key: str) -> bool:
     )
 
 
-def _grants(
-    resource: Resource, roles: dict[str, set[str]], bucket: str
-) -> Iterator[tuple[str, str]]:
-    role = resource.values["role"]
-    if resource.type == "google_storage_managed_folder_iam_member":
-        for permission in roles[role]:
-            yield permission, resource.values["managed_folder"]
-    elif resource.type == "google_storage_bucket_iam_member":
-        prefix = _prefix(resource, bucket)
-        for permission in roles[role]:
-            # To list is asked of the bucket or a managed folder, so that a condition on the names
-            # of objects never holds.
-            if prefix is None or permission != "storage.objects.list":
-                yield permission, prefix or ""
-    elif resource.type == "google_project_iam_member":
-        # A project's roles reach into its buckets.
-        assert "storage" not in role, resource.address
-        assert role not in ("roles/owner", "roles/editor", "roles/viewer"), resource.address
+def _resource(grant: Resource, project: str) -> str:
+    """The full name of what a grant is on."""
+    values = grant.values
+    match grant.type.removeprefix("google_").removesuffix("_iam_member"):
+        case "project":
+            return f"projects/{project}"
+        case "storage_bucket":
+            return bucket_name(values["bucket"])
+        case "storage_managed_folder":
+            return f"{bucket_name(values['bucket'])}/objects/{values['managed_folder']}"
+        case "service_account":
+            return str(values["service_account_id"])
+        case "secret_manager_secret":
+            return f"projects/{project}/secrets/{values['secret_id']}"
+        case "artifact_registry_repository":
+            kind, name = "repositories", values["repository"]
+        case "cloud_run_v2_job":
+            kind, name = "jobs", values["name"]
+        case "cloud_run_v2_service":
+            kind, name = "services", values["name"]
+        case _:
+            raise ValueError(f"{grant.address}: grants on these are not known here")
+    return f"projects/{project}/locations/{values['location']}/{kind}/{name}"
 
 
-def _prefix(grant: Resource, bucket: str) -> str | None:
-    """Of the objects that a grant on the bucket is limited to; None for no limit."""
-    if not grant.values["condition"]:
-        return None
+def _condition(grant: Resource) -> str:
+    """The beginning of the names that the grant is limited to; "" for no limit."""
+    if not grant.values.get("condition"):
+        return ""
     (condition,) = grant.values["condition"]
     match = _STARTS_WITH.fullmatch(condition["expression"])
     assert match is not None, f"{grant.address}: a condition of another form"
-    objects = f"projects/_/buckets/{bucket}/objects/"
+    objects = f"{bucket_name(grant.values['bucket'])}/objects/"
     assert match[1].startswith(objects), f"{grant.address}: a condition on something else"
-    return match[1].removeprefix(objects)
+    return match[1]

@@ -212,6 +212,8 @@ def _realistic(resource: str, known: Json) -> Json:
     if resource == "google_project_iam_custom_role":
         name = f"projects/{project}/roles/{known['role_id']}"
         return {"name": name, "id": name}
+    if resource == "google_artifact_registry_repository":
+        return {"name": known["repository_id"]}
     if resource == "google_project":
         return {"number": PROJECT_NUMBER, "id": f"projects/{project}"}
     if resource == "google_cloud_run_v2_service":

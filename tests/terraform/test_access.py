@@ -9,7 +9,7 @@ import pytest
 
 from povstorm_client.storage import layout
 from tests.emulators.gcs.proxy import Grant
-from tests.terraform.access import may, object_grants
+from tests.terraform.access import may, object_grants, policy_of
 from tests.terraform.stub_provider import StubProvider
 from tests.terraform.terraform_command import Terraform, applied
 
@@ -112,6 +112,14 @@ def test_every_grant_is_known(whole_cluster: Terraform):
         ("user:ann", "roles/run.invoker", "cloud_run_v2_service"),
         ("user:ann", "roles/run.viewer", "cloud_run_v2_service"),
     }
+
+
+def test_what_each_granted_role_permits_is_known(whole_cluster: Terraform):
+    """A role that the stand-ins' table does not have could permit anything."""
+    policy = policy_of(whole_cluster.resources())
+
+    for binding in policy.bindings:
+        assert policy.permissions(binding.role), binding
 
 
 def test_no_key_is_made_and_nothing_secret_is_in_the_state(whole_cluster: Terraform):

@@ -10,6 +10,7 @@ import os
 import shlex
 import signal
 import sys
+from pathlib import Path
 
 import grpc
 import uvicorn
@@ -19,25 +20,28 @@ from tests.emulators.cloud_run.knobs import Knobs
 from tests.emulators.cloud_run.model import CloudRunModel
 from tests.emulators.cloud_run.process_containers import GRACE_SECONDS, ProcessContainers
 from tests.emulators.cloud_run.rest import rest_app
+from tests.emulators.iam.project import GoogleProject
 
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT, then stop all containers."""
     knobs = Knobs()
     knobs.change(json.loads(options.knobs))
+    project = GoogleProject(Path(options.project)) if options.project else None
     containers = ProcessContainers(
         shlex.split(options.command),
         dict(pair.split("=", 1) for pair in options.env),
         engine=shlex.split(options.engine),
         grace_seconds=options.grace_seconds,
+        project=project,
     )
     model = CloudRunModel(containers, knobs)
     grpc_server = grpc.aio.server()
-    add_services(grpc_server, model)
+    add_services(grpc_server, model, project)
     grpc_server.add_insecure_port(f"127.0.0.1:{options.grpc_port}")
     await grpc_server.start()
     config = uvicorn.Config(
-        rest_app(model),
+        rest_app(model, project),
         host="127.0.0.1",
         port=options.rest_port,
         log_level="warning",
@@ -83,6 +87,7 @@ def main() -> None:
         "--engine", default="", help="the runtime up to its verb, to remove {name} with"
     )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--project", default="", help="a GoogleProject's folder, by whose policy")
     parser.add_argument("--knobs", default="{}", help="JSON, see knobs.py")
     parser.add_argument(
         "--grace-seconds", type=float, default=GRACE_SECONDS, help="from SIGTERM to SIGKILL"

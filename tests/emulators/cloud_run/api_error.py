@@ -19,6 +19,7 @@ CODES = {
     "UNIMPLEMENTED": (12, 501),
     "INTERNAL": (13, 500),
     "UNAVAILABLE": (14, 503),
+    "UNAUTHENTICATED": (16, 401),
 }
 
 

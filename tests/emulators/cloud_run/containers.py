@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -11,7 +11,8 @@ from typing import Protocol
 class ContainerSpec:
     """What one attempt runs: image, entrypoint (empty: the image's), arguments, variables, size.
 
-    environment: the job's variables, and CLOUD_RUN_*.
+    environment: the job's variables, and CLOUD_RUN_*. secrets: variables, and the names of the
+    secrets that are their values. service_account: the e-mail of what it runs as, or "".
     """
 
     image: str
@@ -25,6 +26,8 @@ class ContainerSpec:
     index: int
     count: int
     attempt: int
+    service_account: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

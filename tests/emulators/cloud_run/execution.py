@@ -190,12 +190,13 @@ class Execution:
 
     def _spec(self, task: Task) -> ContainerSpec:
         container = self._template["containers"][0]
+        variables = [each for each in container.get("env", []) if "valueSource" not in each]
         return ContainerSpec(
             image=container["image"],
             command=tuple(container.get("command", [])),
             arguments=tuple(container.get("args", [])),
             environment={
-                **{each["name"]: each.get("value", "") for each in container.get("env", [])},
+                **{each["name"]: each.get("value", "") for each in variables},
                 # https://cloud.google.com/run/docs/container-contract#jobs-env-vars
                 "CLOUD_RUN_JOB": short(self.job),
                 "CLOUD_RUN_EXECUTION": short(self.name),
@@ -210,6 +211,12 @@ class Execution:
             index=task.index,
             count=len(self.tasks),
             attempt=task.retried,
+            service_account=self._template.get("serviceAccount", ""),
+            secrets={
+                each["name"]: each["valueSource"]["secretKeyRef"]["secret"]
+                for each in container.get("env", [])
+                if "valueSource" in each
+            },
         )
 
     def _move(self, task: Task, state: TaskState) -> None:

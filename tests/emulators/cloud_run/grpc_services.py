@@ -18,15 +18,19 @@ from google.protobuf import empty_pb2, json_format
 # Known by name to protobuf's JSON, for the details of errors.
 from google.rpc import error_details_pb2, status_pb2
 
+from tests.emulators.cloud_run import permissions
 from tests.emulators.cloud_run.api_error import CODES, ApiError
 from tests.emulators.cloud_run.model import CloudRunModel, Json
 from tests.emulators.cloud_run.rest import wait_seconds
+from tests.emulators.iam.project import GoogleProject
 
 _DETAILS = error_details_pb2.DESCRIPTOR
 
 
-def add_services(server: grpc.aio.Server, model: CloudRunModel) -> None:
-    """Have the server answer for the model."""
+def add_services(
+    server: grpc.aio.Server, model: CloudRunModel, project: GoogleProject | None = None
+) -> None:
+    """Have the server answer for the model; project: as for rest_app."""
     operation = operations_pb2.Operation
 
     def without_name(body: Json) -> Json:
@@ -137,7 +141,7 @@ def add_services(server: grpc.aio.Server, model: CloudRunModel) -> None:
     for name, methods in services.items():
         handlers = {
             method: grpc.unary_unary_rpc_method_handler(
-                _handler(_message(answer), call),
+                _handler(_message(answer), call, project),
                 request_deserializer=_message(request).FromString,
                 response_serializer=_message(answer).SerializeToString,
             )
@@ -151,9 +155,13 @@ def _message(kind: Any) -> Any:
     return kind.pb() if hasattr(kind, "pb") else kind
 
 
-def _handler(answer: Any, call: Callable[[Json], Any]) -> Callable[..., Any]:
+def _handler(
+    answer: Any, call: Callable[[Json], Any], project: GoogleProject | None
+) -> Callable[..., Any]:
     async def handle(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        told = dict(context.invocation_metadata() or ())
         try:
+            permissions.identify(project, str(told.get("authorization", "")))
             result = call(json_format.MessageToDict(request))
             if not isinstance(result, dict):
                 result = await result

@@ -108,7 +108,8 @@ def check_arguments(container: Json, field: str) -> None:
         if "valueSource" in variable:
             if "value" in variable:
                 raise invalid(place, "value and valueSource cannot both be set")
-            raise ApiError("UNIMPLEMENTED", f"{place}.valueSource: the stand-in has no secrets")
+            if not variable["valueSource"].get("secretKeyRef", {}).get("secret"):
+                raise invalid(f"{place}.valueSource.secretKeyRef.secret", "must be set")
 
 
 def cpus(template: Json) -> float:

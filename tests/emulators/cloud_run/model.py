@@ -78,6 +78,7 @@ class CloudRunModel:
         """Make a job; its operation ends when it is ready."""
         where = self.called("jobs.create", location)
         configuration = self._configuration(body)
+        permissions.check_deployment(configuration)
         check_job_id(job_id)
         name = f"{location}/jobs/{job_id}"
         if name in self._jobs:
@@ -95,6 +96,7 @@ class CloudRunModel:
         """Replace a job's configuration."""
         self.called("jobs.patch", name)
         configuration = self._configuration(body)
+        permissions.check_deployment(configuration)
         if name not in self._jobs and allow_missing:
             self.calls["jobs.patch"] -= 1
             return self.create_job(parent(name), short(name), body, validate_only)
@@ -138,7 +140,7 @@ class CloudRunModel:
         """Those asked for that the caller has: all but those that a knob denies."""
         self.called("jobs.testIamPermissions", name)
         asked = read_body(body, "GoogleIamV1TestIamPermissionsRequest").get("permissions", [])
-        held = permissions.allowed(self.knobs, asked) if name in self._jobs else []
+        held = permissions.allowed(self.knobs, asked, name) if name in self._jobs else []
         return {"permissions": held} if held else {}
 
     def _configuration(self, body: Json) -> Json:

@@ -1,12 +1,23 @@
 """IAM: which permission each method of the API needs, and the refusal of who lacks it.
 
+Who calls is told by the bearer token, and what they may by the policy of a GoogleProject. Without
+one, everybody may do all but what a knob denies.
 https://cloud.google.com/run/docs/reference/iam/permissions
 """
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
 from tests.emulators.cloud_run.api_error import ApiError
 from tests.emulators.cloud_run.knobs import Knobs
+from tests.emulators.iam.policy import service_account_name
+from tests.emulators.iam.project import GoogleProject
+from tests.emulators.iam.tokens import email_of, member_of
+
+Json = dict[str, Any]
 
 _OF_METHOD = {
     "jobs.create": "run.jobs.create",
@@ -29,15 +40,41 @@ _OF_METHOD = {
 RUN_WITH_OVERRIDES = "run.jobs.runWithOverrides"
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a call, in the project by whose policy it is judged."""
+
+    member: str
+    project: GoogleProject
+
+
+# Of the call that is being answered; None where nobody is asked.
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+
+def identify(project: GoogleProject | None, authorization: str) -> None:
+    """Say whose call this is, by its Authorization header; UNAUTHENTICATED without a token."""
+    if project is None:
+        return
+    member = member_of(authorization.removeprefix("Bearer "))
+    if member is None:
+        raise ApiError(
+            "UNAUTHENTICATED",
+            "Request had invalid authentication credentials. Expected OAuth 2 access token, login "
+            "cookie or other valid authentication credential.",
+        )
+    _caller.set(Caller(member, project))
+
+
 def check_method(knobs: Knobs, method: str, resource: str) -> None:
-    """PERMISSION_DENIED if the method's permission is denied."""
+    """PERMISSION_DENIED if the caller lacks the method's permission."""
     if method in _OF_METHOD:
         check(knobs, _OF_METHOD[method], resource)
 
 
 def check(knobs: Knobs, permission: str, resource: str) -> None:
-    """PERMISSION_DENIED if the permission is denied."""
-    if permission in knobs.denied_permissions:
+    """PERMISSION_DENIED if the caller lacks the permission."""
+    if not _has(knobs, permission, resource):
         raise ApiError(
             "PERMISSION_DENIED",
             f"Permission '{permission}' denied on resource '{resource}' (or resource may not "
@@ -53,6 +90,78 @@ def check(knobs: Knobs, permission: str, resource: str) -> None:
         )
 
 
-def allowed(knobs: Knobs, asked: list[str]) -> list[str]:
-    """Those of the asked ones that are not denied."""
-    return [each for each in asked if each not in knobs.denied_permissions]
+def check_deployment(job: Json) -> None:
+    """What is asked of who makes or changes a job, and of the account that the job runs as.
+
+    To run a job takes none of it. https://cloud.google.com/run/docs/configuring/jobs/service-identity
+    and https://cloud.google.com/run/docs/deploying#permissions_required_to_deploy.
+    """
+    caller = _caller.get()
+    template = job["template"]["template"]
+    if caller is None:
+        _refuse_secrets(template)
+        return
+    policy, member = caller.project.policy, caller.member
+    account = template.get("serviceAccount", "")
+    named = service_account_name(policy.project, account)
+    if not policy.allows(member, "iam.serviceAccounts.actAs", named):
+        raise ApiError(
+            "PERMISSION_DENIED",
+            f"Permission 'iam.serviceaccounts.actAs' denied on service account {account} (or it "
+            "may not exist).",
+        )
+    for container in template["containers"]:
+        _check_image(caller, container["image"])
+        for variable in container.get("env", []):
+            if "valueSource" in variable:
+                _check_secret(caller.project, variable["valueSource"]["secretKeyRef"], account)
+
+
+def allowed(knobs: Knobs, asked: list[str], resource: str) -> list[str]:
+    """Those of the asked ones that the caller has."""
+    return [each for each in asked if _has(knobs, each, resource)]
+
+
+def _has(knobs: Knobs, permission: str, resource: str) -> bool:
+    caller = _caller.get()
+    granted = caller is None or caller.project.policy.allows(caller.member, permission, resource)
+    return granted and permission not in knobs.denied_permissions
+
+
+def _refuse_secrets(template: Json) -> None:
+    variables = [each for container in template["containers"] for each in container.get("env", [])]
+    if any("valueSource" in each for each in variables):
+        raise ApiError("UNIMPLEMENTED", "valueSource: there are secrets in a GoogleProject only")
+
+
+def _check_image(caller: Caller, image: str) -> None:
+    host, _, path = image.partition("/")
+    location, separator, _ = host.partition("-docker.pkg.dev")
+    if not separator:
+        return  # of a public registry
+    project, repository, *_ = path.split("/")
+    name = f"projects/{project}/locations/{location}/repositories/{repository}"
+    permission = "artifactregistry.repositories.downloadArtifacts"
+    if not caller.project.policy.allows(caller.member, permission, name):
+        raise ApiError(
+            "PERMISSION_DENIED",
+            f"User must have permission to read the image, {image}. Ensure that the provided "
+            "container image URL is correct and that the above account has permission to access "
+            f'the image. Cause: 403 Forbidden: Permission "{permission}" denied on resource '
+            f'"{name}" (or it may not exist) for {email_of(caller.member)}',
+        )
+
+
+def _check_secret(project: GoogleProject, reference: Json, account: str) -> None:
+    secret = reference["secret"]
+    name = f"projects/{project.policy.project}/secrets/{secret}"
+    member = f"serviceAccount:{account}"
+    readable = project.policy.allows(member, "secretmanager.versions.access", name)
+    if not readable or project.secret(secret) is None:
+        raise ApiError(
+            "FAILED_PRECONDITION",
+            f"Permission denied on secret: {name}/versions/{reference['version']} for Revision "
+            f"service account {account}. The service account used must be granted the 'Secret "
+            "Manager Secret Accessor' role (roles/secretmanager.secretAccessor) at the secret, "
+            "project or higher level.",
+        )

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from povstorm_client.launch.orphans import kill_all_about
 from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
+from tests.emulators.iam.project import GoogleProject
 
 # Between SIGTERM and SIGKILL: https://cloud.google.com/run/docs/container-contract#job-shutdown.
 GRACE_SECONDS = 10.0
@@ -30,6 +31,8 @@ class ProcessContainers:
 
     engine: the runtime's command up to its verb. With it, containers called ``{name}`` are killed
     and removed when their command has ended, which a killed command cannot do itself.
+
+    project: whose accounts containers run as, and whose secrets their variables may refer to.
     """
 
     def __init__(
@@ -39,11 +42,13 @@ class ProcessContainers:
         *,
         engine: Sequence[str] = (),
         grace_seconds: float = GRACE_SECONDS,
+        project: GoogleProject | None = None,
     ) -> None:
         self._command = list(command)
         self._environment = dict(environment)
         self._engine = list(engine)
         self._grace = grace_seconds
+        self._project = project
         self._processes: dict[tuple[str, int, int], set[asyncio.subprocess.Process]] = defaultdict(
             set
         )
@@ -76,7 +81,7 @@ class ProcessContainers:
             _kill_group(process)
 
     async def _start(self, spec: ContainerSpec, name: str, home: str) -> asyncio.subprocess.Process:
-        variables = {**self._environment, **spec.environment}
+        variables = {**self._environment, **self._of_account(spec), **spec.environment}
         if "{image}" in self._command:
             command = self._runtime_command(spec, variables, name)
             environment = dict(os.environ)
@@ -94,6 +99,15 @@ class ProcessContainers:
             env=environment,
             start_new_session=True,
         )
+
+    def _of_account(self, spec: ContainerSpec) -> dict[str, str]:
+        if self._project is None:
+            return {}
+        secrets_of = {name: self._project.secret(secret) for name, secret in spec.secrets.items()}
+        return {
+            **self._project.environment_of(spec.service_account),
+            **{name: value for name, value in secrets_of.items() if value is not None},
+        }
 
     def _runtime_command(
         self, spec: ContainerSpec, variables: Mapping[str, str], name: str

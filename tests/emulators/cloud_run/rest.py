@@ -9,18 +9,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.emulators.cloud_run import permissions
 from tests.emulators.cloud_run.api_error import ApiError
 from tests.emulators.cloud_run.discovery import Json, Version, read_body
 from tests.emulators.cloud_run.model import CloudRunModel
 from tests.emulators.cloud_run.rest_routes import Call, Handler, answer, read_json
 from tests.emulators.cloud_run.rest_v1 import v1_handlers
+from tests.emulators.iam.project import GoogleProject
 
 # How long a call to wait is held open at most.
 MOST_WAIT_SECONDS = 120.0
 
 
-def rest_app(model: CloudRunModel) -> ASGIApp:
-    """The application.
+def rest_app(model: CloudRunModel, project: GoogleProject | None = None) -> ASGIApp:
+    """The application; project: by whose policy callers are judged, None for no judgement.
 
     Without a router: a proxy's request line, which gcloud sends, has a URL where a path would be.
     """
@@ -37,6 +39,13 @@ def rest_app(model: CloudRunModel) -> ASGIApp:
     async def statistics(request: Request) -> Json:
         return model_statistics(model)
 
+    async def api(request: Request) -> Response:
+        try:
+            permissions.identify(project, request.headers.get("authorization", ""))
+        except ApiError as error:
+            return JSONResponse(error.body(), error.http_status)
+        return await answer(request, handlers)
+
     own = {
         ("POST", "/standin/knobs"): change_knobs,
         ("GET", "/standin/statistics"): statistics,
@@ -45,7 +54,7 @@ def rest_app(model: CloudRunModel) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         handle = own.get((request.method, scope["path"]))
-        response = await (_answer(handle, request) if handle else answer(request, handlers))
+        response = await (_answer(handle, request) if handle else api(request))
         await response(scope, receive, send)
 
     return app

@@ -14,6 +14,7 @@ from typing import Any
 import requests
 
 from tests.emulators.cloud_run.process_containers import GRACE_SECONDS
+from tests.emulators.iam.project import GoogleProject
 from tests.emulators.processes import free_port, wait_for_port
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +27,7 @@ class CloudRunServer:
     """A running server; CLOUD_RUN_EMULATOR_HOST is its ``rest_url``.
 
     command, engine: as in process_containers.ProcessContainers. environment: of each container.
-    knobs: as in knobs.py.
+    project: by whose policy callers are judged. knobs: as in knobs.py.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class CloudRunServer:
         *,
         engine: Sequence[str] = (),
         grace_seconds: float = GRACE_SECONDS,
+        project: GoogleProject | None = None,
         **knobs: Any,
     ) -> None:
         self._ports = free_port(), free_port()
@@ -46,10 +48,13 @@ class CloudRunServer:
             "--until-input-ends",
             *("--rest-port", str(self._ports[0]), "--grpc-port", str(self._ports[1])),
             *("--command", shlex.join(command), "--engine", shlex.join(engine)),
+            *("--project", str(project.folder) if project else ""),
             *("--knobs", json.dumps(knobs), "--grace-seconds", str(grace_seconds)),
         ]
-        # A flow that runs as a Cloud Run job starts executions of others.
-        inside = {**(environment or {}), "CLOUD_RUN_EMULATOR_HOST": self.rest_url}
+        inside = dict(environment or {})
+        if project is None:
+            # A flow that runs as a Cloud Run job starts executions of others.
+            inside["CLOUD_RUN_EMULATOR_HOST"] = self.rest_url
         for name, value in inside.items():
             self._arguments += ["--env", f"{name}={value}"]
 

@@ -29,9 +29,13 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import google_crc32c
 
+from tests.emulators.iam.policy import Grant
+from tests.emulators.iam.tokens import email_of, member_of
+
 Fault = Literal["503", "429", "reset", "reset after", "slow", "cut"]
 
 _OBJECT = re.compile(r"/(?:upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?(/.*)?")
+_BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
 _TIME = re.compile(rb'("(?:timeCreated|updated|timeStorageClassUpdated)": ?")([^"]+)')
 _PRECONDITION = "At least one of the pre-conditions you specified did not hold."
 _PLACE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -51,14 +55,6 @@ class Faults:
     seed: int = 1
 
 
-@dataclass(frozen=True)
-class Grant:
-    """A permission, as ``objects.create``, on the objects under a prefix of any bucket."""
-
-    permission: str
-    prefix: str = ""
-
-
 class GcsProxy:
     """A running proxy; STORAGE_EMULATOR_HOST is its ``url``.
 
@@ -73,7 +69,7 @@ class GcsProxy:
         self.calls: Counter[str] = Counter()
         self.injected: Counter[Fault] = Counter()
         # Grants by bearer token; None asks nobody.
-        self.grants: dict[str, list[Grant]] | None = None
+        self.grants: Mapping[str, list[Grant]] | None = None
         # What is said to who may not delete, and creates (ifGenerationMatch=0) what there is
         # already: Google documents neither answer as the first, so each comes in its turn.
         self.lost_create: Iterator[int] = itertools.cycle((403, 412))
@@ -160,6 +156,7 @@ class _RefusalError(Exception):
 class _Access:
     """What a caller may do with one object, or with what has its name as a prefix."""
 
+    caller: str
     grants: list[Grant]
     name: str
 
@@ -171,9 +168,18 @@ class _Access:
 
     def require(self, permission: str) -> None:
         if not self.do(permission):
-            raise _RefusalError(
-                403, f"the caller does not have storage.{permission} access to {self.name or 'it'}"
-            )
+            raise self.refusal(permission)
+
+    def refusal(self, permission: str) -> _RefusalError:
+        """In Google's words, which name the account and no object."""
+        # Listing is asked of the bucket: https://cloud.google.com/storage/docs/access-control/iam-json.
+        of_bucket = permission == "objects.list" or permission.startswith("buckets.")
+        return _RefusalError(
+            403,
+            f"{self.caller} does not have storage.{permission} access to the Google Cloud Storage "
+            f"{'bucket' if of_bucket else 'object'}. Permission 'storage.{permission}' denied on "
+            "resource (or it may not exist).",
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -193,7 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._url = urlsplit(self.path)
         self._query = {name: values[0] for name, values in parse_qs(self._url.query).items()}
         match = _OBJECT.fullmatch(self._url.path)
-        self._bucket = unquote(match[1]) if match else ""
+        of_bucket = _BUCKET.fullmatch(self._url.path)
+        self._bucket = unquote((match or of_bucket)[1]) if match or of_bucket else ""
         self._name = unquote(match[2] or "") if match else ""
         self._rest = (match[3] or "") if match else ""
         is_upload = self._url.path.startswith("/upload/")
@@ -250,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
             name = self._upload_name()
         elif permission == "objects.list":
             name = self._query.get("prefix", "")
-        may = _Access(grants[token], name)
+        may = _Access(email_of(member_of(token) or "") or "the caller", grants[token], name)
         may.require(permission)
         if (
             permission == "objects.get"
@@ -259,15 +266,13 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             # Who may not list is not told that there is no such object:
             # https://cloud.google.com/storage/docs/access-control/iam-permissions, "objects.get".
-            raise _RefusalError(
-                403, f"the caller does not have storage.objects.list access to {name}"
-            )
+            raise may.refusal("objects.list")
         if permission == "objects.create" and "upload_id" not in self._query:
             target = name if is_upload else unquote(self._rest.rpartition("/o/")[2])
             if not may.do("objects.delete"):
-                self._check_creation(target)
+                self._check_creation(may, target)
 
-    def _check_creation(self, name: str) -> None:
+    def _check_creation(self, may: _Access, name: str) -> None:
         """Refuse who may not delete what would replace an object, which is to delete it as well."""
         is_creation = self._query.get("ifGenerationMatch") == "0"
         refusal = 403
@@ -279,9 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if refusal == 412:
             raise _RefusalError(412, _PRECONDITION)
-        raise _RefusalError(
-            403, f"the caller does not have storage.objects.delete access to {name}"
-        )
+        raise may.refusal("objects.delete")
 
     def _told_metadata(self, body: bytes) -> dict[str, Any]:
         """What an upload says of its object; nothing where that was said before."""
@@ -299,6 +302,9 @@ class _Handler(BaseHTTPRequestHandler):
         return upload.name if upload else str(told)
 
     def _permission(self, is_upload: bool) -> str:
+        if _BUCKET.fullmatch(self._url.path):
+            verbs = {"GET": "get", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
+            return f"buckets.{verbs.get(self.command, 'get')}"
         if is_upload or "/rewriteTo/" in self._rest or "/copyTo/" in self._rest:
             return "objects.create"
         if self.command == "DELETE":
@@ -378,7 +384,7 @@ class _Handler(BaseHTTPRequestHandler):
                 )
 
     def _kind(self, is_upload: bool) -> str:
-        if not self._bucket:
+        if not _OBJECT.fullmatch(self._url.path):
             return "other"
         if is_upload:
             return "insert" if "upload_id" not in self._query else "insert part"

@@ -54,9 +54,9 @@ class GcsServer:
         self._process.kill()
         self._process.wait()
 
-    def make_bucket(self) -> str:
-        """A new, empty bucket's name."""
-        name = f"povstorm-{secrets.token_hex(6)}"
+    def make_bucket(self, name: str | None = None) -> str:
+        """A new, empty bucket's name; None is one that no other has."""
+        name = name or f"povstorm-{secrets.token_hex(6)}"
         answer = requests.post(
             f"{self._own_url}/storage/v1/b?project=test", json={"name": name}, timeout=30
         )

@@ -1,0 +1,105 @@
+"""A Google Cloud project as terraform has made it, in which everybody may do what is granted.
+
+Clients are as in production: Google's addresses (through a proxy), application default credentials,
+tokens. What a token's account may do is what the applied state says; the rest is refused as Google
+refuses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import requests
+
+from tests.emulators.cloud_run.server import ENTRYPOINT, CloudRunServer
+from tests.emulators.gcs.proxy import GcsProxy
+from tests.emulators.gcs.server import GcsServer
+from tests.emulators.google_apis_proxy import GoogleApisProxy, address_of
+from tests.emulators.iam import token_server
+from tests.emulators.iam.policy import Binding, ObjectGrants, Policy
+from tests.emulators.iam.project import GoogleProject
+from tests.emulators.iam.tokens import token_of
+from tests.emulators.metadata_server import MetadataServer
+from tests.terraform.access import policy_of
+from tests.terraform.cloud_run_jobs import render_job_bodies
+from tests.terraform.terraform_command import Resource
+
+STORAGE, RUN = "storage.googleapis.com", "run.googleapis.com"
+
+
+class GrantedCloud:
+    """The project's servers; empty until terraform's state is taken over with ``apply``.
+
+    project_id: its name. owner: who owns it, ``user:…``. run: the Cloud Run Admin API.
+    """
+
+    def __init__(
+        self, folder: Path, project_id: str, owner: str, command: tuple[str, ...] = ENTRYPOINT
+    ) -> None:
+        self.folder = folder
+        self.owner = owner
+        self.project = GoogleProject(folder)
+        owned = Binding(owner, "roles/owner", f"projects/{project_id}")
+        self.project.policy = Policy(project_id, [owned])
+        self.storage = GcsProxy()
+        self.storage.grants = {}
+        self._command = command
+
+    def __enter__(self) -> GrantedCloud:
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(self.storage)
+        self._gcs = GcsServer(self.storage)
+        # Where it says that an upload in parts goes on.
+        self._gcs.url = f"https://{STORAGE}"
+        self._open.enter_context(self._gcs)
+        tokens = self._open.enter_context(token_server.TokenServer(self.project))
+        hosts = dict.fromkeys(token_server.HOSTS, tokens.address)
+        hosts[STORAGE] = address_of(self.storage.url)
+        self.proxy = self._open.enter_context(GoogleApisProxy(self.folder, hosts))
+        self.run = self._open.enter_context(
+            CloudRunServer(self._command, self.proxy.environment, project=self.project)
+        )
+        self.proxy.hosts[RUN] = address_of(self.run.rest_url)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a person's programs: the way to Google, and where logins are kept."""
+        return {**self.proxy.environment, "CLOUDSDK_CONFIG": str(self.folder / "gcloud")}
+
+    def log_in_as(self, email: str) -> None:
+        """Have the application default credentials be the owner's, who acts as an account."""
+        file = self.folder / "gcloud" / "application_default_credentials.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(token_server.impersonation(self.owner, email)))
+
+    def apply(self, resources: list[Resource]) -> None:
+        """Take over what terraform has made: policy, bucket, accounts, render jobs."""
+        self.project.policy = policy_of(resources, self.owner)
+        (bucket,) = [each for each in resources if each.type == "google_storage_bucket"]
+        self._gcs.make_bucket(bucket.values["name"])
+        self.storage.grants = ObjectGrants(self.project.policy_file, bucket.values["name"])
+        for each in resources:
+            if each.type == "google_service_account":
+                email = each.values["email"]
+                metadata = MetadataServer(email, self.project.policy.project)
+                self._open.enter_context(metadata)
+                self.project.set_environment_of(email, metadata.environment)
+        (region,) = {
+            each.values["location"] for each in resources if each.type == "google_cloud_run_v2_job"
+        }
+        for name, body in render_job_bodies(resources).items():
+            answer = requests.post(
+                f"{self.run.rest_url}/v2/projects/{self.project.policy.project}"
+                f"/locations/{region}/jobs",
+                params={"jobId": name},
+                json=body,
+                headers={"Authorization": f"Bearer {token_of(self.owner)}"},
+                timeout=30,
+            )
+            assert answer.ok, answer.text
