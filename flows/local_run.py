@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import faulthandler
 import logging
 import os
 import shutil
@@ -39,12 +40,23 @@ _log = logging.getLogger("povstorm")
 # done, to take note of that.
 PATIENCE_SECONDS = 60.0
 _LEFT_SECONDS = 1.0
+# How long it is waited for when the job was stopped.
+_STOPPED_PATIENCE_SECONDS = 10.0
+# After that a run that was stopped ends whatever it waits for, and its log says where that was.
+# Its client, if that lives, would kill it a little later.
+_STOP_SECONDS = 27.0
 
 
 async def _run(job_uri: str, gcp_credentials: str) -> tuple[int, bool]:
     """Run the job; its exit code, and whether Prefect has recorded all of it."""
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
+
+    def client_is_gone() -> None:
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        faulthandler.dump_traceback_later(_STOP_SECONDS, exit=True)
+        stop.set()
+
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), client_is_gone)
     async with (
         opened_job(job_uri, gcp_credentials, stop, _log) as job,
         AsyncExitStack() as stack,
@@ -196,23 +208,25 @@ async def _follow(flow: asyncio.Task[Any], job: OpenedJob, lost: asyncio.Event) 
     """Wait for the flow, and no longer than Prefect needs; why it was left, or failed, or ""."""
     losing = asyncio.ensure_future(lost.wait())
     ending = asyncio.ensure_future(job.ended.wait())
+    stopping = asyncio.ensure_future(job.stop.wait())
+    patience = PATIENCE_SECONDS
     try:
-        await asyncio.wait({flow, losing, ending}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({flow, losing, ending, stopping}, return_when="FIRST_COMPLETED")
         if job.begun.is_set():
             # Whatever becomes of Prefect, the job's steps go on in the flow.
             await asyncio.wait({flow, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if job.stop.is_set():
+            patience = _STOPPED_PATIENCE_SECONDS
         if lost.is_set():
             await asyncio.wait({flow}, timeout=_LEFT_SECONDS)
         else:
-            await asyncio.wait(
-                {flow, losing}, timeout=PATIENCE_SECONDS, return_when="FIRST_COMPLETED"
-            )
+            await asyncio.wait({flow, losing}, timeout=patience, return_when="FIRST_COMPLETED")
     finally:
-        losing.cancel()
-        ending.cancel()
+        for each in (losing, ending, stopping):
+            each.cancel()
     if not flow.done():
         flow.cancel()
-        return f"its server did not answer within {PATIENCE_SECONDS:.0f} s"
+        return f"its server did not answer within {patience:.0f} s"
     if (error := flow.exception()) is not None:
         return f"{type(error).__name__}: {error}"
     return ""

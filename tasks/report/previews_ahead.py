@@ -54,10 +54,14 @@ class PreviewsAhead:
         if self._frames:
             self._final.put(result)
 
-    def stop(self) -> ReadyPreviews | None:
-        """Make no further one; returns those that are made, None if their size is not known yet."""
+    def cancel(self) -> None:
+        """Have its thread end; does not wait for that."""
         self._stopped.set()
         self._final.put(None)
+
+    def stop(self) -> ReadyPreviews | None:
+        """Make no further one; returns those that are made, None if their size is not known yet."""
+        self.cancel()
         self._thread.join()
         return self._ready
 
@@ -109,4 +113,6 @@ async def previews_ahead(storage: Storage, manifest: JobManifest) -> AsyncIterat
     try:
         yield ahead
     finally:
+        # Even if nobody waits for the rest: this process ends no earlier than its thread.
+        ahead.cancel()
         await asyncio.to_thread(ahead.stop)

@@ -95,19 +95,20 @@ async def video_ahead(
     It is not for a job without a video, nor for a GIF; nor where Cloud Run renders: what the flow
     has of memory and CPU there is for little more than waiting.
     """
-    segments = await asyncio.to_thread(_segments, storage, manifest, logger)
+    # Without waiting: cancelled meanwhile, nobody would close it.
+    segments = _segments(manifest, logger)
     may_miss = manifest.settings.allow_missing_frames
     try:
         yield VideoAhead(storage, segments, allow_missing_frames=may_miss)
     finally:
         if segments is not None:
+            # Even if nobody waits for the rest: this process ends no earlier than its thread.
+            segments.cancel()
             await asyncio.to_thread(segments.close)
 
 
 def _segments(
-    storage: Storage,
-    manifest: JobManifest,
-    logger: logging.Logger | logging.LoggerAdapter[Any],
+    manifest: JobManifest, logger: logging.Logger | logging.LoggerAdapter[Any]
 ) -> SegmentsAhead | None:
     target = Path(f"video.{manifest.settings.video}")
     if manifest.cloud_run is not None or not manifest.settings.video or not is_joined(target):

@@ -74,10 +74,14 @@ class SegmentsAhead:
             self._stopped = True
         return self.ready()
 
-    def close(self) -> None:
-        """End what is being encoded, and remove all segments that nobody has taken."""
+    def cancel(self) -> None:
+        """Have its thread end, and what is being encoded; does not wait for that."""
         self._cancelled.set()
         self._complete.put(_STOP)
+
+    def close(self) -> None:
+        """Cancel, wait for it, and remove all segments that nobody has taken."""
+        self.cancel()
         self._thread.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
