@@ -120,6 +120,7 @@ async def render_scene(
                 warn=logger.warning,
                 cwd=Path(fetched).parent,
                 always_trace=trace,
+                refuse_unparsable=chosen.outputs is not None,
             )
             job = scene_job(
                 chosen,

@@ -34,11 +34,14 @@ def read_scene(
     cwd: Path | None = None,
     sandbox: SandboxMode | None = None,
     always_trace: bool = False,
+    refuse_unparsable: bool = False,
 ) -> Scene:
     """The scene with its options; warn is told what it should know. InputError: what is wrong.
 
     cwd: POV-Ray's current folder; where the program runs if None. sandbox, always_trace: for
     running the scene to see what it does with files, which happens where that has to be.
+    refuse_unparsable: whether a frame that cannot be parsed then is an error; elsewhere it will
+    fail, and others are rendered, where they can be.
     """
     for word in switches or ():
         if word.startswith("--"):
@@ -53,6 +56,7 @@ def read_scene(
         cwd=cwd,
         tracer=partial(trace_scene, sandbox=sandbox),
         always_trace=always_trace,
+        refuse_unparsable=refuse_unparsable,
     )
     for warning in loaded.warnings:
         warn(warning)

@@ -133,6 +133,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
         "uses": {str(frame): use for frame, use in accesses.uses().items()},
         "failures": {str(frame): words for frame, words in failures.items()},
         "frames": accesses.frames_seen,
+        "is_whole": accesses.frame == range(first, last + 1, step)[-1],
         "seconds": time.monotonic() - started,
     }
     (folder / "trace.json").write_text(json.dumps(found, ensure_ascii=True), "utf-8")

@@ -42,6 +42,7 @@ def check(
         warn=warn,
         sandbox=sandbox_mode(sandbox),
         always_trace=True,
+        refuse_unparsable=True,
     )
     trace = loaded.trace
     if trace is None:

@@ -74,6 +74,7 @@ def render(
 ) -> None:
     """Render a scene: an ini file's animation, or a .pov file, without any change to it."""
     tell = None if notify is None else teller(notify)
+    cluster = chosen_cluster(context)
     loaded = read_scene(
         scene,
         switches=switches,
@@ -84,10 +85,11 @@ def render(
         threads=threads,
         warn=warn,
         always_trace=trace,
+        refuse_unparsable=cluster.outputs is not None,
         sandbox=sandbox_mode(sandbox),
     )
     tell_trace(loaded)
-    job = scene_job(chosen_cluster(context), loaded, settings, sandbox=sandbox_mode(sandbox))
+    job = scene_job(cluster, loaded, settings, sandbox=sandbox_mode(sandbox))
     if dry_run:
         print_plan(loaded, job)
         return

@@ -50,6 +50,7 @@ def submit(
         threads=threads,
         warn=warn,
         always_trace=trace,
+        refuse_unparsable=cluster.outputs is not None,
     )
     tell_trace(loaded)
     job = scene_job(cluster, loaded, settings)

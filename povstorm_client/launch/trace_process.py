@@ -112,6 +112,7 @@ def _found(trace: dict[str, Any]) -> Trace:
         failures={int(frame): str(words) for frame, words in trace["failures"].items()},
         frames=int(trace["frames"]),
         seconds=float(trace["seconds"]),
+        is_whole=bool(trace["is_whole"]),
     )
 
 

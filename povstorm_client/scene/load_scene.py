@@ -86,6 +86,7 @@ def load_scene(
     cwd: Path | None = None,
     tracer: Tracer | None = None,
     always_trace: bool = False,
+    refuse_unparsable: bool = False,
 ) -> Scene:
     """Read ``FILE.pov``, ``FILE.ini`` or ``FILE.ini[section]`` and find the files that it needs.
 
@@ -99,6 +100,8 @@ def load_scene(
     to ship besides those found; giving any says that names which the scene computes are taken care
     of. cwd: where the user stands. tracer: runs the scene where reading it leaves open which files
     its frames read, or leave to each other; always_trace: whether it does so in any case.
+    refuse_unparsable: whether a frame that the tracer cannot parse is an error; it is a warning
+    where the other frames can be rendered without it.
 
     The scene is looked for in cwd, as POV-Ray does, and then in the ini's folder, so that
     ``povstorm render folder/anim.ini`` works from anywhere.
@@ -116,12 +119,15 @@ def load_scene(
         numbers = _numbered_frames(numbers, numbered, is_chosen=frames is not None)
     files_between = _files_between_frames(sources, render_settings, numbers, frames)
     carried = files_between.possible if len(numbers) > 1 else []
-    trace = None
+    trace, unparsable = None, list[str]()
     if tracer is not None and numbered is None and (files_between.is_open or always_trace):
         loop = loop_frames(numbers, render_settings, settings, frames)
         request = sources.trace_request(render_settings, loop)
         must = always_trace or bool(files_between.certain)
         trace = _traced(tracer, request, files_between.certain, must=must)
+    if trace is not None and trace.failures:
+        unparsable = _unparsable(trace, numbers, files_between.certain, refuse=refuse_unparsable)
+        trace = trace if trace.is_whole else None
     state: dict[int, dict[str, bytes]] = {}
     uses: dict[int, SharedUse] = {}
     if trace is None:
@@ -146,15 +152,16 @@ def load_scene(
         frames=numbers,
         files=files,
         unresolved=tuple(needed.computed),
-        warnings=tuple(
-            scene_warnings(
+        warnings=(
+            *scene_warnings(
                 sources,
                 needed,
                 tree,
                 carried,
                 is_one=len(numbers) == 1,
                 is_traced=trace is not None,
-            )
+            ),
+            *unparsable,
         ),
         state=state,
         scenes=own_scenes,
@@ -217,11 +224,10 @@ def _traced(
 ) -> Trace | None:
     """What running the scene shows; None where it cannot be run and need not be.
 
-    places: what reading it leaves open. Raises InputError where it cannot be run and has to be, and
-    for frames that cannot be parsed.
+    places: what reading it leaves open. Raises InputError where it cannot be run and has to be.
     """
     try:
-        trace = tracer(request)
+        return tracer(request)
     except ToolError as error:
         if not must:
             return None
@@ -229,12 +235,34 @@ def _traced(
             "what the scene does with files can only be told by running it, and that is not "
             f"possible here ({error})" + (f":\n{listed(places)}" if places else "")
         ) from error
-    if trace.failures:
-        lines = [f"frame {frame} cannot be parsed: {why}" for frame, why in trace.failures.items()]
-        if places:
-            lines += ["what it does with files there is told by running it only:", listed(places)]
+
+
+def _unparsable(
+    trace: Trace, numbers: Sequence[int], places: Sequence[Carried | Place], *, refuse: bool
+) -> list[str]:
+    """A line for each frame that cannot be parsed and will fail; the others can be rendered.
+
+    places: what only running the scene tells. Raises InputError if refuse, if all frames fail, and
+    if the others cannot be rendered, as they would go on from one that fails.
+    """
+    lines = [f"frame {frame} cannot be parsed: {why}" for frame, why in trace.failures.items()]
+    first = min(trace.failures)
+    if not trace.is_whole and places:
+        before = [number for number in numbers if number < first]
+        if before:
+            lines.append(
+                "frames after it may go on from what it leaves: correct it, or render those before "
+                f"it with --frames {before[0]}-{before[-1]}"
+            )
+        lines += ["what it does with files there is told by running it only:", listed(places)]
         raise InputError("\n".join(lines))
-    return trace
+    if refuse or not set(numbers) - trace.failures.keys():
+        raise InputError("\n".join(lines))
+    return [
+        f"{line}; it will fail, and the others are rendered"
+        for frame, line in zip(trace.failures, lines, strict=True)
+        if frame in numbers
+    ]
 
 
 def _numbered_frames(

@@ -44,7 +44,8 @@ class Trace:
     read: own files that frames opened, as they are here; sought: paths that they opened, or looked
     for, there or not; uses: the same by frames. state: frame → the files that earlier frames left
     and that it reads: where they were, and their bytes. failures: frame → why it cannot be parsed.
-    frames: how many were parsed; seconds: that it took.
+    frames: how many were parsed; seconds: that it took. is_whole: whether all frames were run; they
+    are not after one that failed and may have left the next ones anything.
     """
 
     read: frozenset[Path] = frozenset()
@@ -54,6 +55,7 @@ class Trace:
     failures: Mapping[int, str] = field(default_factory=dict)
     frames: int = 0
     seconds: float = 0.0
+    is_whole: bool = True
 
 
 # Raises ToolError where it cannot be had, InputError where the scene cannot be traced.

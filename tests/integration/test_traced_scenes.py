@@ -212,10 +212,52 @@ def test_an_image_of_the_loop_cannot_be_had_before_it_is_rendered(home: Path):
         traced(home, *SIZE, "+KFF3")
 
 
-def test_a_frame_that_cannot_be_parsed_is_told_before_anything_is_rendered(home: Path):
+def test_frames_cannot_go_on_from_one_that_cannot_be_parsed(home: Path):
     write(home, COUNT + "#if (frame_number = 3) sphere { #end\n", {})
-    with pytest.raises(InputError, match=r"frame 3 cannot be parsed: .*own\.pov.*line \d+"):
+    with pytest.raises(InputError, match=r"frame 3 cannot be parsed: .*own\.pov.*line \d+") as told:
         traced(home, *SIZE, "+KFF5")
+    assert "render those before it with --frames 1-2" in str(told.value)
+    assert traced(home, *SIZE, "+KFF5", frames="1-2").frames == (1, 2)
+
+
+def test_the_last_frame_may_be_one_that_cannot_be_parsed(home: Path, storage: FolderStorage):
+    write(home, COUNT + "#if (frame_number = 3) sphere { #end\n", {})
+    scene = traced(home, *SIZE, "+KFF3")
+    assert [warning.split(" cannot")[0] for warning in scene.warnings] == ["frame 3"]
+    assert sorted(scene.state) == [2, 3]
+
+
+@pytest.mark.parametrize("why", ["its names", "asked to"])
+def test_frames_that_leave_others_nothing_fail_by_themselves(
+    home: Path, storage: FolderStorage, why: str
+):
+    broken = "#if (mod(frame_number, 2) = 0) sphere { #end\n"
+    names = f"#include {NUMBERED.format(shift='')}\n" if why == "its names" else ""
+    write(home, names + broken, {f"state{n:03}.inc": f"#declare Level = {n};" for n in range(1, 6)})
+    scene = traced(home, *SIZE, "+KFF5", always_trace=True)
+    assert scene.frames == (1, 2, 3, 4, 5)
+    assert [warning.split(" cannot")[0] for warning in scene.warnings] == ["frame 2", "frame 4"]
+    assert all("it will fail, and the others are rendered" in each for each in scene.warnings)
+    with pytest.raises(InputError, match=r"(?s)frame 2 cannot .*frame 4 cannot"):
+        traced(home, *SIZE, "+KFF5", always_trace=True, refuse_unparsable=True)
+
+
+def test_a_scene_that_writes_and_fails_is_rendered_as_reading_it_tells(home: Path):
+    write(
+        home,
+        '#fopen F "log.txt" append #write (F, frame_number) #fclose F\n'
+        "#if (frame_number = 2) sphere { #end\n",
+        {},
+    )
+    scene = traced(home, *SIZE, "+KFF4", always_trace=True)
+    assert scene.trace is None
+    assert any(warning.startswith("frame 2 cannot be parsed") for warning in scene.warnings)
+
+
+def test_when_no_frame_can_be_parsed_nothing_is_rendered(home: Path):
+    write(home, "sphere {\n", {})
+    with pytest.raises(InputError, match=r"(?s)frame 1 cannot.*frame 2 cannot"):
+        traced(home, *SIZE, "+KFF2", always_trace=True)
 
 
 def test_all_frames_that_cannot_be_parsed_are_told_where_they_leave_nothing_to_each_other(
