@@ -46,10 +46,18 @@ def age_words(seconds: float) -> str:
 
 
 def byte_size(count: int) -> str:
-    """Bytes by powers of 1000, e.g. ``"4.2 MB"``."""
+    """What is stored or sent, by powers of 1000, e.g. ``"4.2 MB"``."""
     for unit, in_bytes in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= in_bytes:
             return f"{count / in_bytes:,.1f} {unit}"
+    return f"{count} bytes"
+
+
+def memory_size(count: int) -> str:
+    """Memory, and what is limited, by powers of 1024, as they are set, e.g. ``"1.5 GiB"``."""
+    for unit, in_bytes in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= in_bytes:
+            return f"{count / in_bytes:.4g} {unit}"
     return f"{count} bytes"
 
 

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from povstorm_client.errors import PovstormError, RenderError
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import PovRay, require_povray
+from povstorm_client.quantities import duration
 from povstorm_client.run_until import listen_to_sigterm, run_until
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.version import povstorm_version
@@ -148,7 +149,7 @@ async def _render_frame(
     else:
         gate.saw(result)
         seconds = result.ended - result.started
-        log.write("INFO", f"{unit.name} rendered in {seconds:.1f} s", frame=unit.frame)
+        log.write("INFO", f"{unit.name} rendered in {duration(seconds)}", frame=unit.frame)
     return True
 
 

@@ -83,11 +83,3 @@ class Limits:
 @functools.cache
 def _prlimit() -> str | None:
     return shutil.which("prlimit")
-
-
-def in_words(count: int) -> str:
-    """A number of bytes for people, e.g. ``"1.5 GiB"``."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:.4g} {unit}"
-    return f"{count} bytes"

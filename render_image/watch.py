@@ -20,7 +20,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
-from render_image.frame_limits import Limits, in_words
+from povstorm_client.quantities import memory_size
+from render_image.frame_limits import Limits
 from render_image.untrusted_files import UntrustedFileError, open_folder, walk
 
 # A high-water mark never falls, so only a peak within the last interval can be missed; POV-Ray
@@ -125,7 +126,7 @@ class Watch:
     def _log_problem(self, limits: Limits) -> str:
         if os.fstat(self._log).st_size <= limits.log_bytes:
             return ""
-        return f"it printed more than {in_words(limits.log_bytes)}: print less in the scene"
+        return f"it printed more than {memory_size(limits.log_bytes)}: print less in the scene"
 
     def _stall_problem(self, limits: Limits) -> str:
         if limits.stall_seconds is None:
@@ -147,8 +148,8 @@ class Watch:
 def memory_words(limits: Limits) -> str:
     """That, and how, the memory limit can be raised."""
     return (
-        f"it needs more than the {in_words(limits.memory_bytes or 0)} of memory that a frame may "
-        "have: make the scene or its image maps smaller, or raise the job's frame_memory"
+        f"it needs more than the {memory_size(limits.memory_bytes or 0)} of memory that a frame "
+        "may have: make the scene or its image maps smaller, or raise the job's frame_memory"
     )
 
 
@@ -167,9 +168,10 @@ def folder_problem(folders: Iterable[Path], limits: Limits) -> str:
                     length = entry.found.st_size
                     size += length
                     if length >= limits.file_bytes:
-                        return f"it wrote a file of {in_words(limits.file_bytes)}: write less to it"
+                        most = memory_size(limits.file_bytes)
+                        return f"it wrote a file of {most}: write less to it"
                     if size > limits.output_bytes:
-                        return f"it wrote more than {in_words(limits.output_bytes)}: write less"
+                        return f"it wrote more than {memory_size(limits.output_bytes)}: write less"
     except UntrustedFileError as error:
         return f"{error}: scenes have no need to"
     return ""

@@ -16,7 +16,7 @@ from povstorm_client.launch.kept_server import (
     stop_server,
 )
 from povstorm_client.launch.prefect_server import answers, chosen_server
-from povstorm_client.quantities import byte_size, duration
+from povstorm_client.quantities import duration, memory_size
 
 
 def server(
@@ -64,7 +64,7 @@ def _describe(kept: KeptServer) -> None:
         used = sum(process.cpu_times()[:2])
         age = max(0.0, time.time() - kept.started)
         print(
-            f"process {kept.pid}, {byte_size(process.memory_info().rss)} of memory, "
+            f"process {kept.pid}, {memory_size(process.memory_info().rss)} of memory, "
             f"{duration(used)} of CPU time in {duration(age)}"
         )
     print(f"history {kept.home}")

@@ -129,7 +129,7 @@ class StatusPage:
             colour = "red" if state.phase == "failed" else "default"
             yield Text(one_line(state.message), colour)
         if self.slowest:
-            each = [f"{frame}: {seconds:.1f} s" for frame, seconds in self.slowest]
+            each = [f"{frame}: {duration(seconds)}" for frame, seconds in self.slowest]
             yield Text("slowest  ", "bold").append(", ".join(each), "not bold")
         if self.usd is not None:
             planned, billed = self.usd

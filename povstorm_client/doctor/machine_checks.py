@@ -23,7 +23,7 @@ from povstorm_client.launch.prefect_server import (
 from povstorm_client.programs.bubblewrap import bubblewrap_problem
 from povstorm_client.programs.sandbox_mode import sandbox_mode_here
 from povstorm_client.programs.tools import require_ffmpeg, require_povray
-from povstorm_client.quantities import byte_size
+from povstorm_client.quantities import byte_size, memory_size
 from povstorm_client.scene.search import installed_folders, system_ini
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
@@ -143,8 +143,8 @@ def check_memory() -> Check:
     return Check(
         "memory and cores",
         passed=free >= _LEAST_MEMORY_BYTES,
-        finding=f"{byte_size(free)} free, {cores} core" + ("" if cores == 1 else "s"),
-        remedy=f"end other programs: Prefect and a frame need {byte_size(_LEAST_MEMORY_BYTES)}",
+        finding=f"{memory_size(free)} free, {cores} core" + ("" if cores == 1 else "s"),
+        remedy=f"end other programs: Prefect and a frame need {memory_size(_LEAST_MEMORY_BYTES)}",
     )
 
 

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from povstorm_client.argument_checks import check_number, check_type
 from povstorm_client.errors import InputError
+from povstorm_client.quantities import memory_size
 
 VideoEnding = Literal["mp4", "webm", "gif", "mov", "mkv"]
 VIDEO_ENDINGS: tuple[str, ...] = get_args(VideoEnding)
@@ -87,7 +88,7 @@ class JobSettings:
         if self.frame_memory is not None and self.frame_memory < LEAST_MEMORY:
             raise InputError(
                 f"frame_memory is {self.frame_memory} bytes: POV-Ray needs {LEAST_MEMORY} "
-                f"({LEAST_MEMORY >> 20} MiB) to start"
+                f"({memory_size(LEAST_MEMORY)}) to start"
             )
         if self.prefer not in PREFERENCES:
             raise InputError(f"prefer is {self.prefer!r}: give one of {', '.join(PREFERENCES)}")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from povstorm_client.errors import InputError
 from povstorm_client.paths import check_workspace_path
+from povstorm_client.quantities import duration
 from povstorm_client.storage import records
 from povstorm_client.storage.records import Count, Frame, JobId, Moment, Seconds
 
@@ -85,7 +86,7 @@ class FrameResult:
     lost_container: bool = False
 
     def __repr__(self) -> str:
-        taken = f", {self.statistics.wall_seconds:.1f} s" if self.statistics else ""
+        taken = f", {duration(self.statistics.wall_seconds)}" if self.statistics else ""
         cached = ", from cache" if self.cache_hit else ""
         # Other people's text: quoted, so that it stays in its line and steers no terminal.
         error = f", {self.error[:_ERROR_SHOWN]!r}" if self.error else ""

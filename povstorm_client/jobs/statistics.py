@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.own_loop import own_loop_seconds
+from povstorm_client.quantities import duration
 from povstorm_client.storage import layout, records
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.storage.records import (
@@ -137,7 +138,7 @@ class JobStatistics:
         return (
             f"<JobStatistics {self.job_id}: {self.frames_rendered} of {self.frames_expected} "
             f"frames, {self.frames_from_cache} from cache, {self.frames_failed} failed, rendering "
-            f"took {self.elapsed_seconds:.1f} s>"
+            f"took {duration(self.elapsed_seconds)}>"
         )
 
     def _repr_html_(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from povstorm_client.frames.ranges import frame_ranges
-from povstorm_client.quantities import amount, byte_size, duration
+from povstorm_client.quantities import amount, byte_size, duration, memory_size
 from povstorm_client.terminal import printable
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _rows(
     if phases := _phases(statistics):
         yield "phases", phases
     if statistics.frames_rendered:
-        yield "memory", f"{statistics.peak_memory_bytes / 2**20:,.0f} MiB at most in a frame"
+        yield "memory", f"{memory_size(statistics.peak_memory_bytes)} at most in a frame"
         yield (
             "images",
             f"{byte_size(statistics.image_bytes)}, {amount(statistics.pixels)} pixels, "

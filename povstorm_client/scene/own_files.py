@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from povstorm_client.errors import InputError
+from povstorm_client.quantities import memory_size
 
 # Together more than any scene's own folders have, and still laid out and uploaded in no time.
 MOST_FILES = 2_000
@@ -55,7 +56,7 @@ def _walk(folder: Path) -> tuple[tuple[str, int], ...]:
         size = sum(size for _, size in found)
         if entries > _MOST_ENTRIES or len(found) > MOST_FILES or size > MOST_BYTES:
             raise TooMuchError(
-                f"below {folder} are more than {MOST_FILES:,} files or {MOST_BYTES >> 20} MiB"
+                f"below {folder} are more than {MOST_FILES:,} files or {memory_size(MOST_BYTES)}"
             )
     return tuple(found)
 

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.spread import spread
-from povstorm_client.quantities import amount, byte_size, duration
+from povstorm_client.quantities import amount, duration, memory_size
 from tasks.report.facts import FrameFacts, FrameState, ReportFacts
 from tasks.report.figure import Plot
 from tasks.report.previews import Previews
@@ -77,7 +77,7 @@ def render_page(
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters |= {"duration": duration, "size": byte_size, "usd": _usd}
+    environment.filters |= {"duration": duration, "memory": memory_size, "usd": _usd}
     script = (_HERE / "report.js").read_text("utf-8")
     sheet = _sheet(facts, previews)
     failures, more_failures = _failures(facts)
@@ -145,7 +145,7 @@ def _tiles(facts: ReportFacts) -> Iterator[tuple[str, str, str]]:
     yield "Rendering", duration(timing.elapsed), "from the first frame to the last"
     if timing.cpu_seconds:
         retries = f", {timing.retries} retries" if timing.retries else ""
-        memory = f"at most {byte_size(timing.peak_memory_bytes)} a frame{retries}"
+        memory = f"at most {memory_size(timing.peak_memory_bytes)} a frame{retries}"
         yield "CPU", duration(timing.cpu_seconds), memory
     if facts.waves:
         totals = _totals(facts.waves)
@@ -350,7 +350,7 @@ def _data(
         "seconds": [_short(frame.seconds) for frame in frames],
         "cpu": [_short(frame.cpu_seconds) for frame in frames],
         "memory": [
-            None if frame.peak_memory_bytes is None else round(frame.peak_memory_bytes / 1e6)
+            None if frame.peak_memory_bytes is None else round(frame.peak_memory_bytes / 2**20)
             for frame in frames
         ],
         "attempts": [frame.attempts for frame in frames],

@@ -119,7 +119,7 @@
     now.at.textContent = data.at[index].toFixed(2) + " s";
     now.seconds.textContent = seconds(data.seconds[index]);
     now.cpu.textContent = seconds(data.cpu[index]);
-    now.memory.textContent = data.memory[index] === null ? "–" : data.memory[index] + " MB";
+    now.memory.textContent = data.memory[index] === null ? "–" : data.memory[index] + " MiB";
     const attempts = data.attempts[index];
     now.host.textContent = (data.hosts[data.host[index]] || "–") +
       (attempts > 1 ? `, attempt ${attempts}` : "");

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client import InputError
-from povstorm_client.quantities import age_seconds, age_words, byte_size, duration
+from povstorm_client.quantities import age_seconds, age_words, byte_size, duration, memory_size
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -52,3 +52,19 @@ def test_words():
         "1.5 kB",
         "2.5 GB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (12, "12 bytes"),
+        (2048, "2 KiB"),
+        (3 << 19, "1.5 MiB"),
+        (64 << 20, "64 MiB"),
+        (5 << 28, "1.25 GiB"),
+        (1023 << 30, "1023 GiB"),
+        (1 << 41, "2 TiB"),
+    ],
+)
+def test_memory_and_limits_are_told_in_the_units_in_which_they_are_set(count: int, words: str):
+    assert memory_size(count) == words

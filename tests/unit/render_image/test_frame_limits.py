@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from render_image.frame_limits import Limits, in_words, most_memory
+from render_image.frame_limits import Limits, most_memory
 from render_image.machine import total_memory
 from render_image.process import ProcessExit, run_process
 from render_image.watch import folder_problem, read_log
@@ -94,10 +94,3 @@ def test_a_log_that_is_too_long_keeps_its_beginning_and_its_end(tmp_path: Path):
     assert text.endswith("end")
     assert "9008 bytes left out" in text
     assert len(text) < 1100
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(12, "12 bytes"), (2048, "2 KiB"), (3 * MIB // 2, "1.5 MiB")]
-)
-def test_bytes_are_told_as_people_say_them(count: int, words: str):
-    assert in_words(count) == words
