@@ -20,10 +20,10 @@ from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
+from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, write_wave
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.job_settings import PREFERENCES
 from povstorm_client.storage import layout
-from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 
 JOB_ID = "benchmark-1"

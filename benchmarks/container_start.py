@@ -19,10 +19,10 @@ from pathlib import Path
 
 from benchmarks.measure import measure
 from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, write_wave
 from povstorm_client.storage import layout
 from povstorm_client.storage.bucket import GcsStorage
 from povstorm_client.storage.protocol import Storage
-from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tests.emulators.container.render_container import build_render_container, task_environment
 from tests.emulators.gcs.server import GcsServer
 

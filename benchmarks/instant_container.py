@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from povstorm_client.cloud_run.wave_share import WaveFrame, open_wave, read_share
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import CALLS_AT_ONCE
 from render_image.frame_queue import FrameQueue
 from render_image.machine import host_name
-from render_image.wave_share import WaveFrame, open_wave, read_share
 
 
 def main() -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
+from povstorm_client.cloud_run.wave_share import WaveFrame, read_share
 from povstorm_client.errors import CloudError, StorageError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.protocol import StoredObject
 from render_image.frame_queue import FrameQueue
-from render_image.wave_share import WaveFrame, read_share
 
 # https://cloud.google.com/run/quotas: 60 to 180 a minute, by region; here the least.
 RUN_CALLS_A_MINUTE = 60

@@ -19,10 +19,11 @@ from typing import Any
 from flows.stop_request import stop_request
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
-from povstorm_client.jobs.manifest import JobManifest, open_job, read_manifest
+from povstorm_client.jobs.manifest import JobManifest, read_manifest
 from povstorm_client.jobs.state import Phase
 from povstorm_client.jobs.storage_marker import claim_storage
 from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.parallel import CALLS_AT_ONCE
 from povstorm_client.storage.protocol import Storage
 from tasks.frames.frames_ahead import FramesAhead

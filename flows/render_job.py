@@ -25,12 +25,12 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import (
     check_frames,
-    open_job,
     read_work_units,
 )
 from povstorm_client.jobs.state import Phase
 from povstorm_client.jobs.statistics import JobStatistics
 from povstorm_client.run_until import listen_to_sigterm, run_until
+from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.protocol import Storage
 from tasks.collect_statistics import collect_statistics
 from tasks.frames.map_frames import map_frames

@@ -24,9 +24,9 @@ from povstorm_client.frames.job_settings import (
     VideoEnding,
 )
 from povstorm_client.job import Job
-from povstorm_client.jobs.manifest import job_uri
 from povstorm_client.scene_job import read_scene, scene_job, settings_of_options
 from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.job_address import job_uri
 from povstorm_client.storage.open_storage import open_storage
 
 VideoFormat = Literal[VideoEnding, "none"]

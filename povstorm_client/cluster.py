@@ -17,7 +17,7 @@ from povstorm_client.doctor.cluster_checks import Check
 from povstorm_client.errors import InputError, PovstormError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.jobs.frame_results import FrameResults
-from povstorm_client.jobs.manifest import job_uri, read_work_units, require_job
+from povstorm_client.jobs.manifest import read_work_units, require_job
 from povstorm_client.jobs.state import announced_run
 from povstorm_client.jobs.storage_marker import check_storage, foreign_content, mark_storage
 from povstorm_client.jobs.summary import JobSummary, newest_jobs
@@ -30,6 +30,7 @@ from povstorm_client.programs.tools import require_ffmpeg, require_povray
 from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.job_address import job_uri
 from povstorm_client.storage.open_storage import open_storage
 from povstorm_client.storage.protocol import Storage
 

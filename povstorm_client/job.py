@@ -34,7 +34,6 @@ from povstorm_client.jobs.manifest import (
     JobManifest,
     Tracing,
     check_frames,
-    check_job_id,
     check_job_name,
     read_manifest,
     read_work_units,
@@ -52,6 +51,7 @@ from povstorm_client.launch.running_flow import RunningFlow
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.programs.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
 from povstorm_client.storage import disk_full, layout
+from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import make_output_folder
 from povstorm_client.terminal import printable

@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, open_wave, read_share
 from povstorm_client.errors import PovstormError, RenderError
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import PovRay, require_povray
@@ -29,7 +30,6 @@ from render_image.machine import cores
 from render_image.process_gate import ProcessGate
 from render_image.render_unit import render_unit
 from render_image.unexpected import traceback_text
-from render_image.wave_share import WaveFrame, WaveShare, open_wave, read_share
 
 _BROKEN = 1
 _STOPPED = 128 + signal.SIGTERM

@@ -1,61 +1,26 @@
 """FrameQueue: the frames that an array task renders, one after another: its own, then others'.
 
 How long frames take is known only afterwards, so the later half of each share is open: whoever
-claims a frame of it first, its own task or one that has nothing left to do, renders it. A claim
-is an object that can be created once. The container's entrypoint takes its frames from here.
+claims a frame of it first (wave_claim.py), its own task or one that has nothing left to do, renders
+it. The container's entrypoint takes its frames from here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import secrets
-from dataclasses import asdict, dataclass
-from typing import Annotated
 
-from msgspec import Meta
-
+from povstorm_client.cloud_run.wave_claim import Claim, claim, first_open, read_claim
+from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, read_index, read_share
 from povstorm_client.errors import RecordError
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
-from povstorm_client.storage.records import read_record
-from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share
 
-# A claim by the dispatcher, which gives the frame to the next wave.
-DISPATCHER = -1
 # How many claims may be lost before a task takes all that others have left for claimed: enough to
 # find what is left where one task in ten has some, and few enough to end a container in seconds.
 # A create that is refused costs nothing: https://cloud.google.com/storage/pricing#operations-notes.
 _LOST_CLAIMS = 32
-
-
-def first_open(frames: int) -> int:
-    """Where the open part of a share of so many frames begins."""
-    return (frames + 1) // 2
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Who renders an open frame: a task, or DISPATCHER, and one container of it."""
-
-    task: Annotated[int, Meta(ge=DISPATCHER, le=2**31)]
-    container: str = ""
-
-
-def claim(storage: Storage, wave: str, unit_id: str, by: Claim) -> bool:
-    """Take an open frame; False if somebody else has it.
-
-    Nobody looks first: a container may not list objects, and is told 403, not 404, of a claim
-    that is not there.
-    """
-    return storage.create(layout.wave_claim(wave, unit_id), json.dumps(asdict(by)).encode())
-
-
-def read_claim(storage: Storage, wave: str, unit_id: str) -> Claim | None:
-    """Who has an open frame; None if nobody has. RecordError if that is not readable."""
-    key = layout.wave_claim(wave, unit_id)
-    return None if storage.stat(key) is None else read_record(storage, key, Claim)
 
 
 class FrameQueue:

@@ -25,7 +25,7 @@ from povstorm_client.errors import InputError, PovstormError, RecordError, Stora
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
-from povstorm_client.jobs.manifest import JobManifest, open_job, read_manifest, read_work_units
+from povstorm_client.jobs.manifest import JobManifest, read_manifest, read_work_units
 from povstorm_client.jobs.shared_resources import sha256
 from povstorm_client.jobs.storage_marker import check_storage
 from povstorm_client.programs.sandbox_mode import announce_sandbox, sandbox_mode_here
@@ -34,6 +34,7 @@ from povstorm_client.scene.changed_settings import changed_settings
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.terminal import print_only_text

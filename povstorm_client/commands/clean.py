@@ -21,10 +21,10 @@ from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import complete_job
 from povstorm_client.commands.job_table import print_jobs
 from povstorm_client.errors import InputError
-from povstorm_client.jobs.manifest import check_job_id
 from povstorm_client.jobs.state import LOST_SECONDS
 from povstorm_client.jobs.summary import JobSummary, job_bytes
 from povstorm_client.quantities import age_seconds, byte_size
+from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.storage.parallel import in_parallel
 
 # Of the jobs that a short form could mean.

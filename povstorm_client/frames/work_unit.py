@@ -226,3 +226,18 @@ def _decode(path: str, text: str) -> bytes:
             f"inline resource {path!r} is not base64 ({error}): "
             "use add_inline_resource, which encodes it"
         ) from error
+
+
+def check_belongs(unit: WorkUnit, job_id: str) -> None:
+    """Raise InputError unless a unit reads and writes in its own job only.
+
+    The shared tree may be any: its digest tells nobody anything who does not know its content.
+    """
+    prefix = unit.shared_resource_gcs_prefix
+    digest = prefix.rpartition("/")[2]
+    if (
+        unit.job_id != job_id
+        or unit.offload_gcs_prefix != layout.output(job_id)
+        or (prefix and not (layout.is_digest(digest) and prefix == layout.shared(digest)))
+    ):
+        raise InputError(f"{unit.name} names another job than {job_id}, or places of another job")

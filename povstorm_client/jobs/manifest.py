@@ -9,17 +9,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from msgspec import Meta
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings
-from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.frames.work_unit import WorkUnit, check_belongs
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage import layout
-from povstorm_client.storage.open_storage import open_storage
+from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.storage.records import (
     Count,
@@ -31,9 +31,6 @@ from povstorm_client.storage.records import (
     decode,
     readable,
 )
-
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
 
 # No exponents: a Fraction of 1e999999999 is a number of so many digits.
 _FPS = r"\A[0-9]{1,40}([/.][0-9]{1,40})?\Z"
@@ -122,14 +119,6 @@ _OWN = [field.name for field in fields(JobManifest) if field.name in _STORED]
 _KEPT = [field.name for field in fields(JobSettings) if field.name in _STORED]
 
 
-def check_job_id(job_id: str) -> None:
-    """Raise InputError unless job_id is safe in keys, file names and labels."""
-    if not layout.is_job_id(job_id):
-        raise InputError(
-            f"job id {job_id!r} is not usable: lower-case letters, digits and '-', at most 100"
-        )
-
-
 def check_job_name(name: str) -> None:
     """Raise InputError unless name can be part of a folder's name, as commands use it."""
     if "/" in name or not name.isprintable():
@@ -201,35 +190,3 @@ def check_frames(manifest: JobManifest, units: Sequence[WorkUnit]) -> None:
             f"the work units of job {manifest.job_id} are not those of its manifest's frames: "
             "submit it again"
         )
-
-
-def check_belongs(unit: WorkUnit, job_id: str) -> None:
-    """Raise InputError unless a unit reads and writes in its own job only.
-
-    The shared tree may be any: its digest tells nobody anything who does not know its content.
-    """
-    prefix = unit.shared_resource_gcs_prefix
-    digest = prefix.rpartition("/")[2]
-    if (
-        unit.job_id != job_id
-        or unit.offload_gcs_prefix != layout.output(job_id)
-        or (prefix and not (layout.is_digest(digest) and prefix == layout.shared(digest)))
-    ):
-        raise InputError(f"{unit.name} names another job than {job_id}, or places of another job")
-
-
-def job_uri(storage: Storage, job_id: str) -> str:
-    """A job's address: the storage's uri and the job's prefix."""
-    return f"{storage.uri}/{layout.job(job_id)}"
-
-
-def open_job(uri: str, credentials: Credentials | None = None) -> tuple[Storage, str]:
-    """The storage and job id that a job uri names; raises InputError if it names none.
-
-    credentials: for Google Cloud; None for the application default.
-    """
-    root, separator, job_id = uri.rstrip("/").rpartition(f"/{layout.JOBS}/")
-    if not separator:
-        raise InputError(f"{uri!r} is no job uri: expected STORAGE/{layout.JOBS}/JOB_ID")
-    check_job_id(job_id)
-    return open_storage(root, credentials), job_id

@@ -16,9 +16,10 @@ from functools import partial
 from typing import Any
 
 from povstorm_client.errors import InputError, StorageError
-from povstorm_client.jobs.manifest import check_job_id, read_manifest
+from povstorm_client.jobs.manifest import read_manifest
 from povstorm_client.jobs.state import read_state
 from povstorm_client.storage import layout
+from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
 

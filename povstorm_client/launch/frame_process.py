@@ -12,12 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from povstorm_client.jobs.manifest import check_job_id
 from povstorm_client.launch.orphans import family_of, kill
 from povstorm_client.programs import sandbox_mode
 from povstorm_client.programs.sandbox_mode import SandboxMode, sandbox_mode_here
 from povstorm_client.programs.tools import die_with_parent
 from povstorm_client.storage import layout
+from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.termination import Terminated
 
 # What POV-Ray needs to be stopped after Ctrl-C, which the child gets too.

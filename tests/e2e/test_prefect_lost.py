@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from povstorm_client import Job
-from povstorm_client.jobs.manifest import job_uri
 from povstorm_client.launch.prefect_home import seed_prefect_home
 from povstorm_client.storage import layout
+from povstorm_client.storage.job_address import job_uri
 
 NO_DATABASE = "sqlite+aiosqlite:////nowhere/prefect.db"
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 from PIL import Image
 
+from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, write_wave
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.shared_resources import stage, upload_missing
 from povstorm_client.programs.tools import require_povray
@@ -24,7 +25,6 @@ from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.version import povstorm_version
 from render_image.render_unit import render_unit
-from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tests.conftest import SPHERE
 from tests.emulators.cloud_run.server import CloudRunServer
 from tests.emulators.container.render_container import RenderContainer, task_environment

@@ -8,9 +8,9 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import render_job as module
-from povstorm_client.jobs.manifest import job_uri
 from povstorm_client.jobs.state import read_state
 from povstorm_client.storage import layout
+from povstorm_client.storage.job_address import job_uri
 
 
 def fails(*_: object, **__: object) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, write_wave
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from render_image.wave_share import WaveFrame, WaveShare, write_wave
 from tests.conftest import SPHERE
 
 JOB = "orbit-1"

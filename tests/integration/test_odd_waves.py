@@ -14,10 +14,10 @@ from povstorm_client import RenderError, RenderSettings, StorageError, WorkUnit
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
+from povstorm_client.cloud_run.wave_share import read_share
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from render_image.wave_share import read_share
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 from tasks.renderers.cloud_run.wave_setting import Pace
 from tests.conftest import SPHERE

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
-from povstorm_client.jobs.manifest import job_uri
+from povstorm_client.storage.job_address import job_uri
 
 # The flow, with a step that never ends, and less patience.
 STUCK = """

@@ -21,6 +21,14 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import read_estimate
 from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
+from povstorm_client.cloud_run.wave_claim import Claim, claim, read_claim
+from povstorm_client.cloud_run.wave_share import (
+    WaveFrame,
+    WaveShare,
+    read_index,
+    read_share,
+    write_wave,
+)
 from povstorm_client.commands.job_table import job_table
 from povstorm_client.commands.status_page import StatusPage
 from povstorm_client.errors import PovstormError, RecordError, StorageError
@@ -35,8 +43,6 @@ from povstorm_client.jobs.summary import newest_jobs
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.layout import JOB_ID
-from render_image.frame_queue import Claim, claim, read_claim
-from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share, write_wave
 from tasks.report.gather import gather
 from tests.synthetic_job import START, failed, finished, make_manifest, make_units, rendered
 

@@ -14,15 +14,15 @@ from functools import cached_property
 
 from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.cloud_run.stored_plan import StoredWave
+from povstorm_client.cloud_run.wave_claim import DISPATCHER, Claim, claim, first_open, read_claim
 from povstorm_client.cloud_run.wave_plan import WavePlan
+from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, write_wave
 from povstorm_client.frames.job_settings import STALL_SECONDS
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
-from render_image.frame_queue import DISPATCHER, Claim, claim, first_open, read_claim
-from render_image.wave_share import WaveFrame, WaveShare, write_wave
 
 
 @dataclass(eq=False)

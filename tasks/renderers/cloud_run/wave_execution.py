@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, TaskState
+from povstorm_client.cloud_run.wave_share import read_index
 from povstorm_client.errors import CloudError, RecordError
 from povstorm_client.storage import layout
-from render_image.wave_share import read_index
 from tasks.renderers.cloud_run.wave import Wave, store_wave
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
 

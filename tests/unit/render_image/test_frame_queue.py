@@ -12,12 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.cloud_run.wave_claim import DISPATCHER, Claim, claim, first_open, read_claim
+from povstorm_client.cloud_run.wave_share import (
+    WaveFrame,
+    WaveShare,
+    read_index,
+    read_share,
+    write_wave,
+)
 from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import StoredObject
-from render_image.frame_queue import DISPATCHER, Claim, FrameQueue, claim, first_open, read_claim
-from render_image.wave_share import WaveFrame, WaveShare, read_index, read_share, write_wave
+from render_image.frame_queue import FrameQueue
 from tasks.renderers.cloud_run.wave import Wave, lost_frames
 
 JOB = "orbit-1"

@@ -1,7 +1,7 @@
 """WaveShare: the frames that one array task of a Cloud Run execution renders.
 
-The dispatcher (tasks/renderers/cloud_run/cloud_run_renderer.py) writes one for each task of a wave
-before its execution starts; the container reads its own, and those of tasks that it helps.
+The dispatcher (tasks/renderers/cloud_run/) writes one for each task of a wave before its execution
+starts; the container reads its own, and those of tasks that it helps.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import STALL_SECONDS
-from povstorm_client.frames.work_unit import WorkUnit
-from povstorm_client.jobs.manifest import check_belongs, open_job
+from povstorm_client.frames.work_unit import WorkUnit, check_belongs
 from povstorm_client.storage import layout
+from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.storage.records import Count, Limit, Moment, read_record, readable
