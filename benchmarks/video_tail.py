@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.video_tail [--frames 240] [--size 1280x720]`` encodes frames in which a
 textured ground passes and things move over it. "Ahead" is what is left to do where all frames but
-those of the last segment were there before.
+those of the last segment were there before; "joined" where those were too, as on Cloud Run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from povstorm_client.programs.tools import require_ffmpeg
 from povstorm_client.storage.checksum import crc32c
-from tasks.video import ffmpeg_process
+from povstorm_client.storage.folder import FolderStorage
+from render_image.video import ffmpeg_process
+from render_image.video.segments import Encoding, FrameImage, plan_segments
+from render_image.video.stored_segments import SegmentStore
+from render_image.video.video_formats import encoding_commands
 from tasks.video.encode import encode_video
-from tasks.video.segments import Encoding, FrameImage, plan_segments
 from tasks.video.segments_ahead import SegmentsAhead
-from tasks.video.video_formats import encoding_commands
 
 ENDINGS = ("mp4", "webm", "mov")
 FPS = Fraction(24)
@@ -55,60 +57,66 @@ def timed(work: Callable[[], object]) -> float:
     return time.monotonic() - begin
 
 
-def single_pass(frames: dict[int, Path], target: Path) -> None:
+def single_pass(frames: dict[int, Path], target: Path, size: tuple[int, int]) -> None:
     """One ffmpeg with as many threads as it likes, its frames counted."""
     ffmpeg, ffprobe = require_ffmpeg()
-    [command] = encoding_commands(target, fps=FPS, has_alpha=False, program=ffmpeg)
-    threads = command.index("-threads")
+    [command] = encoding_commands(target, fps=FPS, has_alpha=False, size=size, program=ffmpeg)
+    threads = command.index("-threads", command.index("pipe:0"))
     del command[threads : threads + 2]
     never = threading.Event()
     contents = (path.read_bytes() for path in frames.values())
-    ffmpeg_process.run(command, contents=contents, on_line=lambda line: None, cancelled=never)
-    count = [ffprobe, "-v", "error", "-count_frames", str(target)]
-    ffmpeg_process.run(count, on_line=lambda line: None, cancelled=never)
+    with target.open("wb") as file:
+        ffmpeg_process.run(command, contents=contents, on_data=file.write, cancelled=never)
+    ffmpeg_process.run([ffprobe, "-v", "error", "-count_frames", str(target)], cancelled=never)
 
 
-def compare(folder: Path, frames: dict[int, Path], ending: str) -> None:
+def compare(folder: Path, frames: dict[int, Path], ending: str, size: tuple[int, int]) -> None:
     """Print the rows of one format."""
     images = {n: FrameImage(n, path, crc32c(path)) for n, path in frames.items()}
-    checksums = {n: image.crc32c for n, image in images.items()}
+    storage = FolderStorage(folder / f"storage-{ending}")
+    store = SegmentStore(storage, "segments")
+    key = f"video.{ending}"
 
-    def joined(target: Path, ahead: SegmentsAhead | None) -> None:
+    def joined(ahead: SegmentsAhead | None) -> None:
         encode_video(
             list(frames.items()),
-            target,
+            store,
+            key,
             fps=FPS,
             expected_frames=list(frames),
-            checksums=checksums,
+            checksums={n: image.crc32c for n, image in images.items()},
             ready=None if ahead is None else ahead.stop(),
         )
 
     single = folder / f"single.{ending}"
-    whole = timed(lambda: single_pass(frames, single))
+    whole = timed(lambda: single_pass(frames, single, size))
 
     def row(name: str, seconds: float, video: Path) -> None:
-        size = video.stat().st_size
-        share = size / single.stat().st_size
-        words = (f"{seconds:.2f}", f"{seconds / whole:.2f}", f"{size / 1e6:.2f}", f"{share:.2f}")
+        made = video.stat().st_size
+        share = made / single.stat().st_size
+        words = (f"{seconds:.2f}", f"{seconds / whole:.2f}", f"{made / 1e6:.2f}", f"{share:.2f}")
         print(ROW.format(ending, name, *words), flush=True)
 
     row("one ffmpeg, all threads", whole, single)
-    target = folder / f"joined.{ending}"
-    row("segments, none ahead", timed(lambda: joined(target, None)), target)
-    encoding = Encoding(target, FPS, "", *require_ffmpeg())
-    ahead = SegmentsAhead(list(frames), encoding, print)
-    *before, last = plan_segments(list(frames))
-    try:
-        for frame in (frame for segment in before for frame in segment):
-            ahead.frame_is_final(frame, images[frame])
-        while len(ahead.ready()) < len(before) or not all(
-            future.done() for future in ahead.ready().values()
-        ):
-            time.sleep(0.05)
-        name = f"segments, all but {len(last)} frames ahead"
-        row(name, timed(lambda: joined(target, ahead)), target)
-    finally:
-        ahead.close()
+    row("segments, none ahead", timed(lambda: joined(None)), storage.path(key))
+    encoding = Encoding.of(Path(key), FPS, "")
+    plan = plan_segments(list(frames))
+    for left in (plan[-1], ()):
+        ahead = SegmentsAhead(list(frames), store, encoding, print)
+        try:
+            for frame in frames:
+                if frame not in left:
+                    ahead.frame_is_final(frame, images[frame])
+            wanted = len(plan) - bool(left)
+            while len(ahead.ready()) < wanted or not all(
+                future.done() for future in ahead.ready().values()
+            ):
+                time.sleep(0.05)
+            seconds = timed(lambda ahead=ahead: joined(ahead))
+            name = f"segments, all but {len(left)} frames ahead" if left else "segments, joined"
+            row(name, seconds, storage.path(key))
+        finally:
+            ahead.close()
 
 
 def main() -> None:
@@ -125,7 +133,7 @@ def main() -> None:
         (Path(name) / "frames").mkdir()
         frames = make_frames(Path(name) / "frames", chosen.frames, (width, height))
         for ending in chosen.video or ENDINGS:
-            compare(Path(name), frames, ending)
+            compare(Path(name), frames, ending, (width, height))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -19,9 +17,8 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 from povstorm_client.storage.protocol import Storage
 from tasks.prefect_run import get_run_logger
-from tasks.stored.last_writes import store_last
 from tasks.video.encode import ReadySegments, encode_video
-from tasks.video.job_video import remedy, stored_image
+from tasks.video.job_video import remedy, segment_store, stored_image
 
 
 @task(name="stitch_video", cache_policy=NO_CACHE, persist_result=False)
@@ -63,29 +60,22 @@ def _encode(
     ready: ReadySegments,
     stopped: threading.Event,
 ) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="povstorm-video-") as name:
-        ending = manifest.settings.video or ""
-        video = Path(name) / f"video.{ending}"
-        info = encode_video(
-            [
-                (result.frame, stored_image(storage, result))
-                for result in results
-                if result.state == "rendered"
-            ],
-            video,
-            fps=manifest.settings.frames_per_second,
-            expected_frames=manifest.frames,
-            allow_missing_frames=manifest.settings.allow_missing_frames,
-            checksums={
-                result.frame: result.image_crc32c for result in results if result.image_crc32c
-            },
-            remedy=remedy(manifest.job_id),
-            on_progress=lambda done, _total: on_progress(done),
-            cancelled=stopped,
-            ready=ready,
-        )
-        key = layout.video(manifest.job_id, ending)
-        store_last(lambda: storage.upload(key, video))
+    rendered = [result for result in results if result.state == "rendered"]
+    ending = manifest.settings.video or ""
+    key = layout.video(manifest.job_id, ending)
+    info = encode_video(
+        [(result.frame, stored_image(storage, result)) for result in rendered],
+        segment_store(storage, manifest.job_id),
+        key,
+        fps=manifest.settings.frames_per_second,
+        expected_frames=manifest.frames,
+        allow_missing_frames=manifest.settings.allow_missing_frames,
+        checksums={result.frame: result.image_crc32c for result in rendered if result.image_crc32c},
+        remedy=remedy(manifest.job_id),
+        on_progress=lambda done, _total: on_progress(done),
+        cancelled=stopped,
+        ready=ready,
+    )
     return {
         "key": key,
         "frames": info.frames,

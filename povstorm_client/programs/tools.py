@@ -66,6 +66,21 @@ def require_ffmpeg() -> tuple[str, str]:
 
 
 @functools.cache
+def ffmpeg_version(path: str) -> str:
+    """The version of an ffmpeg, as it says; ToolError if it says none."""
+    try:
+        finished = subprocess.run(
+            [path, "-version"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolError(f"{path} cannot be run ({error}): reinstall ffmpeg") from error
+    match = re.match(r"ffmpeg version (\S+)", finished.stdout)
+    if match is None:
+        raise ToolError(f"{path} does not tell its version: reinstall ffmpeg")
+    return match[1]
+
+
+@functools.cache
 def die_with_parent() -> list[str]:
     """What to put before a command so that the kernel kills it when its parent dies.
 

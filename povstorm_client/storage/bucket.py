@@ -8,9 +8,10 @@ here is complete or absent, and repeating it gives the same object.
 from __future__ import annotations
 
 import functools
+import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # Larger files are sent in parts, so that a broken connection costs a part only. GCS wants parts
 # of a multiple of 256 KiB: https://cloud.google.com/storage/docs/performing-resumable-uploads.
 _PART_BYTES = 8 * 2**20
+# https://cloud.google.com/storage/docs/composite-objects: "from 1 to 32 source objects".
+_MOST_COMPOSED = 32
 # Until then a call is repeated.
 _RETRY_SECONDS = 180.0
 
@@ -173,6 +176,30 @@ class GcsStorage:
             token, _, _ = blob.rewrite(origin, retry=_retry())
             while token is not None:
                 token, _, _ = blob.rewrite(origin, token=token, retry=_retry())
+
+    def join(self, key: str, parts: Sequence[str]) -> None:
+        joined = list(parts)
+        between: list[str] = []
+        try:
+            while len(joined) > _MOST_COMPOSED:
+                begins = range(0, len(joined), _MOST_COMPOSED)
+                groups = [joined[begin : begin + _MOST_COMPOSED] for begin in begins]
+                names = [f"{group[0]}-{secrets.token_hex(8)}" for group in groups]
+                between += names
+                pairs = zip(names, groups, strict=True)
+                for _ in in_parallel(lambda pair: self._compose(*pair), pairs):
+                    pass
+                joined = names
+            self._compose(key, joined)
+        finally:
+            for _ in in_parallel(self.remove, between):
+                pass
+
+    def _compose(self, key: str, parts: Sequence[str]) -> None:
+        with self._errors("write", key):
+            blob = self._blob(key)
+            blob.content_type = _content_type(key)
+            blob.compose([self._blob(part) for part in parts], retry=_retry())
 
     def renew(self, key: str) -> None:
         # A lifecycle rule's age is that of the object's generation.
@@ -403,5 +430,8 @@ def _content_type(key: str) -> str:
         ".txt": "text/plain; charset=utf-8",
         ".html": "text/html; charset=utf-8",
         ".mp4": "video/mp4",
+        ".mov": "video/quicktime",
+        ".webm": "video/webm",
+        ".gif": "image/gif",
     }
     return endings.get(Path(key).suffix, "application/octet-stream")

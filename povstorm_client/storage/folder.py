@@ -174,6 +174,12 @@ class FolderStorage:
             else:
                 shutil.copyfile(origin, partial)
 
+    def join(self, key: str, parts: Sequence[str]) -> None:
+        with self._complete_or_absent(key) as partial, partial.open("wb") as target:
+            for part in parts:
+                with self._file(part).open("rb") as source:
+                    shutil.copyfileobj(source, target, _CHUNK_BYTES)
+
     def renew(self, key: str) -> None:
         try:
             os.utime(self.path(key))

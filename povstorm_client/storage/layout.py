@@ -44,7 +44,7 @@ _DIGEST_SHAPE = re.compile(_DIGEST)
 _JOB_SHAPE = re.compile(
     rf"{JOBS}/{JOB_ID}/"
     r"((job|state|cancel|plan|statistics)\.json|work_units\.jsonl|video\.[a-z0-9]{1,8}|report\.html"
-    r"|(results|attempts)/[^/]+\.json|logs/[^/]+\.txt|(output|waves)/.+)",
+    r"|(results|attempts)/[^/]+\.json|logs/[^/]+\.txt|(output|waves|segments)/.+)",
     re.DOTALL,
 )
 _TREE_SHAPE = re.compile(rf"{SHARED}/{_DIGEST}/.+", re.DOTALL)
@@ -207,6 +207,21 @@ def estimate(scene_digest: str) -> str:
 def video(job_id: str, ending: str) -> str:
     """The finished video; ending is the container's, e.g. ``mp4``."""
     return f"{job(job_id)}/video.{ending}"
+
+
+def segments(job_id: str) -> str:
+    """The prefix of the video's segments, until it is joined of them."""
+    return f"{job(job_id)}/segments"
+
+
+def segment_record(segments: str, name: str) -> str:
+    """What is in a segment; written last, so it is the commit point."""
+    return f"{segments}/{name}.json"
+
+
+def segment_part(segments: str, name: str, number: int) -> str:
+    """A part of a segment's frames' data, or of a video that is made in one pass."""
+    return f"{segments}/{name}-{number:05d}"
 
 
 def statistics(job_id: str) -> str:

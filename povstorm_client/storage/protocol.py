@@ -6,7 +6,7 @@ Every room reads and writes through this protocol; only the choice in open_stora
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +75,12 @@ class Storage(Protocol):
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the storage."""
+
+    def join(self, key: str, parts: Sequence[str]) -> None:
+        """Create or replace an object of others, one after another; these stay.
+
+        A bucket does it by itself: their content is neither fetched nor sent.
+        """
 
     def renew(self, key: str) -> None:
         """Let the object's age begin anew."""

@@ -7,43 +7,36 @@ given the very bytes of verified frames, in order, and the finished video's fram
 from __future__ import annotations
 
 import itertools
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 from povstorm_client.errors import InputError, VideoError
 from povstorm_client.frames.ranges import frame_ranges
-from povstorm_client.programs.tools import require_ffmpeg
-from povstorm_client.storage.disk_full import is_disk_full, is_full, temporary_words
+from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 from render_image.machine import available_memory, cores
-from tasks.video import ffmpeg_process
-from tasks.video.ffmpeg_process import Cancellation
-from tasks.video.probe import VideoInfo, probe
-from tasks.video.segments import (
-    FRAMES_TOLD,
+from render_image.video.ffmpeg_process import Cancellation
+from render_image.video.segments import (
     Encoding,
     FrameImage,
     Picture,
     Segment,
-    check_count,
     check_size,
     checked_images,
     encode_segment,
-    join_segments,
     plan_segments,
 )
-from tasks.video.video_formats import check_format, encoding_commands, is_joined, segment_ending
+from render_image.video.stored_segments import SegmentStore
+from render_image.video.video_formats import check_format, encoding_commands, is_joined
+from tasks.video.join import VideoInfo, join_segments, one_pass
 
-# What an encoder of one thread needs beside a few megabytes, bytes for each pixel of a frame
-# (measured: libx264 at 1080p and 4K; libvpx-vp9 and prores_ks need less).
-_BYTES_PER_PIXEL = 130
+# What an encoder of one thread, and ffprobe beside it, need beside a few megabytes, bytes for each
+# pixel of a frame (measured: libx264 at 720p and 1080p; libvpx-vp9 and prores_ks need less).
+_BYTES_PER_PIXEL = 190
 _POLL_SECONDS = 0.1
 
 # Segments that were encoded before, or are being: by their images.
@@ -52,7 +45,8 @@ ReadySegments = Mapping[tuple[FrameImage, ...], Future[Segment]]
 
 def encode_video(
     images: Sequence[tuple[int, Picture]],
-    target: Path,
+    store: SegmentStore,
+    key: str,
     *,
     fps: Fraction | float,
     expected_frames: Sequence[int],
@@ -63,8 +57,9 @@ def encode_video(
     cancelled: threading.Event | None = None,
     ready: ReadySegments | None = None,
 ) -> VideoInfo:
-    """Encode images (frame number, PNG) in numeric order into ``target``, by its file ending.
+    """Encode images (frame number, PNG) in numeric order into the object ``key``, by its ending.
 
+    store: where its segments are kept, in the same storage; empty when the video is there.
     fps: frames a second; a float is taken as the decimal that it prints as (23.976 is 2997/125).
     checksums: frame → crc32c of its image, of those that are to be compared; remedy: what the error
     for another image advises.
@@ -74,24 +69,30 @@ def encode_video(
 
     Raises InputError for an unknown ending or an impossible fps, ToolError without ffmpeg, and
     VideoError for frames that are missing, doubled, unreadable or of another size, when ffmpeg
-    fails, is cancelled, or made another number of frames, and when ``target`` cannot be written.
-    The target is complete or absent.
+    fails, is cancelled, or made another number of frames; StorageError. The object is complete, or
+    as it was; segments that were encoded stay for the next try.
     """
     rate = exact_fps(fps)
+    target = Path(Path(key).name)
     check_format(target, rate)
-    encoding = Encoding(target, rate, remedy, *require_ffmpeg())
+    encoding = Encoding.of(target, rate, remedy)
     ordered = _in_order(images, checksums or {}, expected_frames, allow_missing_frames)
     progress = _Progress(len(ordered), on_progress)
     stop = _Stop(cancelled)
-    with _complete_or_absent(target) as partial:
+    try:
         if is_joined(target):
             expected = sorted({*expected_frames, *(image.frame for image in ordered)})
-            info = _in_segments(
-                ordered, plan_segments(expected), partial, encoding, progress, stop, ready or {}
-            )
+            plan = plan_segments(expected)
+            info = _in_segments(ordered, plan, store, key, encoding, progress, stop, ready or {})
         else:
-            info = _in_one_pass(ordered, partial, encoding, progress, stop)
-    return replace(info, path=target, fps=rate)
+            info = _in_one_pass(ordered, store, key, encoding, progress, stop)
+    except OSError as error:
+        if is_disk_full(error):
+            words = temporary_words()
+            raise VideoError(f"the video {target} cannot be made: {words}") from error
+        raise
+    store.clear()
+    return info
 
 
 def exact_fps(fps: Fraction | float) -> Fraction:
@@ -159,12 +160,13 @@ class _Progress:
 
 def _in_one_pass(
     ordered: list[FrameImage],
-    partial: Path,
+    store: SegmentStore,
+    key: str,
     encoding: Encoding,
     progress: _Progress,
     cancelled: Cancellation,
 ) -> VideoInfo:
-    """All frames by one ffmpeg after another."""
+    """All frames by one ffmpeg after another, streamed."""
     some_have_alpha = False
     first: tuple[int, int] | None = None
     for image, _, facts in checked_images(ordered, encoding.remedy):
@@ -173,30 +175,31 @@ def _in_one_pass(
         first = first or (facts.width, facts.height)
         check_size(image, (facts.width, facts.height), first)
         some_have_alpha = some_have_alpha or facts.has_alpha
+    assert first is not None  # noqa: S101 - for the type checker
 
-    def on_line(line: str) -> None:
-        if told := FRAMES_TOLD.fullmatch(line):
-            progress.encoded(ordered[0], int(told[1]))
+    def contents() -> Iterator[bytes]:
+        for number, (_, data, _) in enumerate(checked_images(ordered, encoding.remedy), start=1):
+            yield data
+            progress.encoded(ordered[0], number)
 
-    *passes, last = encoding_commands(
-        partial, fps=encoding.fps, has_alpha=some_have_alpha, program=encoding.ffmpeg
-    )
-    for command in (*passes, last):
-        ffmpeg_process.run(
-            command,
-            contents=(data for _, data, _ in checked_images(ordered, encoding.remedy)),
-            on_line=on_line if command is last else lambda line: None,
-            cancelled=cancelled,
+    with tempfile.TemporaryDirectory(prefix="povstorm-video-") as name:
+        commands = encoding_commands(
+            Path(encoding.target.name),
+            fps=encoding.fps,
+            has_alpha=some_have_alpha,
+            size=first,
+            program=encoding.ffmpeg,
         )
-    info = probe(partial, encoding.ffprobe, cancelled)
-    check_count(info, len(ordered), encoding.target)
-    return info
+        return one_pass(
+            commands, contents, store, key, encoding, folder=Path(name), cancelled=cancelled
+        )
 
 
 def _in_segments(
     ordered: list[FrameImage],
     plan: list[tuple[int, ...]],
-    partial: Path,
+    store: SegmentStore,
+    key: str,
     encoding: Encoding,
     progress: _Progress,
     stop: _Stop,
@@ -210,7 +213,7 @@ def _in_segments(
     def encoded(images: tuple[FrameImage, ...], *, has_alpha: bool = False) -> Segment:
         return encode_segment(
             images,
-            partial.with_name(f"{images[0].frame}{segment_ending(partial)}"),
+            store,
             encoding,
             has_alpha=has_alpha,
             cancelled=stop,
@@ -218,7 +221,9 @@ def _in_segments(
         )
 
     def with_alpha(segment: Segment) -> Segment:
-        return segment if segment.has_alpha else encoded(segment.images, has_alpha=True)
+        if segment.stored.has_alpha:
+            return segment
+        return encoded(segment.images, has_alpha=True)
 
     with ThreadPoolExecutor(_at_once(ordered[0], encoding), "povstorm-video") as pool:
         try:
@@ -227,7 +232,7 @@ def _in_segments(
             }
             segments = []
             for images in groups:
-                segment = None if images in begun else _taken(ready[images], partial, stop)
+                segment = None if images in begun else _taken(ready[images], stop)
                 if segment is not None:
                     progress.encoded(images[0], len(images))
                 elif images in begun:
@@ -235,33 +240,31 @@ def _in_segments(
                 else:
                     segment = encoded(images)
                 segments.append(segment)
-            first = segments[0]
+            first = segments[0].stored
             for segment in segments:
-                size = (segment.width, segment.height)
+                size = (segment.stored.width, segment.stored.height)
                 check_size(segment.images[0], size, (first.width, first.height))
-            if any(segment.some_have_alpha for segment in segments):
+            if any(segment.stored.some_have_alpha for segment in segments):
                 # One transparent frame makes a video with transparency, all of it.
                 segments = list(pool.map(with_alpha, segments))
         except BaseException:
             stop.end()
             pool.shutdown(cancel_futures=True)
             raise
-    return join_segments(segments, partial, encoding, cancelled=stop)
+    stored = [segment.stored for segment in segments]
+    return join_segments(stored, store, key, encoding, cancelled=stop)
 
 
-def _taken(ready: Future[Segment], partial: Path, stop: _Stop) -> Segment | None:
-    """A segment that was encoded before, now beside ``partial``; None if that failed."""
+def _taken(ready: Future[Segment], stop: _Stop) -> Segment | None:
+    """A segment that was encoded before; None if that failed."""
     while not stop.is_set():
         try:
-            segment = ready.result(_POLL_SECONDS)
+            return ready.result(_POLL_SECONDS)
         except NotYet:
             continue
         except Exception:
             # Encoded again, it may not fail; or its error is told.
             return None
-        path = partial.with_name(f"{segment.images[0].frame}{segment.path.suffix}")
-        shutil.move(segment.path, path)
-        return replace(segment, path=path)
     raise VideoError("encoding the video was cancelled")
 
 
@@ -270,37 +273,3 @@ def _at_once(image: FrameImage, encoding: Encoding) -> int:
     [(_, _, facts)] = checked_images([image], encoding.remedy)
     needed = facts.width * facts.height * _BYTES_PER_PIXEL
     return max(1, min(int(cores()), available_memory() // 2 // needed))
-
-
-@contextmanager
-def _complete_or_absent(target: Path) -> Iterator[Path]:
-    """A new file that becomes the target if the block ends well, and is removed if not."""
-    try:
-        beside = tempfile.TemporaryDirectory(prefix=".video-", dir=target.parent)
-    except OSError as error:
-        if is_disk_full(error):
-            words = temporary_words(target.parent)
-            raise VideoError(f"the video {target.name} cannot be written: {words}") from error
-        raise _unwritable(target, error) from error
-    with beside as folder:
-        # Absolute and plain, so that ffmpeg takes no part of it for an option or a protocol.
-        partial = (Path(folder) / f"video{target.suffix.lower()}").absolute()
-        try:
-            yield partial
-        except (VideoError, OSError) as error:
-            # Of which ffmpeg says this or that, and exits with 0 sometimes.
-            if is_disk_full(error) or is_full(Path(folder)):
-                words = temporary_words(target.parent)
-                raise VideoError(f"the video {target.name} cannot be written: {words}") from error
-            raise
-        try:
-            partial.replace(target)
-        except OSError as error:
-            raise _unwritable(target, error) from error
-
-
-def _unwritable(target: Path, error: OSError) -> VideoError:
-    return VideoError(
-        f"the video {target} cannot be written ({error.strerror or error}): "
-        "check that its folder exists and is writable, and that no folder has its name"
-    )

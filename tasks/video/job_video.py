@@ -15,13 +15,13 @@ from typing import Any
 from povstorm_client.errors import ToolError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
-from povstorm_client.programs.tools import require_ffmpeg
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
+from render_image.video.segments import Encoding, FrameImage
+from render_image.video.stored_segments import SegmentStore
+from render_image.video.video_formats import is_joined
 from tasks.video.encode import ReadySegments
-from tasks.video.segments import Encoding, FrameImage
 from tasks.video.segments_ahead import SegmentsAhead
-from tasks.video.video_formats import is_joined
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class StoredImage:
 def stored_image(storage: Storage, result: FrameResult) -> StoredImage:
     """The image of a frame that is rendered."""
     return StoredImage(storage, f"{layout.output(result.job_id)}/{result.image}")
+
+
+def segment_store(storage: Storage, job_id: str) -> SegmentStore:
+    """Where the segments of the job's video are kept."""
+    return SegmentStore(storage, layout.segments(job_id))
 
 
 def remedy(job_id: str) -> str:
@@ -118,10 +123,9 @@ def _segments(
         logger.info("the video is encoded when all frames are rendered, not before: %s", error)
 
     try:
-        encoding = Encoding(
-            target, manifest.settings.frames_per_second, remedy(manifest.job_id), *require_ffmpeg()
-        )
-        return SegmentsAhead(manifest.frames, encoding, on_trouble)
+        encoding = Encoding.of(target, manifest.settings.frames_per_second, remedy(manifest.job_id))
+        store = segment_store(storage, manifest.job_id)
+        return SegmentsAhead(manifest.frames, store, encoding, on_trouble)
     except (ToolError, OSError) as error:
         # stitch_video has the same to say.
         on_trouble(error)

@@ -6,24 +6,29 @@ frames are. What it has not encoded in the end, encode_video does; both give the
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
+from contextlib import suppress
 from queue import PriorityQueue
 
+from povstorm_client.errors import StorageError
+from render_image.video.segments import (
+    Encoding,
+    FrameImage,
+    Segment,
+    encode_segment,
+    plan_segments,
+)
+from render_image.video.stored_segments import SegmentStore
 from tasks.video.encode import ReadySegments
-from tasks.video.segments import Encoding, FrameImage, Segment, encode_segment, plan_segments
-from tasks.video.video_formats import segment_ending
 
 # Before any segment.
 _STOP = -1
 
 
 class SegmentsAhead:
-    """One segment at a time, the first that is complete; in a temporary folder, until closed.
+    """One segment at a time, the first that is complete, into the store.
 
     frames: all that the video is meant to have, ascending. on_trouble is told, once, why no more
     segments are encoded here, by another thread; that is no error of the video's yet. Its methods
@@ -31,8 +36,13 @@ class SegmentsAhead:
     """
 
     def __init__(
-        self, frames: Sequence[int], encoding: Encoding, on_trouble: Callable[[Exception], None]
+        self,
+        frames: Sequence[int],
+        store: SegmentStore,
+        encoding: Encoding,
+        on_trouble: Callable[[Exception], None],
     ) -> None:
+        self._store = store
         self._encoding = encoding
         self._on_trouble = on_trouble
         self._plan = plan_segments(frames)
@@ -44,7 +54,6 @@ class SegmentsAhead:
         self._told = threading.Lock()
         self._complete: PriorityQueue[int] = PriorityQueue()
         self._ready: dict[tuple[FrameImage, ...], Future[Segment]] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="povstorm-segments-"))
         self._cancelled = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="povstorm-segments")
@@ -80,10 +89,9 @@ class SegmentsAhead:
         self._complete.put(_STOP)
 
     def close(self) -> None:
-        """Cancel, wait for it, and remove all segments that nobody has taken."""
+        """Cancel, and wait for it; what is encoded stays, for whoever makes the video."""
         self.cancel()
         self._thread.join()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> None:
         has_alpha = False
@@ -94,11 +102,10 @@ class SegmentsAhead:
                 if self._stopped or not images:
                     continue
                 ready = self._ready[images] = Future()
-            path = self._folder / f"{number}{segment_ending(self._encoding.target)}"
             try:
                 segment = encode_segment(
                     images,
-                    path,
+                    self._store,
                     self._encoding,
                     has_alpha=has_alpha,
                     cancelled=self._cancelled,
@@ -107,7 +114,7 @@ class SegmentsAhead:
             except Exception as error:
                 self._give_up(ready, error)
                 return
-            has_alpha = has_alpha or segment.some_have_alpha
+            has_alpha = has_alpha or segment.stored.some_have_alpha
             ready.set_result(segment)
 
     def _give_up(self, ready: Future[Segment], error: Exception) -> None:
@@ -117,7 +124,8 @@ class SegmentsAhead:
                 for segment in (
                     each.result() for each in self._ready.values() if each is not ready
                 ):
-                    segment.path.unlink(missing_ok=True)
+                    with suppress(StorageError):
+                        self._store.remove(segment.stored)
                 self._ready = {}
         ready.set_exception(error)
         if not self._cancelled.is_set():

@@ -26,8 +26,8 @@ from render_image.render_unit import render_unit
 from tasks.job_run import JobRun
 from tasks.report.build import build_report
 from tasks.stored.stored_results import find_stored_results
-from tasks.video.encode import encode_video
 from tests.conftest import SPHERE
+from tests.integration.video_files import encode_video
 from tests.synthetic_job import picture, rendered
 
 

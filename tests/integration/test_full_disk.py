@@ -31,8 +31,8 @@ from render_image.frame_limits import Limits
 from render_image.povray_failure import raise_for_exit
 from render_image.process import ProcessExit
 from render_image.render_unit import render_unit
-from tasks.video.encode import encode_video
 from tests.conftest import SPHERE
+from tests.integration.video_files import encode_video, half_made, segment_store
 
 ROOT = Path(__file__).parents[2]
 _MOUNT = 'mount -t tmpfs -o size="$1" none "$2" && shift 2 && exec "$@"'
@@ -224,18 +224,23 @@ def test_a_full_storage_fails_the_frame_until_there_is_room_and_can_be_cleaned(o
     on_small_disk(full_storage, 1024)
 
 
-def video_that_does_not_fit(disk: Path) -> None:
-    tempfile.tempdir = str(disk)
+def noise_images(folder: Path) -> list[tuple[int, Path]]:
     images = []
     for frame in (1, 2, 3):
-        path = Path(os.environ["STORAGE"]) / f"frame_{frame}.png"
+        path = folder / f"frame_{frame}.png"
         Image.effect_noise((320, 240), 99).convert("RGB").save(path)
         images.append((frame, path))
+    return images
+
+
+def video_without_temporary_room(disk: Path) -> None:
+    tempfile.tempdir = str(disk)
+    images = noise_images(Path(os.environ["STORAGE"]))
     fill(disk)
     try:
         encode_video(
             images,
-            disk / "video.mp4",
+            Path(os.environ["STORAGE"]) / "video.mp4",
             fps=Fraction(24),
             expected_frames=[1, 2, 3],
         )
@@ -247,7 +252,33 @@ def video_that_does_not_fit(disk: Path) -> None:
         raise AssertionError("it was encoded")
 
 
-def test_a_video_that_does_not_fit_says_so(
+def test_a_video_that_finds_no_room_for_temporary_files_says_so(
+    on_small_disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("STORAGE", str(tmp_path))
+    on_small_disk(video_without_temporary_room, 1024)
+
+
+def video_that_does_not_fit(disk: Path) -> None:
+    folder = Path(os.environ["STORAGE"])
+    images = noise_images(folder)
+    storage = segment_store(disk / "videos").storage
+    fill(disk)
+    try:
+        encode_video(
+            images, disk / "videos" / "video.mp4", fps=Fraction(24), expected_frames=[1, 2, 3]
+        )
+    except StorageError as error:
+        assert "the disk is full" in str(error), error
+        assert str(disk) in str(error), error
+        assert "povstorm clean" in str(error), error
+    else:
+        raise AssertionError("it was encoded")
+    assert list(storage.list("segments")) == []
+    assert half_made(disk / "videos") == []
+
+
+def test_a_video_that_does_not_fit_into_the_storage_says_so(
     on_small_disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("STORAGE", str(tmp_path))

@@ -114,6 +114,29 @@ def test_a_large_file_tells_how_far_it_is(storage: Storage, tmp_path: Path):
     assert crc32c(tmp_path / "again.bin") == crc32c(source)
 
 
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_objects_are_joined_in_order_and_stay(storage: Storage, count: int):
+    parts = {f"jobs/a/segments/s-{number:05d}": secrets.token_bytes(99) for number in range(count)}
+    for key, data in parts.items():
+        storage.write(key, data)
+    storage.write("jobs/a/video.mp4", b"yesterday's")
+
+    storage.join("jobs/a/video.mp4", [*parts, *parts])
+
+    assert storage.read("jobs/a/video.mp4") == b"".join(parts.values()) * 2
+    assert keys(storage, "jobs/a/segments") == list(parts)
+
+
+def test_a_join_of_something_that_is_missing_leaves_what_was_there(storage: Storage):
+    storage.write("jobs/a/video.mp4", b"yesterday's")
+    storage.write("jobs/a/segments/s-00000", b"one")
+
+    with pytest.raises(StorageError, match=r"video\.mp4"):
+        storage.join("jobs/a/video.mp4", ["jobs/a/segments/s-00000", "jobs/a/segments/s-00001"])
+
+    assert storage.read("jobs/a/video.mp4") == b"yesterday's"
+
+
 def test_an_empty_object_is_an_object(storage: Storage, tmp_path: Path):
     (tmp_path / "empty").write_bytes(b"")
     storage.upload("a/empty", tmp_path / "empty")

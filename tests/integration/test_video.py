@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -15,10 +16,16 @@ import ffmpeg
 import pytest
 from PIL import Image
 
-from povstorm_client import InputError, ToolError, VideoError
+from povstorm_client import InputError, StorageError, ToolError, VideoError
 from povstorm_client.frames.video_losses import ALPHA_ENDINGS
-from tasks.video import ffmpeg_process
-from tasks.video.encode import encode_video
+from render_image.video import ffmpeg_process
+from tests.integration.video_files import (
+    MARK,
+    encode_video,
+    half_made,
+    processes_about,
+    segment_store,
+)
 
 FPS = Fraction(10)
 FORMATS = {"mp4": "h264", "mkv": "h264", "webm": "vp9", "mov": "prores", "gif": "gif"}
@@ -63,14 +70,6 @@ def first_pixel(video: Path, at: str = "0:0") -> tuple[int, ...]:
     return tuple(out)
 
 
-def processes_about(folder: Path) -> list[str]:
-    """The running processes that have the folder's name in their arguments."""
-    found = subprocess.run(
-        ["pgrep", "-f", str(folder)], capture_output=True, text=True, check=False
-    )
-    return found.stdout.split()
-
-
 def many_images(folder: Path) -> list[tuple[int, Path]]:
     """Frames that take seconds to encode, from a few files."""
     images = make_images(folder, range(1, 13), size=(1280, 720))
@@ -95,7 +94,7 @@ def test_each_format_has_every_frame_in_numeric_order(tmp_path: Path, ending: st
     assert len(shades) == 12
     assert all(abs(shade - 20 * frame) <= 12 for frame, shade in enumerate(shades, start=1))
     assert progress[-1] == (12, 12)
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert half_made(tmp_path) == []
 
 
 def test_odd_sizes_are_padded_and_pixels_are_yuv420p(tmp_path: Path):
@@ -297,22 +296,26 @@ def test_ffmpegs_own_words_are_in_the_error(tmp_path: Path):
     assert not (tmp_path / "out.mp4").exists()
 
 
-@pytest.mark.parametrize("target", ["nowhere/out.mp4", "1.png/out.mp4", "folder.mp4"])
-def test_a_target_that_cannot_be_written_is_named(tmp_path: Path, target: str):
-    (tmp_path / "folder.mp4").mkdir()
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_video_that_cannot_be_written_is_named(tmp_path: Path, ending: str):
+    storage = segment_store(tmp_path).storage
+    storage.write(f"out.{ending}/in-the-way", b"")
     Image.new("RGB", (32, 24)).save(tmp_path / "1.png")
-    with pytest.raises(VideoError, match=r"video .*\.mp4 cannot be written \(.*check"):
-        encode_video([(1, tmp_path / "1.png")], tmp_path / target, fps=FPS, expected_frames=[1])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", "folder.mp4"]
+    with pytest.raises(StorageError, match=rf"cannot write out\.{ending} in .*directory"):
+        encode_video(
+            [(1, tmp_path / "1.png")], tmp_path / f"out.{ending}", fps=FPS, expected_frames=[1]
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["1.png"]
 
 
 def test_a_failed_encode_leaves_the_video_that_was_there(tmp_path: Path):
     target = tmp_path / "out.mp4"
-    target.write_bytes(b"yesterday's")
+    storage = segment_store(tmp_path).storage
+    storage.write("out.mp4", b"yesterday's")
     images = make_images(tmp_path, range(1, 2), size=(20_000, 2))
     with pytest.raises(VideoError, match="ffmpeg failed"):
         encode_video(images, target, fps=FPS, expected_frames=[1])
-    assert target.read_bytes() == b"yesterday's"
+    assert storage.read("out.mp4") == b"yesterday's"
 
 
 def test_an_error_in_the_progress_callback_ends_ffmpeg_and_comes_through(tmp_path: Path):
@@ -328,6 +331,7 @@ def test_an_error_in_the_progress_callback_ends_ffmpeg_and_comes_through(tmp_pat
             on_progress=fail,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert half_made(tmp_path) == []
     assert processes_about(tmp_path) == []
 
 
@@ -341,8 +345,8 @@ def test_cancelling_works_while_the_program_says_nothing():
 ENCODE_FOR_LONG = """
 import sys
 from pathlib import Path
-from tasks.video.encode import encode_video
 from tests.integration.test_video import many_images
+from tests.integration.video_files import encode_video
 
 folder = Path(sys.argv[1])
 encode_video(
@@ -359,6 +363,7 @@ def test_ffmpeg_ends_with_the_process_that_started_it(tmp_path: Path, how: signa
     program = subprocess.Popen(
         [sys.executable, "-c", ENCODE_FOR_LONG, str(tmp_path)],
         cwd=Path(__file__).parents[2],
+        env={**os.environ, MARK: str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -375,6 +380,7 @@ def test_ffmpeg_ends_with_the_process_that_started_it(tmp_path: Path, how: signa
     if how == signal.SIGINT:
         assert b"KeyboardInterrupt" in words
         assert [path.name for path in tmp_path.iterdir()] == ["in"]
+        assert half_made(tmp_path) == []
 
 
 def test_a_cancelled_encode_leaves_no_process_and_no_file(tmp_path: Path):
@@ -389,6 +395,7 @@ def test_a_cancelled_encode_leaves_no_process_and_no_file(tmp_path: Path):
             cancelled=cancelled,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert half_made(tmp_path) == []
     assert processes_about(tmp_path) == []
 
 

@@ -19,12 +19,18 @@ from PIL import Image, ImageDraw
 from povstorm_client import VideoError
 from povstorm_client.programs.tools import require_ffmpeg
 from povstorm_client.storage.checksum import crc32c
-from tasks.video import ffmpeg_process
-from tasks.video.encode import encode_video
-from tasks.video.segments import Encoding, FrameImage, plan_segments
+from render_image.video import ffmpeg_process
+from render_image.video.segments import Encoding, FrameImage, plan_segments
+from render_image.video.video_formats import encoding_commands
 from tasks.video.segments_ahead import SegmentsAhead
-from tasks.video.video_formats import encoding_commands
-from tests.integration.test_video import many_images, processes_about
+from tests.integration.test_video import many_images
+from tests.integration.video_files import (
+    MARK,
+    encode_video,
+    half_made,
+    processes_about,
+    segment_store,
+)
 
 ENDINGS = ["mp4", "mkv", "webm", "mov"]
 # More than one segment: the last 6 of 20 have their own.
@@ -67,8 +73,8 @@ def encoded(
 def segments_ahead(target: Path, fps: Fraction = Fraction(24)) -> Iterator[SegmentsAhead]:
     """What encodes a video of FRAMES ahead; it meets no trouble."""
     troubles: list[Exception] = []
-    encoding = Encoding(target, fps, "retry", *require_ffmpeg())
-    ahead = SegmentsAhead(FRAMES, encoding, troubles.append)
+    store = segment_store(target.parent)
+    ahead = SegmentsAhead(FRAMES, store, Encoding.of(target, fps, "retry"), troubles.append)
     try:
         yield ahead
     finally:
@@ -91,13 +97,19 @@ def all_encoded(ahead: SegmentsAhead) -> int:
 
 
 def single_pass(images: dict[int, Path], target: Path, fps: Fraction) -> None:
-    """All images by one ffmpeg."""
+    """All images by one ffmpeg, into a whole file of its own making."""
     ffmpeg_path, _ = require_ffmpeg()
-    [command] = encoding_commands(target, fps=fps, has_alpha=False, program=ffmpeg_path)
+    [command] = encoding_commands(
+        target, fps=fps, has_alpha=False, size=(96, 64), program=ffmpeg_path
+    )
+    for option in ("-f", "-movflags"):
+        if option in command[command.index("pipe:0") :]:
+            at = command.index(option, command.index("pipe:0"))
+            del command[at : at + 2]
+    command[command.index("pipe:1")] = str(target)
     ffmpeg_process.run(
         command,
         contents=[path.read_bytes() for path in images.values()],
-        on_line=lambda line: None,
         cancelled=threading.Event(),
     )
 
@@ -252,33 +264,34 @@ def test_what_fails_ahead_is_told_once_and_at_the_end_as_ever(
         troubles.append(error)
         met.set()
 
-    encoding = Encoding(Path("video.mp4"), Fraction(24), "retry", *require_ffmpeg())
-    ahead = SegmentsAhead(FRAMES, encoding, on_trouble)
+    encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
+    ahead = SegmentsAhead(FRAMES, segment_store(tmp_path), encoding, on_trouble)
     try:
         told(ahead, found, list(FRAMES))
         met.wait()
         assert ahead.stop() == {}
         with pytest.raises(VideoError, match="frame 17 is not a whole image"):
             encoded(found, tmp_path / "video.mp4", ahead=ahead)
-        assert list(ahead._folder.iterdir()) == []
+        assert half_made(tmp_path) == []
     finally:
         ahead.close()
     assert ["frame 17 is not a whole image" in str(error) for error in troubles] == [True]
 
 
 def test_closing_it_ends_ffmpeg_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv(MARK, str(tmp_path))
     long = dict(many_images(tmp_path / "in"))
-    encoding = Encoding(Path("video.mp4"), Fraction(24), "retry", *require_ffmpeg())
-    ahead = SegmentsAhead(sorted(long), encoding, lambda error: None)
+    encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
+    ahead = SegmentsAhead(sorted(long), segment_store(tmp_path), encoding, lambda error: None)
     for frame, path in long.items():
         ahead.frame_is_final(frame, FrameImage(frame, path, crc32c(path)))
-    while not processes_about(ahead._folder):
+    while not processes_about(tmp_path):
         time.sleep(0.01)
     ahead.close()
 
     assert processes_about(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert half_made(tmp_path) == []
 
 
 def test_beside_rendering_it_has_the_lower_priority():

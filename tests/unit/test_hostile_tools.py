@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from pathlib import Path
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -14,47 +14,55 @@ from PIL import Image
 
 from povstorm_client.errors import VideoError
 from povstorm_client.jobs.thumbnails import contact_sheet
+from render_image.video.frame_counter import read_count
 from tasks.report.facts import FrameFacts
 from tasks.report.previews import make_previews
-from tasks.video.probe import read_probe
+from tasks.video.join import read_index
 
-GOOD = {
-    "streams": [{"nb_read_frames": "3", "width": 32, "height": 24, "codec_name": "h264"}],
-    "format": {"duration": "0.125", "size": "2000"},
-}
+STREAM = {"nb_read_frames": "3", "width": 32, "height": 24, "codec_name": "h264"}
+INDEX = {**STREAM, "nb_frames": "3", "duration": "0.125"}
 NUMBERS = st.sampled_from(["N/A", "", "9" * 5000, "nan", "inf", "1e999", 10**400, -1])
 VALUES = st.one_of(st.none(), st.booleans(), st.floats(), st.text(), st.just([]), st.just({}))
 
 
+def said(stream: object) -> str:
+    return json.dumps({"streams": [stream]})
+
+
 def test_what_ffprobe_says_is_read():
-    info = read_probe(json.dumps(GOOD), Path("video.mp4"))
+    counted = read_count(said(STREAM), "nb_read_frames")
+    assert (counted.frames, counted.width, counted.height, counted.codec) == (3, 32, 24, "h264")
+    info = read_index(said(INDEX), Fraction(24), 2000)
     assert (info.frames, info.width, info.height, info.codec) == (3, 32, 24, "h264")
     assert (info.seconds, info.bytes) == (0.125, 2000)
 
 
 @given(
-    st.sampled_from(["nb_read_frames", "width", "height", "duration", "size"]),
+    st.sampled_from(["nb_read_frames", "width", "height", "nb_frames", "duration"]),
     st.one_of(NUMBERS, VALUES),
 )
 def test_any_value_in_any_field_is_a_number_or_a_video_error(field: str, value: object):
-    said = {
-        "streams": [{**GOOD["streams"][0], **({field: value})}],
-        "format": {**GOOD["format"], **({field: value})},
-    }
-    try:
-        info = read_probe(json.dumps(said), Path("video.mp4"))
-    except VideoError as error:
-        assert "ffprobe" in str(error)
-    else:
-        assert math.isfinite(info.seconds)
+    text = said({**INDEX, field: value})
+    for read in (
+        lambda: read_count(text, "nb_read_frames").frames,
+        lambda: read_index(text, Fraction(24), 9).seconds,
+    ):
+        try:
+            number = read()
+        except VideoError as error:
+            assert "ffprobe" in str(error)
+        else:
+            assert isinstance(number, int) or math.isfinite(number)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", "{", '{"streams": []}', '{"streams": 1, "format": 2}', "[" * 5000]
+    "text", ["", "null", "[]", "{", '{"streams": []}', '{"streams": 1}', "[" * 5000]
 )
 def test_no_answer_is_a_video_error(text: str):
     with pytest.raises(VideoError, match="does not tell what is in the video"):
-        read_probe(text, Path("video.mp4"))
+        read_count(text, "nb_read_frames")
+    with pytest.raises(VideoError, match="does not tell what is in the video"):
+        read_index(text, Fraction(24), 9)
 
 
 def png(image: Image.Image) -> bytes:

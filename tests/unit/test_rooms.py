@@ -36,8 +36,8 @@ FLOORS = {
         {"cli"},
     ],
     "tasks": [
-        {"job_run", "prefect_run", "stored", "video"},
-        {"renderers", "report"},
+        {"job_run", "prefect_run", "stored"},
+        {"renderers", "report", "video"},
         {"stage", "render_frame", "stitch_video", "collect_statistics", "make_report"},
         {"frames"},
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.video.segments import plan_segments
+from render_image.video.segments import plan_segments
 
 FRAMES = st.lists(st.integers(0, 5000), unique=True, max_size=1500).map(sorted)
 

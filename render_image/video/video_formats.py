@@ -1,7 +1,7 @@
 """The video formats: for each file ending, the ffmpeg commands that encode frames into it.
 
-Called by tasks/video/encode.py and segments.py. A command that encodes reads frames as PNGs from
-its stdin; one that joins reads a list of segments, and decodes nothing.
+segments.py and tasks/video ask for them. A command that encodes reads frames as PNGs from its
+stdin; one that joins reads a list of segments, and decodes nothing. All write to their stdout.
 """
 
 from __future__ import annotations
@@ -58,9 +58,16 @@ _CODECS = {
     ".mkv": _H264,
 }
 ENDINGS = (*_CODECS, ".gif")
-# The file that a segment is encoded into. Matroska's times are whole milliseconds, which are not to
-# be added up where frames are reordered: MP4 has exact ones.
-_SEGMENT_ENDINGS = {".mp4": ".mp4", ".mkv": ".mp4", ".mov": ".mov", ".webm": ".webm"}
+# Frames that libx264 keeps to decide where bits go, 3.3 bytes a pixel each: 40 are its own choice,
+# and would be half of the memory of a small container at 1080p, which gets 12.
+_MOST_AHEAD, _LEAST_AHEAD, _PIXELS_AHEAD = 40, 4, 12 * 1920 * 1080
+# What a segment is encoded into. Matroska's times are whole milliseconds, which are not to be added
+# up where frames are reordered: MP4 has exact ones.
+_SEGMENT_FORMATS = {".mp4": "mp4", ".mkv": "mp4", ".mov": "mov", ".webm": "webm"}
+# Each frame is written when it is encoded, and nothing is gone back to.
+_FRAGMENTS = "frag_every_frame+empty_moov+default_base_moof"
+# How ffmpeg streams the formats that it joins, or makes in one pass.
+_STREAMED = {".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
 
 
 def check_format(target: Path, fps: Fraction) -> None:
@@ -79,49 +86,53 @@ def check_format(target: Path, fps: Fraction) -> None:
 
 def is_joined(target: Path) -> bool:
     """Whether the format is made of segments; a GIF has one palette of all its frames."""
-    return target.suffix.lower() in _SEGMENT_ENDINGS
+    return target.suffix.lower() in _SEGMENT_FORMATS
 
 
-def segment_ending(target: Path) -> str:
-    """The file ending of the segments that are joined into ``target``."""
-    return _SEGMENT_ENDINGS[target.suffix.lower()]
+def has_index(target: Path) -> bool:
+    """Whether the frames' data of segments, one after another, need only an index before them."""
+    return target.suffix.lower() in (".mp4", ".mov")
 
 
-def join_command(segments: Path, target: Path, *, fps: Fraction, program: str) -> list[str]:
-    """The argument list that joins the segments of an ffconcat file into ``target``, as they are.
+def is_fragmented(target: Path) -> bool:
+    """Whether the format's segments are streams of fragments (fragments.py)."""
+    return _SEGMENT_FORMATS[target.suffix.lower()] in ("mp4", "mov")
 
-    https://ffmpeg.org/ffmpeg-formats.html#concat-1
+
+def join_command(segments: str, target: Path, *, fps: Fraction, program: str) -> list[str]:
+    """The argument list that joins the segments of an ffconcat file, as they are, to its stdout.
+
+    For a target without an index (has_index). https://ffmpeg.org/ffmpeg-formats.html#concat-1
     """
-    # Matroska's files would each have a number of their own.
-    options: dict[str, Any] = {"c": "copy", "fflags": "+bitexact"}
+    # Matroska's files would each have a number of their own, and heads that are not to be changed.
+    options: dict[str, Any] = {"c": "copy", "fflags": "+bitexact", "write_crc32": 0}
     ending = target.suffix.lower()
-    if ending == ".mp4":
-        # The index comes first, so that a browser begins before it has the whole file.
-        options["movflags"] = "+faststart"
     if ending == ".webm":
         # Each segment's times were rounded to milliseconds; VP9's packets are in order.
         options["bsf:v"] = f"setts=ts=round(N*{fps.denominator}/{fps.numerator}/TB)"
-    # Frames are decoded up to two before they are shown, but not in a segment of one or two: the
-    # next one's first times of decoding would be before that one's last.
-    if ending == ".mp4":
-        options["bsf:v"] = "setts=pts=PTS:dts=(N-2)*DURATION"
     if ending == ".mkv":
-        # It has no such times, and durations that are rounded.
+        # It has no times of decoding, and durations that are rounded.
         options["bsf:v"] = r"setts=pts=PTS:dts=max(DTS\,PREV_OUTDTS+1)"
-    joined = ffmpeg.input(str(segments), f="concat").output(str(target), **options)
+    joined = ffmpeg.input(segments, f="concat").output("pipe:1", f=_STREAMED[ending], **options)
     return _compiled(joined, program)
 
 
 def encoding_commands(
-    target: Path, *, fps: Fraction, has_alpha: bool, program: str
+    target: Path, *, fps: Fraction, has_alpha: bool, size: tuple[int, int], program: str
 ) -> list[list[str]]:
-    """The argument lists to run one after another; the last one makes ``target``.
+    """The argument lists to run one after another; the last one streams a segment to its stdout.
 
-    has_alpha: whether any frame has transparency. It is kept where the format can (.mov, .webm),
-    and otherwise the frames lie on black.
+    Or all of a GIF, whose palette the first one writes beside ``target``. has_alpha: whether any
+    frame has transparency. It is kept where the format can (.mov, .webm), and otherwise the frames
+    lie on black. size: of the frames, in pixels.
     """
     frames = ffmpeg.input(
-        "pipe:0", f="image2pipe", vcodec="png", framerate=str(fps), err_detect="explode"
+        "pipe:0",
+        f="image2pipe",
+        vcodec="png",
+        framerate=str(fps),
+        err_detect="explode",
+        threads=1,
     )
     if target.suffix.lower() == ".gif":
         return _gif_commands(frames, target, has_alpha, program)
@@ -141,10 +152,28 @@ def encoding_commands(
     )
     # With more threads libx264 gives other bytes for each number of them. Segments are encoded side
     # by side instead.
+    kind = _SEGMENT_FORMATS[target.suffix.lower()]
+    options = {"movflags": _FRAGMENTS} if kind in ("mp4", "mov") else {}
+    if codec.name == "libx264":
+        options["rc-lookahead"] = str(_frames_ahead(size))
     output = frames.output(
-        str(target), vcodec=codec.name, fps_mode="passthrough", threads=1, **codec.options, **_BT709
+        "pipe:1",
+        f=kind,
+        vcodec=codec.name,
+        fps_mode="passthrough",
+        threads=1,
+        fflags="+bitexact",
+        **codec.options,
+        **options,
+        **_BT709,
     )
     return [_compiled(output, program)]
+
+
+def _frames_ahead(size: tuple[int, int]) -> int:
+    """How many frames libx264 looks ahead: as many as fit into what memory it may take for that."""
+    width, height = size
+    return max(_LEAST_AHEAD, min(_MOST_AHEAD, _PIXELS_AHEAD // (width * height)))
 
 
 def _gif_commands(
@@ -156,7 +185,7 @@ def _gif_commands(
     palette = target.with_name("palette.png")
     find = frames.filter("palettegen").output(str(palette), update=1, **{"frames:v": 1})
     use = ffmpeg.filter([frames, ffmpeg.input(str(palette))], "paletteuse").output(
-        str(target), loop=0, fps_mode="passthrough"
+        "pipe:1", f="gif", loop=0, fps_mode="passthrough"
     )
     return [_compiled(find, program), _compiled(use, program)]
 
@@ -173,7 +202,6 @@ def _on_black(frames: FilterableStream) -> FilterableStream:
 def _compiled(output: OutputStream, program: str) -> list[str]:
     command: list[str] = (
         output.global_args("-hide_banner", "-nostats", "-loglevel", "error", "-xerror")
-        .global_args("-progress", "pipe:1")
         .overwrite_output()
         .compile(cmd=program)
     )

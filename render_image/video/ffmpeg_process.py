@@ -1,7 +1,8 @@
 """Run ffmpeg or ffprobe: feed its stdin, read its stdout, and leave no process behind.
 
-Called by tasks/video. One loop over both pipes, so that neither side can block the other,
-an image that cannot be read is an error, and cancelling works while ffmpeg says nothing.
+Called by render_image/video and tasks/video. One loop over both pipes, so that neither side can
+block the other, an image that cannot be read is an error, and cancelling works while ffmpeg says
+nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from povstorm_client.programs.tools import die_with_parent
 
 _STDERR_LINES = 8
 _CHUNK_BYTES = 1 << 16
+_CALLED_OFF = "encoding the video was cancelled"
 # How long cancelling can go unnoticed.
 _POLL_SECONDS = 0.1
 # A fourth of what a process that computes gets beside it.
@@ -39,15 +41,17 @@ def run(
     command: list[str],
     *,
     contents: Iterable[bytes] | None = None,
-    on_line: Callable[[str], None],
+    on_line: Callable[[str], None] = lambda line: None,
+    on_data: Callable[[bytes], None] | None = None,
     cancelled: Cancellation,
     low_priority: bool = False,
+    folder: Path | None = None,
 ) -> None:
     """Run a command to its end; its stdin gets ``contents`` one after another, or nothing.
 
-    on_line is told each line of stdout. Whatever it, or reading ``contents``, raises ends the
-    process and goes on to the caller. low_priority: leave the cores to POV-Ray, which has the
-    usual one.
+    on_line is told each line of stdout, or on_data all of it as it comes. Whatever they, or reading
+    ``contents``, raise ends the process and goes on to the caller. low_priority: leave the cores to
+    POV-Ray, which has the usual one. folder: what is current to the process.
 
     Raises ToolError for a program that cannot be started, and VideoError if ``cancelled`` is set
     before the end or, with the last lines of stderr, if the exit status is not 0.
@@ -60,13 +64,15 @@ def run(
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=low_priority,
+                cwd=folder,
             )
         except OSError as error:
             raise ToolError(f"{command[0]} cannot be run ({error}): reinstall ffmpeg") from error
         if low_priority:
             _lower_session(process.pid)
         try:
-            _exchange(process, iter(contents or ()), on_line, cancelled)
+            take = _Lines(on_line).take if on_data is None else on_data
+            _exchange(process, iter(contents or ()), take, cancelled)
             process.wait()
         finally:
             process.kill()  # does nothing to a process that has ended
@@ -86,11 +92,10 @@ def run(
 def _exchange(
     process: subprocess.Popen[bytes],
     contents: Iterator[bytes],
-    on_line: Callable[[str], None],
+    take: Callable[[bytes], None],
     cancelled: Cancellation,
 ) -> None:
-    """Write all contents and read all lines, until stdout ends."""
-    unread = b""
+    """Write all contents and take all that comes, until stdout ends."""
     unwritten = memoryview(b"")
     with selectors.DefaultSelector() as selector:
         for pipe, event in (
@@ -102,7 +107,7 @@ def _exchange(
                 selector.register(pipe, event)
         while True:
             if cancelled.is_set():
-                raise VideoError("encoding the video was cancelled")
+                raise VideoError(_CALLED_OFF)
             for key, _ in selector.select(_POLL_SECONDS):
                 if key.fileobj is process.stdin:
                     unwritten = unwritten or memoryview(next(contents, b""))
@@ -118,9 +123,20 @@ def _exchange(
                     chunk = os.read(key.fd, _CHUNK_BYTES)
                     if not chunk:
                         return
-                    *lines, unread = (unread + chunk).split(b"\n")
-                    for line in lines:
-                        on_line(line.decode(errors="replace"))
+                    take(chunk)
+
+
+class _Lines:
+    """Tells the lines of what comes in pieces."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._unread = b""
+
+    def take(self, piece: bytes) -> None:
+        *lines, self._unread = (self._unread + piece).split(b"\n")
+        for line in lines:
+            self._on_line(line.decode(errors="replace"))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import pytest
 
 from povstorm_client import InputError
 from povstorm_client.frames.job_settings import VIDEO_ENDINGS
-from tasks.video.video_formats import ENDINGS, check_format, encoding_commands
+from render_image.video.video_formats import ENDINGS, check_format, encoding_commands
 
 
 def test_a_job_offers_exactly_the_formats_that_there_are():
@@ -19,21 +19,37 @@ def test_a_job_offers_exactly_the_formats_that_there_are():
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_all_commands_read_the_frames_from_stdin_at_their_exact_rate(ending: str):
     commands = encoding_commands(
-        Path(f"/video{ending}"), fps=Fraction(24000, 1001), has_alpha=True, program="ffmpeg"
+        Path(f"/video{ending}"),
+        fps=Fraction(24000, 1001),
+        has_alpha=True,
+        size=(32, 24),
+        program="ffmpeg",
     )
     for command in commands:
         assert command[command.index("-framerate") + 1] == "24000/1001"
         assert command.index("-framerate") < command.index("pipe:0")
-    assert f"/video{ending}" in commands[-1]
+    assert "pipe:1" in commands[-1]
 
 
 def test_a_gifs_palette_is_found_in_a_pass_of_its_own_so_that_memory_stays_small():
     first, second = encoding_commands(
-        Path("/video.gif"), fps=Fraction(10), has_alpha=False, program="ffmpeg"
+        Path("/video.gif"), fps=Fraction(10), has_alpha=False, size=(32, 24), program="ffmpeg"
     )
     assert "/palette.png" in first
     assert "/palette.png" in second
     assert not any("palettegen" in argument for argument in second)
+
+
+@pytest.mark.parametrize(
+    ("size", "ahead"), [((320, 240), 40), ((1280, 720), 27), ((1920, 1080), 12), ((3840, 2160), 4)]
+)
+def test_libx264_looks_as_far_ahead_as_a_small_container_has_memory_for(
+    size: tuple[int, int], ahead: int
+):
+    [command] = encoding_commands(
+        Path("/video.mp4"), fps=Fraction(24), has_alpha=False, size=size, program="ffmpeg"
+    )
+    assert command[command.index("-rc-lookahead") + 1] == str(ahead)
 
 
 def test_an_ending_without_a_format_names_the_known_ones():
