@@ -66,7 +66,7 @@ class Encoding:
     """What all segments of a video have in common.
 
     target: the video, for its file ending. remedy: what is advised where an image is not the one
-    that was rendered. version: of ffmpeg.
+    that was rendered.
     """
 
     target: Path
@@ -74,13 +74,16 @@ class Encoding:
     remedy: str
     ffmpeg: str
     ffprobe: str
-    version: str
 
     @classmethod
     def of(cls, target: Path, fps: Fraction, remedy: str) -> Encoding:
         """With the ffmpeg of this machine; ToolError where there is none."""
-        ffmpeg, ffprobe = require_ffmpeg()
-        return cls(target, fps, remedy, ffmpeg, ffprobe, ffmpeg_version(ffmpeg))
+        return cls(target, fps, remedy, *require_ffmpeg())
+
+    @property
+    def version(self) -> str:
+        """Of ffmpeg; ToolError if it tells none."""
+        return ffmpeg_version(self.ffmpeg)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ async def video_ahead(
     has of memory and CPU there is for little more than waiting.
     """
     # Without waiting: cancelled meanwhile, nobody would close it.
-    segments = _segments(manifest, logger)
+    segments = _segments(storage, manifest, logger)
     may_miss = manifest.settings.allow_missing_frames
     try:
         yield VideoAhead(storage, segments, allow_missing_frames=may_miss)
@@ -113,7 +113,9 @@ async def video_ahead(
 
 
 def _segments(
-    manifest: JobManifest, logger: logging.Logger | logging.LoggerAdapter[Any]
+    storage: Storage,
+    manifest: JobManifest,
+    logger: logging.Logger | logging.LoggerAdapter[Any],
 ) -> SegmentsAhead | None:
     target = Path(f"video.{manifest.settings.video}")
     if manifest.cloud_run is not None or not manifest.settings.video or not is_joined(target):
