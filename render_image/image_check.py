@@ -1,6 +1,6 @@
 """Check that an image is whole before it is stored, and again before it goes into a video.
 
-Called by render_unit after POV-Ray, and by tasks/video/segments.py before ffmpeg.
+Called by render_unit after POV-Ray, and by video/segments.py before ffmpeg.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from povstorm_client.frames.render_settings import RenderSettings
 
-# The formats that keep transparency; tasks/video/video_formats.py encodes them so.
+# The formats that keep transparency; render_image/video/video_formats.py encodes them so.
 ALPHA_ENDINGS = ("mov", "webm")
 _ALPHA = re.compile(r"([+-])UA|Output_Alpha=(on|off)", re.IGNORECASE)
 _BITS = re.compile(r"\+FN(\d*)")
