@@ -42,11 +42,13 @@ def audit(
     allowed: Mapping[int, int],
     temporary: Path,
     running_executions: list[str],
+    servers: int = 0,
 ) -> Audit:
     """Look at everything that a run has left.
 
     reference: digests of the right pixels, by frame. allowed: how many renderings of a frame the
-    faults explain, the first included. temporary: the folder of the run's temporary files.
+    faults explain, the first included. temporary: the folder of the run's temporary files. servers:
+    how many Prefect servers of its flows still run.
     """
     # Before anything here makes files.
     left = [f"a temporary file is left: {path}" for path in sorted(temporary.iterdir())]
@@ -66,6 +68,7 @@ def audit(
     violations += [f"a process is left: {words}" for words in processes_of(job_id)]
     violations += left
     violations += [f"an execution is left: {name}" for name in running_executions]
+    violations += [f"{servers} Prefect servers are left"] if servers else []
     return Audit(violations, len(frames), len(lost), corrupt)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Set
 import psutil
 
 from tests.chaos.client_program import ClientProgram
-from tests.chaos.plan import FRAMES, ChaosPlan
-from tests.chaos.processes import processes_with
+from tests.chaos.plan import FRAMES, ChaosPlan, ServerFault
+from tests.chaos.processes import processes_with, servers_of
 from tests.chaos.watcher import Watcher
 from tests.chaos.world import World
 
@@ -22,6 +22,8 @@ _DISK_FULL_SECONDS = 4.0
 _CALLS_TO_FAIL = 3
 # For a flow to end after its client: it cancels its executions, and tells Prefect.
 _FLOW_ENDS_SECONDS = 40
+# So many frames are done before a flow's own server answers, or is killed.
+_FRAMES_WITHOUT = 4
 
 
 class Injector:
@@ -38,6 +40,8 @@ class Injector:
         self._watcher = watcher
         self._random = random.Random(plan.seed)  # noqa: S311 - no secret
         self._not_before = 0.0
+        # The fault of each, and how many frames are done when it comes, or has passed.
+        self._own_servers: dict[psutil.Process, tuple[ServerFault | None, int]] = {}
         self.explained: Counter[int] = Counter()
         self.deliveries = (1 + plan.twice) * (1 + plan.run_tasks_twice)
         self.faults: Counter[str] = Counter(
@@ -47,6 +51,7 @@ class Injector:
                 "submit accepted without an answer": plan.lose_answers,
                 "submit refused by a quota": plan.refuse_runs,
                 "clock ahead or behind": int(bool(plan.skew)),
+                "machine busy": int(plan.busy),
             }
         )
         self._due: list[tuple[int, Callable[[list[ClientProgram]], bool]]] = [
@@ -67,6 +72,8 @@ class Injector:
 
     def inject(self, clients: list[ClientProgram]) -> None:
         """Inject one fault that is due; what finds nothing to break stays due."""
+        if self._plan.own_servers:
+            self._break_own_servers()
         if not self._due or time.monotonic() < self._not_before:
             return
         rendered = len(self._watcher.rendered())
@@ -75,6 +82,33 @@ class Injector:
                 self._due.remove((moment, action))
                 self._not_before = time.monotonic() + _APART_SECONDS
                 return
+
+    def _break_own_servers(self) -> None:
+        """Whatever becomes of them, no frame is rendered again for it."""
+        rendered = len(self._watcher.rendered())
+        for server in servers_of(self._world.prefect_home):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if server not in self._own_servers:
+                    self._begin_with(server, rendered)
+                fault, until = self._own_servers[server]
+                if fault is None or rendered < until:
+                    continue
+                self._own_servers[server] = (None, 0)
+                if fault == "late":
+                    server.resume()
+                else:
+                    server.kill()
+
+    def _begin_with(self, server: psutil.Process, rendered: int) -> None:
+        """A server was started: the next fault is its."""
+        begun = len(self._own_servers)
+        fault = self._plan.own_servers[begun] if begun < len(self._plan.own_servers) else None
+        until = 0 if fault == "never up" else min(FRAMES, rendered + _FRAMES_WITHOUT)
+        self._own_servers[server] = (fault, until)
+        if fault == "late":
+            server.suspend()
+        if fault is not None:
+            self.faults[f"own Prefect server {fault}"] += 1
 
     def _kill_povray(self, _: list[ClientProgram]) -> bool:
         rendering = self._watcher.look_at_processes()

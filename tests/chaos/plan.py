@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 Where = Literal["local", "cloud"]
+# What becomes of a Prefect server that a flow has started for itself: it is killed at once, does
+# not answer before a few more frames are done, or is killed then.
+ServerFault = Literal["never up", "late", "killed"]
+SERVER_FAULTS: tuple[ServerFault, ...] = ("never up", "late", "killed")
 
 FRAMES = 24
 # The proxy's faults, with their probability for each call to the storage.
@@ -34,6 +38,8 @@ class ChaosPlan:
     skew: how many seconds the clocks of Cloud Storage and Cloud Run are ahead.
     storage: the kinds of STORAGE_FAULTS. lose_answers: `run` calls that are accepted and answered
     503; refuse_runs: answered 429; run_tasks_twice: each task is delivered to two containers.
+    own_servers: there is no Prefect server but what flows start, and these meet the faults in turn.
+    busy: other processes leave the job a tenth of the machine.
     """
 
     seed: int
@@ -53,6 +59,8 @@ class ChaosPlan:
     lose_answers: int = 0
     refuse_runs: int = 0
     run_tasks_twice: bool = False
+    own_servers: list[ServerFault] = field(default_factory=list)
+    busy: bool = False
 
     def __str__(self) -> str:
         """The seed, and only what goes wrong."""
@@ -94,4 +102,12 @@ def draw_plan(seed: int, where: Where | None = None) -> ChaosPlan:
             "run_tasks_twice": maybe(0.2),
             "skew": generator.choice((0, 0, -3600, 3600, 100_000)),
         }
+    if where == "local" and maybe(0.4):
+        count = generator.randint(1, 3)
+        faults |= {
+            "own_servers": [generator.choice(SERVER_FAULTS) for _ in range(count)],
+            "stop_prefect": 0.0,
+            "hold_prefect": 0.0,
+        }
+    faults["busy"] = maybe(0.15)
     return ChaosPlan(seed, where, **faults)

@@ -39,6 +39,16 @@ def processes_with(*words: str) -> list[psutil.Process]:
     return found
 
 
+def servers_of(prefect_home: Path) -> list[psutil.Process]:
+    """The Prefect servers with this home: those that flows of one run have started."""
+    found = []
+    for process in processes_with("prefect.server.api.server:create_app"):
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PREFECT_HOME") == str(prefect_home):
+                found.append(process)
+    return found
+
+
 def processes_of(job_id: str) -> list[str]:
     """Processes that have the job's id, or its name as a scene, among their words."""
     name = job_id.rsplit("-", 3)[0]

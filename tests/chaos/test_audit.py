@@ -114,6 +114,7 @@ def violations(job: FolderStorage, right: dict[int, str], tmp_path: Path):
         renderings: dict[int, int] | None = None,
         *,
         running: tuple[str, ...] = (),
+        servers: int = 0,
         **seen: list,
     ) -> list[str]:
         found = audit(
@@ -124,6 +125,7 @@ def violations(job: FolderStorage, right: dict[int, str], tmp_path: Path):
             allowed={1: 1, 2: 2},
             temporary=temporary,
             running_executions=list(running),
+            servers=servers,
         )
         return found.violations
 
@@ -227,6 +229,10 @@ def test_a_temporary_file_and_an_execution_that_are_left(violations, tmp_path: P
         f"a temporary file is left: {tmp_path / 'temporary' / 'povstorm-x'}",
         "an execution is left: executions/e1",
     ]
+
+
+def test_prefect_servers_that_are_left(violations):
+    assert violations(servers=2) == ["2 Prefect servers are left"]
 
 
 def test_a_half_image_is_seen_while_it_is_there(job: FolderStorage, violations):

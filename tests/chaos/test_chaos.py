@@ -15,6 +15,9 @@ PLANS = {
     "local": ChaosPlan(
         1, "local", kill_povray=[3, 9], kill_flow=[6], kill_client=[14], fill_disk=[10]
     ),
+    "no server but their own": ChaosPlan(
+        4, "local", kill_flow=[8], kill_client=[16], own_servers=["late", "killed", "never up"]
+    ),
     "storage and containers": ChaosPlan(
         2,
         "cloud",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster
+from povstorm_client.programs.tools import die_with_parent
 from povstorm_client.storage.bucket import GcsStorage
 from povstorm_client.storage.protocol import Storage
 from render_image import povray_waits
+from render_image.machine import cores
 from tests.chaos.plan import STORAGE_FAULTS, ChaosPlan
 from tests.chaos.prefect_server import PrefectServer
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
@@ -23,6 +26,7 @@ from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.gcs.server import GcsServer
 
 _DISK = "12m"
+_PREFECT_HOME = "prefect-home"
 
 # Without its waits POV-Ray is done with a small frame before the watcher can see its process.
 _LONG_WAITS = {povray_waits.VARIABLE: "off"}
@@ -33,8 +37,8 @@ class World:
     """Where a run happens.
 
     where: the storage's folder or the outputs file, which make the cluster. direct: a way to the
-    storage without faults. temporary: where all temporary files go. disk: a storage that can be
-    filled.
+    storage without faults. temporary: where all temporary files go. prefect_home: the home of
+    servers that flows start. disk: a storage that can be filled.
     """
 
     where: Path
@@ -42,6 +46,7 @@ class World:
     direct: Storage
     temporary: Path
     prefect: PrefectServer
+    prefect_home: Path
     disk: Path | None = None
     cloud: GoogleCloud | None = None
     proxy: GcsProxy | None = None
@@ -54,7 +59,11 @@ def chaos_world(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Iterat
     temporary.mkdir()
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("PREFECT_API_URL", prefect.url)
+        if plan.own_servers:
+            patch.delenv("PREFECT_API_URL", raising=False)
+            patch.setenv("PREFECT_HOME", str(folder / _PREFECT_HOME))
+        else:
+            patch.setenv("PREFECT_API_URL", prefect.url)
         patch.setenv("POVSTORM_HOME", str(folder / "home"))
         for name, text in _LONG_WAITS.items():
             patch.setenv(name, text)
@@ -62,6 +71,7 @@ def chaos_world(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Iterat
         world = stack.enter_context(set_up(plan, folder, temporary, prefect))
         patch.setenv("TMPDIR", str(temporary))
         patch.setattr(tempfile, "tempdir", None)
+        stack.enter_context(_busy() if plan.busy else contextlib.nullcontext())
         yield world
 
 
@@ -74,7 +84,8 @@ def _here(
     with _small_disk(storage) if plan.fill_disk else contextlib.nullcontext():
         cluster = Cluster.local(storage)
         disk = storage if plan.fill_disk else None
-        yield World(storage, cluster, cluster.storage, temporary, prefect, disk)
+        home = folder / _PREFECT_HOME
+        yield World(storage, cluster, cluster.storage, temporary, prefect, home, disk)
 
 
 @contextmanager
@@ -99,7 +110,23 @@ def _cloud(
         cluster = Cluster.from_terraform_outputs(cloud.outputs)
         proxy.clock_skew = float(plan.skew)
         with proxy.injecting(**{kind: STORAGE_FAULTS[kind] for kind in plan.storage}):
-            yield World(cloud.outputs, cluster, direct, temporary, prefect, None, cloud, proxy)
+            home = folder / _PREFECT_HOME
+            yield World(
+                cloud.outputs, cluster, direct, temporary, prefect, home, None, cloud, proxy
+            )
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    """Nine processes for each core compute for nothing while the block runs."""
+    command = [*die_with_parent(), sys.executable, "-c", "while True: pass"]
+    started = [subprocess.Popen(command) for _ in range(9 * int(cores()))]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
