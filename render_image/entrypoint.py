@@ -137,8 +137,7 @@ async def _render_frame(
             final_attempt=frame.final_attempt,
             queued_since=frame.queued_since,
             timeout=share.frame_timeout,
-            # The container's memory is the limit: running out of it gets the frame a larger one.
-            limits=Limits(memory_bytes=None, stall_seconds=share.stall_timeout),
+            limits=Limits.in_container(share.stall_timeout),
         )
     except RenderError as error:
         log.write("ERROR", str(error), frame=unit.frame)

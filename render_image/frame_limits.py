@@ -9,7 +9,7 @@ import functools
 import shutil
 from dataclasses import dataclass, field, replace
 
-from povstorm_client.frames.job_settings import STALL_SECONDS
+from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings
 from render_image.machine import total_memory
 from render_image.scene_tree import LaidOut
 
@@ -46,6 +46,20 @@ class Limits:
     files: int = 10_000
     log_bytes: int = 16 << 20
     threads: int = 1_024
+
+    @classmethod
+    def of_job(cls, settings: JobSettings) -> Limits:
+        """The limits of a job's frames where the flow's machine renders them."""
+        memory = settings.frame_memory
+        return cls(
+            memory_bytes=most_memory() if memory is None else memory,
+            stall_seconds=settings.stall_timeout,
+        )
+
+    @classmethod
+    def in_container(cls, stall_timeout: float | None) -> Limits:
+        """The limits in a container: a frame that needs more than its memory gets a larger one."""
+        return cls(memory_bytes=None, stall_seconds=stall_timeout)
 
     def for_image(self, width: int, height: int) -> Limits:
         """The limits with room for an image of that size in pixels."""

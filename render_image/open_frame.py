@@ -107,7 +107,7 @@ async def _render(
         unit, root, partial(_copy_shared, storage, unit, files) if files else None
     )
     environment = prepare_environment(workspace, povray, bwrap)
-    limits = _limits(manifest).for_image(unit.settings.width, unit.settings.height)
+    limits = Limits.of_job(manifest.settings).for_image(unit.settings.width, unit.settings.height)
     limits = limits.beside(workspace.laid_out)
     command = [str(povray.path), *unit.cmd[1:]]
     script = write_rerun_script(
@@ -138,13 +138,6 @@ async def _render(
     raise_for_exit(exited, log, manifest.settings.frame_timeout, limits, workspace.current)
     check_image(workspace.output / unit.image_name, unit.settings.width, unit.settings.height)
     return folder / workspace.folder.name / "output" / unit.image_name
-
-
-def _limits(manifest: JobManifest) -> Limits:
-    limits = Limits(stall_seconds=manifest.settings.stall_timeout)
-    if manifest.settings.frame_memory is None:
-        return limits
-    return replace(limits, memory_bytes=manifest.settings.frame_memory)
 
 
 def _make_empty(folder: Path) -> None:

@@ -65,15 +65,8 @@ class JobSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", str(_exact_fps(self.fps)))
         self._check_types()
-        if self.video is not None and self.video not in VIDEO_ENDINGS:
-            raise InputError(
-                f"video format {self.video!r} is not known: {', '.join(VIDEO_ENDINGS)}"
-            )
-        if self.video == "gif" and self.frames_per_second > GIF_MOST_FPS:
-            raise InputError(
-                f"a gif has at most {GIF_MOST_FPS} frames a second, not {self.fps}: lower fps, or "
-                "choose another video format"
-            )
+        if self.video is not None:
+            check_video(self.video, self.frames_per_second)
         if not 0 <= self.retries <= MOST_RETRIES:
             raise InputError(f"retries is {self.retries}: 0 to {MOST_RETRIES}")
         for name, what in (
@@ -106,6 +99,17 @@ class JobSettings:
     def frames_per_second(self) -> Fraction:
         """The fps as an exact number."""
         return Fraction(self.fps)
+
+
+def check_video(video: str, fps: Fraction) -> None:
+    """InputError unless it is one of VIDEO_ENDINGS, and can show so many frames a second."""
+    if video not in VIDEO_ENDINGS:
+        raise InputError(f"video format {video!r} is not known: {', '.join(VIDEO_ENDINGS)}")
+    if video == "gif" and fps > GIF_MOST_FPS:
+        raise InputError(
+            f"a gif has at most {GIF_MOST_FPS} frames a second, not {fps}: lower fps, or choose "
+            "another video format"
+        )
 
 
 def preference(prefer: str, lean: str, default: str = "balanced") -> str:

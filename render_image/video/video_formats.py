@@ -14,9 +14,6 @@ from typing import Any
 import ffmpeg
 from ffmpeg.nodes import FilterableStream, OutputStream
 
-from povstorm_client.errors import InputError
-from povstorm_client.frames.job_settings import GIF_MOST_FPS
-
 # RGB is converted with the matrix that players take for HD video, and the file says so: left to
 # itself ffmpeg takes that of SD video and says nothing, which shifts the colours.
 _BT709 = {
@@ -57,7 +54,6 @@ _CODECS = {
     ),
     ".mkv": _H264,
 }
-ENDINGS = (*_CODECS, ".gif")
 # Frames that libx264 keeps to decide where bits go, 3.3 bytes a pixel each: 40 are its own choice,
 # and would be half of the memory of a small container at 1080p, which gets 12.
 _MOST_AHEAD, _LEAST_AHEAD, _PIXELS_AHEAD = 40, 4, 12 * 1920 * 1080
@@ -68,20 +64,6 @@ _SEGMENT_FORMATS = {".mp4": "mp4", ".mkv": "mp4", ".mov": "mov", ".webm": "webm"
 _FRAGMENTS = "frag_every_frame+empty_moov+default_base_moof"
 # How ffmpeg streams the formats that it joins, or makes in one pass.
 _STREAMED = {".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
-
-
-def check_format(target: Path, fps: Fraction) -> None:
-    """Raise InputError for an ending that is not known, or too many frames a second for it."""
-    ending = target.suffix.lower()
-    if ending not in ENDINGS:
-        raise InputError(
-            f"video {target.name} has an unknown ending: use one of {', '.join(ENDINGS)}"
-        )
-    if ending == ".gif" and fps > GIF_MOST_FPS:
-        raise InputError(
-            f"a gif has at most {GIF_MOST_FPS} frames a second, not {float(fps):g}: "
-            "lower fps, or choose .webm or .mp4"
-        )
 
 
 def is_joined(target: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 from povstorm_client.frames.work_unit import WorkUnit
@@ -50,13 +49,10 @@ def choose_renderer(
 
 
 def _local_renderer(storage: Storage, manifest: JobManifest) -> LocalRenderer:
-    limits = Limits(stall_seconds=manifest.settings.stall_timeout)
-    if manifest.settings.frame_memory is not None:
-        limits = replace(limits, memory_bytes=manifest.settings.frame_memory)
     return LocalRenderer(
         storage,
         require_povray(),
         frame_timeout=manifest.settings.frame_timeout,
         sandbox=sandbox_mode_here(),
-        limits=limits,
+        limits=Limits.of_job(manifest.settings),
     )

@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from povstorm_client.errors import InputError, VideoError
+from povstorm_client.frames.job_settings import check_video
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 from render_image.machine import available_memory, cores
@@ -31,7 +32,7 @@ from render_image.video.segments import (
     plan_segments,
 )
 from render_image.video.stored_segments import SegmentStore
-from render_image.video.video_formats import check_format, encoding_commands, is_joined
+from render_image.video.video_formats import encoding_commands, is_joined
 from tasks.video.join import VideoInfo, join_segments, one_pass
 
 # What an encoder of one thread, and ffprobe beside it, need beside a few megabytes, bytes for each
@@ -74,7 +75,7 @@ def encode_video(
     """
     rate = exact_fps(fps)
     target = Path(Path(key).name)
-    check_format(target, rate)
+    check_video(target.suffix.lower().removeprefix("."), rate)
     encoding = Encoding.of(target, rate, remedy)
     ordered = _in_order(images, checksums or {}, expected_frames, allow_missing_frames)
     progress = _Progress(len(ordered), on_progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from povstorm_client.frames.job_settings import JobSettings
 from render_image.frame_limits import Limits, most_memory
 from render_image.machine import total_memory
 from render_image.process import ProcessExit, run_process
@@ -27,6 +28,18 @@ def run(script: str, folder: Path, **limits) -> ProcessExit:
             folders=[folder],
         )
     )
+
+
+def test_a_jobs_settings_limit_its_frames_and_say_nothing_for_most_of_the_memory():
+    told = JobSettings(stall_timeout=60, frame_memory=256 * MIB)
+
+    assert Limits.of_job(told) == Limits(memory_bytes=256 * MIB, stall_seconds=60)
+    assert Limits.of_job(JobSettings()) == Limits()
+    assert Limits.of_job(JobSettings(stall_timeout=None)).stall_seconds is None
+
+
+def test_in_a_container_its_memory_is_the_limit():
+    assert Limits.in_container(60) == Limits(memory_bytes=None, stall_seconds=60)
 
 
 def test_files_and_log_get_room_for_a_large_image_and_memory_does_not():
