@@ -57,6 +57,7 @@ async def render_scene(
     frame_memory: float | None = None,
     seconds_per_frame: float | None = None,
     trace: bool = False,
+    in_order: bool = False,
     gcp_credentials: str = "",
     lean: Literal[Preference, ""] = "",
 ) -> State[Any]:
@@ -85,6 +86,8 @@ async def render_scene(
             scene's last run, or to measure it.
         trace: Parse all frames first, so that each is cached by the files that it uses itself.
             That happens anyway where the scene cannot do without.
+        in_order: Render frames that go on from each other's images on Cloud Run all the same, one
+            at a time, each in a container of its own.
         gcp_credentials: The name of a GcpCredentials block for Google Cloud. Empty uses the
             application default credentials of where the flow runs.
         lean: The older name of prefer. Leave it empty.
@@ -126,6 +129,7 @@ async def render_scene(
                 chosen,
                 loaded,
                 settings,
+                in_order=in_order,
             )
             job.submit()
             return job

@@ -247,15 +247,17 @@ class Job:
         tree = shared_resources.tree_digest(digests)
         # Frames share what they use.
         used = {use: use.digest(digests) for use in set(self._uses.values())}
-        self._units = [
-            unit.assigned(
+        previous = ""
+        for place, unit in enumerate(self._units):
+            assigned = unit.assigned(
                 job_id=self.job_id,
                 shared_prefix=layout.shared(tree),
                 offload_prefix=layout.output(self.job_id),
                 shared_digest=used[self._uses[unit.frame]] if unit.frame in self._uses else "",
+                after=previous,
             )
-            for unit in self._units
-        ]
+            previous = assigned.work_unit_id if assigned.link is not None else ""
+            self._units[place] = assigned
         manifest = JobManifest(
             job_id=self.job_id,
             name=self.name,

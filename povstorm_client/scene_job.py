@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from povstorm_client.argument_checks import check_number
+from povstorm_client.cloud_run.prices_and_limits import STARTUP_SECONDS
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import JobSettings, preference
@@ -18,6 +19,7 @@ from povstorm_client.job import Job
 from povstorm_client.jobs.manifest import Tracing
 from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.quantities import duration
 from povstorm_client.scene.load_scene import Scene, load_scene
 
 
@@ -88,9 +90,27 @@ def settings_of_options(
 
 
 def scene_job(
-    cluster: Cluster, scene: Scene, settings: JobSettings, *, sandbox: SandboxMode | None = None
+    cluster: Cluster,
+    scene: Scene,
+    settings: JobSettings,
+    *,
+    sandbox: SandboxMode | None = None,
+    in_order: bool = False,
 ) -> Job:
-    """The job that renders all frames of a scene; a still makes no video."""
+    """The job that renders all frames of a scene; a still makes no video.
+
+    in_order: whether frames that have to be rendered one after another may be so in containers,
+    which takes long. Raises InputError where they may not.
+    """
+    if scene.links and cluster.outputs is not None and not in_order:
+        count = len(scene.links)
+        raise InputError(
+            f"the {count} frames of this scene go on from each other's images, and have to be "
+            "rendered one after another, each in a container of its own: at least "
+            f"{duration(count * STARTUP_SECONDS)} beside what the frames take, and {count} billed "
+            "minutes. Render them on one machine (leave out --cluster), or accept that with "
+            "--in-order"
+        )
     if len(scene.frames) == 1:
         settings = replace(settings, video=None)
     job = Job.with_settings(cluster, scene.name, settings, sandbox=sandbox)

@@ -104,7 +104,10 @@ async def _render(
     root = folder.resolve()
     files = manifest.shared_files if unit.shared_resource_gcs_prefix else {}
     workspace = lay_out_workspace(
-        unit, root, partial(_copy_shared, storage, unit, files) if files else None
+        unit,
+        root,
+        partial(_copy_shared, storage, unit, files) if files else None,
+        left=FrameResults(storage, unit.job_id).left_to(unit),
     )
     environment = prepare_environment(workspace, povray, bwrap)
     limits = Limits.of_job(manifest.settings).for_image(unit.settings.width, unit.settings.height)

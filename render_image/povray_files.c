@@ -7,14 +7,18 @@
  *   - what is written goes to $POVSTORM_TRACE/written, and is read from there again, so that the
  *     user's own folders, which are read-only, seem to change as they would;
  *   - a file that an earlier frame wrote is kept in $POVSTORM_TRACE/kept, as this frame finds it,
- *     when it is read.
+ *     when it is read;
+ *   - an image that an earlier frame would have rendered is there, as $POVSTORM_TRACE_STANDIN.
+ *     $POVSTORM_TRACE_IMAGES tells which those are: the loop's first frame, its step, the first frame
+ *     of this run, the digits of a number in a name, and the path without number and ending, with
+ *     blanks between.
  *
  * A frame begins when its parser, a thread of its own, opens the scene, $POVSTORM_TRACE_SCENE (tried:
  * POV-Ray looks for a file in its front end's thread, with mode "r", and reads it in the parser's,
  * with "rb"; the next frame's parser starts when the last one has been rendered).
  *
  * A note is three texts, each ended by a zero byte: what (R read, A absent, W written anew,
- * P appended to, F a frame begins), the absolute path, and the name in kept/ or nothing.
+ * P appended to, F a frame begins, I an earlier frame's image read), the absolute path, and the name in kept/ or nothing.
  *
  * No headers are included, as in povray_waits.c.
  */
@@ -39,6 +43,7 @@ extern int snprintf(char *text, unsigned long size, const char *format, ...);
 extern int pthread_mutex_lock(void *mutex);
 extern int pthread_mutex_unlock(void *mutex);
 extern int gettid(void);
+extern long strtol(const char *text, char **end, int base);
 extern int *__errno_location(void);
 
 #define NEXT ((void *)-1L) /* RTLD_NEXT */
@@ -65,11 +70,28 @@ struct written {
 
 static long lock[8]; /* pthread_mutex_t: zeros are an unlocked one (glibc) */
 static char *folder, *scene; /* $POVSTORM_TRACE, $POVSTORM_TRACE_SCENE */
+static char *standin, *images; /* $POVSTORM_TRACE_STANDIN; of $POVSTORM_TRACE_IMAGES the path */
+static long first, step, begun, digits;
 static int notes = -1;
 static long frame = -1;
 static int parser; /* its thread */
 static struct written *files;
 static long count, room;
+
+static void begin_images(void)
+{
+    char *rest = getenv("POVSTORM_TRACE_IMAGES");
+
+    standin = getenv("POVSTORM_TRACE_STANDIN");
+    if (!rest || !standin)
+        return;
+    first = strtol(rest, &rest, 10);
+    step = strtol(rest, &rest, 10);
+    begun = strtol(rest, &rest, 10);
+    digits = strtol(rest, &rest, 10);
+    if (*rest == ' ' && step > 0)
+        images = rest + 1;
+}
 
 static int begin(void)
 {
@@ -81,6 +103,7 @@ static int begin(void)
     scene = getenv("POVSTORM_TRACE_SCENE");
     if (!folder || !scene || strlen(folder) > LONGEST / 2)
         return 0;
+    begin_images();
     snprintf(path, sizeof path, "%s/accesses", folder);
     notes = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     return notes >= 0;
@@ -248,12 +271,34 @@ static void keep(long index, char *name)
         snprintf(name, 64, "?"); /* told, as the frame could not be given what it needs */
 }
 
+/* Whether an earlier frame of the loop would have rendered the file. */
+static int is_earlier_image(const char *path)
+{
+    unsigned long length;
+    long number;
+    char name[LONGEST];
+
+    if (!images)
+        return 0;
+    length = strlen(images);
+    if (strncmp(path, images, length) != 0 || path[length] < '0' || path[length] > '9')
+        return 0;
+    number = strtol(path + length, 0, 10);
+    snprintf(name, sizeof name, "%s%0*ld.png", images, (int)digits, number);
+    return strcmp(path, name) == 0 && number >= first && (number - first) % step == 0 &&
+           number < begun + frame * step;
+}
+
 static FILE *read_file(const char *name, const char *mode, const char *path, opener *next)
 {
     char from[LONGEST], kept[64] = "";
     long index = find(path);
     FILE *file;
 
+    if (index < 0 && is_earlier_image(path)) {
+        note('I', path, "");
+        return next(standin, mode);
+    }
     if (index >= 0) {
         keep(index, kept);
         stored(index, from);

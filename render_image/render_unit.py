@@ -27,6 +27,7 @@ from povstorm_client.storage.protocol import Storage
 from render_image import povray_output
 from render_image.frame_limits import Limits
 from render_image.image_check import check_image, drop_dates
+from render_image.left_files import left_files, without_earlier_images
 from render_image.machine import host_name
 from render_image.output_names import check_output_names
 from render_image.povray_environment import prepare_environment
@@ -198,6 +199,10 @@ def _commit(
         raise_for_exit(exited, log, timeout, limits, workspace.current)
         outputs = _take_outputs(unit, workspace, output)
         image = outputs.pop(unit.image_name)
+        if unit.link is not None:
+            left = left_files(unit, unit.link, workspace, outputs, image)
+            FrameResults(storage, unit.job_id).leave(unit, left)
+            outputs = without_earlier_images(unit, unit.link, outputs)
         rendered = replace(
             result,
             image=unit.image_name,

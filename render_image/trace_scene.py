@@ -85,16 +85,22 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
     environment = _environment(
         workspace, scene, prepare_environment(workspace, povray, bwrap), bwrap
     )
+    images = _images_inside(str(request["images"]), places)
+    if settings.is_animation and images:
+        standin = _stand_in(workspace, settings)
+        environment["POVSTORM_TRACE_STANDIN"] = f"{_inside(workspace, bwrap)}/{standin}"
     started = time.monotonic()
     failures: dict[int, str] = {}
     at_home = {inside: path for known in (places, named) for path, inside in known.items()}
     accesses = Accesses(at_home, frames, Path(str(request["scene"])))
     while frames and len(failures) < _MOST_FAILURES:
+        digits = len(settings.image_name(first)) - len("frame_.png")
+        begun = {"POVSTORM_TRACE_IMAGES": f"{first} {step} {frames[0]} {digits} {images}"}
         command = _command(str(povray.path), settings, scene, list(named.values()), frames)
         exited = await run_process(
             command,
             cwd=workspace.current if bwrap else roots[0],
-            environment=environment,
+            environment=environment | (begun if images else {}),
             log=workspace.log,
             timeout=None,
             limits=limits,
@@ -102,7 +108,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
             sandbox=partial(
                 bwrap.arguments,
                 workspace,
-                environment,
+                environment | (begun if images else {}),
                 beside={**places, LIBRARY: _LIBRARY_INSIDE},
                 current=places[roots[0]],
             )
@@ -131,6 +137,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
         },
         "paths": accesses.paths(),
         "uses": {str(frame): use for frame, use in accesses.uses().items()},
+        "images": {str(frame): sorted(map(str, paths)) for frame, paths in accesses.images.items()},
         "failures": {str(frame): words for frame, words in failures.items()},
         "frames": accesses.frames_seen,
         "is_whole": accesses.frame == range(first, last + 1, step)[-1],
@@ -183,6 +190,24 @@ def _at_home(words: str, scene: str, file: Path, places: Mapping[Path, str]) -> 
     for path, inside in sorted(places.items(), key=lambda item: -len(item[1])):
         words = words.replace(f"{inside}/", f"{path}/")
     return words
+
+
+def _images_inside(images: str, places: Mapping[Path, str]) -> str:
+    """What POV-Ray's own images are called where it sees the scene's folders; "" if nowhere."""
+    for path, inside in sorted(places.items(), key=lambda item: -len(item[0].parts)):
+        if images and Path(images).is_relative_to(path):
+            return f"{inside}/{Path(images).relative_to(path).as_posix()}"
+    return ""
+
+
+def _stand_in(workspace: Workspace, settings: RenderSettings) -> str:
+    """Make an image of the animation's size, to take the place of those that are not rendered."""
+    from PIL import Image
+
+    name = "standin.png"
+    grey = Image.new("RGB", (settings.width, settings.height), (128, 128, 128))
+    grey.save(workspace.folder / name)
+    return name
 
 
 def _links(
@@ -257,9 +282,9 @@ def _command(
 class Accesses:
     """What povray_files.c has noted so far, by POV-Ray's frames.
 
-    read, sought and state are as in Trace, with files here instead of bytes. frame: the one that
-    was parsed last, None before the first; wrote: whether a frame has written anything. scene: the
-    scene file, which every frame reads, whatever it is called in the sandbox.
+    read, sought, images and state are as in Trace, with files here instead of bytes. frame: the
+    one that was parsed last, None before the first; wrote: whether a frame has written anything.
+    scene: the scene file, which every frame reads, whatever it is called in the sandbox.
     """
 
     def __init__(self, roots: Mapping[str, Path], frames: range, scene: Path) -> None:
@@ -273,6 +298,7 @@ class Accesses:
         self.read: set[Path] = set()
         self.sought: set[Path] = set()
         self.state: dict[int, dict[Path, Path]] = {}
+        self.images: dict[int, set[Path]] = {}
         self._scene = str(scene)
         # Paths by numbers, as thousands of frames look at the same: frame → read, missed.
         self._numbers: dict[Path, int] = {scene: 0}
@@ -320,6 +346,10 @@ class Accesses:
             return
         path = self._at_home(inside)
         if path is None:
+            return
+        if what == b"I":
+            if self.frame is not None:
+                self.images.setdefault(self.frame, set()).add(path)
             return
         self.sought.add(path)
         self.wrote = self.wrote or what in (b"W", b"P")

@@ -7,13 +7,15 @@ one for each attempt, open_frame one that stays.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.shared_resources import check_tree
 from povstorm_client.paths import SCENE_FOLDER
 from povstorm_client.storage.disk_full import make_temporary_folder
@@ -59,6 +61,7 @@ def make_workspace(
             root,
             partial(_mount_shared, storage, prefix, exposed=link_shared) if prefix else None,
             link_shared=link_shared,
+            left=FrameResults(storage, unit.job_id).left_to(unit),
         )
     finally:
         _remove(root)
@@ -97,11 +100,13 @@ def lay_out_workspace(
     mount_shared: Callable[[Path], None] | None,
     *,
     link_shared: bool = True,
+    left: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Workspace:
     """The folders and files below ``root``, an existing folder.
 
     mount_shared: makes the shared resources readable below the path that it is given; None if the
-    frame has none. link_shared: as in make_workspace.
+    frame has none. link_shared: as in make_workspace. left: what the frame before leaves to this
+    one, by paths in the workspace.
     """
     folder = root / "workspace"
     output = folder / "output"
@@ -121,7 +126,7 @@ def lay_out_workspace(
             # Of a scene that is all in one file, which is the frame's own, nothing is shared.
             tree = shared if (shared / SCENE_FOLDER).exists() else None
         laid_out = lay_out_scene_tree(unit.settings, tree, folder)
-    for path, content in unit.inline_files().items():
+    for path, content in (*unit.inline_files().items(), *left.items()):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         # Never through a link, which would lead to the shared resources.

@@ -24,6 +24,7 @@ from povstorm_client.commands.scene_options import (
     DryRun,
     Frames,
     Include,
+    InOrder,
     Output,
     Preview,
     Sandbox,
@@ -68,6 +69,7 @@ def render(
     sandbox: Sandbox = None,
     threads: Threads = None,
     trace: Trace = False,
+    in_order: InOrder = False,
     notify: Notify = None,
     *,
     settings: JobSettings,
@@ -89,7 +91,7 @@ def render(
         sandbox=sandbox_mode(sandbox),
     )
     tell_trace(loaded)
-    job = scene_job(cluster, loaded, settings, sandbox=sandbox_mode(sandbox))
+    job = scene_job(cluster, loaded, settings, sandbox=sandbox_mode(sandbox), in_order=in_order)
     if dry_run:
         print_plan(loaded, job)
         return

@@ -53,6 +53,14 @@ Trace = Annotated[
         help="Parse all frames first, so that each is cached by the files that it uses itself",
     ),
 ]
+InOrder = Annotated[
+    bool,
+    typer.Option(
+        "--in-order",
+        help="Render frames that go on from each other's images there all the same, one at a time",
+        rich_help_panel=CLOUD,
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the frames, files and plan, render nothing")
 ]

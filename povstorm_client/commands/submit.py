@@ -9,6 +9,7 @@ from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.scene_options import (
     Frames,
     Include,
+    InOrder,
     Preview,
     SceneArgument,
     Size,
@@ -33,6 +34,7 @@ def submit(
     preview: Preview = False,
     threads: Threads = None,
     trace: Trace = False,
+    in_order: InOrder = False,
     *,
     settings: JobSettings,
 ) -> None:
@@ -53,7 +55,7 @@ def submit(
         refuse_unparsable=cluster.outputs is not None,
     )
     tell_trace(loaded)
-    job = scene_job(cluster, loaded, settings)
+    job = scene_job(cluster, loaded, settings, in_order=in_order)
     cluster.require_deployment()
     cluster.require_prefect_server()
     job.submit()

@@ -15,6 +15,7 @@ from typing import Any
 
 from povstorm_client.argument_checks import check_type
 from povstorm_client.errors import InputError
+from povstorm_client.frames.chain_link import ChainLink
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.paths import check_inline_path, check_workspace_path
 from povstorm_client.storage import layout
@@ -33,6 +34,7 @@ class WorkUnit:
     shared_digest: of what the frame uses of it, where that is known; otherwise all of it counts.
     offload_gcs_prefix: storage prefix that receives what is written to ``./output``.
     job_id: the job it belongs to. The last four are filled in by the Job.
+    link: where it stands among frames that are rendered in order, None for one by itself.
 
     Raises InputError for a frame outside of the animation and for bad inline resources.
     """
@@ -44,6 +46,7 @@ class WorkUnit:
     offload_gcs_prefix: str = ""
     job_id: str = ""
     shared_digest: str = ""
+    link: ChainLink | None = None
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -84,6 +87,7 @@ class WorkUnit:
                 raise InputError(f"{name} is {value!r}, which is not a text")
             if value:
                 check_workspace_path(value, name)
+        check_type("link", self.link, (ChainLink, type(None)), "a ChainLink, or None")
         if self.shared_digest and not layout.is_digest(str(self.shared_digest)):
             raise InputError(f"shared_digest is {self.shared_digest!r:.80}, which is no SHA-256")
         for path, content in self.inline_resource.items():
@@ -155,6 +159,8 @@ class WorkUnit:
             content["used"] = self.shared_digest
         else:
             content["shared"] = prefix.rstrip("/").rsplit("/", 1)[-1]
+        if self.link is not None:
+            content["link"] = self.link.to_json()
         if self.settings.folder:
             content |= {"folder": self.settings.folder, "writable": list(self.settings.writable)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -165,15 +171,22 @@ class WorkUnit:
         return f"{self.name}-{self.content_digest()[:12]}"
 
     def assigned(
-        self, *, job_id: str, shared_prefix: str, offload_prefix: str, shared_digest: str = ""
+        self,
+        *,
+        job_id: str,
+        shared_prefix: str,
+        offload_prefix: str,
+        shared_digest: str = "",
+        after: str = "",
     ) -> WorkUnit:
-        """A copy that belongs to a job."""
+        """A copy that belongs to a job; after: of a chain, the id of the frame before."""
         return replace(
             self,
             job_id=job_id,
             shared_resource_gcs_prefix=shared_prefix,
             offload_gcs_prefix=offload_prefix,
             shared_digest=shared_digest,
+            link=None if self.link is None else replace(self.link, after=after),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -191,6 +204,7 @@ class WorkUnit:
             "inline_resource": self.inline_resource,
             "settings": self.settings.to_json(),
             "cmd": self.cmd,
+            **({} if self.link is None else {"link": self.link.to_json()}),
         }
 
     @classmethod
@@ -205,6 +219,7 @@ class WorkUnit:
                 offload_gcs_prefix=data["offload_gcs_prefix"],
                 job_id=data["job_id"],
                 shared_digest=data.get("shared_digest", ""),
+                link=ChainLink.from_json(data["link"]) if "link" in data else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"a work unit of the manifest is not readable: {error!r}") from error

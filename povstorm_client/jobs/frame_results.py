@@ -14,14 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+
 from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.frames.result import FrameResult, is_image_name
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_outputs import damage_lines, damage_of, is_intact, output_key
+from povstorm_client.paths import check_inline_path
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage, StoredObject
-from povstorm_client.storage.records import readable
+from povstorm_client.storage.records import read_record, readable
 
 _log = logging.getLogger(__name__)
 Warn = Callable[[str], None]
@@ -165,6 +168,31 @@ class FrameResults:
         )
         return self.commit(stored)
 
+    def leave(self, unit: WorkUnit, files: Mapping[str, bytes]) -> None:
+        """Store what a frame of a chain leaves to the next: path in its workspace → content."""
+        key = layout.left(self._job_id, unit.work_unit_id)
+        data = msgspec.json.encode(files)
+        if not self._storage.create(key, data):
+            self._storage.write(key, data)
+
+    def left_to(self, unit: WorkUnit) -> dict[str, bytes]:
+        """What the frame before left to this one; RecordError if that is not readable.
+
+        Nothing for a frame by itself, and for the first of a chain.
+        """
+        if unit.link is None or not unit.link.after:
+            return {}
+        key = layout.left(self._job_id, unit.link.after)
+        found = read_record(self._storage, key, dict[str, bytes])
+        with readable(key, self._storage):
+            for path in found:
+                check_inline_path(path)
+        return found
+
+    def has_left(self, unit: WorkUnit) -> bool:
+        """Whether what a frame of a chain leaves to the next is there."""
+        return self._storage.stat(layout.left(self._job_id, unit.work_unit_id)) is not None
+
     def commit(self, result: FrameResult) -> FrameResult:
         """Store the FrameResult of a rendered frame whose image is there: its commit point.
 
@@ -230,6 +258,8 @@ class FrameResults:
                 return rendered
             self._storage.remove(self._key(unit.work_unit_id))
         self._storage.remove(layout.log(self._job_id, unit.work_unit_id))
+        if unit.link is not None:
+            self._storage.remove(layout.left(self._job_id, unit.work_unit_id))
         self._storage.remove(self._image(unit))
         return None
 
@@ -263,10 +293,15 @@ class FrameResults:
             cache_hit=True,
             queue_seconds=0.0,
         )
+        left = layout.left(result.job_id, result.work_unit_id)
+        if unit.link is not None and self._storage.stat(left) is None:
+            return None  # the next frame could not go on from it
         log = layout.log(result.job_id, result.work_unit_id)
         try:
             for name in result.checksums:
                 self._storage.copy(output_key(result, name), output_key(adopted, name))
+            if unit.link is not None:
+                self._storage.copy(left, layout.left(self._job_id, unit.work_unit_id))
             if self._storage.stat(log) is not None:
                 self._storage.copy(log, layout.log(self._job_id, unit.work_unit_id))
         except StorageError:

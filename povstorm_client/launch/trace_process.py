@@ -60,6 +60,7 @@ def _plain(request: TraceRequest) -> dict[str, object]:
         "roots": list(map(str, request.roots)),
         "beside": sorted(map(str, request.beside - _TOO_LARGE)),
         "frames": [frames[0], frames[-1], frames.step],
+        "images": str(request.images or ""),
     }
 
 
@@ -109,6 +110,9 @@ def _found(trace: dict[str, Any]) -> Trace:
         sought=frozenset(map(Path, trace["sought"])),
         uses=_uses(trace),
         state=state,
+        images={
+            int(frame): frozenset(map(Path, paths)) for frame, paths in trace["images"].items()
+        },
         failures={int(frame): str(words) for frame, words in trace["failures"].items()},
         frames=int(trace["frames"]),
         seconds=float(trace["seconds"]),

@@ -11,18 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from povstorm_client.errors import InputError, ToolError
+from povstorm_client.frames.chain_link import ChainLink
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.frames.shared_use import SharedUse
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.scene.accesses import Place
 from povstorm_client.scene.carried import Carried, carried_files
+from povstorm_client.scene.chain import chain_links, chain_warning
 from povstorm_client.scene.numbered_scenes import NumberedScenes
 from povstorm_client.scene.refusals import (
     listed,
     refuse_carried,
     refuse_computed,
-    refuse_images,
     refuse_missing,
 )
 from povstorm_client.scene.scene_settings import chosen_frames, loop_frames, render_settings_of
@@ -45,7 +46,9 @@ class Scene:
     files: path below ``./shared`` → local file. unresolved: names that only running the scene
     can tell, answered by the includes given. warnings: for the user. state: frame → the files that
     earlier frames leave it, by their paths in the workspace. scenes: frame → its own scene file
-    there, of numbered ones. trace: what running the scene showed, None where reading it was enough.
+    there, of numbered ones. uses: frame → what it uses of files, where that is known. links: frame
+    → where it stands among frames that have to be rendered in order, empty where they have not.
+    trace: what running the scene showed, None where reading it was enough.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Scene:
     state: Mapping[int, Mapping[str, bytes]] = field(default_factory=dict)
     scenes: Mapping[int, str] = field(default_factory=dict)
     uses: Mapping[int, SharedUse] = field(default_factory=dict)
+    links: Mapping[int, ChainLink] = field(default_factory=dict)
     trace: Trace | None = None
 
     def work_units(self) -> list[WorkUnit]:
@@ -65,6 +69,7 @@ class Scene:
             WorkUnit(
                 replace(self.settings, scene=self.scenes.get(frame, self.settings.scene)),
                 frame=frame,
+                link=self.links.get(frame),
             )
             for frame in self.frames
         ]
@@ -120,8 +125,8 @@ def load_scene(
     files_between = _files_between_frames(sources, render_settings, numbers, frames)
     carried = files_between.possible if len(numbers) > 1 else []
     trace, unparsable = None, list[str]()
+    loop = loop_frames(numbers, render_settings, settings, frames)
     if tracer is not None and numbered is None and (files_between.is_open or always_trace):
-        loop = loop_frames(numbers, render_settings, settings, frames)
         request = sources.trace_request(render_settings, loop)
         must = always_trace or bool(files_between.certain)
         trace = _traced(tracer, request, files_between.certain, must=must)
@@ -130,17 +135,20 @@ def load_scene(
         trace = trace if trace.is_whole else None
     state: dict[int, dict[str, bytes]] = {}
     uses: dict[int, SharedUse] = {}
+    links: dict[int, ChainLink] = {}
     if trace is None:
         refuse_computed(needed, bool(sources.extra))
         refuse_carried(files_between.carried if len(numbers) > 1 else [])
     else:
-        refuse_images(trace, sources.images)
         needed = with_traced(needed, trace, sources.search)
         tree = sources.lay_out(needed)
         render_settings = render_settings_of(settings, tree, size, preview)
-        state = _state(trace, tree, numbers)
-        uses = shared_uses(trace, tree, sources.search.own)
         carried = []
+        links = chain_links(trace, sources.images, tree, numbers, loop)
+        if not links:
+            # What a chain's frames leave each other is known when they are rendered.
+            state = _state(trace, tree, numbers)
+            uses = shared_uses(trace, tree, sources.search.own)
     files = tree.files
     own_scenes: dict[int, str] = {}
     if numbered is not None:
@@ -162,10 +170,12 @@ def load_scene(
                 is_traced=trace is not None,
             ),
             *unparsable,
+            *((chain_warning(trace),) if trace is not None and links else ()),
         ),
         state=state,
         scenes=own_scenes,
         uses=uses,
+        links=links,
         trace=trace,
     )
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from povstorm_client.errors import InputError
 from povstorm_client.scene.accesses import Place
-from povstorm_client.scene.carried import Carried, is_image
+from povstorm_client.scene.carried import Carried
 from povstorm_client.scene.discover import SceneFiles
 from povstorm_client.scene.search import SearchPath
-from povstorm_client.scene.trace import Trace
 from povstorm_client.scene.tree import (
     folders_missing,
     refuse_crooked,
@@ -55,17 +53,6 @@ def refuse_carried(carried: list[Carried]) -> None:
             "the scene reads in one frame what another frame writes, but every frame has a "
             "workspace of its own, where it would not find it; write the file anew in each frame "
             "before it is read, or render with POV-Ray's own loop:\n" + listed(carried)
-        )
-
-
-def refuse_images(trace: Trace, images: Path | None) -> None:
-    """Raise InputError if frames read images that POV-Ray's own loop would have rendered before."""
-    read = sorted(path for path in trace.sought if images and is_image(path, images))
-    if read:
-        raise InputError(
-            f"the scene reads {read[0]}, which is named as POV-Ray's own images of the loop: what "
-            "it reads there is rendered by an earlier frame, so that its frames cannot be rendered "
-            "in parallel: render it with POV-Ray's own loop"
         )
 
 

@@ -66,8 +66,10 @@ class SceneSources:
     def trace_request(self, settings: RenderSettings, loop: range) -> TraceRequest:
         """What to ask a tracer for."""
         needed = self.needed
-        beside = frozenset(needed.found | needed.folders | needed.anchors)
-        return TraceRequest(settings, self.scene, self.search.own, loop, beside)
+        images = self.images
+        beside = needed.found | needed.folders | needed.anchors
+        beside = beside | ({images.parent} if images is not None else set())
+        return TraceRequest(settings, self.scene, self.search.own, loop, frozenset(beside), images)
 
 
 def read_sources(

@@ -19,7 +19,8 @@ class TraceRequest:
 
     settings: as for rendering. scene: the scene file; roots: the folders in which POV-Ray looks for
     the scene's own files, the current one first. beside: files and folders elsewhere that its names
-    lead to. frames: those of POV-Ray's own loop, in its order.
+    lead to. frames: those of POV-Ray's own loop, in its order. images: what that calls its images,
+    without number and ending; None if it writes none that a scene could read.
     """
 
     settings: RenderSettings
@@ -27,6 +28,7 @@ class TraceRequest:
     roots: tuple[Path, ...]
     frames: range
     beside: frozenset[Path] = frozenset()
+    images: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Trace:
 
     read: own files that frames opened, as they are here; sought: paths that they opened, or looked
     for, there or not; uses: the same by frames. state: frame → the files that earlier frames left
-    and that it reads: where they were, and their bytes. failures: frame → why it cannot be parsed.
+    and that it reads: where they were, and their bytes. images: frame → the images of earlier ones
+    that it reads; what they show was not known. failures: frame → why it cannot be parsed.
     frames: how many were parsed; seconds: that it took. is_whole: whether all frames were run; they
     are not after one that failed and may have left the next ones anything.
     """
@@ -52,6 +55,7 @@ class Trace:
     sought: frozenset[Path] = frozenset()
     uses: Mapping[int, FrameUse] = field(default_factory=dict)
     state: Mapping[int, Mapping[Path, bytes]] = field(default_factory=dict)
+    images: Mapping[int, frozenset[Path]] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
     frames: int = 0
     seconds: float = 0.0

@@ -17,6 +17,7 @@ from povstorm_client.scene.tree import SceneTree
 def with_traced(needed: SceneFiles, trace: Trace, search: SearchPath) -> SceneFiles:
     """The files, with those that frames were seen to read, and the folders of what they leave."""
     left = {file for files in trace.state.values() for file in files}
+    left |= {image for images in trace.images.values() for image in images}
     hits = [hit for file in trace.read if (hit := _hit(file, search)) is not None]
     return replace(
         needed,

@@ -44,7 +44,7 @@ _DIGEST_SHAPE = re.compile(_DIGEST)
 _JOB_SHAPE = re.compile(
     rf"{JOBS}/{JOB_ID}/"
     r"((job|state|cancel|plan|statistics)\.json|work_units\.jsonl|video\.[a-z0-9]{1,8}|report\.html"
-    r"|(results|attempts)/[^/]+\.json|logs/[^/]+\.txt|(output|waves|segments)/.+)",
+    r"|(results|attempts|left)/[^/]+\.json|logs/[^/]+\.txt|(output|waves|segments)/.+)",
     re.DOTALL,
 )
 _TREE_SHAPE = re.compile(rf"{SHARED}/{_DIGEST}/.+", re.DOTALL)
@@ -142,6 +142,11 @@ def attempt(job_id: str, work_unit_id: str, number: int, noticed: float) -> str:
     number counts from 1 in each run of the job; noticed, Unix seconds, tells the runs apart.
     """
     return f"{attempts(job_id)}/{work_unit_id}-{number}-{round(noticed * 1000)}.json"
+
+
+def left(job_id: str, work_unit_id: str) -> str:
+    """The files that a frame leaves to the next, of frames that are rendered in order."""
+    return f"{job(job_id)}/left/{work_unit_id}.json"
 
 
 def logs(job_id: str) -> str:

@@ -60,6 +60,7 @@ class FramesAhead:
         self._renderer = renderer
         self._units = list(units)
         self._heads = head_frames(self._units, stored)
+        self._stored = frozenset(stored)
         self._final_attempt = final_attempt
         self._is_wanted = is_wanted
         self._progress = progress
@@ -144,7 +145,7 @@ class FramesAhead:
             failed += 1
         if not self._heads or failed < len(self._heads) or len(self._failures) > 1:
             for unit in self._units:
-                if self._is_hopeless():
+                if self._is_hopeless() or not await self._can_go_on(unit):
                     break
                 if not self._frames[unit.work_unit_id].begun.is_set():
                     await self._begin(unit)
@@ -152,6 +153,16 @@ class FramesAhead:
         for frame in self._frames.values():
             frame.begun.set()
         self._any_begun.set()
+
+    async def _can_go_on(self, unit: WorkUnit) -> bool:
+        """Wait for the frame that this one goes on from, if any; whether it is rendered."""
+        if unit.link is None or not unit.link.after:
+            return True
+        outcome = self._frames[unit.link.after].outcome
+        if outcome is None:
+            return unit.link.after in self._stored
+        await asyncio.wait({outcome})
+        return not outcome.cancelled() and outcome.exception() is None
 
     async def _begin(self, unit: WorkUnit) -> asyncio.Task[FrameResult] | None:
         frame = self._frames[unit.work_unit_id]

@@ -22,9 +22,9 @@ def head_frames(units: Sequence[WorkUnit], stored: Collection[str]) -> list[Work
     """The frames to go ahead: first, last and middle; none where that proves or saves nothing.
 
     stored: ids of units that are rendered already. Of frames with scenes of their own each may
-    fail for itself.
+    fail for itself, and of a chain none comes before the first.
     """
-    if stored or len(units) <= SAME_FAILURES:
+    if stored or len(units) <= SAME_FAILURES or units[0].link is not None:
         return []
     heads = [units[0], units[-1], units[len(units) // 2]]
     return heads if len({_scene(unit) for unit in heads}) == 1 else []

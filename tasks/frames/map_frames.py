@@ -28,6 +28,7 @@ from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.protocol import Storage
 from render_image.unexpected import unexpected_failure
 from tasks.frames.head_start import has_failed_first, head_frames
+from tasks.frames.in_order import InOrder
 from tasks.frames.job_progress import JobProgress
 from tasks.prefect_run import get_run_logger, is_recorded
 from tasks.render_frame import attempt_frame, can_pass, render_frame
@@ -93,6 +94,7 @@ async def map_frames(
         outcomes.add(unit, result, now=was_rendered_now)
         return result
 
+    in_order = InOrder()
     refused: BaseException | None = None
     heads = head_frames(units, stored)
     try:
@@ -102,12 +104,18 @@ async def map_frames(
                 async with AsyncExitStack() as slot:
                     await slot.enter_async_context(renderer.admission(unit))
                     # The frame's task has it from here, and releases it however the frame ends.
-                    return group.create_task(render_one(unit, slot.pop_all()))
+                    task = group.create_task(render_one(unit, slot.pop_all()))
+                in_order.begun(unit, task)
+                return task
 
             ahead = await _go_ahead(heads, renderer, start)
             for unit in units:
-                if unit.work_unit_id not in ahead:
+                if unit.work_unit_id in ahead:
+                    continue
+                if await in_order.can_go_on(unit):
                     await start(unit)
+                else:
+                    outcomes.add(unit, _broken_chain(unit), now=False)
     except* _AllFailAlike:
         pass  # the results say it all
     except* (CloudError, ToolError) as errors:
@@ -256,6 +264,10 @@ def _outcome(storage: Storage, unit: WorkUnit, error: Exception) -> FrameResult:
         stored = None
     if stored is not None and stored.state != "rendered":
         return replace(stored, state="failed", error=stored.error or _line(error))
+    return _failed(unit, _line(error))
+
+
+def _failed(unit: WorkUnit, error: str) -> FrameResult:
     return FrameResult(
         work_unit_id=unit.work_unit_id,
         job_id=unit.job_id,
@@ -265,8 +277,13 @@ def _outcome(storage: Storage, unit: WorkUnit, error: Exception) -> FrameResult:
         host="",
         started=0.0,
         ended=0.0,
-        error=_line(error),
+        error=error,
     )
+
+
+def _broken_chain(unit: WorkUnit) -> FrameResult:
+    """Of a frame that was not tried, as the one that it goes on from is not there."""
+    return _failed(unit, "the frame before it, which it goes on from, was not rendered")
 
 
 def _line(error: Exception) -> str:

@@ -38,7 +38,24 @@ def find_stored_results(
     for unit in units:
         if unit.frame in damage or unit.frame in stored.unreadable:
             results.discard_unless_intact(unit)
-    return {result.work_unit_id: result for result in stored.rendered if result.frame not in damage}
+    found = {
+        result.work_unit_id: result for result in stored.rendered if result.frame not in damage
+    }
+    if units[0].link is not None:
+        _drop_broken_ends(results, units, found)
+    return found
+
+
+def _drop_broken_ends(
+    results: FrameResults, units: list[WorkUnit], found: dict[str, FrameResult]
+) -> None:
+    """Of a chain, leave out frames that a frame to be rendered could not go on from."""
+    after: WorkUnit | None = None
+    for unit in reversed(units):
+        is_last = after is None or after.work_unit_id in found
+        if unit.work_unit_id in found and not is_last and not results.has_left(unit):
+            del found[unit.work_unit_id]
+        after = unit
 
 
 def cache_key(unit: WorkUnit, renderer_version: str) -> str:

@@ -345,6 +345,28 @@ def test_the_command_line_plans_renders_and_fetches(cloud: GoogleCloud, tmp_path
     assert "has ended already" in povstorm(cloud, "cancel", job_id, cwd=tmp_path).stdout
 
 
+def test_frames_that_go_on_from_each_other_take_their_time_only_if_asked_to(
+    cloud: GoogleCloud, tmp_path: Path
+):
+    (tmp_path / "own.pov").write_text(
+        f"{SPHERE}#if (frame_number > 1)\nplane {{ z, 3 pigment {{ image_map {{ "
+        'png concat("own", str(frame_number - 1, -1, 0), ".png") } } }\n#end\n'
+    )
+    words = ["render", "own.pov", "+W64", "+H48", "+KFF3", "--video", "none"]
+
+    refused = povstorm(cloud, *words, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "the 3 frames of this scene go on from each other's images" in refused.stderr
+    assert "at least 30 s" in refused.stderr
+    assert calls(cloud)["jobs.run"] == 0
+
+    rendered = povstorm(cloud, *words, "--in-order", cwd=tmp_path)
+    assert rendered.returncode == 0, rendered.stderr
+    images = sorted((tmp_path / "own_render" / "frames").iterdir())
+    assert len({path.read_bytes() for path in images if path.suffix == ".png"}) == 3
+    assert calls(cloud)["jobs.run"] == 3
+
+
 def test_the_doctor_finds_what_is_wrong_with_its_remedy(cloud: GoogleCloud, tmp_path: Path):
     healthy = povstorm(cloud, "doctor", cwd=tmp_path)
     assert healthy.returncode == 0, healthy.stdout

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs import shared_resources
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import require_povray
@@ -72,13 +73,24 @@ def by_povray(folder: Path, *words: str, timeout: float | None = None) -> dict[s
 def by_povstorm(scene: Scene, storage: FolderStorage) -> dict[str, Path]:
     """Render all frames of a scene; image name → image."""
     staged = shared_resources.stage(storage, shared_resources.upload_missing(storage, scene.files))
-    units = [
-        unit.assigned(job_id=_JOB, shared_prefix=staged, offload_prefix=layout.output(_JOB))
-        for unit in scene.work_units()
-    ]
+    units: list[WorkUnit] = []
+    for unit in scene.work_units():
+        after = units[-1].work_unit_id if units and unit.link is not None else ""
+        units.append(
+            unit.assigned(
+                job_id=_JOB,
+                shared_prefix=staged,
+                offload_prefix=layout.output(_JOB),
+                after=after,
+            )
+        )
 
     async def render_all() -> None:
         povray = require_povray()
+        if units[0].link is not None:
+            for unit in units:
+                await render_unit(unit, storage, povray, sandbox=SANDBOX)
+            return
         await asyncio.gather(
             *(render_unit(unit, storage, povray, sandbox=SANDBOX) for unit in units)
         )

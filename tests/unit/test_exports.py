@@ -23,8 +23,9 @@ EXPORTED = {
     *("CloudError", "InputError", "JobError", "PovstormError", "RecordError"),
     *("RenderError", "StorageError", "ToolError", "VideoError"),
 }
-# What Cluster shows to the rooms above: seams, and what lies behind them.
+# What Cluster and WorkUnit show to the rooms above: seams, and what lies behind them.
 SEAMS = {
+    "ChainLink",
     *("CloudRunApi", "CloudRunFleet", "TaskState"),
     *("DeployedFlow", "RunningFlow"),
     *("Storage", "StoredObject"),

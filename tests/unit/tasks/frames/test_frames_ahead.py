@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from povstorm_client import RenderError, RenderSettings, WorkUnit
+from povstorm_client.frames.chain_link import ChainLink
 from povstorm_client.frames.result import FrameResult
 from tasks.frames import head_start
 from tasks.frames.frames_ahead import FramesAhead
@@ -103,6 +104,19 @@ def ahead(
     )
 
 
+def of_units(
+    renderer: InMemory, units: list[WorkUnit], *, stored=(), is_wanted=wanted
+) -> FramesAhead:
+    return FramesAhead(
+        renderer,
+        units,
+        stored=stored,
+        final_attempt=False,
+        is_wanted=is_wanted,
+        progress=JobProgress(Unreferenced(), "job", len(units)),
+    )
+
+
 class Unreferenced:
     """The storage of a progress that nobody publishes."""
 
@@ -121,6 +135,56 @@ def test_all_frames_are_rendered_in_order_though_nobody_asks_for_them():
         return [frame for frame, _, _ in renderer.rendered]
 
     assert asyncio.run(run()) == list(range(1, 10))
+
+
+def chain() -> list[WorkUnit]:
+    units: list[WorkUnit] = []
+    for frame in range(1, 10):
+        unit = WorkUnit(SETTINGS, frame=frame, link=ChainLink("scene/own"))
+        after = units[-1].work_unit_id if units else ""
+        units.append(unit.assigned(job_id="j", shared_prefix="", offload_prefix="", after=after))
+    return units
+
+
+def test_frames_that_go_on_from_each_other_are_in_work_one_at_a_time():
+    async def run() -> tuple[list[int], int]:
+        renderer = InMemory(is_new=True)
+        units = chain()
+        async with of_units(renderer, units) as frames:
+            await frames.all_done()
+            results = [await attach(frames, unit) for unit in units]
+        assert [result.frame for result in results] == renderer.in_order
+        return renderer.in_order, renderer.most_at_work
+
+    assert asyncio.run(run()) == (list(range(1, 10)), 1)
+
+
+def test_no_frame_is_begun_that_would_go_on_from_one_that_failed():
+    async def run() -> list[int]:
+        renderer = InMemory({3: RenderError("out of memory", retryable=True)})
+        async with of_units(renderer, chain()) as frames:
+            await frames.all_done()
+        return renderer.in_order
+
+    assert asyncio.run(run()) == [1, 2, 3]
+
+
+def test_a_chain_goes_on_from_what_is_stored_and_waits_for_what_the_cache_has():
+    async def run(which: str) -> list[int]:
+        renderer = InMemory()
+        units = chain()
+        ready = {unit.work_unit_id for unit in units[:4]}
+
+        async def is_wanted(unit: WorkUnit) -> bool:
+            return unit.work_unit_id not in ready
+
+        stored = ready if which == "stored" else ()
+        async with of_units(renderer, units, stored=stored, is_wanted=is_wanted) as frames:
+            await frames.all_done()
+        return renderer.in_order
+
+    assert asyncio.run(run("stored")) == [5, 6, 7, 8, 9]
+    assert asyncio.run(run("cached")) == []
 
 
 def test_a_task_run_gets_the_frame_that_is_rendered_already_and_renders_none():
