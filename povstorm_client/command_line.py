@@ -23,6 +23,7 @@ from povstorm_client.commands.doctor import doctor
 from povstorm_client.commands.fetch import fetch
 from povstorm_client.commands.frame import frame
 from povstorm_client.commands.jobs import jobs
+from povstorm_client.commands.live import live
 from povstorm_client.commands.render import render, retry
 from povstorm_client.commands.report import report
 from povstorm_client.commands.scene_options import CLOUD
@@ -122,6 +123,7 @@ _add(retry, _RENDER, "povstorm retry anim-20260102-030405-ab12")
 _add(submit, _RENDER, "povstorm --cluster outputs.json submit anim.ini", switches=True)
 _add(cancel, _RENDER, "povstorm cancel anim-20260102-030405-ab12")
 _add(status, _LOOK, "povstorm status anim-20260102-030405-ab12 --watch")
+_add(live, _LOOK, "povstorm live anim-20260102-030405-ab12")
 _add(fetch, _LOOK, "povstorm fetch anim-20260102-030405-ab12 --output results")
 _add(report, _LOOK, "povstorm report anim-20260102-030405-ab12")
 _add(frame, _LOOK, "povstorm frame anim-20260102-030405-ab12 42 +A0.1", switches=True)

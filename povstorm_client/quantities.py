@@ -64,3 +64,8 @@ def memory_size(count: int) -> str:
 def amount(count: int) -> str:
     """A number of things, e.g. ``"12,345"`` or ``"1.2 million"``."""
     return f"{count / 1e6:,.1f} million" if count >= 1_000_000 else f"{count:,}"
+
+
+def usd(value: float) -> str:
+    """Money, to the tenth of a cent where it is little, e.g. ``"$0.014"``, ``"$12.50"``."""
+    return f"${value:,.2f}" if value >= 10 else f"${value:.3f}"

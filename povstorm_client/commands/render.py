@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import typer
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.dry_run import print_plan
 from povstorm_client.commands.job_argument import JobArgument
+from povstorm_client.commands.live import live_beside
 from povstorm_client.commands.notification import Notify, Teller, tell_end, teller
 from povstorm_client.commands.output_folder import (
     destination_of_new,
@@ -25,6 +27,7 @@ from povstorm_client.commands.scene_options import (
     Frames,
     Include,
     InOrder,
+    Live,
     Output,
     Preview,
     Sandbox,
@@ -71,6 +74,7 @@ def render(
     trace: Trace = False,
     in_order: InOrder = False,
     notify: Notify = None,
+    live: Live = False,
     *,
     settings: JobSettings,
 ) -> None:
@@ -98,7 +102,7 @@ def render(
     video = settings.video or "none"
     words = _words(switches, frames=frames, size=size, preview=preview, video=video)
     rendering = Rendering.of(job, str(Path(scene).absolute()), words)
-    _run_and_tell(job, destination_of_new(job, output, rendering), tell)
+    _run_and_tell(job, destination_of_new(job, output, rendering), tell, live=live)
 
 
 def _words(switches: list[str] | None, *, preview: bool, **options: str | None) -> list[str]:
@@ -113,6 +117,7 @@ def retry(
     output: Output = None,
     sandbox: Sandbox = None,
     notify: Notify = None,
+    live: Live = False,
 ) -> None:
     """Run a stored job again: renders only the frames that are not there yet."""
     tell = None if notify is None else teller(notify)
@@ -129,19 +134,19 @@ def retry(
         + (f"; rendering {frame_ranges(missing)}" if missing else ""),
         file=sys.stderr,
     )
-    _run_and_tell(job, destination, tell)
+    _run_and_tell(job, destination, tell, live=live)
 
 
-def _run_and_tell(job: Job, destination: Destination, tell: Teller | None) -> None:
+def _run_and_tell(job: Job, destination: Destination, tell: Teller | None, *, live: bool) -> None:
     try:
-        _run_and_save(job, destination)
+        _run_and_save(job, destination, live=live)
     except PovstormError as error:
         tell_end(job, tell, why=str(error))
         raise
     tell_end(job, tell)
 
 
-def _run_and_save(job: Job, destination: Destination) -> None:
+def _run_and_save(job: Job, destination: Destination, *, live: bool) -> None:
     job.cluster.require_tools(video=job.video is not None)
     job.submit()
     remember_destination(job.job_id, destination)
@@ -154,7 +159,8 @@ def _run_and_save(job: Job, destination: Destination) -> None:
             saver.look(state)
 
         try:
-            job.run(on_state=look)
+            with live_beside(job.cluster, job.job_id) if live else nullcontext():
+                job.run(on_state=look)
         except (KeyboardInterrupt, JobError) as error:
             failed = error.failed_frames if isinstance(error, JobError) else None
             _save_what_is_there(job, saver, folder, failed)

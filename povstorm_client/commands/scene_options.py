@@ -46,6 +46,9 @@ Include = Annotated[
     typer.Option(metavar="PATH", help="A file or folder the scene needs under a computed name"),
 ]
 Preview = Annotated[bool, typer.Option("--preview", help="Small and fast, to see the motion")]
+Live = Annotated[
+    bool, typer.Option("--live", help="Show the frames in the browser while they are rendered")
+]
 Trace = Annotated[
     bool,
     typer.Option(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -324,8 +324,23 @@ class FrameResults:
 
     def failed_attempts(self, most: int) -> tuple[list[FrameResult], int]:
         """Of the last so many attempts that failed those that can be read; how many there are."""
+        keys, results = self.new_failed_attempts((), most)
+        return results, len(keys)
+
+    def new_failed_attempts(
+        self, known: Container[str], most: int
+    ) -> tuple[set[str], list[FrameResult]]:
+        """The keys of the attempts that failed but for those known, and the last so many of them.
+
+        Ascending by time; those that can be read. For whoever looks again and again.
+        """
         entries = sorted(
-            self._storage.list(layout.attempts(self._job_id)), key=lambda entry: entry.changed
+            (
+                entry
+                for entry in self._storage.list(layout.attempts(self._job_id))
+                if entry.key not in known
+            ),
+            key=lambda entry: entry.changed,
         )
 
         def read(entry: StoredObject) -> FrameResult | None:
@@ -336,7 +351,7 @@ class FrameResults:
             return result if result.job_id == self._job_id else None
 
         found = in_parallel(read, entries[-most:])
-        return [result for result in found if result is not None], len(entries)
+        return {entry.key for entry in entries}, [each for each in found if each is not None]
 
     def _key(self, work_unit_id: str) -> str:
         return layout.result(self._job_id, work_unit_id)

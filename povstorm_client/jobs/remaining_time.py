@@ -6,12 +6,18 @@ rendered a frame itself, nobody knows what one takes.
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Mapping, Sequence
+
+from povstorm_client.jobs.forecast import Forecast, forecast
 from povstorm_client.jobs.state import JobState
 
 # Where frames wait for containers, their rate is all that tells; so many make one.
 _FEWEST_FOR_A_RATE = 5
 # A frame that should be done is not, by this part of what a frame takes.
 _LEAST_REST = 0.05
+# JobState.frame_seconds is the mean of so many.
+_LATEST = 50
 
 
 def seconds_left(state: JobState, now: float) -> float | None:
@@ -32,6 +38,25 @@ def seconds_left(state: JobState, now: float) -> float | None:
     waiting = max(0, left - len(ages))
     rests = [_rest(age, state.frame_seconds) for age in ages]
     return _by_lanes([min(rest, each) for rest in rests] if waiting else rests, each, waiting)
+
+
+def forecast_left(
+    state: JobState, now: float, took: Mapping[int, float], left: Sequence[int]
+) -> Forecast | None:
+    """The same with its uncertainty, and by the frames' own trend; None where there is no telling.
+
+    took: frame → seconds of those that this run rendered, any sample of them; left: the frames that
+    are not done.
+    """
+    by_average = seconds_left(state, now)
+    expected = forecast(took, left)
+    if by_average is None or expected is None:
+        return None
+    # by_average takes the frames that are left to be like the latest ones.
+    latest = statistics.fmean(list(took.values())[-_LATEST:])
+    if latest <= 0:
+        return None
+    return expected.scaled(by_average / (latest * len(left)))
 
 
 def _by_lanes(rests: list[float], each: float, waiting: int) -> float:

@@ -46,11 +46,12 @@ class JobState:
     message: one line for people; the reason once the phase is "failed".
     run: what wrote it, so that a new run isn't taken for an old one. updated: Unix seconds.
 
-    rendered: the done frames, as runs of first and last. timed: how many of them this run rendered
-    itself; frame_seconds: how long the last of those were in work, on average, and first_end,
-    last_end: when the first and the last of them ended. begun: when the frames in work were begun
-    (an even sample of many). Times are Unix seconds, 0 where there is none. queued: whether frames
-    in work may still wait for a container. unrecorded: one line for people: what of this run
+    rendered, failed_frames: the done and the failed frames, as runs of first and last. timed: how
+    many of the done ones this run rendered itself; frame_seconds: how long the last of those were
+    in work, on average, and first_end, last_end: when the first and the last of them ended. begun:
+    when the frames in work were begun (an even sample of many). Times are Unix seconds, 0 where
+    there is none. queued: whether frames in work may still wait for a container. unrecorded: one
+    line for people: what of this run
     Prefect has no record of, and why.
     """
 
@@ -74,6 +75,7 @@ class JobState:
     begun: tuple[Moment, ...] = ()
     queued: bool = False
     unrecorded: str = ""
+    failed_frames: tuple[tuple[Frame, Frame], ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -164,6 +164,7 @@ class JobProgress:
                 updated=time.time(),
                 working=tuple(first_and_last(self._working)),
                 rendered=tuple(first_and_last(self._rendered)),
+                failed_frames=tuple(first_and_last(self._failed)),
                 begun=tuple(begun[:: -(-len(begun) // _MOST_BEGUN) or 1]),
             )
             await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)

@@ -21,7 +21,8 @@ from markupsafe import Markup
 from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.spread import spread
-from povstorm_client.quantities import amount, duration, memory_size
+from povstorm_client.page.shared_parts import player_script, style
+from povstorm_client.quantities import amount, duration, memory_size, usd
 from tasks.report.facts import FrameFacts, FrameState, ReportFacts
 from tasks.report.figure import Plot
 from tasks.report.previews import Previews
@@ -77,8 +78,8 @@ def render_page(
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters |= {"duration": duration, "memory": memory_size, "usd": _usd}
-    script = (_HERE / "report.js").read_text("utf-8")
+    environment.filters |= {"duration": duration, "memory": memory_size, "usd": usd}
+    script = player_script() + (_HERE / "report.js").read_text("utf-8")
     sheet = _sheet(facts, previews)
     failures, more_failures = _failures(facts)
     stage = _stage_size(facts)
@@ -106,7 +107,7 @@ def render_page(
         notes=[*facts.notes, *_unreadable(previews)],
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         data=_data(facts, previews, sheet, timeline),
-        style=Markup((_HERE / "report.css").read_text("utf-8")),  # noqa: S704 - our own
+        style=Markup(style()),  # noqa: S704 - our own
         script=Markup(script),  # noqa: S704 - our own
         script_hash=_policy_hash(script),
     )
@@ -115,10 +116,6 @@ def render_page(
 def _policy_hash(script: str) -> str:
     """How a content security policy names a script that may run (CSP Level 3, 8.3)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
-
-
-def _usd(value: float) -> str:
-    return f"${value:,.2f}" if value >= 10 else f"${value:.3f}"
 
 
 def _stage_size(facts: ReportFacts) -> tuple[int, int]:
@@ -149,8 +146,8 @@ def _tiles(facts: ReportFacts) -> Iterator[tuple[str, str, str]]:
         yield "CPU", duration(timing.cpu_seconds), memory
     if facts.waves:
         totals = _totals(facts.waves)
-        predicted = f"predicted {_usd(totals['predicted_usd'])}"
-        yield "Cost", _usd(totals["billed_usd"]), predicted
+        predicted = f"predicted {usd(totals['predicted_usd'])}"
+        yield "Cost", usd(totals["billed_usd"]), predicted
     elif timing.own_loop is not None:
         cores = f"POV-Ray's own, on {timing.cores or 0:g} cores, estimated"
         yield "Loop", f"≈ {duration(timing.own_loop)}", cores

@@ -1,10 +1,8 @@
 "use strict";
+// The report: its previews are in the page, and all else that framePlayer (player.js) shows.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
-  const stage = byId("stage"), full = byId("full"), blank = byId("blank"), scrub = byId("scrub");
-  const play = byId("play"), sharp = byId("sharp"), said = byId("said");
-  const pen = stage.getContext("2d");
   const count = data.frames.length;
   const indexOf = new Map(data.frames.map((frame, index) => [frame, index]));
   const thumbs = new Map();
@@ -46,165 +44,28 @@
 
   // Beside the report lie the images: in the storage as output/, saved by povstorm as frames/.
   const stored = decodeURIComponent(location.pathname).endsWith(`/jobs/${data.job}/report.html`);
-  const imageOf = (frame) => (stored ? "output/" : "frames/") +
-    data.image.replace("#", String(frame).padStart(data.digits, "0"));
-  if (!data.image) sharp.hidden = true;
+  const imageOf = (index) => (stored ? "output/" : "frames/") +
+    data.image.replace("#", String(data.frames[index]).padStart(data.digits, "0"));
+  if (!data.image) byId("sharp").hidden = true;
   const video = byId("video");
   if (video && !stored) video.href = encodeURIComponent(data.video);
 
-  let current = -1;
-  let isSharp = false;
-  const listeners = [];
-  const now = {};
-  for (const element of document.querySelectorAll("[data-now]")) {
-    now[element.dataset.now] = element;
-  }
-  const seconds = (value) => value === null ? "–" : value < 60 ? value.toFixed(2) + " s"
-    : Math.floor(value / 60) + " min " + String(Math.round(value % 60)).padStart(2, "0") + " s";
   const STATES = { r: "", c: "from the cache", f: "failed", m: "not rendered" };
-
-  const draw = (index) => {
-    const frame = data.frames[index];
-    const state = data.states[index];
-    const absent = state === "f" || state === "m";
-    const source = absent ? null : nearest[index];
-    blank.hidden = source !== null;
-    if (source === null) {
-      pen.clearRect(0, 0, stage.width, stage.height);
-      blank.textContent = absent
-        ? `Frame ${frame} ${STATES[state]}${data.errors[frame] ? ": " + data.errors[frame] : ""}`
-        : "No image is readable";
-      return;
-    }
-    const image = preview(source);
-    const paint = () => {
-      if (current !== index && nearest[current] !== source) return;
-      // Scaled to fit, and centred, should it have another shape.
-      const scale = Math.min(stage.width / image.naturalWidth, stage.height / image.naturalHeight);
-      const width = image.naturalWidth * scale, height = image.naturalHeight * scale;
-      pen.clearRect(0, 0, stage.width, stage.height);
-      pen.drawImage(image, (stage.width - width) / 2, (stage.height - height) / 2, width, height);
-    };
-    if (image.complete && image.naturalWidth) paint();
-    else image.addEventListener("load", paint, { once: true });
-  };
-
-  const showSharp = () => {
-    full.hidden = true;
-    const state = data.states[current];
-    if (!isSharp || state === "f" || state === "m") return;
-    full.src = imageOf(data.frames[current]);
-  };
-  full.addEventListener("load", () => {
-    full.hidden = !isSharp;
-    said.textContent = "";
-  });
-  full.addEventListener("error", () => {
-    full.hidden = true;
-    said.textContent = `The images are not beside this file: ${imageOf(data.frames[current])} is not there.`;
-  });
-
-  const show = (index) => {
-    index = Math.max(0, Math.min(count - 1, index));
-    if (index === current) return;
-    const before = thumbs.get(data.frames[current]);
-    current = index;
-    const frame = data.frames[index];
-    scrub.value = index;
-    const state = STATES[data.states[index]];
-    scrub.setAttribute("aria-valuetext", `frame ${frame}${state ? ", " + state : ""}`);
-    stage.setAttribute("aria-label", `Frame ${frame}`);
-    now.frame.textContent = frame + (state ? `, ${state}` : "");
-    now.clock.textContent = data.clocks[index];
-    now.at.textContent = data.at[index].toFixed(2) + " s";
-    now.seconds.textContent = seconds(data.seconds[index]);
-    now.cpu.textContent = seconds(data.cpu[index]);
-    now.memory.textContent = data.memory[index] === null ? "–" : data.memory[index] + " MiB";
-    const attempts = data.attempts[index];
-    now.host.textContent = (data.hosts[data.host[index]] || "–") +
-      (attempts > 1 ? `, attempt ${attempts}` : "");
-    if (before) before.removeAttribute("aria-current");
-    const thumb = thumbs.get(frame);
-    if (thumb) thumb.setAttribute("aria-current", "true");
-    draw(index);
-    showSharp();
-    for (const listener of listeners) listener(index);
-  };
-  const jumpTo = (frame) => {
-    stop();
-    show(indexOf.get(frame) ?? 0);
-  };
-
-  // Playing, at the video's own pace.
-  let playing = 0;
-  const stop = () => {
-    cancelAnimationFrame(playing);
-    playing = 0;
-    play.setAttribute("aria-pressed", "false");
-    play.querySelector("span").textContent = "Play";
-  };
-  const start = () => {
-    if (isSharp) sharp.click();
-    const from = current >= count - 1 ? 0 : current;
-    let begun = null;
-    const step = (time) => {
-      begun ??= time;
-      show((from + Math.floor(((time - begun) / 1000) * data.fps)) % count);
-      playing = requestAnimationFrame(step);
-    };
-    playing = requestAnimationFrame(step);
-    play.setAttribute("aria-pressed", "true");
-    play.querySelector("span").textContent = "Pause";
-    for (const frame of sources.keys()) preview(frame);
-  };
-  play.addEventListener("click", () => (playing ? stop() : start()));
-  sharp.addEventListener("click", () => {
-    isSharp = !isSharp;
-    sharp.setAttribute("aria-pressed", String(isSharp));
-    said.textContent = "";
-    if (isSharp) stop();
-    showSharp();
-  });
-  scrub.addEventListener("input", () => {
-    stop();
-    show(Number(scrub.value));
-  });
-
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = event.target;
-    // Elements that scroll or type keep their keys.
-    if (target.closest("pre, summary, .scroll, input:not(#scrub)")) return;
-    // Among the thumbnails from one to the next, elsewhere from frame to frame.
-    const thumb = target.closest(".sheet button");
-    const places = thumb ? inSheet : null;
-    const here = thumb ? inSheet.indexOf(indexOf.get(Number(thumb.dataset.frame))) : current;
-    const end = (thumb ? inSheet.length : count) - 1;
-    const step = event.shiftKey ? 10 : 1;
-    const to = {
-      ArrowLeft: here - step, ArrowRight: here + step, Home: 0, End: end,
-    }[event.key];
-    if (to !== undefined) {
-      stop();
-      const place = Math.max(0, Math.min(end, to));
-      show(places ? places[place] : place);
-      if (thumb) thumbs.get(data.frames[current]).focus();
-    } else if (event.key === " " && !target.closest("button, a")) {
-      play.click();
-    } else {
-      return;
-    }
-    event.preventDefault();
-  });
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-frame]");
-    if (!button) return;
-    jumpTo(Number(button.dataset.frame));
-    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
-      stage.scrollIntoView({ block: "nearest", behavior: "smooth" });
-    } else {
-      stage.scrollIntoView({ block: "nearest" });
-    }
+  const isAbsent = (index) => data.states[index] === "f" || data.states[index] === "m";
+  const { show, jumpTo, seconds, listeners } = framePlayer(data, {
+    picture: (index) => (nearest[index] === null ? null : preview(nearest[index])),
+    blank: (index) => {
+      if (!isAbsent(index)) return "";
+      const error = data.errors[data.frames[index]];
+      return `Frame ${data.frames[index]} ${STATES[data.states[index]]}${error ? ": " + error : ""}`;
+    },
+    imageOf,
+    missing: (index) => `The images are not beside this file: ${imageOf(index)} is not there.`,
+    note: (index) => STATES[data.states[index]],
+    ahead: () => {
+      if (decoded.size < sources.size) for (const frame of sources.keys()) preview(frame);
+    },
+    thumbs: { places: inSheet, find: (index) => thumbs.get(data.frames[index]) ?? null },
   });
 
   // One stop of the Tab key for all thumbnails: the arrow keys go on from there.

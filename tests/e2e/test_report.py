@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from povstorm_client import InputError, Job, JobError
 from povstorm_client.storage import layout
@@ -21,6 +21,7 @@ from povstorm_client.storage.folder import FolderStorage
 from tasks.job_run import JobRun
 from tasks.report.build import build_report
 from tests.conftest import SPHERE
+from tests.e2e.browser import PHONE, browser, needs_browser
 from tests.synthetic_job import (
     START,
     cloud_run,
@@ -32,21 +33,9 @@ from tests.synthetic_job import (
     rendered,
 )
 
+__all__ = ["browser"]
+
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
-CHROMIUM = shutil.which("chromium")
-PHONE = {"width": 375, "height": 812}
-
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is missing: scripts/require_chromium installs it"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,13 @@ PACKAGES = ["povstorm_client", "render_image", "tasks", "flows"]
 FLOORS = {
     "povstorm_client": [
         {"errors", "version"},
-        {"argument_checks", "paths", "programs", "quantities", "run_until", "terminal"}
+        {"argument_checks", "page", "paths", "programs", "quantities", "run_until", "terminal"}
         | {"termination"},
         {"storage"},
         {"frames"},
         {"cloud_run", "scene"},
         {"jobs"},
-        {"cleaning", "launch"},
+        {"cleaning", "launch", "live"},
         {"doctor"},
         {"cluster"},
         {"job"},
