@@ -53,7 +53,7 @@ async def render_scene(
     retries: Annotated[int, Field(ge=0, le=MOST_RETRIES)] = 3,
     allow_missing_frames: bool = False,
     frame_timeout: float | None = None,
-    stall_timeout: float | None = STALL_SECONDS,
+    stall_timeout: float | Literal["off"] | None = STALL_SECONDS,
     frame_memory: float | None = None,
     seconds_per_frame: float | None = None,
     trace: bool = False,
@@ -80,7 +80,7 @@ async def render_scene(
         retries: Further attempts for a frame that was lost.
         allow_missing_frames: Make the video even if frames failed.
         frame_timeout: Stop a frame that takes longer, in seconds. Empty for no limit.
-        stall_timeout: Stop a frame that renders no further pixel for so many seconds.
+        stall_timeout: Stop a frame that renders no further pixel for so many seconds; off: never.
         frame_memory: GiB of memory for a frame where the flow renders it. Empty for most of it.
         seconds_per_frame: Plan on Cloud Run with so many CPU seconds a frame. Empty to go by the
             scene's last run, or to measure it.

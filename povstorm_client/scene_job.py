@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from povstorm_client.argument_checks import check_number
 from povstorm_client.cloud_run.prices_and_limits import STARTUP_SECONDS
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
-from povstorm_client.frames.job_settings import JobSettings, preference
+from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings, preference
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.job import Job
 from povstorm_client.jobs.manifest import Tracing
@@ -72,19 +73,22 @@ def settings_of_options(
     prefer: str,
     lean: str,
     max_cost: float | None,
+    stall_timeout: float | str | None = STALL_SECONDS,
     default_preference: str = "balanced",
     **same: Any,  # noqa: ANN401 - JobSettings checks them
 ) -> JobSettings:
     """The settings, as options and flow parameters put them; InputError for what cannot be meant.
 
     video: may be "none". frame_memory: GiB. lean: prefer's older name, "" where it is not said.
-    max_cost: US dollars. same: the fields that options have as they are.
+    max_cost: US dollars. stall_timeout: seconds, also as a text, or "off". same: the fields that
+    options have as they are.
     """
     return JobSettings(
         video=None if video == "none" else video,
         frame_memory=_bytes(frame_memory),
         prefer=preference(prefer, lean, default_preference),
         max_usd=max_cost,
+        stall_timeout=_seconds("stall_timeout", stall_timeout),
         **same,
     )
 
@@ -137,6 +141,21 @@ def _with_threads(scene: Scene, threads: int | None, warn: Callable[[str], None]
 def _bytes(gib: float | None) -> int | None:
     check_number("frame_memory", gib, or_none=True)
     return None if gib is None else int(gib * (1 << 30))
+
+
+def _seconds(name: str, given: float | str | None) -> float | None:
+    """Seconds as an option or a flow's parameter says them; None for "off"."""
+    if given == "off":
+        return None
+    if not isinstance(given, str):
+        return given
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InputError(f"{name} is {given!r}: give seconds above 0, or off")
+    return seconds
 
 
 def _size(text: str) -> tuple[int, int]:

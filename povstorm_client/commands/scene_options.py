@@ -76,8 +76,10 @@ FrameTimeout = Annotated[
     typer.Option(metavar="SECONDS", help="Stop a frame that takes longer"),
 ]
 StallTimeout = Annotated[
-    float,
-    typer.Option(metavar="SECONDS", help="Stop a frame that renders no further pixel for so long"),
+    str,
+    typer.Option(
+        metavar="SECONDS", help="Stop a frame that renders no further pixel for so long, or off"
+    ),
 ]
 FrameMemory = Annotated[
     Optional[float],  # noqa: UP045
@@ -128,7 +130,7 @@ JOB_OPTIONS: dict[str, tuple[Any, Any]] = {
     "allow_missing_frames": (AllowMissingFrames, _DEFAULTS.allow_missing_frames),
     "retries": (Retries, _DEFAULTS.retries),
     "frame_timeout": (FrameTimeout, _DEFAULTS.frame_timeout),
-    "stall_timeout": (StallTimeout, _DEFAULTS.stall_timeout),
+    "stall_timeout": (StallTimeout, str(_DEFAULTS.stall_timeout)),
     "frame_memory": (FrameMemory, _DEFAULTS.frame_memory),
     "prefer": (Prefer, _DEFAULTS.prefer),
     "lean": (Lean, ""),

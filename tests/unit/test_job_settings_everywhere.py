@@ -7,11 +7,14 @@ import json
 from dataclasses import fields
 
 import pytest
+import typer
 import typer.main
+from typer.testing import CliRunner
 
 from flows.render_scene import render_scene
 from povstorm_client import Cluster, InputError, Job, RenderSettings, StorageError, WorkUnit
 from povstorm_client.command_line import app
+from povstorm_client.commands.scene_options import with_job_options
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.jobs.manifest import read_manifest
 from povstorm_client.scene_job import settings_of_options
@@ -67,11 +70,55 @@ def test_lean_is_still_taken_for_prefer_and_not_shown(cluster: Cluster):
         assert lean.opts == ["--lean"]
 
 
+def options(**given: object) -> JobSettings:
+    """The settings that options or flow parameters ask for."""
+    same = {
+        "video": "mp4",
+        "frame_memory": None,
+        "prefer": "balanced",
+        "lean": "",
+        "max_cost": None,
+    }
+    return settings_of_options(**(same | given))  # type: ignore[arg-type]
+
+
 def test_options_speak_of_gib_none_and_cost():
     settings = settings_of_options(
         video="none", frame_memory=1.5, prefer="balanced", lean="cheapest", max_cost=5.0
     )
     assert settings == JobSettings(video=None, frame_memory=3 << 29, prefer="cheapest", max_usd=5.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("off", None), (None, None), ("90", 90.0), ("3600.0", 3600.0), (90, 90)]
+)
+def test_a_stall_timeout_is_seconds_or_off(given: float | str | None, seconds: float | None):
+    assert options(stall_timeout=given).stall_timeout == seconds
+    parameters = render_scene.validate_parameters({"scene": "a.pov", "stall_timeout": given})
+    assert options(stall_timeout=parameters["stall_timeout"]).stall_timeout == seconds
+
+
+def test_without_a_word_of_it_the_stall_timeout_is_the_settings_own():
+    assert options().stall_timeout == JobSettings().stall_timeout
+
+
+@pytest.mark.parametrize("given", ["", "Off", "none", "0", "-1", "nan", "inf", "1 h"])
+def test_what_is_neither_is_refused_with_both(given: str):
+    with pytest.raises(InputError, match=r"stall_timeout is .*: give seconds above 0, or off"):
+        options(stall_timeout=given)
+
+
+def test_commands_take_off():
+    seen: list[JobSettings] = []
+
+    def command(*, settings: JobSettings) -> None:
+        seen.append(settings)
+
+    app = typer.Typer()
+    app.command()(with_job_options(command))
+    for words in (["--stall-timeout", "off"], ["--stall-timeout", "90"], []):
+        assert CliRunner().invoke(app, words).exit_code == 0
+    assert [settings.stall_timeout for settings in seen] == [None, 90.0, 3600.0]
 
 
 @pytest.mark.parametrize(
