@@ -295,10 +295,11 @@ class Job:
 
         self.cluster.require_tools(video=self.video is not None)
         self.submit()
+        frames = [unit.frame for unit in self._units]
         before = self.readable_state()
         flow = self.cluster.start(self.job_id, sandbox=self._sandbox)
         try:
-            with progress_bar(self.name, len(self._units), visible=show_progress) as show:
+            with progress_bar(self.name, frames, visible=show_progress) as show:
                 while True:
                     returncode = flow.returncode
                     state = self.readable_state()

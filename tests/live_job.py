@@ -71,6 +71,7 @@ class LiveJob:
             running=len(working),
             timed=len(self._rendered),
             frame_seconds=1.0,
+            sampled=tuple((frame, 1.0) for frame in sorted(self._rendered)[:64]),
             last_end=now,
             updated=now,
             **changes,

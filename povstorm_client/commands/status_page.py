@@ -14,7 +14,7 @@ from povstorm_client.cloud_run.api import ExecutionState
 from povstorm_client.commands.status_map import frame_map
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.jobs.overview import FrameOverview
-from povstorm_client.jobs.remaining_time import seconds_left
+from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import LOST_SECONDS, JobState
 from povstorm_client.quantities import age_words, duration
 from povstorm_client.terminal import one_line
@@ -102,11 +102,11 @@ class StatusPage:
             yield Text(f"video: {state.video_frames} of {done} frames encoded")
             return
         if state.phase == "rendering" and done + failed < total:
-            rate, left = overview.per_second, seconds_left(state, self.now)
+            rate = overview.per_second
             pace = [] if rate is None else [f"{rate * 60:.3g} frames a minute"]
-            rest = [] if left is None else [f"about {duration(left)} left"]
-            if pace or rest:
-                yield Text(", ".join(pace + rest))
+            left = left_words(state, self.now, list(overview.frames))
+            if pace or left:
+                yield Text(", ".join([*pace, left] if left else pace))
 
     def _failures(self) -> Iterator[RenderableType]:
         failures, unreadable = self.overview.failures, self.overview.unreadable

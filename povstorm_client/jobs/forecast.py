@@ -1,7 +1,6 @@
 """How long a job's frames that are left will take, and how sure that is, from what each took.
 
-The live page asks, which knows every frame's time; remaining_time.py tells the same from a JobState
-alone.
+remaining_time.py asks, with the times of the frames of a JobState; and `render --preview`.
 """
 
 from __future__ import annotations

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from povstorm_client.jobs.remaining_time import seconds_left
+from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import JobState
-from povstorm_client.quantities import duration
 from povstorm_client.terminal import plain_console, printable
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -23,19 +22,22 @@ Show = Callable[[JobState], None]
 
 
 @contextmanager
-def progress_bar(name: str, total: int, *, visible: bool = True) -> Iterator[Show]:
-    """A function that shows a JobState, for as long as the block runs; output goes to stderr."""
+def progress_bar(name: str, frames: Sequence[int], *, visible: bool = True) -> Iterator[Show]:
+    """A function that shows a JobState, for as long as the block runs; output goes to stderr.
+
+    frames: the job's, ascending.
+    """
     if not visible:
         yield lambda state: None
     elif sys.stderr.isatty():
-        with _bar(name, total) as show:
+        with _bar(name, frames) as show:
             yield show
     else:
-        yield _lines(printable(name))
+        yield _lines(printable(name), frames)
 
 
 @contextmanager
-def _bar(name: str, total: int) -> Iterator[Show]:
+def _bar(name: str, frames: Sequence[int]) -> Iterator[Show]:
     from rich.markup import escape
     from rich.progress import (
         BarColumn,
@@ -58,7 +60,7 @@ def _bar(name: str, total: int) -> Iterator[Show]:
         console=plain_console(stderr=True),
     )
     with bar:
-        row = bar.add_task(escape(name), total=total, phase=_STARTING, counts="", left="")
+        row = bar.add_task(escape(name), total=len(frames), phase=_STARTING, counts="", left="")
 
         def show(state: JobState) -> None:
             bar.update(
@@ -68,13 +70,13 @@ def _bar(name: str, total: int) -> Iterator[Show]:
                 else state.done + state.failed,
                 phase=escape(_phase(state)),
                 counts=_counts(state, colour=True),
-                left=_left(state),
+                left=_left(state, frames),
             )
 
         yield show
 
 
-def _lines(name: str) -> Show:
+def _lines(name: str, frames: Sequence[int]) -> Show:
     seen, next_line = "", 0.0
 
     def show(state: JobState) -> None:
@@ -82,7 +84,7 @@ def _lines(name: str) -> Show:
         if state.phase == seen and time.monotonic() < next_line:
             return
         seen, next_line = state.phase, time.monotonic() + _SECONDS_BETWEEN_LINES
-        counts, left = _counts(state, colour=False), _left(state)
+        counts, left = _counts(state, colour=False), _left(state, frames)
         print(
             f"{name}: {printable(_phase(state))}, {state.done} of {state.total} frames"
             + (f" ({counts})" if counts else "")
@@ -110,6 +112,5 @@ def _phase(state: JobState) -> str:
     return _STARTING if state.phase == "submitted" else state.phase
 
 
-def _left(state: JobState) -> str:
-    left = seconds_left(state, time.time())
-    return "" if left is None else f"about {duration(left)} left"
+def _left(state: JobState, frames: Sequence[int]) -> str:
+    return left_words(state, time.time(), frames)

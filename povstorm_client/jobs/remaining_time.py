@@ -6,18 +6,19 @@ rendered a frame itself, nobody knows what one takes.
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 from povstorm_client.jobs.forecast import Forecast, forecast
 from povstorm_client.jobs.state import JobState
+from povstorm_client.quantities import duration
 
 # Where frames wait for containers, their rate is all that tells; so many make one.
 _FEWEST_FOR_A_RATE = 5
 # A frame that should be done is not, by this part of what a frame takes.
 _LEAST_REST = 0.05
-# JobState.frame_seconds is the mean of so many.
-_LATEST = 50
+# Bounds that are so near to each other say nothing that "about" does not.
+_SURE = 1.2
 
 
 def seconds_left(state: JobState, now: float) -> float | None:
@@ -40,23 +41,39 @@ def seconds_left(state: JobState, now: float) -> float | None:
     return _by_lanes([min(rest, each) for rest in rests] if waiting else rests, each, waiting)
 
 
-def forecast_left(
-    state: JobState, now: float, took: Mapping[int, float], left: Sequence[int]
-) -> Forecast | None:
-    """The same with its uncertainty, and by the frames' own trend; None where there is no telling.
+def forecast_left(state: JobState, now: float, frames: Sequence[int]) -> Forecast | None:
+    """The same by the frames' own trend, and how sure that is; None where there is no telling.
 
-    took: frame → seconds of those that this run rendered, any sample of them; left: the frames that
-    are not done.
+    frames: all of the job's, ascending.
     """
     by_average = seconds_left(state, now)
+    took = dict(state.sampled)
+    left = _without(frames, (*state.rendered, *state.failed_frames))
     expected = forecast(took, left)
-    if by_average is None or expected is None:
+    if by_average is None or expected is None or state.frame_seconds <= 0:
         return None
     # by_average takes the frames that are left to be like the latest ones.
-    latest = statistics.fmean(list(took.values())[-_LATEST:])
-    if latest <= 0:
-        return None
-    return expected.scaled(by_average / (latest * len(left)))
+    return expected.scaled(by_average / (state.frame_seconds * len(left)))
+
+
+def left_words(state: JobState, now: float, frames: Sequence[int]) -> str:
+    """E.g. ``"about 3 min 10 s left (2 min 40 s to 4 min 05 s)"``; "" where there is no telling."""
+    left = forecast_left(state, now, frames)
+    seconds = seconds_left(state, now) if left is None else left.seconds
+    if seconds is None:
+        return ""
+    words = f"about {duration(seconds)} left"
+    if left is None or left.high < _SURE * left.low:
+        return words
+    return f"{words} ({duration(left.low)} to {duration(left.high)})"
+
+
+def _without(frames: Sequence[int], runs: Sequence[tuple[int, int]]) -> list[int]:
+    """The frames, ascending, that lie in none of the runs of first and last."""
+    inside: set[int] = set()
+    for first, last in runs:
+        inside.update(frames[bisect_left(frames, first) : bisect_right(frames, last)])
+    return [frame for frame in frames if frame not in inside]
 
 
 def _by_lanes(rests: list[float], each: float, waiting: int) -> float:

@@ -48,7 +48,8 @@ class JobState:
 
     rendered, failed_frames: the done and the failed frames, as runs of first and last. timed: how
     many of the done ones this run rendered itself; frame_seconds: how long the last of those were
-    in work, on average, and first_end, last_end: when the first and the last of them ended. begun:
+    in work, on average; sampled: how long some of them were, the latest and others from all over
+    the job; first_end, last_end: when the first and the last of them ended. begun:
     when the frames in work were begun (an even sample of many). Times are Unix seconds, 0 where
     there is none. queued: whether frames in work may still wait for a container. unrecorded: one
     line for people: what of this run
@@ -76,6 +77,7 @@ class JobState:
     queued: bool = False
     unrecorded: str = ""
     failed_frames: tuple[tuple[Frame, Frame], ...] = ()
+    sampled: tuple[tuple[Frame, Seconds], ...] = ()
 
     @property
     def ended(self) -> bool:

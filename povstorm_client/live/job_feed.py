@@ -305,20 +305,10 @@ class JobFeed:
     def _seen(self, state: JobState | None, cost: JobCost | None, notes: list[str]) -> Outlook:
         now = time.time()
         rows = self._rows
-        took = {
-            unit.frame: row.seconds
-            for unit, row in zip(self.units, rows, strict=True)
-            if row.letter == "r" and row.seconds is not None
-        }
-        waiting = [
-            unit.frame
-            for unit, row in zip(self.units, rows, strict=True)
-            if row.letter not in ("r", "c", "f")
-        ]
         return Outlook(
             state=state,
             counts=Counter(row.letter for row in rows),
-            left=forecast_left(state, now, took, waiting) if state is not None else None,
+            left=None if state is None else forecast_left(state, now, self.manifest.frames),
             cost=cost,
             cpu_seconds=sum(row.cpu_seconds or 0.0 for row in rows if row.letter == "r"),
             failures=[self._failures[frame] for frame in sorted(self._failures)],

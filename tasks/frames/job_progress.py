@@ -18,6 +18,7 @@ from typing import Any
 
 from povstorm_client.errors import StorageError
 from povstorm_client.frames.ranges import first_and_last
+from povstorm_client.frames.spread import spread
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.state import HEARTBEAT_SECONDS, JobState, Phase, write_state
 from povstorm_client.storage.protocol import Storage
@@ -27,6 +28,8 @@ _log = logging.getLogger("povstorm")
 _LATEST = 50
 # Of more frames in work the state has the beginnings of so many.
 _MOST_BEGUN = 256
+# Of the frames that were timed the state has the latest, and some from all over the job.
+_LATEST_SAMPLED, _MOST_SAMPLED = 24, 64
 # Between attempts to publish how the job ended.
 _LAST_DELAYS = (1.0, 2.0, 4.0)
 
@@ -60,6 +63,7 @@ class JobProgress:
         self._took: dict[int, float] = {}
         self._rendered: set[int] = set()
         self._failed: set[int] = set()
+        self._timed: dict[int, float] = {}
         self._latest: deque[float] = deque(maxlen=_LATEST)
         self._publishing: asyncio.Task[None] | None = None
 
@@ -122,6 +126,7 @@ class JobProgress:
         self.state = replace(state, done=state.done + 1, cached=state.cached + int(cached))
         if now:
             self._latest.append(took)
+            self._timed[unit.frame] = took
             moment = time.time()
             self.state = replace(
                 self.state,
@@ -164,12 +169,18 @@ class JobProgress:
                 updated=time.time(),
                 working=tuple(first_and_last(self._working)),
                 rendered=tuple(first_and_last(self._rendered)),
+                sampled=self._sampled(),
                 failed_frames=tuple(first_and_last(self._failed)),
                 begun=tuple(begun[:: -(-len(begun) // _MOST_BEGUN) or 1]),
             )
             await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)
             self._published = state
             self._published_at = time.monotonic()
+
+    def _sampled(self) -> tuple[tuple[int, float], ...]:
+        latest = list(self._timed)[-_LATEST_SAMPLED:]
+        chosen = {*latest, *spread(sorted(self._timed), _MOST_SAMPLED)}
+        return tuple((frame, round(self._timed[frame], 3)) for frame in sorted(chosen))
 
     def _warn(self, error: Exception) -> None:
         """Frames matter more than who looks at them: the next publication may work."""

@@ -99,7 +99,7 @@ def test_rich_colours_but_foreign_text_does_not(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_progress_bar_shows_a_job_s_name_and_phase_as_text(monkeypatch: pytest.MonkeyPatch):
     def show() -> None:
-        with progress_bar(HOSTILE, 4) as show_state:
+        with progress_bar(HOSTILE, range(1, 5)) as show_state:
             show_state(JobState(phase=HOSTILE, total=4, done=1, failed=1))  # type: ignore[arg-type]
 
     shown = on_terminal(monkeypatch, show)
@@ -110,7 +110,7 @@ def test_the_progress_bar_shows_a_job_s_name_and_phase_as_text(monkeypatch: pyte
 
 
 def test_the_progress_lines_of_a_pipe_are_text(capsys: pytest.CaptureFixture[str]):
-    with progress_bar(HOSTILE, 4) as show_state:
+    with progress_bar(HOSTILE, range(1, 5)) as show_state:
         show_state(JobState(phase=HOSTILE, total=4))  # type: ignore[arg-type]
     shown = capsys.readouterr().err
     assert shown.count("?]0;owned?") == 2

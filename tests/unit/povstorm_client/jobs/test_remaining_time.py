@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from povstorm_client.jobs.remaining_time import seconds_left
+from povstorm_client.jobs.remaining_time import forecast_left, left_words, seconds_left
 from povstorm_client.jobs.state import JobState
 
 START = 1_000_000.0
@@ -137,3 +137,35 @@ def test_of_anything_but_rendering_nothing_is_said(phase: str):
 def test_the_end_of_rendering_is_no_time_that_is_left():
     state = JobState("rendering", 3, done=2, failed=1, timed=2, frame_seconds=1.0, begun=(START,))
     assert seconds_left(state, START) is None
+
+
+def test_frames_that_become_slower_are_told_to_take_longer_than_the_latest():
+    """As POV-Ray's scenes do that something grows in: the average alone would promise too much."""
+    seconds = [1 + 0.05 * frame for frame in range(1, 101)]
+    frames = range(1, 101)
+    for moment in list(run(seconds, 2))[60:150:15]:
+        done = moment.state.done
+        sampled = tuple((frame, seconds[frame - 1]) for frame in range(1, done + 1))
+        state = replace(moment.state, rendered=((1, done),), sampled=sampled)
+        average, left = seconds_left(state, moment.now), forecast_left(state, moment.now, frames)
+        assert average is not None
+        assert left is not None
+        assert abs(left.seconds - moment.left) < abs(average - moment.left)
+        assert left.low < moment.left < left.high
+
+
+def test_bounds_are_told_where_they_are_apart():
+    state = JobState(
+        "rendering",
+        10,
+        done=2,
+        running=1,
+        timed=2,
+        frame_seconds=2.0,
+        begun=(START,),
+        rendered=((1, 2),),
+        sampled=((1, 1.0), (2, 3.0)),
+    )
+    assert left_words(state, START, range(1, 11)) == "about 16 s left (6.5 s to 39 s)"
+    assert left_words(replace(state, sampled=()), START, range(1, 11)) == "about 16 s left"
+    assert left_words(replace(state, phase="staging"), START, range(1, 11)) == ""

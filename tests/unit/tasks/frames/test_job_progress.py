@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
-from povstorm_client import WorkUnit
+from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.jobs.state import read_state
 from povstorm_client.storage.folder import FolderStorage
 from tasks.frames import job_progress
@@ -94,3 +95,32 @@ def test_it_says_what_prefect_has_no_record_of(storage: FolderStorage, progress:
     asyncio.run(run())
 
     assert read_state(storage, "job").unrecorded == "Prefect has no record of this run"
+
+
+def test_it_tells_failed_frames_and_a_sample_of_what_frames_took(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+):
+    settings = RenderSettings(scene="sphere.pov", width=4, height=3, final_frame=101)
+    monkeypatch.setattr(job_progress, "_MOST_SAMPLED", 10)
+    monkeypatch.setattr(job_progress, "_LATEST_SAMPLED", 3)
+    progress = JobProgress(storage, "job", 101)
+
+    async def work() -> None:
+        async with progress:
+            for frame in range(1, 100):
+                unit = WorkUnit(settings, frame)
+                with progress.working_on(unit):
+                    pass
+                progress.rendered(unit, cached=False, now=True)
+            progress.rendered(WorkUnit(settings, 100), cached=True, now=False)
+            progress.failed(WorkUnit(settings, 101))
+
+    asyncio.run(work())
+
+    state = read_state(storage, "job")
+    assert state.failed_frames == ((101, 101),)
+    sampled = [frame for frame, _ in state.sampled]
+    assert sampled[0] == 1
+    assert sampled[-3:] == [97, 98, 99], "the latest, and none from a cache"
+    assert len(sampled) == 12
+    assert max(after - frame for frame, after in pairwise(sampled)) == 11
