@@ -26,6 +26,7 @@ render: setup ## Render examples/orbit to examples/orbit/out/orbit.mp4
 
 test: setup ## Lint, types and all tests
 	@scripts/require_povray examples
+	@scripts/require_tcc
 	@scripts/require_chromium
 	$(MAKE) --no-print-directory lint types
 	$(PYTEST)
@@ -42,6 +43,8 @@ unit: setup ## Unit tests only
 	$(PYTEST) tests/unit
 
 integration: setup ## Integration tests only
+	@scripts/require_povray examples
+	@scripts/require_tcc
 	$(PYTEST) tests/integration
 
 emulators: setup ## Tests of the servers that stand in for Google Cloud

@@ -71,7 +71,7 @@ async def no_server(*_: object, **__: object) -> None:
 def test_the_statistics_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tasks.collect_statistics, "acreate_table_artifact", no_server)
     storage = FullAtFirst(tmp_path, refused=1)
-    manifest = SimpleNamespace(job_id="job", name="job", frames=(), cloud_run=None)
+    manifest = SimpleNamespace(job_id="job", name="job", frames=(), cloud_run=None, tracing=None)
     with disable_run_logger():
         asyncio.run(
             tasks.collect_statistics.collect_statistics.fn(
