@@ -36,6 +36,7 @@ else:
     _HOMES = {
         "Check": "povstorm_client.doctor.cluster_checks",
         "CloudError": "povstorm_client.errors",
+        "CloudRunJob": "povstorm_client.cloud_run.terraform_outputs",
         "Cluster": "povstorm_client.cluster",
         "ExecutionState": "povstorm_client.cloud_run.api",
         "FrameLine": "povstorm_client.jobs.statistics",
@@ -52,7 +53,6 @@ else:
         "PovstormError": "povstorm_client.errors",
         "RecordError": "povstorm_client.errors",
         "RenderError": "povstorm_client.errors",
-        "CloudRunJob": "povstorm_client.cloud_run.terraform_outputs",
         "RenderSettings": "povstorm_client.frames.render_settings",
         "SharedUse": "povstorm_client.frames.shared_use",
         "StorageError": "povstorm_client.errors",
