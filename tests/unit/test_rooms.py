@@ -138,6 +138,37 @@ def test_every_room_has_its_floor(package: str):
     assert set().union(*FLOORS[package]) == rooms
 
 
+@pytest.mark.parametrize("package", FLOORS)
+def test_the_architecture_page_has_the_floors_and_what_each_room_imports(package: str):
+    imports = arrows(package)
+    # Everybody imports the ground.
+    ground = set().union(*FLOORS[package][:2]) if package == "povstorm_client" else set()
+    told: list[set[str]] = [set() for _ in FLOORS[package]]
+    for floor, rooms, listed in table_of(package):
+        told[floor - 1] |= set(rooms)
+        words = set(re.findall(r"\w+", listed))
+        if words >= {"all", "but"}:
+            words = set().union(*FLOORS[package][: floor - 1]) - words - ground
+
+        assert {other for each in rooms for other in imports[each]} - ground == words, rooms
+
+    assert told == FLOORS[package]
+
+
+def table_of(package: str) -> list[tuple[int, list[str], str]]:
+    """The rows of a package's table in the architecture page: floor, rooms, what they import."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    _, rows = page.split(f"| floor | `{package}/` |", 1)
+    found = []
+    for row in rows.splitlines()[2:]:
+        if not row.startswith("|"):
+            break
+        _, floor, rooms, _, listed, _ = (cell.strip() for cell in row.split("|"))
+        names = re.findall(r"`(\w+)(?:/|\.py)`", rooms)
+        found.append((int(floor), names, listed))
+    return found
+
+
 def test_no_module_is_in_a_circle():
     found = circle({module: imported_modules(file) for module, file in MODULES.items()})
 
