@@ -56,6 +56,7 @@ async def render_scene(
     stall_timeout: float | Literal["off"] | None = STALL_SECONDS,
     frame_memory: float | None = None,
     seconds_per_frame: float | None = None,
+    declare: list[str] | None = None,
     trace: bool = False,
     in_order: bool = False,
     gcp_credentials: str = "",
@@ -84,6 +85,8 @@ async def render_scene(
         frame_memory: GiB of memory for a frame where the flow renders it. Empty for most of it.
         seconds_per_frame: Plan on Cloud Run with so many CPU seconds a frame. Empty to go by the
             scene's last run, or to measure it.
+        declare: Values to render the scene with, NAME=3..9, NAME=0..1x0.25 or NAME=3,5,8, one name
+            an entry. Each value is a column of the report's contact sheet.
         trace: Parse all frames first, so that each is cached by the files that it uses itself.
             That happens anyway where the scene cannot do without.
         in_order: Render frames that go on from each other's images on Cloud Run all the same, one
@@ -123,6 +126,7 @@ async def render_scene(
                 warn=logger.warning,
                 cwd=Path(fetched).parent,
                 always_trace=trace,
+                declare=declare,
                 refuse_unparsable=chosen.outputs is not None,
             )
             job = scene_job(

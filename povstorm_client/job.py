@@ -247,8 +247,10 @@ class Job:
         tree = shared_resources.tree_digest(digests)
         # Frames share what they use.
         used = {use: use.digest(digests) for use in set(self._uses.values())}
-        previous = ""
+        previous, variant = "", ""
         for place, unit in enumerate(self._units):
+            if unit.settings.variant != variant:
+                previous, variant = "", unit.settings.variant
             assigned = unit.assigned(
                 job_id=self.job_id,
                 shared_prefix=layout.shared(tree),

@@ -15,13 +15,13 @@ from povstorm_client.cloud_run.prices_and_limits import STARTUP_SECONDS
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings, preference
-from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.job import Job
 from povstorm_client.jobs.manifest import Tracing
 from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.quantities import duration
 from povstorm_client.scene.load_scene import Scene, load_scene
+from povstorm_client.scene.sweep import read_sweep, swept
 
 
 def read_scene(
@@ -38,20 +38,22 @@ def read_scene(
     sandbox: SandboxMode | None = None,
     always_trace: bool = False,
     refuse_unparsable: bool = False,
+    declare: list[str] | None = None,
 ) -> Scene:
     """The scene with its options; warn is told what it should know. InputError: what is wrong.
 
     cwd: POV-Ray's current folder; where the program runs if None. sandbox, always_trace: for
     running the scene to see what it does with files, which happens where that has to be.
     refuse_unparsable: whether a frame that cannot be parsed then is an error; elsewhere it will
-    fail, and others are rendered, where they can be.
+    fail, and others are rendered, where they can be. declare: values to render it with, as
+    read_sweep has them.
     """
     for word in switches or ():
         if word.startswith("--"):
             raise InputError(f"there is no option {word}: `povstorm render --help` lists them")
-    loaded = load_scene(
+    load = partial(
+        load_scene,
         scene,
-        switches=tuple(switches or ()),
         frames=frames,
         size=_size(size) if size else None,
         preview=preview,
@@ -61,9 +63,13 @@ def read_scene(
         always_trace=always_trace,
         refuse_unparsable=refuse_unparsable,
     )
+    given = tuple(switches or ())
+    # Of Declares of one name POV-Ray keeps the first.
+    variants = [load(switches=(*options, *given)) for options in read_sweep(declare or ())]
+    loaded = variants[0] if len(variants) == 1 else swept(variants)
     for warning in loaded.warnings:
         warn(warning)
-    return replace(loaded, settings=_with_threads(loaded, threads, warn))
+    return _with_threads(loaded, threads, warn)
 
 
 def settings_of_options(
@@ -101,7 +107,7 @@ def scene_job(
     sandbox: SandboxMode | None = None,
     in_order: bool = False,
 ) -> Job:
-    """The job that renders all frames of a scene; a still makes no video.
+    """The job that renders all frames of a scene; a still makes no video, nor do variants of it.
 
     in_order: whether frames that have to be rendered one after another may be so in containers,
     which takes long. Raises InputError where they may not.
@@ -115,7 +121,7 @@ def scene_job(
             "minutes. Render them on one machine (leave out --cluster), or accept that with "
             "--in-order"
         )
-    if len(scene.frames) == 1:
+    if len(scene.frames) == 1 or (scene.own_settings and not scene.settings.is_animation):
         settings = replace(settings, video=None)
     job = Job.with_settings(cluster, scene.name, settings, sandbox=sandbox)
     if scene.trace is not None:
@@ -126,16 +132,24 @@ def scene_job(
     return job
 
 
-def _with_threads(scene: Scene, threads: int | None, warn: Callable[[str], None]) -> RenderSettings:
+def _with_threads(scene: Scene, threads: int | None, warn: Callable[[str], None]) -> Scene:
     """One thread gives the same pixels on every run; a still would leave other cores idle."""
     if threads is None:
-        threads = 1 if scene.settings.is_animation else os.cpu_count() or 1
+        are_many = scene.settings.is_animation or bool(scene.own_settings)
+        threads = 1 if are_many else os.cpu_count() or 1
         if threads > 1:
             warn(
                 f"a still: rendering with {threads} threads. With radiosity or jittered lights its "
                 "pixels can differ between runs; --threads 1 makes them repeatable"
             )
-    return replace(scene.settings, threads=threads)
+    return replace(
+        scene,
+        settings=replace(scene.settings, threads=threads),
+        own_settings={
+            frame: replace(settings, threads=threads)
+            for frame, settings in scene.own_settings.items()
+        },
+    )
 
 
 def _bytes(gib: float | None) -> int | None:

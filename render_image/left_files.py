@@ -34,7 +34,7 @@ def left_files(
     own_output = _own_output(unit)
     if own_output in unit.settings.writable:
         found |= {f"{own_output}/{name}": path.read_bytes() for name, path in outputs.items()}
-    number = unit.image_name.removeprefix("frame_")
+    number = unit.image_name.removeprefix(f"frame_{unit.settings.variant}")
     if (own := f"{link.images}{number}") in link.keeps:
         found[own] = image.read_bytes()
     left = {

@@ -23,6 +23,7 @@ from povstorm_client.commands.output_folder import (
     warn_of_kept,
 )
 from povstorm_client.commands.scene_options import (
+    Declare,
     DryRun,
     Frames,
     Include,
@@ -73,6 +74,7 @@ def render(
     threads: Threads = None,
     trace: Trace = False,
     in_order: InOrder = False,
+    declare: Declare = None,
     notify: Notify = None,
     live: Live = False,
     *,
@@ -91,6 +93,7 @@ def render(
         threads=threads,
         warn=warn,
         always_trace=trace,
+        declare=declare,
         refuse_unparsable=cluster.outputs is not None,
         sandbox=sandbox_mode(sandbox),
     )
@@ -100,7 +103,9 @@ def render(
         print_plan(loaded, job)
         return
     video = settings.video or "none"
-    words = _words(switches, frames=frames, size=size, preview=preview, video=video)
+    swept = [f"--declare={text}" for text in declare or ()]
+    given = [*(switches or ()), *swept]
+    words = _words(given, frames=frames, size=size, preview=preview, video=video)
     rendering = Rendering.of(job, str(Path(scene).absolute()), words)
     _run_and_tell(job, destination_of_new(job, output, rendering), tell, live=live)
 

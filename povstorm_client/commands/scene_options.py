@@ -56,6 +56,12 @@ Trace = Annotated[
         help="Parse all frames first, so that each is cached by the files that it uses itself",
     ),
 ]
+Declare = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        metavar="NAME=VALUES", help="Render with each value: NumStones=3..9, Size=0..1x0.25, N=3,5"
+    ),
+]
 InOrder = Annotated[
     bool,
     typer.Option(

@@ -7,6 +7,7 @@ import typer
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.scene_options import (
+    Declare,
     Frames,
     Include,
     InOrder,
@@ -35,6 +36,7 @@ def submit(
     threads: Threads = None,
     trace: Trace = False,
     in_order: InOrder = False,
+    declare: Declare = None,
     *,
     settings: JobSettings,
 ) -> None:
@@ -52,6 +54,7 @@ def submit(
         threads=threads,
         warn=warn,
         always_trace=trace,
+        declare=declare,
         refuse_unparsable=cluster.outputs is not None,
     )
     tell_trace(loaded)

@@ -83,6 +83,8 @@ class RenderSettings:
     workspace too, for scenes that name files from where they are.
     writable: files and folders below ``scene`` that the scene writes to, or asks for: files are
     copies there, not links to the shared resources, and folders exist.
+    variant: digits that tell which of a job's variants this is, where it renders an animation or
+    a still several times, e.g. with other values; they begin its images' and its frames' numbers.
 
     Raises InputError for values that POV-Ray would refuse or misread.
     """
@@ -108,6 +110,7 @@ class RenderSettings:
     threads: int = 1
     folder: str = ""
     writable: tuple[str, ...] = ()
+    variant: str = ""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -130,6 +133,8 @@ class RenderSettings:
                 raise InputError(
                     f"{name} is {value}: an image is 1 to {MAX_PIXELS_PER_SIDE} pixels a side"
                 )
+        if self.variant and not re.fullmatch(r"[0-9]{1,9}", self.variant):
+            raise InputError(f"variant is {self.variant!r}: it is digits, at most 9, such as '03'")
         if not 0 <= self.quality <= 11:
             raise InputError(f"quality is {self.quality}: POV-Ray knows 0 to 11")
         if self.initial_frame < 0:
@@ -183,7 +188,7 @@ class RenderSettings:
     def _check_types(self) -> None:
         """Settings come from manifests too, and whatever is in them ends up in the command."""
         for names, types, what in (
-            (("scene", "folder"), (str,), "a text"),
+            (("scene", "folder", "variant"), (str,), "a text"),
             (("cyclic", "one_frame_loop"), (bool,), "true or false"),
             (("library_paths", "options", "writable"), (tuple,), "a list of texts"),
             (_WHOLE, (int,), "a whole number"),
@@ -209,14 +214,33 @@ class RenderSettings:
     def _is_one_frame(self) -> bool:
         return (self.initial_frame, self.final_frame) in ((1, 1), (0, 0))
 
-    def image_name(self, frame: int) -> str:
-        """The image's file name: POV-Ray pads the frame number to the width of the final one.
+    def number_of(self, loop_frame: int) -> int:
+        """The number of a frame of POV-Ray's own loop in a job: the variant's digits come first."""
+        if not self.variant:
+            return loop_frame
+        return int(self.variant + (self._digits_of(loop_frame) if self.is_animation else ""))
+
+    def loop_frame(self, frame: int) -> int:
+        """The frame of POV-Ray's own loop that a number in a job means: number_of, inverted."""
+        if not self.variant:
+            return frame
+        if not self.is_animation:
+            return self.initial_frame if frame == int(self.variant) else -1
+        before = int(self.variant + "0" * len(self._digits_of(0)))
+        return frame - before
+
+    def _digits_of(self, loop_frame: int) -> str:
+        """POV-Ray pads the frame number to the width of the final one.
 
         A cyclic animation's final frame counts as one more (POV-Ray 3.7.0.10, tried).
         """
+        return f"{loop_frame:0{len(str(self.final_frame + self.cyclic))}d}"
+
+    def image_name(self, frame: int) -> str:
+        """The image's file name, in which POV-Ray puts the frame's digits after a variant's."""
         if not self.is_animation:
-            return "frame_1.png"
-        return f"frame_{frame:0{len(str(self.final_frame + self.cyclic))}d}.png"
+            return f"frame_{self.variant or 1}.png"
+        return f"frame_{self.variant}{self._digits_of(self.loop_frame(frame))}.png"
 
     def clock_of(self, frame: int) -> float:
         """The ``clock`` that a scene sees in this frame, as POV-Ray's animation loop counts it.
@@ -229,7 +253,7 @@ class RenderSettings:
         steps = self.final_frame - self.initial_frame + self.cyclic
         if steps == 0:
             return self.initial_clock
-        share = (frame - self.initial_frame) / steps
+        share = (self.loop_frame(frame) - self.initial_frame) / steps
         return self.initial_clock + share * (self.final_clock - self.initial_clock)
 
     def command(self, frame: int) -> list[str]:
@@ -238,11 +262,12 @@ class RenderSettings:
         The frame is run as a subset of the whole loop, which gives the scene the loop's own
         ``clock``, ``clock_delta``, ``initial_clock``… (POV-Ray 3.7 reference, 3.2.1.1).
         """
-        image = f"output/{'frame_.png' if self.is_animation else self.image_name(frame)}"
+        loop_frame = self.loop_frame(frame)
+        image = f"frame_{self.variant}.png" if self.is_animation else self.image_name(frame)
         arguments = [
             "povray",
             f"+I{quoted(self._from_folder(self.scene))}",
-            f"+O{self._from_folder(image)}",
+            f"+O{self._from_folder(f'output/{image}')}",
             f"+W{self.width}",
             f"+H{self.height}",
             f"+Q{self.quality}",
@@ -266,8 +291,8 @@ class RenderSettings:
                 f"+KI{decimal(self.initial_clock)}",
                 f"+KF{decimal(self.final_clock)}",
                 "+KC" if self.cyclic else "-KC",
-                f"+SF{frame}",
-                f"+EF{frame}",
+                f"+SF{loop_frame}",
+                f"+EF{loop_frame}",
             ]
         elif self.clock is not None:
             arguments.append(f"+K{decimal(self.clock)}")

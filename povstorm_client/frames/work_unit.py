@@ -51,7 +51,7 @@ class WorkUnit:
     def __post_init__(self) -> None:
         self._check_types()
         first, last = self.settings.initial_frame, self.settings.final_frame
-        if not first <= self.frame <= last:
+        if not first <= self.settings.loop_frame(self.frame) <= last:
             raise InputError(
                 f"frame {self.frame} is outside of the animation, which has frames {first} to "
                 f"{last}: set initial_frame and final_frame in the RenderSettings"

@@ -48,6 +48,7 @@ class Scene:
     earlier frames leave it, by their paths in the workspace. scenes: frame → its own scene file
     there, of numbered ones. uses: frame → what it uses of files, where that is known. links: frame
     → where it stands among frames that have to be rendered in order, empty where they have not.
+    own_settings: frame → what it has in place of settings, of a sweep's.
     trace: what running the scene showed, None where reading it was enough.
     """
 
@@ -61,13 +62,14 @@ class Scene:
     scenes: Mapping[int, str] = field(default_factory=dict)
     uses: Mapping[int, SharedUse] = field(default_factory=dict)
     links: Mapping[int, ChainLink] = field(default_factory=dict)
+    own_settings: Mapping[int, RenderSettings] = field(default_factory=dict)
     trace: Trace | None = None
 
     def work_units(self) -> list[WorkUnit]:
         """One for each frame, with what earlier frames leave it."""
         units = [
             WorkUnit(
-                replace(self.settings, scene=self.scenes.get(frame, self.settings.scene)),
+                self._settings_of(frame),
                 frame=frame,
                 link=self.links.get(frame),
             )
@@ -77,6 +79,11 @@ class Scene:
             for path, data in self.state.get(unit.frame, {}).items():
                 unit.add_inline_resource(path, data)
         return units
+
+    def _settings_of(self, frame: int) -> RenderSettings:
+        settings = self.own_settings.get(frame, self.settings)
+        scene = self.scenes.get(frame)
+        return settings if scene is None else replace(settings, scene=scene)
 
 
 def load_scene(

@@ -21,7 +21,8 @@ class FrameFacts:
 
     clock: as the scene saw it; at: seconds from the start of the video. seconds, cpu_seconds and
     peak_memory_bytes are those of its POV-Ray process, None where nothing was rendered; of a
-    cached frame, those of the job that rendered it. image: below the job's ``output/``. error and
+    cached frame, those of the job that rendered it. variant: what is declared in it, where a job
+    has several variants, e.g. ``"NumStones=3"``. image: below the job's ``output/``. error and
     log_tail: POV-Ray's own line, and its last lines, of a failed frame.
     """
 
@@ -37,6 +38,7 @@ class FrameFacts:
     image: str = ""
     error: str = ""
     log_tail: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)

@@ -69,12 +69,14 @@ def _frames(run: JobRun) -> Iterable[FrameFacts]:
     results = {result.frame: result for result in run.results}
     settings = {unit.frame: unit.settings for unit in run.units}
     at = {frame: index for index, frame in enumerate(run.manifest.frames)}
+    variants = _variants(run)
     for frame in run.manifest.frames:
         result = results.get(frame)
         common: dict[str, Any] = {
             "frame": frame,
             "clock": settings[frame].clock_of(frame),
             "at": float(at[frame] / run.manifest.settings.frames_per_second),
+            "variant": variants.get(settings[frame].variant, ""),
         }
         if result is None or result.state == "retrying":
             yield FrameFacts(**common, state="missing", error=result.error if result else "")
@@ -92,6 +94,24 @@ def _frames(run: JobRun) -> Iterable[FrameFacts]:
             error=result.error,
             log_tail=result.log_tail,
         )
+
+
+def _variants(run: JobRun) -> dict[str, str]:
+    """What is declared in each of a job's variants, and not in all of them."""
+    declared = {
+        unit.settings.variant: [
+            option for option in unit.settings.options if option.startswith("Declare=")
+        ]
+        for unit in run.units
+        if unit.settings.variant
+    }
+    common = set.intersection(*map(set, declared.values())) if len(declared) > 1 else set()
+    return {
+        variant: ", ".join(
+            option.removeprefix("Declare=") for option in options if option not in common
+        )
+        for variant, options in declared.items()
+    }
 
 
 def _failed_attempts(storage: Storage, job_id: str, notes: list[str]) -> list[FrameResult]:

@@ -80,7 +80,8 @@ def render_page(
     )
     environment.filters |= {"duration": duration, "memory": memory_size, "usd": usd}
     script = player_script() + (_HERE / "report.js").read_text("utf-8")
-    sheet = _sheet(facts, previews)
+    columns = list(dict.fromkeys(each.variant for each in facts.frames if each.variant))
+    sheet = _columns(facts, previews, columns) if columns else _sheet(facts, previews)
     failures, more_failures = _failures(facts)
     stage = _stage_size(facts)
     return environment.get_template("report.html").render(
@@ -91,6 +92,7 @@ def render_page(
         more_failures=more_failures,
         missing=_ranges(facts, "missing"),
         sheet=sheet,
+        columns=columns,
         stage_width=stage[0],
         stage_height=stage[1],
         previews_note=_previews_note(facts, previews),
@@ -234,6 +236,19 @@ def _sheet(facts: ReportFacts, previews: Previews) -> list[_Thumb]:
     return [
         _Thumb(each.frame, each.state, _text(previews.images.get(each.frame, b"")))
         for each in chosen
+    ]
+
+
+def _columns(facts: ReportFacts, previews: Previews, columns: Sequence[str]) -> list[_Thumb]:
+    """Row by row, a column for each variant: as many rows as there is room for, evenly spread."""
+    if not previews.images:
+        return []
+    by_column = [[each for each in facts.frames if each.variant == name] for name in columns]
+    rows = spread(list(zip(*by_column, strict=False)), max(1, _WHOLE_SHEET // len(columns)))
+    return [
+        _Thumb(each.frame, each.state, _text(previews.images.get(each.frame, b"")))
+        for row in rows
+        for each in row
     ]
 
 

@@ -10,7 +10,7 @@ from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
 from povstorm_client.frames.job_settings import VIDEO_ENDINGS
 from povstorm_client.frames.video_losses import ALPHA_ENDINGS, video_losses
 from povstorm_client.scene.load_scene import load_scene
-from tasks.video import video_formats
+from render_image.video import video_formats
 
 
 def losses(video: str, *options: str, size: tuple[int, int] = (64, 48)) -> str:
