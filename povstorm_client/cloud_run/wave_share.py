@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from povstorm_client.errors import InputError
-from povstorm_client.frames.job_settings import STALL_SECONDS
+from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings
 from povstorm_client.frames.work_unit import WorkUnit, check_belongs
 from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import open_job
@@ -41,6 +41,11 @@ class WaveShare:
     frames: tuple[WaveFrame, ...]
     frame_timeout: float | None
     stall_timeout: float | None = STALL_SECONDS
+
+    @classmethod
+    def of_job(cls, frames: tuple[WaveFrame, ...], settings: JobSettings) -> WaveShare:
+        """Frames, with what their container needs to know of the job's settings."""
+        return cls(frames, settings.frame_timeout, settings.stall_timeout)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -42,8 +42,7 @@ def choose_renderer(
         manifest.cloud_run,
         GoogleCloudRun(google_credentials(gcp_credentials)),
         estimate=read_estimate(storage, scene_digest(manifest.name, units[0].settings)),
-        frame_timeout=manifest.settings.frame_timeout,
-        stall_timeout=manifest.settings.stall_timeout,
+        settings=manifest.settings,
         logger=logger,
     )
 

@@ -18,6 +18,7 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import RenderError
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
@@ -85,7 +86,13 @@ def on_cloud_run(bucket: str) -> Kind:
         # As it is from a scene's second run on; its first has a sample ahead.
         before = Estimate(frames=1, total_cpu_seconds=1.0)
         return CloudRunRenderer(
-            storage, JOB, FLEET, api, estimate=before, frame_timeout=timeout, pace=PACE
+            storage,
+            JOB,
+            FLEET,
+            api,
+            estimate=before,
+            settings=JobSettings(frame_timeout=timeout),
+            pace=PACE,
         )
 
     return Kind(storage, make, at_work)

@@ -18,7 +18,7 @@ from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import CloudRunApi
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
-from povstorm_client.frames.job_settings import STALL_SECONDS
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage.protocol import Storage
@@ -40,14 +40,14 @@ class CloudRunRenderer:
         api: CloudRunApi,
         *,
         estimate: Estimate | None = None,
-        frame_timeout: float | None = None,
-        stall_timeout: float | None = STALL_SECONDS,
+        settings: JobSettings | None = None,
         pace: Pace | None = None,
         logger: Logger | None = None,
     ) -> None:
         log = logger or logging.getLogger(__name__)
-        pace = pace or Pace()
-        setting = WaveSetting(storage, job_id, fleet, frame_timeout, stall_timeout, pace, log)
+        setting = WaveSetting(
+            storage, job_id, fleet, settings or JobSettings(), pace or Pace(), log
+        )
         self._planner = WavePlanner(fleet, estimate or Estimate())
         self._executions = WaveExecutions(setting, api)
         self._dispatcher = Dispatcher(setting, self._executions, self._planner)

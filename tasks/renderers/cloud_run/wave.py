@@ -17,7 +17,7 @@ from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.cloud_run.wave_claim import DISPATCHER, Claim, claim, first_open, read_claim
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, write_wave
-from povstorm_client.frames.job_settings import STALL_SECONDS
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
@@ -102,9 +102,7 @@ def store_wave(
     storage: Storage,
     prefix: str,
     shares: list[list[WaitingFrame]],
-    *,
-    frame_timeout: float | None,
-    stall_timeout: float | None = STALL_SECONDS,
+    settings: JobSettings,
 ) -> None:
     """Store the share of each task, by which its execution renders."""
     stored = []
@@ -113,7 +111,7 @@ def store_wave(
             WaveFrame(frame.unit, frame.attempt, frame.final_attempt, frame.arrived)
             for frame in share
         )
-        stored.append(WaveShare(frames, frame_timeout, stall_timeout))
+        stored.append(WaveShare.of_job(frames, settings))
     write_wave(storage, prefix, stored)
 
 

@@ -70,8 +70,7 @@ class WaveExecutions:
             self._setting.storage,
             wave.prefix,
             [[frame for frame in share if not frame.result.done()] for share in shares],
-            frame_timeout=self._setting.frame_timeout,
-            stall_timeout=self._setting.stall_timeout,
+            self._setting.settings,
         )
         delay = self._setting.pace.park_first
         while wave.execution is None:

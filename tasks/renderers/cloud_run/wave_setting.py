@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from tasks.renderers.cloud_run.wave import Wave
@@ -36,13 +37,12 @@ class Pace:
 
 @dataclass(frozen=True)
 class WaveSetting:
-    """Where the frames of a job are stored and rendered, and within what seconds."""
+    """Where the frames of a job are stored and rendered, and how."""
 
     storage: Storage
     job_id: str
     fleet: CloudRunFleet
-    frame_timeout: float | None
-    stall_timeout: float | None
+    settings: JobSettings
     pace: Pace
     log: Logger
 

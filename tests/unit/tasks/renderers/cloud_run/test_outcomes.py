@@ -12,6 +12,7 @@ import pytest
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
@@ -40,7 +41,7 @@ def storage(tmp_path: Path) -> FolderStorage:
 
 
 def outcomes(storage: FolderStorage) -> Outcomes:
-    setting = WaveSetting(storage, JOB, FLEET, None, None, Pace(), logging.getLogger())
+    setting = WaveSetting(storage, JOB, FLEET, JobSettings(), Pace(), logging.getLogger())
     planner, board = WavePlanner(FLEET, Estimate()), WaveBoard()
     return Outcomes(setting, planner, board, WaveSample(planner, board, setting.pace))
 
