@@ -23,6 +23,7 @@ from povstorm_client.frames.job_settings import (
     Preference,
     VideoEnding,
 )
+from povstorm_client.frames.render_settings import MOST_SUB_FRAMES
 from povstorm_client.job import Job
 from povstorm_client.scene_job import read_scene, scene_job, settings_of_options
 from povstorm_client.storage.credentials import google_credentials
@@ -57,6 +58,8 @@ async def render_scene(
     frame_memory: float | None = None,
     seconds_per_frame: float | None = None,
     declare: list[str] | None = None,
+    motion_blur: Annotated[int, Field(ge=0, le=MOST_SUB_FRAMES)] = 0,
+    shutter: float = 180.0,
     trace: bool = False,
     in_order: bool = False,
     gcp_credentials: str = "",
@@ -87,6 +90,8 @@ async def render_scene(
             scene's last run, or to measure it.
         declare: Values to render the scene with, NAME=3..9, NAME=0..1x0.25 or NAME=3,5,8, one name
             an entry. Each value is a column of the report's contact sheet.
+        motion_blur: Make each frame the average of so many moments, in linear light; 0 for none.
+        shutter: How long that is, in degrees of the 360 from a frame to the next.
         trace: Parse all frames first, so that each is cached by the files that it uses itself.
             That happens anyway where the scene cannot do without.
         in_order: Render frames that go on from each other's images on Cloud Run all the same, one
@@ -127,6 +132,8 @@ async def render_scene(
                 cwd=Path(fetched).parent,
                 always_trace=trace,
                 declare=declare,
+                motion_blur=motion_blur,
+                shutter=shutter,
                 refuse_unparsable=chosen.outputs is not None,
             )
             job = scene_job(

@@ -39,6 +39,8 @@ def read_scene(
     always_trace: bool = False,
     refuse_unparsable: bool = False,
     declare: list[str] | None = None,
+    motion_blur: int = 0,
+    shutter: float = 180.0,
 ) -> Scene:
     """The scene with its options; warn is told what it should know. InputError: what is wrong.
 
@@ -46,7 +48,7 @@ def read_scene(
     running the scene to see what it does with files, which happens where that has to be.
     refuse_unparsable: whether a frame that cannot be parsed then is an error; elsewhere it will
     fail, and others are rendered, where they can be. declare: values to render it with, as
-    read_sweep has them.
+    read_sweep has them. motion_blur, shutter: as RenderSettings has them.
     """
     for word in switches or ():
         if word.startswith("--"):
@@ -69,7 +71,7 @@ def read_scene(
     loaded = variants[0] if len(variants) == 1 else swept(variants)
     for warning in loaded.warnings:
         warn(warning)
-    return _with_threads(loaded, threads, warn)
+    return _with_changes(loaded, threads, warn, motion_blur=motion_blur, shutter=shutter)
 
 
 def settings_of_options(
@@ -132,7 +134,14 @@ def scene_job(
     return job
 
 
-def _with_threads(scene: Scene, threads: int | None, warn: Callable[[str], None]) -> Scene:
+def _with_changes(
+    scene: Scene,
+    threads: int | None,
+    warn: Callable[[str], None],
+    *,
+    motion_blur: int,
+    shutter: float,
+) -> Scene:
     """One thread gives the same pixels on every run; a still would leave other cores idle."""
     if threads is None:
         are_many = scene.settings.is_animation or bool(scene.own_settings)
@@ -142,13 +151,13 @@ def _with_threads(scene: Scene, threads: int | None, warn: Callable[[str], None]
                 f"a still: rendering with {threads} threads. With radiosity or jittered lights its "
                 "pixels can differ between runs; --threads 1 makes them repeatable"
             )
+    changed = partial(replace, threads=threads, motion_blur=motion_blur, shutter=shutter)
     return replace(
         scene,
-        settings=replace(scene.settings, threads=threads),
-        own_settings={
-            frame: replace(settings, threads=threads)
-            for frame, settings in scene.own_settings.items()
-        },
+        settings=changed(scene.settings),
+        own_settings={frame: changed(own) for frame, own in scene.own_settings.items()},
+        # Which files frames use was seen at their own clocks only.
+        uses={} if motion_blur else scene.uses,
     )
 
 

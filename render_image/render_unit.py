@@ -29,11 +29,12 @@ from render_image.frame_limits import Limits
 from render_image.image_check import check_image, drop_dates
 from render_image.left_files import left_files, without_earlier_images
 from render_image.machine import host_name
+from render_image.motion_blur import Exposure
 from render_image.output_names import check_output_names
 from render_image.povray_environment import prepare_environment
 from render_image.povray_failure import raise_for_exit, ran_out_of_memory
 from render_image.process import ProcessExit, run_process
-from render_image.sandbox import open_sandbox
+from render_image.sandbox import Sandbox, open_sandbox
 from render_image.unexpected import traceback_text, unexpected_failure
 from render_image.untrusted_files import UntrustedFileError, open_folder, take_files
 from render_image.watch import folder_problem, read_log
@@ -116,8 +117,52 @@ async def _render(
     on_parsed: Callable[[], None] | None,
 ) -> FrameResult:
     bwrap = await asyncio.to_thread(open_sandbox, povray, sandbox)
+    attempt = partial(
+        _render_once,
+        storage=storage,
+        povray=povray,
+        bwrap=bwrap,
+        result=result,
+        final_attempt=final_attempt,
+        limits=limits,
+        on_parsed=on_parsed,
+    )
+    if not unit.settings.motion_blur:
+        rendered = await attempt(unit, unit.cmd, timeout=timeout)
+    else:
+        exposure = Exposure(unit.settings.width, unit.settings.height)
+        # The frame's own clock comes last: what else its frame wrote is kept of that sub-frame.
+        for sub_frame in reversed(range(unit.settings.motion_blur)):
+            rendered = await attempt(
+                unit,
+                unit.settings.sub_frame_command(unit.frame, sub_frame),
+                timeout=None if timeout is None else max(0.1, timeout - exposure.wall_seconds),
+                exposure=exposure,
+                sub_frame=sub_frame,
+            )
+    assert rendered is not None, "the last sub-frame commits"  # noqa: S101 - a mistake of ours
+    return rendered
+
+
+async def _render_once(
+    unit: WorkUnit,
+    command: list[str],
+    *,
+    storage: Storage,
+    povray: PovRay,
+    bwrap: Sandbox | None,
+    result: FrameResult,
+    final_attempt: bool,
+    timeout: float | None,
+    limits: Limits,
+    on_parsed: Callable[[], None] | None,
+    exposure: Exposure | None = None,
+    sub_frame: int = 0,
+) -> FrameResult | None:
+    """Run POV-Ray in a workspace of its own, and commit; None for a sub-frame before the last."""
+    shown = unit if exposure is None else unit.for_sub_frame(sub_frame)
     with (
-        _workspace(unit, storage, result, link_shared=bwrap is None) as workspace,
+        _workspace(unit, shown, storage, result, link_shared=bwrap is None) as workspace,
         # Opened before POV-Ray can put anything else in its place.
         open_folder(workspace.output) as output,
         workspace.log.open("x+b") as printed,
@@ -126,7 +171,7 @@ async def _render(
         environment = prepare_environment(workspace, povray, bwrap)
         written_to = (workspace.folder, workspace.temporary)
         exited = await run_process(
-            [str(povray.path), *unit.cmd[1:]],
+            [str(povray.path), *command[1:]],
             cwd=workspace.current,
             environment=environment,
             log=workspace.log,
@@ -153,6 +198,8 @@ async def _render(
                 timeout=timeout,
                 limits=limits,
                 final_attempt=final_attempt,
+                exposure=exposure,
+                sub_frame=sub_frame,
             )
         )
         try:
@@ -165,12 +212,15 @@ async def _render(
 
 @contextmanager
 def _workspace(
-    unit: WorkUnit, storage: Storage, result: FrameResult, *, link_shared: bool
+    unit: WorkUnit, shown: WorkUnit, storage: Storage, result: FrameResult, *, link_shared: bool
 ) -> Iterator[Workspace]:
-    """The frame's workspace; shared resources that are not what was submitted fail it for good."""
+    """The workspace of what is shown of a frame.
+
+    Shared resources that are not what was submitted fail the frame for good.
+    """
     with ExitStack() as stack:
         try:
-            made = stack.enter_context(make_workspace(unit, storage, link_shared=link_shared))
+            made = stack.enter_context(make_workspace(shown, storage, link_shared=link_shared))
         except RecordError as error:
             failed = replace(result, state="failed", ended=time.time(), error=str(error))
             FrameResults(storage, unit.job_id).fail(failed)
@@ -190,14 +240,25 @@ def _commit(
     timeout: float | None,
     limits: Limits,
     final_attempt: bool,
-) -> FrameResult:
-    """Check what POV-Ray left behind and store it: log and images first, the result last."""
+    exposure: Exposure | None,
+    sub_frame: int,
+) -> FrameResult | None:
+    """Check what POV-Ray left behind and store it: log and images first, the result last.
+
+    exposure: takes a motion-blurred frame's sub-frames, of which only the last is stored, with what
+    all of them come to.
+    """
     # Before anything is removed: whatever POV-Ray could not write, it may not have said so.
     no_room = is_full(workspace.folder) and not exited.problem
     log = read_log(printed, limits).decode(errors="replace")
     try:
         raise_for_exit(exited, log, timeout, limits, workspace.current)
-        outputs = _take_outputs(unit, workspace, output)
+        outputs = _take_outputs(unit, workspace, output, exposure)
+        if exposure is not None:
+            exposure.note(log, exited)
+            if sub_frame > 0:
+                return None
+            log, exited = exposure.log, exposure.exited
         image = outputs.pop(unit.image_name)
         if unit.link is not None:
             left = left_files(unit, unit.link, workspace, outputs, image)
@@ -216,6 +277,9 @@ def _commit(
         if not isinstance(error, RenderError):
             log += f"\n{traceback_text(error)}"
         failure = error if isinstance(error, RenderError) else unexpected_failure(error)
+        if exposure is not None:
+            of = f"sub-frame {sub_frame} of {unit.settings.motion_blur}"
+            failure = RenderError(f"{of}: {failure}", retryable=failure.retryable)
         # A mistake in the scene is the better reason; other words may be cut off, or mean this.
         if no_room and "Parse Error" not in str(failure):
             failure = RenderError(temporary_words(), retryable=True)
@@ -255,11 +319,14 @@ def _fail(
     )
 
 
-def _take_outputs(unit: WorkUnit, workspace: Workspace, output: int) -> dict[str, Path]:
+def _take_outputs(
+    unit: WorkUnit, workspace: Workspace, output: int, exposure: Exposure | None
+) -> dict[str, Path]:
     """What the frame wrote to ./output, checked, and out of reach: name below it → file.
 
     The frame's own image is among them, whole and without dates. output: the folder, open since
-    before POV-Ray ran. What is checked is what is stored: nobody else knows where it is.
+    before POV-Ray ran. What is checked is what is stored: nobody else knows where it is. exposure:
+    is given a sub-frame's image, and makes the frame's of what it has.
     """
     taken = Path(tempfile.mkdtemp(prefix="taken-", dir=workspace.log.parent))
     try:
@@ -269,7 +336,12 @@ def _take_outputs(unit: WorkUnit, workspace: Workspace, output: int) -> dict[str
             f"POV-Ray was made to do what scenes cannot: {error}", retryable=False
         ) from error
     image = taken / unit.image_name
-    if unit.image_name in files:
+    if exposure is not None:
+        name = str(Path(unit.image_name).with_suffix(".ppm"))
+        exposure.add(files.pop(name, taken / name))
+        exposure.develop(image, bits=unit.settings.bits)
+        files[unit.image_name] = image
+    elif unit.image_name in files:
         files[unit.image_name].rename(image)
         files[unit.image_name] = image
     check_image(image, unit.settings.width, unit.settings.height)

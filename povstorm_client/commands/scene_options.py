@@ -62,6 +62,14 @@ Declare = Annotated[
         metavar="NAME=VALUES", help="Render with each value: NumStones=3..9, Size=0..1x0.25, N=3,5"
     ),
 ]
+MotionBlur = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(metavar="N", help="Make each frame the average of N moments, in linear light"),
+]
+Shutter = Annotated[
+    float,
+    typer.Option(metavar="DEGREES", help="How long that is, of the 360 from a frame to the next"),
+]
 InOrder = Annotated[
     bool,
     typer.Option(

@@ -11,8 +11,10 @@ from povstorm_client.commands.scene_options import (
     Frames,
     Include,
     InOrder,
+    MotionBlur,
     Preview,
     SceneArgument,
+    Shutter,
     Size,
     Switches,
     Threads,
@@ -37,6 +39,8 @@ def submit(
     trace: Trace = False,
     in_order: InOrder = False,
     declare: Declare = None,
+    motion_blur: MotionBlur = None,
+    shutter: Shutter = 180.0,
     *,
     settings: JobSettings,
 ) -> None:
@@ -55,6 +59,8 @@ def submit(
         warn=warn,
         always_trace=trace,
         declare=declare,
+        motion_blur=motion_blur or 0,
+        shutter=shutter,
         refuse_unparsable=cluster.outputs is not None,
     )
     tell_trace(loaded)

@@ -19,13 +19,18 @@ from povstorm_client.paths import SCENE_FOLDER, check_workspace_path
 # POV-Ray 3.7 keeps image dimensions in 32 bits; PNG encoders and memory give up long before.
 MAX_PIXELS_PER_SIDE = 65_535
 
+# More show no difference, and are rendered one after another.
+MOST_SUB_FRAMES = 256
+_FULL_SHUTTER = 360
+# What would make other images than RGB in sRGB.
+_NOT_BLURRED = re.compile(r"\+UA|Output_Alpha=on|Grayscale_Output=on|File_Gamma=|Dither=on")
 # POV-Ray 3.7 refuses more (+WT).
 MAX_THREADS = 512
 # POV-Ray keeps frame numbers in 32 bits, and adds one to see whether there is a next frame.
 _MAX_FRAME = 2**31 - 2
-_WHOLE = ("width", "height", "quality", "initial_frame", "final_frame", "threads")
+_WHOLE = ("motion_blur", "width", "height", "quality", "initial_frame", "final_frame", "threads")
 _MAYBE_WHOLE = ("antialias_method", "antialias_depth")
-_REAL = ("initial_clock", "final_clock")
+_REAL = ("initial_clock", "final_clock", "shutter")
 _MAYBE_REAL = ("clock", "antialias", "antialias_gamma", "jitter")
 # Options that change the picture and nothing else: no files, no streams, no programs
 # (POV-Ray 3.7 reference, section 3.2 "Command-Line and INI-File Options").
@@ -85,6 +90,8 @@ class RenderSettings:
     copies there, not links to the shared resources, and folders exist.
     variant: digits that tell which of a job's variants this is, where it renders an animation or
     a still several times, e.g. with other values; they begin its images' and its frames' numbers.
+    motion_blur: how many sub-frames a frame is the average of, 0 for none; shutter: degrees of the
+    frame's time, 360, for which they are spread, from the frame's own clock on.
 
     Raises InputError for values that POV-Ray would refuse or misread.
     """
@@ -111,6 +118,8 @@ class RenderSettings:
     folder: str = ""
     writable: tuple[str, ...] = ()
     variant: str = ""
+    motion_blur: int = 0
+    shutter: float = 180.0
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -135,6 +144,7 @@ class RenderSettings:
                 )
         if self.variant and not re.fullmatch(r"[0-9]{1,9}", self.variant):
             raise InputError(f"variant is {self.variant!r}: it is digits, at most 9, such as '03'")
+        self._check_motion_blur()
         if not 0 <= self.quality <= 11:
             raise InputError(f"quality is {self.quality}: POV-Ray knows 0 to 11")
         if self.initial_frame < 0:
@@ -157,6 +167,27 @@ class RenderSettings:
                     f"POV-Ray option {option!r} is not among those a frame may have "
                     "(only what changes the picture); remove it"
                 )
+
+    def _check_motion_blur(self) -> None:
+        if not 0 < self.shutter <= _FULL_SHUTTER:
+            raise InputError(f"shutter is {self.shutter:g}: it is degrees, above 0 to 360")
+        if not self.motion_blur:
+            return
+        if not 2 <= self.motion_blur <= MOST_SUB_FRAMES:
+            raise InputError(
+                f"motion blur is of {self.motion_blur} sub-frames: give 2 to {MOST_SUB_FRAMES}"
+            )
+        if not self.is_animation:
+            raise InputError(
+                "motion blur is of a time between frames, and a still has none: make it a frame of "
+                "an animation (+KFF)"
+            )
+        refused = [option for option in self.options if _NOT_BLURRED.match(option)]
+        if refused:
+            raise InputError(
+                f"{refused[0]} cannot be together with motion blur, whose images are RGB in sRGB: "
+                "remove one of them"
+            )
 
     def _check_folder(self) -> None:
         paths = [*((self.folder,) if self.folder else ()), *self.writable]
@@ -302,6 +333,30 @@ class RenderSettings:
         arguments += ["+FN" if not self._has_file_type else "", f"+WT{self.threads}"]
         arguments += ["-D", "-P", "+GA"]
         return [argument for argument in arguments if argument]
+
+    def sub_frame_command(self, frame: int, sub_frame: int) -> list[str]:
+        """POV-Ray's argument list for a sub-frame, from 0, with linear values in a PPM.
+
+        The whole loop's clocks are shifted by a part of what lies between two frames, so that
+        ``frame_number`` and ``clock_delta`` stay the frame's; later options win.
+        """
+        steps = self.final_frame - self.initial_frame + self.cyclic
+        delta = (self.final_clock - self.initial_clock) / steps if steps else 0.0
+        shift = delta * self.shutter / _FULL_SHUTTER * sub_frame / self.motion_blur
+        return [
+            *self.command(frame),
+            f"+O{self._from_folder(f'output/frame_{self.variant}.ppm')}",
+            "+FP16",
+            "File_Gamma=1.0",
+            f"+KI{decimal(self.initial_clock + shift)}",
+            f"+KF{decimal(self.final_clock + shift)}",
+        ]
+
+    @property
+    def bits(self) -> int:
+        """Bits a colour of a motion-blurred image: 16 where more than 8 are asked for."""
+        given = [option[3:] for option in self.options if option.startswith("+FN")]
+        return 16 if given and int(given[-1] or 8) > 8 else 8
 
     def _threshold(self, threshold: float) -> list[str]:
         """POV-Ray takes thresholds of all sizes, but as +A only those between 0 and 1 (tried)."""

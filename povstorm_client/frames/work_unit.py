@@ -34,6 +34,8 @@ class WorkUnit:
     shared_digest: of what the frame uses of it, where that is known; otherwise all of it counts.
     offload_gcs_prefix: storage prefix that receives what is written to ``./output``.
     job_id: the job it belongs to. The last four are filled in by the Job.
+    sub_frame_resource: sub-frame of motion blur, from 0 → inline resources that it has beside the
+    frame's, or in their place.
     link: where it stands among frames that are rendered in order, None for one by itself.
 
     Raises InputError for a frame outside of the animation and for bad inline resources.
@@ -47,6 +49,7 @@ class WorkUnit:
     job_id: str = ""
     shared_digest: str = ""
     link: ChainLink | None = None
+    sub_frame_resource: dict[int, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -62,6 +65,14 @@ class WorkUnit:
             for folder in PurePosixPath(path).parents:
                 if str(folder) in self.inline_resource:
                     raise _both(str(folder), path, self.frame)
+        for sub_frame, files in self.sub_frame_resource.items():
+            if not 0 <= sub_frame < self.settings.motion_blur:
+                raise InputError(
+                    f"frame {self.frame} has an inline resource of sub-frame {sub_frame}, and "
+                    f"{self.settings.motion_blur} sub-frames, from 0: set motion_blur in the "
+                    "RenderSettings"
+                )
+            total += sum(len(_decode(path, content)) for path, content in files.items())
         self._check_inline_size(total)
 
     def __repr__(self) -> str:
@@ -94,8 +105,13 @@ class WorkUnit:
             if not isinstance(path, str) or not isinstance(content, str):
                 raise InputError(f"inline resource {path!r} is not a text")
 
-    def add_inline_resource(self, path: str, content: bytes | str) -> None:
+    def add_inline_resource(
+        self, path: str, content: bytes | str, *, sub_frame: int | None = None
+    ) -> None:
         """Put a file into this frame's workspace; text is stored as UTF-8.
+
+        sub_frame: of motion blur, from 0, that alone has the file, in place of one of that path
+        that all have; None for all.
 
         Raises InputError if the path is absolute, leaves the workspace, names ./shared or
         ./output, is taken already or is a folder of another, or if it is too much data.
@@ -103,7 +119,15 @@ class WorkUnit:
         check_type("path", path, str, "a text: the file's path in the workspace")
         check_type("content", content, (bytes, str), "bytes or a text")
         check_inline_path(path)
-        for taken in self.inline_resource:
+        if sub_frame is not None and not 0 <= sub_frame < self.settings.motion_blur:
+            raise InputError(
+                f"sub_frame is {sub_frame}: frame {self.frame} has {self.settings.motion_blur}, "
+                "from 0; set motion_blur in the RenderSettings"
+            )
+        resources = self.inline_resource
+        if sub_frame is not None:
+            resources = self.sub_frame_resource.setdefault(sub_frame, {})
+        for taken in resources:
             if taken == path:
                 raise InputError(f"inline resource {path!r} was added twice to frame {self.frame}")
             if taken.startswith(f"{path}/") or path.startswith(f"{taken}/"):
@@ -112,9 +136,10 @@ class WorkUnit:
             data = content.encode() if isinstance(content, str) else content
         except UnicodeEncodeError as error:
             raise InputError(f"content of {path!r} is not valid Unicode: give bytes") from error
-        held = sum(len(text) // 4 * 3 for text in self.inline_resource.values())
+        every = (self.inline_resource, *self.sub_frame_resource.values())
+        held = sum(len(text) // 4 * 3 for files in every for text in files.values())
         self._check_inline_size(held + len(data))
-        self.inline_resource[path] = base64.b64encode(data).decode("ascii")
+        resources[path] = base64.b64encode(data).decode("ascii")
 
     def _check_inline_size(self, total: int) -> None:
         if total > MAX_INLINE_BYTES:
@@ -126,6 +151,11 @@ class WorkUnit:
     def inline_files(self) -> dict[str, bytes]:
         """The decoded inline resources: path in the workspace → bytes."""
         return {path: _decode(path, text) for path, text in self.inline_resource.items()}
+
+    def for_sub_frame(self, sub_frame: int) -> WorkUnit:
+        """The unit with the inline resources that a sub-frame has."""
+        own = self.sub_frame_resource.get(sub_frame, {})
+        return replace(self, inline_resource=self.inline_resource | own, sub_frame_resource={})
 
     @property
     def cmd(self) -> list[str]:
@@ -159,6 +189,14 @@ class WorkUnit:
             content["used"] = self.shared_digest
         else:
             content["shared"] = prefix.rstrip("/").rsplit("/", 1)[-1]
+        if self.settings.motion_blur:
+            content["motion blur"] = {
+                "sub-frames": [
+                    self.settings.sub_frame_command(self.frame, sub_frame)
+                    for sub_frame in range(self.settings.motion_blur)
+                ],
+                "inline": sorted(self.sub_frame_resource.items()),
+            }
         if self.link is not None:
             content["link"] = self.link.to_json()
         if self.settings.folder:
@@ -205,6 +243,15 @@ class WorkUnit:
             "settings": self.settings.to_json(),
             "cmd": self.cmd,
             **({} if self.link is None else {"link": self.link.to_json()}),
+            **(
+                {
+                    "sub_frame_resource": {
+                        str(at): own for at, own in self.sub_frame_resource.items()
+                    }
+                }
+                if self.sub_frame_resource
+                else {}
+            ),
         }
 
     @classmethod
@@ -220,6 +267,9 @@ class WorkUnit:
                 job_id=data["job_id"],
                 shared_digest=data.get("shared_digest", ""),
                 link=ChainLink.from_json(data["link"]) if "link" in data else None,
+                sub_frame_resource={
+                    int(at): dict(own) for at, own in data.get("sub_frame_resource", {}).items()
+                },
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"a work unit of the manifest is not readable: {error!r}") from error
