@@ -9,29 +9,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from povstorm_client.errors import InputError, StorageError
-from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.cached_frame import parse_cached_frame
 from povstorm_client.jobs.manifest import read_work_units
 from povstorm_client.jobs.state import LOST_SECONDS, read_state
 from povstorm_client.quantities import age_words
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
-from povstorm_client.storage.records import read_record
 
 # A flow that is asked to stop does so, and says so, within this time.
 _STOP_SECONDS = 120.0
 # A job that was submitted may wait for its flow to begin so long: deployments have queues.
 YOUNG_SECONDS = 24 * 3600.0
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """Of an entry of Prefect's cache, what is looked at; nothing in it decides how it is read."""
-
-    result: str
 
 
 def storage_time(storage: Storage) -> float:
@@ -156,9 +147,9 @@ def _delete_cache_entries(storage: Storage, job_id: str) -> None:
 
 
 def _job_of_entry(storage: Storage, key: str) -> str:
-    """The job whose image a persisted result names; "" for what is no FrameResult."""
+    """The job whose image an entry of the cache names; "" for what is none, and renders nothing."""
+    name = key.removeprefix(f"{layout.RESULT_CACHE}/")
     try:
-        entry = read_record(storage, key, _Entry)
-        return FrameResult.from_bytes(entry.result.encode(), key).job_id
+        return parse_cached_frame(storage.read(key), name).job_id
     except StorageError:
         return ""

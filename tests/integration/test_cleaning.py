@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from povstorm_client.cleaning.job_deletion import (
 )
 from povstorm_client.cleaning.sweep_marker import SweepMarker, wait_for_sweep
 from povstorm_client.cleaning.unreferenced import delete_unreferenced, find_unreferenced
+from povstorm_client.frames.cached_frame import cached_frame_record
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs import shared_resources
 from povstorm_client.jobs.frame_results import FrameResults
@@ -232,9 +232,10 @@ def test_the_cache_forgets_the_images_of_the_job_and_no_others(
     job, other = submitted(), submitted()
 
     def entry(unit: WorkUnit, job_id: str, povray: str) -> str:
-        key = f"{layout.RESULT_CACHE}/frame-{unit.content_digest()}-povray-{povray}"
+        name = f"frame-{unit.content_digest()}-povray-{povray}"
+        key = f"{layout.RESULT_CACHE}/{name}"
         result = FrameResult(unit.work_unit_id, job_id, unit.frame, "rendered", 1, "", 0.0, 0.0)
-        storage.write(key, json.dumps({"result": json.dumps(result.to_json())}).encode())
+        storage.write(key, cached_frame_record(result, name, "3.9.1"))
         return key
 
     own = entry(job.work_units[0], job.job_id, "3.7")
