@@ -8,6 +8,7 @@ from pathlib import Path
 from povstorm_client.commands.scene_options import (
     Frames,
     Include,
+    Povray,
     Sandbox,
     SceneArgument,
     Switches,
@@ -26,6 +27,7 @@ def check(
     frames: Frames = None,
     include: Include = None,
     sandbox: Sandbox = None,
+    povray: Povray = None,
 ) -> None:
     """Parse all frames of a scene, with a pixel each, and tell what they do with files.
 

@@ -31,6 +31,7 @@ from povstorm_client.commands.scene_options import (
     Live,
     MotionBlur,
     Output,
+    Povray,
     Preview,
     Sandbox,
     SceneArgument,
@@ -44,7 +45,7 @@ from povstorm_client.commands.scene_options import (
 )
 from povstorm_client.commands.start_hint import StartWatch
 from povstorm_client.commands.warn import tell_trace, warn
-from povstorm_client.errors import JobError, PovstormError, StorageError
+from povstorm_client.errors import InputError, JobError, PovstormError, StorageError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
@@ -79,6 +80,7 @@ def render(
     declare: Declare = None,
     motion_blur: MotionBlur = None,
     shutter: Shutter = 180.0,
+    povray: Povray = None,
     notify: Notify = None,
     live: Live = False,
     *,
@@ -87,6 +89,11 @@ def render(
     """Render a scene: an ini file's animation, or a .pov file, without any change to it."""
     tell = None if notify is None else teller(notify)
     cluster = chosen_cluster(context)
+    if povray is not None and cluster.outputs is not None:
+        raise InputError(
+            "--povray is for rendering on this machine, and the render container has a POV-Ray of "
+            "its own: leave out one of --povray and --cluster"
+        )
     loaded = read_scene(
         scene,
         switches=switches,

@@ -12,10 +12,18 @@ import typer
 
 from povstorm_client.frames.job_settings import PREFERENCES, VIDEO_ENDINGS, JobSettings
 from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.programs.tools import choose_povray
 from povstorm_client.scene_job import settings_of_options
 
 # Options of no use on this machine have a place of their own in --help.
 CLOUD = "Google Cloud"
+
+
+def _chosen(path: Path | None) -> Path | None:
+    if path is not None:
+        choose_povray(path)
+    return path
+
 
 SceneArgument = Annotated[
     str,
@@ -69,6 +77,14 @@ MotionBlur = Annotated[
 Shutter = Annotated[
     float,
     typer.Option(metavar="DEGREES", help="How long that is, of the 360 from a frame to the next"),
+]
+Povray = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        metavar="PATH",
+        help="POV-Ray to render with on this machine, instead of the one on PATH",
+        callback=_chosen,
+    ),
 ]
 InOrder = Annotated[
     bool,

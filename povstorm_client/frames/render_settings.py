@@ -60,6 +60,8 @@ _ALLOWED_OPTIONS = tuple(
         r"Render_(Block_Size|Block_Step|Pattern)=-?\d+",
         r"Preview_(Start|End)_Size=-?\d+|Version=\d+(\.\d+)?",
         r"(Field_Render|Odd_Field|Grayscale_Output|Radiosity_Vain_Pretrace)=(on|off)",
+        # Of POV-Ray 3.8.
+        r"Antialias_Confidence=\d*\.?\d+|Stochastic_Seed=-?\d+|Greyscale_Output=(on|off)",
         r"Declare=[A-Za-z_][A-Za-z0-9_]*=[-+]?\d*\.?\d+([eE][-+]?\d+)?",
     )
 )

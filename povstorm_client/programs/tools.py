@@ -1,4 +1,4 @@
-"""The programs that povstorm runs: found on PATH, with a version that will do.
+"""The programs that povstorm runs: found on PATH, or chosen, with a version that will do.
 
 Checked by Job.run before any work starts, and used by the rooms that start them.
 """
@@ -6,6 +6,7 @@ Checked by Job.run before any work starts, and used by the rooms that start them
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
 import subprocess
@@ -14,8 +15,12 @@ from pathlib import Path
 
 from povstorm_client.errors import ToolError
 
+# The program to take for POV-Ray, instead of the one on PATH; `--povray` sets it for all that the
+# command starts.
+POVRAY_VARIABLE = "POVSTORM_POVRAY"
 # 3.7 is the first with +WT, +GA and the statistics that render_image parses.
 _OLDEST_POVRAY = (3, 7)
+_NEWER_POVRAY = (3, 8)
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,41 @@ class PovRay:
     path: Path
     version: str
 
+    @property
+    def series(self) -> tuple[int, int]:
+        """The first two numbers of its version, e.g. ``(3, 7)``."""
+        first, second = re.findall(r"\d+", self.version)[:2]
+        return int(first), int(second)
+
+
+def choose_povray(path: Path) -> PovRay:
+    """Have this program taken for POV-Ray, here and by what is started from here; ToolError."""
+    os.environ[POVRAY_VARIABLE] = str(path.absolute())
+    return require_povray()
+
 
 def require_povray() -> PovRay:
-    """POV-Ray from PATH; raises ToolError if it is missing, broken or older than 3.7."""
+    """POV-Ray as chosen, or from PATH; ToolError if it is missing, broken or older than 3.7."""
+    if chosen := os.environ.get(POVRAY_VARIABLE):
+        if shutil.which(chosen) is None:
+            raise ToolError(
+                f"{chosen} is no program: give --povray, or {POVRAY_VARIABLE}, POV-Ray's own path"
+            )
+        return _povray_at(chosen)
     path = shutil.which("povray")
     if path is None:
         raise ToolError(
             "povray is not on PATH: install it (`make setup` does, or apt install povray)"
         )
     return _povray_at(path)
+
+
+def povray_is_newer() -> bool:
+    """Whether the POV-Ray that renders here is 3.8 or later, with its options."""
+    try:
+        return require_povray().series >= _NEWER_POVRAY
+    except ToolError:
+        return False
 
 
 @functools.cache

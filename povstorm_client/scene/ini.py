@@ -15,8 +15,17 @@ from typing import TypeVar
 
 from povstorm_client.errors import InputError
 from povstorm_client.frames.render_settings import decimal
+from povstorm_client.programs.tools import povray_is_newer
 from povstorm_client.scene import ini_values
-from povstorm_client.scene.ini_options import KEYS, NEWER, SWITCHES, Key, Switch
+from povstorm_client.scene.ini_options import (
+    KEYS,
+    NEWER,
+    NEWER_KEYS,
+    NEWER_SWITCHES,
+    SWITCHES,
+    Key,
+    Switch,
+)
 from povstorm_client.scene.ini_text import (
     OPTION,
     QUOTED,
@@ -128,7 +137,7 @@ def names_file(word: str) -> bool:
     if word[:1] in ("+", "-") or word.endswith("/"):
         return False
     match = OPTION.match(word)
-    return match is None or match[1].casefold() not in KEYS
+    return match is None or not _is_key(match[1])
 
 
 def split_words(words: Iterable[str], folder: Path | None = None) -> list[str]:
@@ -151,7 +160,7 @@ def read_switches(
     """Add command-line words: switches such as ``+W640``, ``Key=value``, further ini files."""
     place = _Place("command line", (folder or Path(),))
     for word in split_words(words, folder):
-        if (match := OPTION.match(word)) and match[1].casefold() in KEYS:
+        if (match := OPTION.match(word)) and _is_key(match[1]):
             _set(settings, match[1], unquoted(word[match.end() :]), word, place)
         elif word[:1] in ("+", "-"):
             letters, quote, _ = word.partition('"')
@@ -202,7 +211,11 @@ def _read_switch(
     settings: PovraySettings, word: str, quoted: str | None, written: str, place: _Place
 ) -> None:
     if NEWER.match(word):
-        raise _unknown(written, place)
+        key = NEWER_SWITCHES.get(word[1:3].upper())
+        if key is None or not povray_is_newer():
+            raise _unknown(written, place)
+        _set(settings, key, word[3:], written, place)
+        return
     for switch in SWITCHES:
         if not word[1:].upper().startswith(switch.letters):
             continue
@@ -233,7 +246,15 @@ def _apply(
 
 
 def _is_key(name: str) -> bool:
-    return name.casefold() in KEYS
+    return _known_key(name) is not None
+
+
+def _known_key(name: str) -> Key | None:
+    """The key that the POV-Ray that renders here has by that name."""
+    newer = NEWER_KEYS.get(name.casefold())
+    if newer is not None and povray_is_newer():
+        return newer
+    return KEYS.get(name.casefold())
 
 
 def _read_word(settings: PovraySettings, word: str, place: _Place) -> None:
@@ -252,7 +273,7 @@ def _unknown(written: str, place: _Place) -> InputError:
     if NEWER.match(written):
         return InputError(
             f"{place.text}: {written!r} is an option of POV-Ray 3.8, and 3.7, which renders here, "
-            "has none like it: remove it"
+            "has none like it: remove it, or name a POV-Ray 3.8 with --povray PATH"
         )
     return InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
 
@@ -269,7 +290,7 @@ def _include(settings: PovraySettings, name: str, place: _Place) -> None:
 
 
 def _set(settings: PovraySettings, key: str, value: str, written: str, place: _Place) -> None:
-    known = KEYS.get(key.casefold())
+    known = _known_key(key)
     if known is None:
         raise _unknown(written, place)
     name = key.casefold()

@@ -1,4 +1,6 @@
-"""POV-Ray 3.7's options: every ini key and every switch, and what povstorm does with each.
+"""POV-Ray's options: every ini key and every switch of 3.7, and what povstorm does with each.
+
+Those of 3.8 are known where it renders (programs/tools.py), and named as its own where it does not.
 
 ini.py reads with these tables. They follow the program's own (3.7.0.10), which are longer than the
 POV-Ray 3.7 reference, section 3.2 "Command-Line and INI-File Options".
@@ -74,6 +76,17 @@ KEYS: dict[str, Key] = {
     for kind, names in _KEYS_BY_KIND.items()
     for name in names.split()
 }
+
+
+NEWER_KEYS: dict[str, Key] = {
+    key.name.casefold(): key
+    for key in (
+        Key("Antialias_Confidence", "passed number"),
+        Key("Stochastic_Seed", "passed integer"),
+        Key("Greyscale_Output", "passed on/off"),
+    )
+}
+NEWER_SWITCHES = {"AC": "Antialias_Confidence", "SS": "Stochastic_Seed"}
 
 
 class Switch(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.programs.tools import povray_is_newer
 from povstorm_client.scene.frame_choice import parse_frames, subset
 from povstorm_client.scene.ini import PovraySettings
 from povstorm_client.scene.tree import SceneTree
@@ -15,6 +16,7 @@ _PREVIEW_SMALLEST = 160
 _PREVIEW_QUALITY = 8
 # POV-Ray takes the nearest of what it knows for other numbers.
 _MOST_METHOD, _MOST_DEPTH, _MOST_QUALITY = 2, 9, 11
+_NEWER_METHOD = 3  # of POV-Ray 3.8
 
 
 def render_settings_of(
@@ -46,7 +48,7 @@ def render_settings_of(
         width=width,
         height=height,
         antialias=antialias if is_antialiased else None,
-        antialias_method=None if method is None else min(method, _MOST_METHOD),
+        antialias_method=None if method is None else min(method, _most_method()),
         antialias_depth=None if depth is None else _antialias_depth(depth),
         antialias_gamma=settings.numbers.get("antialias_gamma"),
         jitter=jitter,
@@ -63,6 +65,10 @@ def render_settings_of(
         writable=tree.writable,
         options=(*settings.options.values(), *header),
     )
+
+
+def _most_method() -> int:
+    return _NEWER_METHOD if povray_is_newer() else _MOST_METHOD
 
 
 def _loop(settings: PovraySettings) -> tuple[int, int, bool]:

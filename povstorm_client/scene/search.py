@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from povstorm_client.errors import InputError
+from povstorm_client.programs.tools import POVRAY_VARIABLE, povray_is_newer
 from povstorm_client.scene.ini import PovraySettings, read_ini
 from povstorm_client.scene.names import TEXT, expression, known_folder
 from povstorm_client.scene.own_files import files_below
@@ -36,8 +37,8 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "tga": (".tga", ".TGA"),
     "tiff": (".tif", ".TIF", ".tiff", ".TIFF"),
 }
-# POV-Ray's own settings, as Debian and as its own build install them.
-_SYSTEM_INIS = (Path("/etc/povray/3.7/povray.ini"), Path("/usr/local/etc/povray/3.7/povray.ini"))
+# POV-Ray's own settings, as Debian and as its own build install them, of its version's series.
+_SYSTEM_INIS = ("/etc/povray/{series}/povray.ini", "/usr/local/etc/povray/{series}/povray.ini")
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,9 @@ def normal(path: Path) -> Path:
 
 def read_default_ini(settings: PovraySettings, here: Path) -> None:
     """Add the first povray.ini of those that POV-Ray reads before anything else (order tried)."""
-    candidates = [here / "povray.ini", *_SYSTEM_INIS]
+    candidates = [here / "povray.ini", *_system_inis()]
     if home := os.environ.get("HOME"):
-        candidates.insert(1, Path(home) / ".povray/3.7/povray.ini")
+        candidates.insert(1, Path(home) / f".povray/{_series()}/povray.ini")
     if chosen := os.environ.get("POVINI"):
         candidates.insert(0, here / chosen)
     for candidate in candidates:
@@ -184,7 +185,18 @@ def read_default_ini(settings: PovraySettings, here: Path) -> None:
 
 def system_ini() -> Path | None:
     """The povray.ini of POV-Ray's installation; None if it has none."""
-    return next((candidate for candidate in _SYSTEM_INIS if candidate.is_file()), None)
+    return next((candidate for candidate in _system_inis() if candidate.is_file()), None)
+
+
+def _system_inis() -> list[Path]:
+    return [Path(path.format(series=_series())) for path in _SYSTEM_INIS]
+
+
+def _series() -> str:
+    """The folder's name that POV-Ray has for its version, which it is asked for if need be."""
+    newer = (Path(path.format(series="3.8")) for path in _SYSTEM_INIS)
+    may_be_newer = POVRAY_VARIABLE in os.environ or any(map(Path.is_file, newer))
+    return "3.8" if may_be_newer and povray_is_newer() else "3.7"
 
 
 def installed_folders() -> frozenset[Path]:
