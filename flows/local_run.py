@@ -21,17 +21,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn, TypeVar
 
+from flows.ahead import Ahead, plan_ahead
 from flows.embedded_server import EmbeddedServer
-from flows.opened_job import STOPPED, Ahead, OpenedJob, opened_before, opened_job
-from povstorm_client.frames.work_unit import WorkUnit
+from flows.opened_job import STOPPED, OpenedJob, opened_before, opened_job
 from povstorm_client.jobs import shared_resources
 from povstorm_client.jobs.manifest import check_frames, read_work_units
 from povstorm_client.launch.prefect_server import VARIABLE, chosen_server
 from povstorm_client.storage import disk_full
 from povstorm_client.storage.disk_full import is_disk_full
-from tasks.frames.frames_ahead import FramesAhead
-from tasks.renderers.choose_renderer import choose_renderer
-from tasks.stored.stored_results import find_stored_results, is_in_cache
 
 T = TypeVar("T")
 RunJob = Callable[[OpenedJob, str], Coroutine[Any, Any, object]]
@@ -61,11 +58,9 @@ async def _run(job_uri: str, gcp_credentials: str) -> tuple[int, bool]:
         opened_job(job_uri, gcp_credentials, stop, _log) as job,
         AsyncExitStack() as stack,
     ):
-        is_here = job.manifest.cloud_run is None
-        if is_here:
-            job.ahead = await _go_ahead(job, gcp_credentials, stack)
+        job.ahead = await _go_ahead(job, gcp_credentials, stack)
         server = None
-        if is_here and chosen_server() is None:
+        if chosen_server() is None:
             server = EmbeddedServer()
             # Prefect's own come later, and so run before it.
             atexit.register(server.stop)
@@ -84,7 +79,6 @@ async def _run(job_uri: str, gcp_credentials: str) -> tuple[int, bool]:
 async def _go_ahead(job: OpenedJob, gcp_credentials: str, stack: AsyncExitStack) -> Ahead | None:
     """Begin to render; the stack ends that. None where it can't be, which the flow tells."""
     storage, manifest = job.storage, job.manifest
-    warnings: list[str] = []
     try:
         units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
         check_frames(manifest, units)
@@ -92,37 +86,21 @@ async def _go_ahead(job: OpenedJob, gcp_credentials: str, stack: AsyncExitStack)
         await asyncio.to_thread(
             shared_resources.stage, storage, manifest.shared_files, lambda line: None
         )
-        stored = await asyncio.to_thread(find_stored_results, storage, units, warnings.append)
-        renderer = await asyncio.to_thread(
-            choose_renderer,
+        ahead = await plan_ahead(
             storage,
             manifest,
             units,
+            job.progress,
             gcp_credentials=gcp_credentials,
             logger=_log,
         )
+        await stack.enter_async_context(ahead.frames)
     except Exception as error:
         # The flow meets it too, and then it is the job's.
         _log.info("no frame goes ahead: %s", error)
         return None
-
-    async def is_wanted(unit: WorkUnit) -> bool:
-        if unit.work_unit_id in stored:
-            return False
-        return not await asyncio.to_thread(is_in_cache, storage, unit, renderer.version)
-
-    frames = FramesAhead(
-        renderer,
-        units,
-        stored=stored,
-        final_attempt=manifest.settings.retries == 0,
-        is_wanted=is_wanted,
-        progress=job.progress,
-    )
-    ahead = Ahead(units, stored, warnings, frames)
     job.progress.enter("rendering")
-    await stack.enter_async_context(frames)
-    await _unless_stopped(job, frames.first_begun())
+    await _unless_stopped(job, ahead.frames.first_begun())
     return ahead
 
 

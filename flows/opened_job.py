@@ -7,18 +7,14 @@ and has frames in work. It imports no Prefect.
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
 
+from flows.ahead import Ahead, Logger
 from flows.stop_request import stop_request
-from povstorm_client.frames.result import FrameResult
-from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.manifest import JobManifest, read_manifest
 from povstorm_client.jobs.state import Phase
 from povstorm_client.jobs.storage_marker import claim_storage
@@ -26,24 +22,7 @@ from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.parallel import CALLS_AT_ONCE
 from povstorm_client.storage.protocol import Storage
-from tasks.frames.frames_ahead import FramesAhead
 from tasks.frames.job_progress import JobProgress
-
-Logger = logging.Logger | logging.LoggerAdapter[Any]
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """What was begun before the flow: its frames, and what was stored when it began.
-
-    warnings: what the run's log is to say of stored frames. started: Unix seconds.
-    """
-
-    units: list[WorkUnit]
-    stored: Mapping[str, FrameResult]
-    warnings: list[str]
-    frames: FramesAhead
-    started: float = field(default_factory=time.time)
 
 
 @dataclass

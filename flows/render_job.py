@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
+from flows.ahead import plan_ahead
 from flows.opened_job import STOPPED, OpenedJob, opened_before, opened_job
 from flows.prefect_cancellation import cancelled_in_prefect
 from povstorm_client.errors import PovstormError, StorageError
@@ -160,6 +161,17 @@ async def _render(
     progress.enter("rendering")
     chosen: Renderer
     ahead = job.ahead if job.ahead is not None and job.ahead.frames.is_at_work else None
+    if ahead is None and manifest.cloud_run is not None:
+        ahead = await plan_ahead(
+            storage,
+            manifest,
+            units,
+            progress,
+            gcp_credentials=gcp_credentials,
+            logger=get_run_logger(),
+        )
+        for line in ahead.warnings:
+            get_run_logger().warning("%s", line)
     if ahead is not None:
         chosen = ahead.frames
     else:
@@ -182,6 +194,7 @@ async def _render(
             progress=progress,
             on_final=on_final,
             stored=None if ahead is None else ahead.stored,
+            in_turn=None if ahead is None else ahead.frames.in_turn,
         )
     ended = time.time() if ahead is None else _last_end(results, started)
     try:

@@ -23,7 +23,7 @@ _ERROR_SHOWN = 120
 FrameState = Literal["rendered", "retrying", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FrameStatistics:
     """What rendering one frame took.
 
@@ -46,7 +46,7 @@ class FrameStatistics:
     image_bytes: Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FrameResult:
     """The outcome of a frame's last attempt.
 

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -140,6 +141,7 @@ class WorkUnit:
         held = sum(len(text) // 4 * 3 for files in every for text in files.values())
         self._check_inline_size(held + len(data))
         resources[path] = base64.b64encode(data).decode("ascii")
+        self.__dict__.pop("_kept_digest", None)
 
     def _check_inline_size(self, total: int) -> None:
         if total > MAX_INLINE_BYTES:
@@ -178,6 +180,14 @@ class WorkUnit:
         The shared prefix stands for the shared files: it names their tree digest; shared_digest
         stands for those that the frame uses.
         """
+        # A flow asks a dozen times for each frame; before a unit belongs to a job it may change.
+        return self._kept_digest if self.job_id else self._digest()
+
+    @cached_property
+    def _kept_digest(self) -> str:
+        return self._digest()
+
+    def _digest(self) -> str:
         prefix = self.shared_resource_gcs_prefix
         content: dict[str, Any] = {
             "cmd": self.cmd,
@@ -255,13 +265,24 @@ class WorkUnit:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> WorkUnit:
-        """The inverse of to_json; raises InputError for what is not a WorkUnit."""
+    def from_json(cls, data: dict[str, Any], kept: dict[object, Any] | None = None) -> WorkUnit:
+        """The inverse of to_json; raises InputError for what is not a WorkUnit.
+
+        kept: settings and texts of the units that were read before, and is added to, so that the
+        frames of a job have one copy of what they share.
+        """
+        kept = {} if kept is None else kept
         try:
+            settings = ("settings", repr(data["settings"]))
+            if settings not in kept:
+                kept[settings] = RenderSettings.from_json(data["settings"])
             return cls(
-                settings=RenderSettings.from_json(data["settings"]),
+                settings=kept[settings],
                 frame=data["frame"],
-                inline_resource=dict(data["inline_resource"]),
+                inline_resource={
+                    path: kept.setdefault(text, text) if isinstance(text, str) else text
+                    for path, text in dict(data["inline_resource"]).items()
+                },
                 shared_resource_gcs_prefix=data["shared_resource_gcs_prefix"],
                 offload_gcs_prefix=data["offload_gcs_prefix"],
                 job_id=data["job_id"],

@@ -5,6 +5,7 @@ job.json is written last, so a job exists with all of its work units or not at a
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -173,10 +174,11 @@ def read_work_units(storage: Storage, job_id: str) -> list[WorkUnit]:
     """The job's work units, ascending by frame; cmd and id are rebuilt, not believed."""
     key = layout.work_units(job_id)
     data = storage.read(key)
+    kept: dict[object, Any] = {}
     with readable(key, storage):
         units = [
-            WorkUnit.from_json(decode(line, dict[str, Any], key, storage))
-            for line in data.splitlines()
+            WorkUnit.from_json(decode(line, dict[str, Any], key, storage), kept)
+            for line in io.BytesIO(data)
         ]
         for unit in units:
             check_belongs(unit, job_id)

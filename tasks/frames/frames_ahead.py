@@ -109,6 +109,11 @@ class FramesAhead:
         if outcomes := self._outcomes():
             await asyncio.wait(outcomes)
 
+    async def in_turn(self, units: Sequence[WorkUnit]) -> AsyncIterator[WorkUnit]:
+        """The units in their order: so they are rendered."""
+        for unit in units:
+            yield unit
+
     def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[None]:
         """Wait until the frame is in work: its task run does not read Running before."""
         return self._admission(unit)

@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -97,17 +97,27 @@ class JobProgress:
     @contextmanager
     def working_on(self, unit: WorkUnit) -> Iterator[None]:
         """Count a frame as running while the block runs, unless it is done already."""
-        frame = unit.frame
-        self._workers[frame] += 1
-        if frame not in self._rendered:
-            self._working.setdefault(frame, time.time())
-        self.state = replace(self.state, running=len(self._working))
+        self.begin([unit])
         try:
             yield
         finally:
-            self._workers[frame] -= 1
-            if not self._workers[frame]:
-                self._end(frame)
+            self.end(unit)
+
+    def begin(self, units: Iterable[WorkUnit]) -> None:
+        """Count frames as running until each is ended, unless it is done already."""
+        now = time.time()
+        for unit in units:
+            self._workers[unit.frame] += 1
+            if unit.frame not in self._rendered:
+                self._working.setdefault(unit.frame, now)
+        self.state = replace(self.state, running=len(self._working))
+
+    def end(self, unit: WorkUnit) -> None:
+        """Take one back who has begun with a frame; it runs while another is at work on it."""
+        self._workers[unit.frame] -= 1
+        if not self._workers[unit.frame]:
+            del self._workers[unit.frame]
+            self._end(unit.frame)
 
     def _end(self, frame: int) -> None:
         begun = self._working.pop(frame, None)

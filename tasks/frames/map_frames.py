@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -49,13 +49,15 @@ async def map_frames(
     progress: JobProgress,
     on_final: Callable[[FrameResult], None] = lambda result: None,
     stored: Mapping[str, FrameResult] | None = None,
+    in_turn: Callable[[Sequence[WorkUnit]], AsyncIterator[WorkUnit]] | None = None,
 ) -> list[FrameResult]:
     """Render all units; returns a FrameResult for each that was tried, ascending by frame.
 
     A frame that fails for good, by whatever error, leaves the others alone, unless the first ones
     all fail with the same error: then the rest is given up. result_storage: where Prefect keeps
     its cache; None if it is lost. on_final is told of each frame that is rendered, or has failed
-    for good. stored: what find_stored_results has found, if it was asked. What Prefect cannot
+    for good. stored: what find_stored_results has found, if it was asked. in_turn: when each
+    frame's task run is to start; by default one after another, as admitted. What Prefect cannot
     record any more is rendered, retried and cached by the same rules without.
 
     Raises CloudError or ToolError if the renderer cannot render anything.
@@ -109,9 +111,8 @@ async def map_frames(
                 return task
 
             ahead = await _go_ahead(heads, renderer, start)
-            for unit in units:
-                if unit.work_unit_id in ahead:
-                    continue
+            rest = [unit for unit in units if unit.work_unit_id not in ahead]
+            async for unit in (in_turn or _one_by_one)(rest):
                 if await in_order.can_go_on(unit):
                     await start(unit)
                 else:
@@ -123,6 +124,11 @@ async def map_frames(
     if refused is not None:
         raise refused
     return sorted(outcomes.results, key=lambda result: result.frame)
+
+
+async def _one_by_one(units: Sequence[WorkUnit]) -> AsyncIterator[WorkUnit]:
+    for unit in units:
+        yield unit
 
 
 def _warn_once(logger: logging.Logger | logging.LoggerAdapter[Any]) -> Callable[[str], None]:

@@ -6,6 +6,7 @@ Who renders a job asks for the first before anything else.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.cached_frame import cached_frame_record, parse_cached_frame
@@ -15,6 +16,7 @@ from povstorm_client.jobs.frame_outputs import damage_lines
 from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.jobs.stored_frames import find_damage
 from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
 
 _log = logging.getLogger(__name__)
@@ -67,6 +69,12 @@ def is_in_cache(storage: Storage, unit: WorkUnit, renderer_version: str) -> bool
     """Whether the cache has an entry for the frame, whatever that is worth."""
     key = f"{layout.RESULT_CACHE}/{cache_key(unit, renderer_version)}"
     return storage.stat(key) is not None
+
+
+def find_cached(storage: Storage, units: Sequence[WorkUnit], renderer_version: str) -> set[str]:
+    """The ids of those units that the cache has an entry for, whatever those are worth."""
+    found = in_parallel(lambda unit: is_in_cache(storage, unit, renderer_version), units)
+    return {unit.work_unit_id for unit, cached in zip(units, found, strict=True) if cached}
 
 
 def read_cache(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from povstorm_client.cloud_run import prices_and_limits
@@ -66,17 +66,54 @@ class CloudRunRenderer:
         return self._planner.measured
 
     async def __aenter__(self) -> CloudRunRenderer:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close(orderly=exception[0] is None)
+
+    async def open(self) -> None:
         """Ask for the image, and take over what an earlier run of the job has left running.
 
         Raises CloudError if a render job cannot be reached: nothing was spent then.
         """
         self._version = await self._executions.image()
         await self._dispatcher.begin()
-        return self
 
-    async def __aexit__(self, *exception: object) -> None:
-        """End the dispatcher, and stop executions with frames that nobody waits for any more."""
-        await self._dispatcher.end(orderly=exception[0] is None)
+    async def close(self, *, orderly: bool) -> None:
+        """End the dispatcher, and stop executions with frames that nobody waits for any more.
+
+        orderly: whether containers that have stored all their frames are waited for, for a while.
+        """
+        await self._dispatcher.end(orderly=orderly)
+
+    def begin(
+        self, units: Sequence[WorkUnit], *, final_attempt: bool
+    ) -> list[asyncio.Future[FrameResult]]:
+        """Have the first attempt at all these frames in work: what each will be, in their order.
+
+        A future ends as render does.
+        """
+        loop = asyncio.get_running_loop()
+        since, arrived = loop.time(), time.time()
+        frames = [
+            WaitingFrame(unit, 1, final_attempt, since, arrived, loop.create_future())
+            for unit in units
+        ]
+        self._dispatcher.add_all(frames)
+        return [frame.result for frame in frames]
+
+    async def has_asked(self) -> None:
+        """Wait until Google was asked to start the first wave, or none can be."""
+        await self._dispatcher.has_asked.wait()
+
+    def expect(self, unit: WorkUnit) -> None:
+        """A frame will be tried again in a moment: the next wave is to take it along."""
+        self._dispatcher.gathering.expect(unit.work_unit_id)
+
+    def expect_no_more(self, unit: WorkUnit) -> None:
+        """It has come, or is given up."""
+        self._dispatcher.gathering.expect_no_more(unit.work_unit_id)
 
     @asynccontextmanager
     async def admission(self, unit: WorkUnit) -> AsyncIterator[None]:

@@ -6,6 +6,8 @@ CloudRunRenderer begins and ends it. An error in the loop is the error of every 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 
 from povstorm_client.cloud_run.stored_plan import StoredPlan, write_plan
 from povstorm_client.errors import CloudError, PovstormError
@@ -38,6 +40,9 @@ class Dispatcher:
         self._launches: dict[asyncio.Task[None], Wave] = {}
         self._loop: asyncio.Task[None] | None = None
         self._fatal: Exception | None = None
+        # Set when Google was asked to start the first wave, or nothing can be started.
+        self.has_asked = asyncio.Event()
+        self._woken = asyncio.Event()
 
     async def begin(self) -> None:
         """Take over what an earlier run of the job has left running, and start the loop."""
@@ -69,23 +74,43 @@ class Dispatcher:
         else:
             wave.waiting[frame.unit.work_unit_id] = frame
 
+    def add_all(self, frames: Sequence[WaitingFrame]) -> None:
+        """The same for all frames of a job at once: those that wait form a wave without delay."""
+        if self._fatal is not None:
+            raise self._fatal
+        left = self._board.taken_over_units()
+        for frame in frames:
+            if (wave := left.get(frame.unit.work_unit_id)) is not None:
+                wave.waiting[frame.unit.work_unit_id] = frame
+        self.gathering.all_arrived(frame for frame in frames if frame.unit.work_unit_id not in left)
+        if not self.gathering.pending:
+            self.has_asked.set()
+        self._woken.set()
+
     async def _run(self) -> None:
         """Start waves and collect results until cancelled; an error is every frame's error."""
         pace = self._setting.pace
         try:
             while True:
                 idle = not self._board.running
-                await asyncio.sleep(pace.gather_quiet / 2 if idle else pace.poll)
+                await self._sleep(pace.gather_quiet / 2 if idle else pace.poll)
                 self._look_at_launches()
                 await self._start_waves()
                 if any(wave.execution for wave in self._board.running):
                     await self._poll()
         except Exception as error:
             self._fatal = error
+            self.has_asked.set()
             waiting = [frame for _, frame in self._board.waiting()]
             _fail([*self.gathering.pending.values(), *waiting], error)
             if not isinstance(error, PovstormError):
                 self._setting.log.exception("the dispatcher of the waves has failed")
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait so long, or until frames have come together."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        self._woken.clear()
 
     def _look_at_launches(self) -> None:
         """What went wrong with a wave's start is its frames' error; a refusal is that of all."""
@@ -109,11 +134,14 @@ class Dispatcher:
             self._setting.log.info("wave %s: %s", wave.wave_id, wave.plan)
 
     async def _launch(self, wave: Wave) -> None:
-        await self._outcomes.clear_earlier_attempts(wave)
-        if wave.waiting:
-            await self._executions.submit(wave)
-        else:
-            self._board.running.remove(wave)
+        try:
+            await self._outcomes.clear_earlier_attempts(wave)
+            if wave.waiting:
+                await self._executions.submit(wave, self.has_asked)
+            else:
+                self._board.running.remove(wave)
+        finally:
+            self.has_asked.set()
 
     async def _is_to_stop(self) -> bool:
         """Whether the job was cancelled: the flow, which looks now and then, ends in a moment.
@@ -189,3 +217,5 @@ def _fail(frames: list[WaitingFrame], error: BaseException) -> None:
     for frame in frames:
         if not frame.result.done():
             frame.result.set_exception(error)
+            # Nobody may ever ask for it, and then it is no unheard exception.
+            frame.result.exception()

@@ -20,6 +20,7 @@ class Gathering:
         # Admitted, and neither here yet nor found in the cache: a wave can still take them along.
         self._expected: set[str] = set()
         self._last_arrival = 0.0
+        self._all_came = False
 
     def expect(self, unit_id: str) -> None:
         """A frame was admitted: it is to come soon."""
@@ -34,10 +35,16 @@ class Gathering:
         self.pending[frame.unit.work_unit_id] = frame
         self._last_arrival = frame.since
 
+    def all_arrived(self, frames: Iterable[WaitingFrame]) -> None:
+        """These frames came together: they wait for no others."""
+        self.pending |= {frame.unit.work_unit_id: frame for frame in frames}
+        self._all_came = True
+
     def take(self, unit_ids: Iterable[str]) -> None:
         """The frames have found their wave."""
         for unit_id in unit_ids:
             del self.pending[unit_id]
+        self._all_came &= bool(self.pending)
 
     def forget(self, frame: WaitingFrame) -> None:
         """Nobody waits for the frame any more; a later attempt of it stays."""
@@ -48,6 +55,8 @@ class Gathering:
         """Whether there are frames, and no others are to be waited for."""
         if not self.pending:
             return False
+        if self._all_came:
+            return True
         first = min(frame.since for frame in self.pending.values())
         all_here = not self._expected and now - self._last_arrival >= self._pace.gather_quiet
         return all_here or now - first >= self._pace.gather_most

@@ -90,6 +90,7 @@ class Outcomes:
                     wave.waiting.pop(frame.unit.work_unit_id, None)
                     if not frame.result.done():
                         frame.result.set_exception(unexpected_failure(error))
+                        frame.result.exception()
 
     def _take(self, wave: Wave, frame: WaitingFrame, result: FrameResult) -> None:
         if (result.job_id, result.work_unit_id) != (self._setting.job_id, frame.unit.work_unit_id):
@@ -147,6 +148,8 @@ def resolve(frame: WaitingFrame, result: FrameResult, *, retryable: bool) -> Non
                 log_tail=result.log_tail,
             )
         )
+        # Nobody may ever ask for it, and then it is no unheard exception.
+        frame.result.exception()
 
 
 def lost_result(

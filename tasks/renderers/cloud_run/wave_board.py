@@ -26,6 +26,11 @@ class WaveBoard:
         waves = (wave for wave in self.running if wave.plan is None and unit_id in wave.units)
         return next(waves, None)
 
+    def taken_over_units(self) -> dict[str, Wave]:
+        """Unit id → the running wave of an earlier run of the job that renders it."""
+        left = [wave for wave in self.running if wave.plan is None]
+        return {unit_id: wave for wave in reversed(left) for unit_id in wave.units}
+
     def tasks_at_work(self, size: int) -> int:
         """Tasks of running waves in the fleet's render job of this index."""
         return sum(wave.tasks for wave in self.running if wave.size == size)
