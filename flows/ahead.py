@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from tasks.frames.frames_ahead import FramesAhead
 from tasks.frames.job_progress import JobProgress
 from tasks.renderers.choose_renderer import choose_renderer
 from tasks.renderers.renderer import FramesInWork
-from tasks.stored.stored_results import find_cached, find_stored_results, is_in_cache
+from tasks.stored.stored_results import cache_key, find_cached, find_stored_results, is_in_cache
 
 Logger = logging.Logger | logging.LoggerAdapter[Any]
 
@@ -31,13 +31,15 @@ class Ahead:
     """frames is to be entered, which begins them.
 
     stored: work unit id → result, of those that need no rendering. warnings: what the run's log is
-    to say of stored frames. started: Unix seconds.
+    to say of stored frames. not_cached: keys that the cache was found not to have. started: Unix
+    seconds.
     """
 
     units: list[WorkUnit]
     stored: Mapping[str, FrameResult]
     warnings: list[str]
     frames: FramesInWork
+    not_cached: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.time)
 
 
@@ -62,7 +64,16 @@ async def plan_ahead(
     )
     no_retries = manifest.settings.retries == 0
     frames: FramesInWork
+    not_cached: set[str] = set()
     if manifest.cloud_run is not None:
+
+        def find_wanted(units: Sequence[WorkUnit], version: str) -> list[WorkUnit]:
+            missing = [unit for unit in units if unit.work_unit_id not in stored]
+            cached = find_cached(storage, missing, version)
+            wanted = [unit for unit in missing if cache_key(unit, version) not in cached]
+            not_cached.update(cache_key(unit, version) for unit in wanted)
+            return wanted
+
         # Here: the first frame of a local job waits for every import.
         from tasks.frames.waves_ahead import WavesAhead
         from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
@@ -72,7 +83,7 @@ async def plan_ahead(
             renderer,
             units,
             final_attempt=no_retries,
-            find_wanted=_wanted_of(storage, stored),
+            find_wanted=find_wanted,
             progress=progress,
         )
     else:
@@ -90,15 +101,4 @@ async def plan_ahead(
             is_wanted=is_wanted,
             progress=progress,
         )
-    return Ahead(units, stored, warnings, frames)
-
-
-def _wanted_of(
-    storage: Storage, stored: Mapping[str, FrameResult]
-) -> Callable[[Sequence[WorkUnit], str], list[WorkUnit]]:
-    def find_wanted(units: Sequence[WorkUnit], version: str) -> list[WorkUnit]:
-        missing = [unit for unit in units if unit.work_unit_id not in stored]
-        cached = find_cached(storage, missing, version)
-        return [unit for unit in missing if unit.work_unit_id not in cached]
-
-    return find_wanted
+    return Ahead(units, stored, warnings, frames, not_cached)

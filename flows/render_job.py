@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
-from flows.ahead import plan_ahead
+from flows.ahead import Ahead, plan_ahead
 from flows.opened_job import STOPPED, OpenedJob, opened_before, opened_job
 from flows.prefect_cancellation import cancelled_in_prefect
 from povstorm_client.errors import PovstormError, StorageError
@@ -159,37 +159,17 @@ async def _render(
     storage, manifest, progress = job.storage, job.manifest, job.progress
     await call(stage_shared_resources, storage, manifest)
     progress.enter("rendering")
-    chosen: Renderer
-    ahead = job.ahead if job.ahead is not None and job.ahead.frames.is_at_work else None
-    if ahead is None and manifest.cloud_run is not None:
-        ahead = await plan_ahead(
-            storage,
-            manifest,
-            units,
-            progress,
-            gcp_credentials=gcp_credentials,
-            logger=get_run_logger(),
-        )
-        for line in ahead.warnings:
-            get_run_logger().warning("%s", line)
-    if ahead is not None:
-        chosen = ahead.frames
-    else:
-        chosen = await asyncio.to_thread(
-            choose_renderer,
-            storage,
-            manifest,
-            units,
-            gcp_credentials=gcp_credentials,
-            logger=get_run_logger(),
-        )
+    chosen, ahead = await _renderer(job, units, gcp_credentials)
     async with chosen as renderer:
         started = time.time() if ahead is None else ahead.started
+        cache = await _result_storage(storage, gcp_credentials)
+        if cache is not None and ahead is not None:
+            cache.has_none_of(ahead.not_cached)
         results = await map_frames(
             units,
             renderer=renderer,
             storage=storage,
-            result_storage=await _result_storage(storage, gcp_credentials),
+            result_storage=cache,
             retries=manifest.settings.retries,
             progress=progress,
             on_final=on_final,
@@ -246,6 +226,32 @@ async def _render(
     except Exception as error:
         message += f"; there are no statistics: {_told(error)}"
     return JobRun(manifest, units, results, statistics, completed=complete, message=message)
+
+
+async def _renderer(
+    job: OpenedJob, units: list[WorkUnit], gcp_credentials: str
+) -> tuple[Renderer, Ahead | None]:
+    """What is to be entered to render, and what is in work then before it is asked for."""
+    ahead = job.ahead
+    if ahead is not None and ahead.frames.is_at_work:
+        return ahead.frames, ahead
+    storage, manifest, logger = job.storage, job.manifest, get_run_logger()
+    if manifest.cloud_run is None:
+        choosing = asyncio.to_thread(
+            choose_renderer,
+            storage,
+            manifest,
+            units,
+            gcp_credentials=gcp_credentials,
+            logger=logger,
+        )
+        return await choosing, None
+    ahead = await plan_ahead(
+        storage, manifest, units, job.progress, gcp_credentials=gcp_credentials, logger=logger
+    )
+    for line in ahead.warnings:
+        logger.warning("%s", line)
+    return ahead.frames, ahead
 
 
 def _last_end(results: list[FrameResult], started: float) -> float:

@@ -19,6 +19,7 @@ from povstorm_client.errors import PovstormError, RenderError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
 from render_image.machine import host_name
 from render_image.povray_output import readable
@@ -102,6 +103,11 @@ async def attempt_frame(
         if failure is error:
             raise
         raise failure from error
+    if not isinstance(storage, FolderStorage):
+        # A call for each frame that went well would be made for nobody.
+        log = FrameResults(storage, unit.job_id).log_uri(unit)
+        logger.info("rendered by %s; POV-Ray's output: %s", result.host, log)
+        return result
     text = await asyncio.to_thread(_povray_output, storage, unit)
     if text:
         logger.info("POV-Ray's output:\n%s", text)

@@ -213,6 +213,18 @@ class WorkUnit:
             content |= {"folder": self.settings.folder, "writable": list(self.settings.writable)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def content_group(self) -> str:
+        """16 hex digits that frames of one animation share, and that equal frames have in common.
+
+        By it the cache tells which of an animation's frames it has in one listing.
+        """
+        settings = self.settings
+        content = [
+            settings.command(settings.initial_frame),
+            self.shared_resource_gcs_prefix.rstrip("/").rsplit("/", 1)[-1],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
     @property
     def work_unit_id(self) -> str:
         """Generated from the frame and its content, so that an equal unit finds its result."""

@@ -81,8 +81,11 @@ class FrameResults:
 
     def log(self, unit: WorkUnit) -> bytes | None:
         """What POV-Ray printed in the frame's last attempt; None where no log is stored."""
-        key = layout.log(self._job_id, unit.work_unit_id)
-        return None if self._storage.stat(key) is None else self._storage.read(key)
+        return self._storage.find(layout.log(self._job_id, unit.work_unit_id))
+
+    def log_uri(self, unit: WorkUnit) -> str:
+        """Where that lies, for people."""
+        return f"{self._storage.uri}/{layout.log(self._job_id, unit.work_unit_id)}"
 
     def all(self) -> list[FrameResult]:
         """All results that can be read, ascending by frame, without asking for the work units."""

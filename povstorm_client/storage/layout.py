@@ -53,8 +53,12 @@ _JOB_SHAPE = re.compile(
 )
 _TREE_SHAPE = re.compile(rf"{SHARED}/{_DIGEST}/.+", re.DOTALL)
 _BLOB_SHAPE = re.compile(rf"{BLOBS}/{_DIGEST}")
-# Prefect's keys: ours of frames, and hex digits of its own.
-_CACHE_SHAPE = re.compile(rf"{RESULT_CACHE}/(frame-{_DIGEST}-.+|[0-9a-f]{{16,}})", re.DOTALL)
+_CACHE_GROUP = r"[0-9a-f]{16}"
+# Prefect's keys: ours of frames, of which those of povstorm 0.1 have no group, and hex digits of
+# its own.
+_CACHE_SHAPE = re.compile(
+    rf"{RESULT_CACHE}/(({_CACHE_GROUP}/)?frame-{_DIGEST}-.+|[0-9a-f]{{16,}})", re.DOTALL
+)
 _ESTIMATE_SHAPE = re.compile(rf"estimates/{_DIGEST}\.json")
 _CLEANING_SHAPE = re.compile(
     rf"{SWEEP}|{LAST_SWEEP}|{DELETIONS}/{JOB_ID}\.json|cleaning/clock-[0-9a-f]{{16}}"
@@ -83,6 +87,11 @@ def is_job_id(name: str) -> bool:
 def is_digest(text: str) -> bool:
     """Whether this is a SHA-256 in hex."""
     return _DIGEST_SHAPE.fullmatch(text) is not None
+
+
+def cached_frames(group: str) -> str:
+    """The prefix of the cache's entries for the frames of an animation, which share a group."""
+    return f"{RESULT_CACHE}/{group}"
 
 
 def blob(sha256: str) -> str:

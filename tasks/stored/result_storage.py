@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from prefect.filesystems import WritableFileSystem
 from prefect.logging import get_logger, get_run_logger
 from pydantic import Field, PrivateAttr
 
-from povstorm_client.errors import RecordError
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frames.cached_frame import cached_frame_record, parse_cached_frame
 from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
@@ -45,6 +46,11 @@ class FrameCache(WritableFileSystem):
     )
     _opened: Storage | None = PrivateAttr(default=None)
     _looked_at: dict[str, bytes] = PrivateAttr(default_factory=dict)
+    _absent: set[str] = PrivateAttr(default_factory=set)
+
+    def has_none_of(self, paths: Iterable[str]) -> None:
+        """Say that there are no such entries, which is not looked for then."""
+        self._absent.update(paths)
 
     async def read_path(self, path: str) -> bytes:
         """A record for Prefect, of the frame that the stored one speaks of.
@@ -56,6 +62,8 @@ class FrameCache(WritableFileSystem):
         # must not be gone, or another, at the second time.
         if (content := self._looked_at.pop(path, None)) is not None:
             return content
+        if path in self._absent:
+            raise StorageError(f"the cache has no {path}")
         stored = await asyncio.to_thread(lambda: self._storage().read(_key(path)))
         try:
             result = parse_cached_frame(stored, path)
@@ -69,6 +77,7 @@ class FrameCache(WritableFileSystem):
     async def write_path(self, path: str, content: bytes) -> None:
         """Store a result of render_frame, as Prefect writes it."""
         self._looked_at.pop(path, None)
+        self._absent.discard(path)
         await asyncio.to_thread(lambda: self._storage().write(_key(path), content))
 
     def _storage(self) -> Storage:

@@ -62,7 +62,7 @@ def _drop_broken_ends(
 
 def cache_key(unit: WorkUnit, renderer_version: str) -> str:
     """All that decides the picture: inline bytes, shared tree, cmd, POV-Ray's version."""
-    return f"frame-{unit.content_digest()}-povray-{renderer_version}"
+    return f"{unit.content_group()}/frame-{unit.content_digest()}-povray-{renderer_version}"
 
 
 def is_in_cache(storage: Storage, unit: WorkUnit, renderer_version: str) -> bool:
@@ -72,9 +72,18 @@ def is_in_cache(storage: Storage, unit: WorkUnit, renderer_version: str) -> bool
 
 
 def find_cached(storage: Storage, units: Sequence[WorkUnit], renderer_version: str) -> set[str]:
-    """The ids of those units that the cache has an entry for, whatever those are worth."""
-    found = in_parallel(lambda unit: is_in_cache(storage, unit, renderer_version), units)
-    return {unit.work_unit_id for unit, cached in zip(units, found, strict=True) if cached}
+    """Those cache keys of the units that there are entries for, whatever those are worth.
+
+    A listing for each animation that they belong to.
+    """
+    keys = {cache_key(unit, renderer_version) for unit in units}
+
+    def names(group: str) -> list[str]:
+        listed = storage.list(layout.cached_frames(group))
+        return [entry.key.removeprefix(f"{layout.RESULT_CACHE}/") for entry in listed]
+
+    groups = {key.partition("/")[0] for key in keys}
+    return {name for found in in_parallel(names, groups) for name in found if name in keys}
 
 
 def read_cache(

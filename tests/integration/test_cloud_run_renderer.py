@@ -199,3 +199,41 @@ def test_no_wave_starts_while_the_job_is_to_stop(unit: WorkUnit, tmp_path: Path)
             rendering.cancel()
 
     asyncio.run(cancel_while_it_waits())
+
+
+def test_frames_that_are_begun_together_are_started_by_one_call(
+    sphere_unit, storage: FolderStorage
+):
+    async def begin() -> OneExecution:
+        api = OneExecution(tasks=3)
+        units = [
+            sphere_unit(frame).assigned(
+                job_id=JOB, shared_prefix="", offload_prefix=layout.output(JOB)
+            )
+            for frame in (1, 2, 3)
+        ]
+        async with CloudRunRenderer(storage, JOB, FLEET, api, pace=HASTE) as renderer:
+            outcomes = renderer.begin(units, final_attempt=False)
+            await renderer.has_asked()
+            for unit in units:
+                storage.write(f"{layout.output(JOB)}/{unit.image_name}", b"an image")
+                FrameResults(storage, JOB).commit(rendered(unit, b"an image"))
+            results = await asyncio.gather(*outcomes)
+            assert [result.frame for result in results] == [1, 2, 3]
+            api.state = replace(api.state, completed=2.0)
+        return api
+
+    assert asyncio.run(begin()).started == 1
+
+
+def test_google_counts_as_asked_when_it_refuses(unit: WorkUnit, storage: FolderStorage):
+    async def begin() -> None:
+        async with CloudRunRenderer(
+            storage, JOB, FLEET, NothingCanBeStarted(), pace=HASTE
+        ) as renderer:
+            (outcome,) = renderer.begin([unit], final_attempt=False)
+            await renderer.has_asked()
+            with pytest.raises(CloudError, match="was to be started"):
+                await outcome
+
+    asyncio.run(begin())

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 
+from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from povstorm_client.storage.protocol import Storage
+from povstorm_client.storage.protocol import Storage, StoredObject
 from tasks.stored.result_storage import FrameCache
+from tasks.stored.stored_results import cache_key, find_cached
 
-NAME = "frame-abc-povray-3.7"
+NAME = "0123456789abcdef/frame-abc-povray-3.7"
 RESULT = FrameResult("frame-0001-0123456789ab", "job", 1, "rendered", 1, "h", 1.0, 2.0)
 
 
@@ -136,6 +139,7 @@ def test_the_crafted_entries_do_run_what_they_name_where_prefect_reads_the_folde
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "module", raising=False)
     canary = tmp_path / "canary"
+    (tmp_path / NAME).parent.mkdir()
     (tmp_path / NAME).write_bytes(crafted(canary)[kind])
 
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(tmp_path)))
@@ -196,3 +200,46 @@ def test_where_there_is_no_entry_nothing_is_said(
 ):
     assert look(ResultStore(result_storage=cache)) is None
     assert caplog.messages == []
+
+
+def test_entries_that_are_known_not_to_be_there_are_not_looked_for_until_they_are_written(
+    storage: Storage, cache: FrameCache
+):
+    store = ResultStore(result_storage=cache)
+    entry = record({"type": "json"}, json.dumps(RESULT.to_json()))
+    storage.write(f"{layout.RESULT_CACHE}/{NAME}", entry)
+    cache.has_none_of({NAME})
+
+    assert look(store) is None
+    asyncio.run(cache.write_path(NAME, entry))
+    assert look(store) == RESULT
+
+
+def test_the_entries_of_an_animation_are_found_by_one_listing(storage: Storage):
+    settings = RenderSettings("scene.pov", final_frame=4)
+    units = [WorkUnit(settings, frame) for frame in (1, 2, 3, 4)]
+    others = replace(units[0], settings=replace(settings, width=10))
+    for unit in (*units[:2], others):
+        storage.write(f"{layout.RESULT_CACHE}/{cache_key(unit, '3.7')}", b"{}")
+    storage.write(f"{layout.RESULT_CACHE}/{cache_key(units[2], '3.8')}", b"{}")
+    listed: list[str] = []
+
+    class Counted:
+        def list(self, prefix: str) -> Iterator[StoredObject]:
+            listed.append(prefix)
+            return storage.list(prefix)
+
+    assert find_cached(Counted(), units, "3.7") == {cache_key(unit, "3.7") for unit in units[:2]}
+    assert len(listed) == 1
+    assert all(layout.is_own(f"{layout.RESULT_CACHE}/{cache_key(unit, '3.7')}") for unit in units)
+
+
+def test_frames_share_a_cache_group_whenever_they_have_one_digest():
+    settings = RenderSettings("scene.pov", final_frame=4)
+    # What POV-Ray is not told makes no other picture.
+    same = replace(settings, antialias_depth=3)
+    unit, equal = WorkUnit(settings, 2), WorkUnit(same, 2)
+
+    assert unit.content_digest() == equal.content_digest()
+    assert cache_key(unit, "3.7") == cache_key(equal, "3.7")
+    assert unit.content_group() == WorkUnit(settings, 3).content_group()

@@ -84,6 +84,21 @@ def test_frames_start_when_none_has_come_for_a_moment(desk: Desk):
     assert desk.starts.are_due(6.0)
 
 
+def test_frames_that_came_together_are_due_at_once_and_so_are_those_that_a_sample_left(
+    sampling_desk: Desk,
+):
+    desk = sampling_desk
+    desk.gathering.all_arrived([desk.frame(number, 5.0) for number in range(1, 101)])
+
+    assert desk.starts.are_due(5.0)
+    (sample,) = desk.starts.next_waves(5.0)
+    desk.board.end(sample)
+    assert desk.starts.are_due(5.1)
+    list(desk.starts.next_waves(5.1))
+    desk.gathering.arrived(desk.frame(1, since=5.1))
+    assert not desk.starts.are_due(5.2)
+
+
 def test_a_frame_that_is_expected_is_waited_for_until_it_comes_or_needs_no_rendering(desk: Desk):
     desk.gathering.expect("cached")
     desk.arrive(1, since=5.0)
