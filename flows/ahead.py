@@ -70,9 +70,10 @@ async def plan_ahead(
         def find_wanted(units: Sequence[WorkUnit], version: str) -> list[WorkUnit]:
             missing = [unit for unit in units if unit.work_unit_id not in stored]
             cached = find_cached(storage, missing, version)
-            wanted = [unit for unit in missing if cache_key(unit, version) not in cached]
-            not_cached.update(cache_key(unit, version) for unit in wanted)
-            return wanted
+            uncached = [unit for unit in missing if cache_key(unit, version) not in cached]
+            not_cached.update(cache_key(unit, version) for unit in uncached)
+            # A chain's frames go on from each other: each is asked for when the last is rendered.
+            return [unit for unit in uncached if unit.link is None]
 
         # Here: the first frame of a local job waits for every import.
         from tasks.frames.waves_ahead import WavesAhead

@@ -219,10 +219,10 @@ class WorkUnit:
         By it the cache tells which of an animation's frames it has in one listing.
         """
         settings = self.settings
-        content = [
-            settings.command(settings.initial_frame),
-            self.shared_resource_gcs_prefix.rstrip("/").rsplit("/", 1)[-1],
-        ]
+        content: list[Any] = [settings.command(settings.initial_frame)]
+        if not self.shared_digest:
+            # Where it is known what each frame uses, equal frames may have unequal trees.
+            content += [self.shared_resource_gcs_prefix.rstrip("/").rsplit("/", 1)[-1]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @property

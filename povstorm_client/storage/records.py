@@ -7,9 +7,10 @@ time that a calendar cannot show. A field that a newer povstorm added is passed 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +20,9 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 
 T = TypeVar("T")
+
+_making = threading.Lock()
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 # Until the year 9999, which is where calendars end.
 _MOST_MOMENT = 253_402_300_799.0
@@ -50,14 +54,28 @@ def read_record(storage: Storage, key: str, kind: type[T]) -> T:
 
 def decode(data: bytes, kind: type[T], what: str, storage: Storage | None = None) -> T:
     """A record from its JSON; RecordError if it is none of that kind, naming what and where."""
+    decoder = _decoder(kind)
     with readable(what, storage):
-        return msgspec.json.decode(data, type=kind)
+        return decoder.decode(data)
 
 
 def convert(data: object, kind: type[T], what: str) -> T:
     """The same from plain data, as a JSON reader gives it."""
+    _decoder(kind)
     with readable(what):
         return msgspec.convert(data, kind)
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """One for each kind, made by one thread at a time.
+
+    msgspec 0.22 keeps what it knows of a dataclass in the class, and lets another thread see that
+    before it is whole: two that decode a kind for the first time together crash the process (seen).
+    """
+    with _making:
+        if kind not in _decoders:
+            _decoders[kind] = msgspec.json.Decoder(kind)
+        return _decoders[kind]
 
 
 @contextmanager
