@@ -7,6 +7,7 @@ takes the seconds that it is said to take.
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,11 +20,16 @@ from povstorm_client.cloud_run.wave_share import WaveFrame, read_share
 from povstorm_client.errors import CloudError, StorageError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.protocol import StoredObject
 from render_image.frame_queue import FrameQueue
 
 # https://cloud.google.com/run/quotas: 60 to 180 a minute, by region; here the least.
 RUN_CALLS_A_MINUTE = 60
+# One grey pixel.
+_IMAGE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 
 
 class MemoryStorage:
@@ -239,7 +245,9 @@ class SimulatedCloudRun:
                 started = loop.time()
                 seconds = self._seconds_of(frame.unit.frame)
                 await asyncio.sleep(seconds)
-                results = FrameResults(self._storage, frame.unit.job_id)
+                unit = frame.unit
+                self._storage.write(f"{unit.offload_gcs_prefix}/{unit.image_name}", _IMAGE)
+                results = FrameResults(self._storage, unit.job_id)
                 results.commit(_rendered(frame, seconds, started, f"task-{task.index}"))
             task.completed = loop.time()
 
@@ -255,6 +263,10 @@ def _rendered(frame: WaveFrame, seconds: float, started: float, host: str) -> Fr
         host=host,
         started=started,
         ended=started + seconds,
+        image=unit.image_name,
+        image_bytes=len(_IMAGE),
+        image_crc32c=crc32c_of(_IMAGE),
+        renderer_version="3.7.simulated",
         statistics=FrameStatistics(
             *[0.0] * 5,
             cpu_seconds=seconds,

@@ -33,15 +33,18 @@ def choose_renderer(
         return _local_renderer(storage, manifest)
     # Here: the first frame of a local job waits for every import.
     from povstorm_client.cloud_run.api import GoogleCloudRun
+    from povstorm_client.cloud_run.frame_times import read_frame_times
     from povstorm_client.cloud_run.scene_estimate import read_estimate, scene_digest
     from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 
+    settings = units[0].settings
     return CloudRunRenderer(
         storage,
         manifest.job_id,
         manifest.cloud_run,
         GoogleCloudRun(google_credentials(gcp_credentials)),
-        estimate=read_estimate(storage, scene_digest(manifest.name, units[0].settings)),
+        estimate=read_estimate(storage, scene_digest(manifest.name, settings)),
+        times=read_frame_times(storage, manifest.name, settings),
         settings=manifest.settings,
         logger=logger,
     )

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import CloudRunApi
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.frame_times import FrameTimes
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult
@@ -40,6 +41,7 @@ class CloudRunRenderer:
         api: CloudRunApi,
         *,
         estimate: Estimate | None = None,
+        times: FrameTimes | None = None,
         settings: JobSettings | None = None,
         pace: Pace | None = None,
         logger: Logger | None = None,
@@ -48,7 +50,7 @@ class CloudRunRenderer:
         setting = WaveSetting(
             storage, job_id, fleet, settings or JobSettings(), pace or Pace(), log
         )
-        self._planner = WavePlanner(fleet, estimate or Estimate())
+        self._planner = WavePlanner(fleet, estimate or Estimate(), times)
         self._executions = WaveExecutions(setting, api)
         self._dispatcher = Dispatcher(setting, self._executions, self._planner)
         self._version = ""

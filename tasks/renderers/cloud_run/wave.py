@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -91,11 +90,6 @@ class Wave:
             predicted_usd=self.plan.usd,
             billed_usd=self.billed_usd,
         )
-
-
-def share_out(frames: Sequence[WaitingFrame], tasks: int) -> list[list[WaitingFrame]]:
-    """Frames by task: each task gets every n-th one, since neighbours take alike long."""
-    return [list(frames[index::tasks]) for index in range(tasks)]
 
 
 def store_wave(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.frame_times import FrameTimes, least_loaded
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.wave_plan import WavePlan, memory_needed_mib, plan_wave
 from povstorm_client.errors import CloudError
@@ -42,9 +43,13 @@ class Kind:
 class WavePlanner:
     """Plans the waves of one job."""
 
-    def __init__(self, fleet: CloudRunFleet, estimate: Estimate) -> None:
+    def __init__(
+        self, fleet: CloudRunFleet, estimate: Estimate, times: FrameTimes | None = None
+    ) -> None:
         self._fleet = fleet
         self._before = estimate
+        self._times = times or FrameTimes()
+        self._results: list[FrameResult] = []
         self._measured = Estimate()
         self._sizes: dict[str, int] = {}
         self._losses: dict[str, int] = defaultdict(int)
@@ -74,6 +79,30 @@ class WavePlanner:
     def saw(self, result: FrameResult) -> None:
         """Take note of what a frame took."""
         self._measured = self._measured.with_frame(result)
+        if len(self._results) < SAMPLE_FRAMES:
+            self._results.append(result)
+
+    def share_out(self, frames: Sequence[WaitingFrame], tasks: int) -> list[list[WaitingFrame]]:
+        """Frames by task, those first that are expected to take long.
+
+        Where an earlier run tells what each takes, no task has much more to do than another; the
+        frames of a sample tell less of others, and nothing may be known: then each task gets as
+        many, every n-th one, since neighbours take alike long.
+        """
+        before = self._expected(self._times, frames)
+        if before is not None:
+            return [[frames[index] for index in share] for share in least_loaded(before, tasks)]
+        sample = FrameTimes.of(self._results, frames[0].unit.settings)
+        if (seconds := self._expected(sample, frames)) is not None:
+            order = sorted(range(len(frames)), key=lambda index: -seconds[index])
+            frames = [frames[index] for index in order]
+        return [list(frames[index::tasks]) for index in range(tasks)]
+
+    def _expected(self, times: FrameTimes, frames: Sequence[WaitingFrame]) -> list[float] | None:
+        units = [frame.unit for frame in frames]
+        expected = [times.expected(unit.frame, unit.settings) for unit in units]
+        known = [seconds for seconds in expected if seconds is not None]
+        return known if len(known) == len(units) else None
 
     def no_frame_within(self, seconds: float) -> None:
         """Take note that the sample has taken this long without any result."""

@@ -14,7 +14,7 @@ from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.frames.spread import spread
 from povstorm_client.storage import layout
 from tasks.renderers.cloud_run.gathering import Gathering
-from tasks.renderers.cloud_run.wave import WaitingFrame, Wave, share_out
+from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
@@ -69,7 +69,7 @@ class WaveStarts:
 
     def _wave(self, frames: list[WaitingFrame], kind: Kind, plan: WavePlan, now: float) -> Wave:
         wave_id = f"w{next(self._numbers):04d}-{self._run_id}"
-        shares = share_out(frames, plan.tasks)
+        shares = self._planner.share_out(frames, plan.tasks)
         return Wave(
             wave_id=wave_id,
             prefix=layout.wave(self._job_id, wave_id),

@@ -9,11 +9,12 @@ import pytest
 
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.frame_times import FrameTimes
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
-from tasks.renderers.cloud_run.wave import WaitingFrame, share_out
+from tasks.renderers.cloud_run.wave import WaitingFrame
 from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner
 
 SMALL = CloudRunJob("render-1g", 1, 1024, 100, 0, 3600)
@@ -145,6 +146,31 @@ def test_what_was_started_before_counts_towards_the_budget():
 
 
 def test_neighbours_go_to_different_tasks():
-    shares = share_out(waiting(7), 3)
+    shares = WavePlanner(FLEET, Estimate()).share_out(waiting(7), 3)
 
     assert [[each.unit.frame for each in share] for share in shares] == [[1, 4, 7], [2, 5], [3, 6]]
+
+
+def test_frames_that_took_long_before_are_dealt_first_and_evenly():
+    times = FrameTimes(((0.0, 1.0), (0.5, 9.0), (1.0, 1.0)))
+    frames = waiting(100)
+
+    shares = WavePlanner(FLEET, Estimate(), times).share_out(frames, 10)
+
+    assert {share[0].unit.frame for share in shares} == set(range(46, 56))
+    loads = [
+        sum(times.expected(frame.unit.frame, frame.unit.settings) for frame in share)
+        for share in shares
+    ]
+    assert max(loads) < 1.05 * min(loads)
+
+
+def test_a_sample_tells_which_frames_take_long_and_each_task_gets_as_many():
+    planner = WavePlanner(FLEET, Estimate())
+    for frame, seconds in ((1, 1.0), (50, 1.0), (100, 8.0)):
+        planner.saw(replace(result(seconds), frame=frame))
+
+    shares = planner.share_out(waiting(100), 10)
+
+    assert {share[0].unit.frame for share in shares} == set(range(91, 101))
+    assert {len(share) for share in shares} == {10}
