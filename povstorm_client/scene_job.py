@@ -22,7 +22,7 @@ from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.quantities import duration
 from povstorm_client.scene.ini_options import NEWER
 from povstorm_client.scene.load_scene import Scene, load_scene
-from povstorm_client.scene.sweep import read_sweep, swept
+from povstorm_client.scene.variants import merged_variants, read_variants
 
 
 def read_scene(
@@ -49,7 +49,7 @@ def read_scene(
     running the scene to see what it does with files, which happens where that has to be.
     refuse_unparsable: whether a frame that cannot be parsed then is an error; elsewhere it will
     fail, and others are rendered, where they can be. declare: values to render it with, as
-    read_sweep has them. motion_blur, shutter: as RenderSettings has them.
+    read_variants has them. motion_blur, shutter: as RenderSettings has them.
     """
     for word in switches or ():
         if word.startswith("--"):
@@ -68,8 +68,8 @@ def read_scene(
     )
     given = tuple(switches or ())
     # Of Declares of one name POV-Ray keeps the first.
-    variants = [load(switches=(*options, *given)) for options in read_sweep(declare or ())]
-    loaded = variants[0] if len(variants) == 1 else swept(variants)
+    variants = [load(switches=(*options, *given)) for options in read_variants(declare or ())]
+    loaded = variants[0] if len(variants) == 1 else merged_variants(variants)
     for warning in loaded.warnings:
         warn(warning)
     return _with_changes(loaded, threads, warn, motion_blur=motion_blur, shutter=shutter)

@@ -116,8 +116,8 @@ def render(
         print_plan(loaded, job)
         return
     video = settings.video or "none"
-    swept = [f"--declare={text}" for text in declare or ()]
-    given = [*(switches or ()), *swept]
+    declared = [f"--declare={text}" for text in declare or ()]
+    given = [*(switches or ()), *declared]
     words = _words(given, frames=frames, size=size, preview=preview, video=video)
     rendering = Rendering.of(job, str(Path(scene).absolute()), words)
     _run_and_tell(job, destination_of_new(job, output, rendering), tell, live=live)

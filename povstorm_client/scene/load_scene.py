@@ -48,7 +48,7 @@ class Scene:
     earlier frames leave it, by their paths in the workspace. scenes: frame → its own scene file
     there, of numbered ones. uses: frame → what it uses of files, where that is known. links: frame
     → where it stands among frames that have to be rendered in order, empty where they have not.
-    own_settings: frame → what it has in place of settings, of a sweep's.
+    own_settings: frame → what it has in place of settings, of a variant's.
     trace: what running the scene showed, None where reading it was enough.
     """
 

@@ -1,4 +1,4 @@
-"""A sweep's images are those of POV-Ray's own runs, one for each value, state and all."""
+"""A variant's images are those of POV-Ray's own runs, one for each value, state and all."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_each_value_has_povrays_own_pixels(
             assert pixels(ours[f"frame_{index}{number}"]) == pixels(image)
 
 
-def test_a_value_of_the_sweeps_comes_before_the_scenes_own_options(home: Path):
+def test_a_value_of_a_variant_comes_before_the_scenes_own_options(home: Path):
     (home / "own.pov").write_text(HEAD + SHOW, "utf-8")
     scene = loaded(home, "Declare=N=9", declare=["N=1,2"])
     units = scene.work_units()

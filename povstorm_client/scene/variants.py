@@ -1,4 +1,4 @@
-"""A sweep: one scene rendered with several values of what it declares, as one job's frames.
+"""Variants: one scene rendered with several values of what it declares, as one job's frames.
 
 ``--declare NumStones=3..9`` stands for seven ``Declare=NumStones=…`` of POV-Ray's; read_scene loads
 the scene with each, and puts together here what that gives.
@@ -23,11 +23,11 @@ from povstorm_client.scene.trace import Trace
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
 _PART = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER})(?:x({_NUMBER}))?)?", re.ASCII)
-# POV-Ray counts frames in 32 bits, and a sweep's frames have the value before the frame's digits.
+# POV-Ray counts frames in 32 bits, and variants have the value before the frame's digits.
 _MOST_NUMBER = 2**31 - 2
 
 
-def read_sweep(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def read_variants(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """POV-Ray's options for each variant, as ``Declare=NumStones=3``, in the values' order.
 
     Several names make all combinations; without any there is one variant, which declares nothing.
@@ -80,7 +80,7 @@ def _values(text: str, values: str) -> list[str]:
     return found
 
 
-def swept(scenes: Sequence[Scene]) -> Scene:
+def merged_variants(scenes: Sequence[Scene]) -> Scene:
     """One scene of several that differ in what they declare, a variant each.
 
     Its frames are numbered by variant and frame: 307 is frame 7 of the third of nine. Raises

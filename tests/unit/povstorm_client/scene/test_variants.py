@@ -8,7 +8,7 @@ import pytest
 
 from povstorm_client import InputError, RenderSettings, WorkUnit
 from povstorm_client.scene.load_scene import Scene
-from povstorm_client.scene.sweep import read_sweep, swept
+from povstorm_client.scene.variants import merged_variants, read_variants
 
 
 @pytest.mark.parametrize(
@@ -25,17 +25,17 @@ from povstorm_client.scene.sweep import read_sweep, swept
     ],
 )
 def test_ranges_steps_and_lists(text: str, values: list[str]):
-    assert read_sweep([text]) == tuple((f"Declare=N={value}",) for value in values)
+    assert read_variants([text]) == tuple((f"Declare=N={value}",) for value in values)
 
 
 def test_several_names_make_all_combinations_and_none_makes_one_variant():
-    assert read_sweep(["A=1,2", "B=5..6"]) == (
+    assert read_variants(["A=1,2", "B=5..6"]) == (
         ("Declare=A=1", "Declare=B=5"),
         ("Declare=A=1", "Declare=B=6"),
         ("Declare=A=2", "Declare=B=5"),
         ("Declare=A=2", "Declare=B=6"),
     )
-    assert read_sweep([]) == ((),)
+    assert read_variants([]) == ((),)
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_several_names_make_all_combinations_and_none_makes_one_variant():
         (["A=1..2000", "B=1..2000"], "4,000,000 frames are more than"),
     ],
 )
-def test_what_is_no_sweep_is_one_clear_error(texts: list[str], reason: str):
+def test_what_makes_no_variants_is_one_clear_error(texts: list[str], reason: str):
     with pytest.raises(InputError, match=reason):
-        read_sweep(texts)
+        read_variants(texts)
 
 
 def scene(*frames: int, last: int = 1, **fields: object) -> Scene:
@@ -65,8 +65,8 @@ def scene(*frames: int, last: int = 1, **fields: object) -> Scene:
     return Scene("a", settings, frames, {"scene/a.pov": Path("a.pov")}, (), (), **fields)
 
 
-def test_a_sweeps_frames_have_the_variants_digits_before_their_own():
-    merged = swept([scene(*range(8, 11), last=10)] * 12)
+def test_a_variants_frames_have_its_digits_before_their_own():
+    merged = merged_variants([scene(*range(8, 11), last=10)] * 12)
     units = merged.work_units()
     assert merged.frames[:4] == (108, 109, 110, 208)
     assert merged.frames[-1] == 1210
@@ -77,8 +77,8 @@ def test_a_sweeps_frames_have_the_variants_digits_before_their_own():
     assert units[-1].settings.clock_of(1210) == 1.0
 
 
-def test_a_sweep_of_stills_has_a_frame_for_each_variant():
-    units = swept([scene(1)] * 3).work_units()
+def test_a_job_of_stills_has_a_frame_for_each_variant():
+    units = merged_variants([scene(1)] * 3).work_units()
     assert [unit.frame for unit in units] == [1, 2, 3]
     assert [unit.image_name for unit in units] == ["frame_1.png", "frame_2.png", "frame_3.png"]
     assert "+Ooutput/frame_3.png" in units[2].cmd
@@ -87,7 +87,7 @@ def test_a_sweep_of_stills_has_a_frame_for_each_variant():
 def test_what_belongs_to_a_frame_is_its_variants():
     left = scene(1, 2, last=2, state={2: {"scene/n.txt": b"one"}})
     right = scene(1, 2, last=2, state={2: {"scene/n.txt": b"two"}})
-    units = swept([left, right]).work_units()
+    units = merged_variants([left, right]).work_units()
     assert [unit.inline_files() for unit in units] == [
         {},
         {"scene/n.txt": b"one"},
@@ -98,12 +98,12 @@ def test_what_belongs_to_a_frame_is_its_variants():
 
 def test_more_frames_than_a_job_may_have_are_refused():
     with pytest.raises(InputError, match="more than the 1,000,000"):
-        swept([scene(*range(1, 200_001), last=200_000)] * 6)
+        merged_variants([scene(*range(1, 200_001), last=200_000)] * 6)
 
 
 def test_numbers_that_povray_cannot_count_to_are_refused():
     with pytest.raises(InputError, match="make several jobs"):
-        swept([scene(1_999_999_999, last=2_000_000_000)] * 2)
+        merged_variants([scene(1_999_999_999, last=2_000_000_000)] * 2)
 
 
 @pytest.mark.parametrize("variant", ["x", "-1", "1234567890", "1\n", "²"])
