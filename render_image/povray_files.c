@@ -11,7 +11,9 @@
  *   - an image that an earlier frame would have rendered is there, as $POVSTORM_TRACE_STANDIN.
  *     $POVSTORM_TRACE_IMAGES tells which those are: the loop's first frame, its step, the first frame
  *     of this run, the digits of a number in a name, and the path without number and ending, with
- *     blanks between.
+ *     blanks between;
+ *   - a file that is not there is, where $POVSTORM_TRACE_ALIASES, a file of texts each ended by a
+ *     zero byte, has another for it: the path, and after it the other's.
  *
  * A frame begins when its parser, a thread of its own, opens the scene, $POVSTORM_TRACE_SCENE (tried:
  * POV-Ray looks for a file in its front end's thread, with mode "r", and reads it in the parser's,
@@ -72,6 +74,7 @@ static long lock[8]; /* pthread_mutex_t: zeros are an unlocked one (glibc) */
 static char *folder, *scene; /* $POVSTORM_TRACE, $POVSTORM_TRACE_SCENE */
 static char *standin, *images; /* $POVSTORM_TRACE_STANDIN; of $POVSTORM_TRACE_IMAGES the path */
 static long first, step, begun, digits;
+static char *aliases; /* the content of $POVSTORM_TRACE_ALIASES, and one zero more */
 static int notes = -1;
 static long frame = -1;
 static int parser; /* its thread */
@@ -93,6 +96,22 @@ static void begin_images(void)
         images = rest + 1;
 }
 
+static void begin_aliases(void)
+{
+    const char *path = getenv("POVSTORM_TRACE_ALIASES");
+    int file = path ? open(path, O_RDONLY) : -1;
+    long size;
+
+    if (file < 0)
+        return;
+    size = lseek(file, 0, SEEK_END);
+    lseek(file, 0, 0);
+    aliases = size < 0 ? 0 : realloc(0, size + 1);
+    if (aliases)
+        aliases[read(file, aliases, size) == size ? size : 0] = 0;
+    close(file);
+}
+
 static int begin(void)
 {
     char path[LONGEST];
@@ -104,6 +123,7 @@ static int begin(void)
     if (!folder || !scene || strlen(folder) > LONGEST / 2)
         return 0;
     begin_images();
+    begin_aliases();
     snprintf(path, sizeof path, "%s/accesses", folder);
     notes = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     return notes >= 0;
@@ -289,6 +309,21 @@ static int is_earlier_image(const char *path)
            number < begun + frame * step;
 }
 
+/* The path that another is there under, 0 if there is none. */
+static const char *alias_of(const char *path)
+{
+    const char *each = aliases;
+
+    while (each && *each) {
+        const char *other = each + strlen(each) + 1;
+
+        if (strcmp(each, path) == 0)
+            return other;
+        each = other + strlen(other) + 1;
+    }
+    return 0;
+}
+
 static FILE *read_file(const char *name, const char *mode, const char *path, opener *next)
 {
     char from[LONGEST], kept[64] = "";
@@ -305,6 +340,10 @@ static FILE *read_file(const char *name, const char *mode, const char *path, ope
         name = from;
     }
     file = next(name, mode);
+    if (!file && index < 0 && alias_of(path)) {
+        path = alias_of(path);
+        file = next(path, mode);
+    }
     note(file ? 'R' : 'A', path, kept);
     return file;
 }

@@ -85,10 +85,13 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
     environment = _environment(
         workspace, scene, prepare_environment(workspace, povray, bwrap), bwrap
     )
-    images = _images_inside(str(request["images"]), places)
+    images = _inside_of(str(request["images"]), places)
     if settings.is_animation and images:
         standin = _stand_in(workspace, settings)
         environment["POVSTORM_TRACE_STANDIN"] = f"{_inside(workspace, bwrap)}/{standin}"
+    aliases = dict(request["aliases"])  # type: ignore[call-overload]
+    if aliases:
+        environment["POVSTORM_TRACE_ALIASES"] = _aliases(aliases, places, workspace, bwrap)
     started = time.monotonic()
     failures: dict[int, str] = {}
     at_home = {inside: path for known in (places, named) for path, inside in known.items()}
@@ -192,12 +195,25 @@ def _at_home(words: str, scene: str, file: Path, places: Mapping[Path, str]) -> 
     return words
 
 
-def _images_inside(images: str, places: Mapping[Path, str]) -> str:
-    """What POV-Ray's own images are called where it sees the scene's folders; "" if nowhere."""
+def _inside_of(home: str, places: Mapping[Path, str]) -> str:
+    """A path of the scene's as POV-Ray sees it; "" if it does not."""
     for path, inside in sorted(places.items(), key=lambda item: -len(item[0].parts)):
-        if images and Path(images).is_relative_to(path):
-            return f"{inside}/{Path(images).relative_to(path).as_posix()}"
+        if home and Path(home).is_relative_to(path):
+            return f"{inside}/{Path(home).relative_to(path).as_posix()}".removesuffix("/.")
     return ""
+
+
+def _aliases(
+    aliases: Mapping[str, str],
+    places: Mapping[Path, str],
+    workspace: Workspace,
+    bwrap: Sandbox | None,
+) -> str:
+    """Write the aliases for povray_files.c; returns the file's path to POV-Ray."""
+    name = "aliases"
+    texts = [_inside_of(path, places) for pair in aliases.items() for path in pair]
+    (workspace.folder / name).write_bytes(b"".join(os.fsencode(text) + b"\0" for text in texts))
+    return f"{_inside(workspace, bwrap)}/{name}"
 
 
 def _stand_in(workspace: Workspace, settings: RenderSettings) -> str:

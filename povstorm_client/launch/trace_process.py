@@ -61,6 +61,7 @@ def _plain(request: TraceRequest) -> dict[str, object]:
         "beside": sorted(map(str, request.beside - _TOO_LARGE)),
         "frames": [frames[0], frames[-1], frames.step],
         "images": str(request.images or ""),
+        "aliases": {str(name): str(file) for name, file in request.aliases.items()},
     }
 
 

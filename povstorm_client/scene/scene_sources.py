@@ -69,7 +69,15 @@ class SceneSources:
         images = self.images
         beside = needed.found | needed.folders | needed.anchors
         beside = beside | ({images.parent} if images is not None else set())
-        return TraceRequest(settings, self.scene, self.search.own, loop, frozenset(beside), images)
+        return TraceRequest(
+            settings,
+            self.scene,
+            self.search.own,
+            loop,
+            frozenset(beside),
+            images,
+            {normal(self.base / name): file for name, file in needed.hiding.items()},
+        )
 
 
 def read_sources(

@@ -20,7 +20,8 @@ class TraceRequest:
     settings: as for rendering. scene: the scene file; roots: the folders in which POV-Ray looks for
     the scene's own files, the current one first. beside: files and folders elsewhere that its names
     lead to. frames: those of POV-Ray's own loop, in its order. images: what that calls its images,
-    without number and ending; None if it writes none that a scene could read.
+    without number and ending; None if it writes none that a scene could read. aliases: names that
+    the scene has for files that are called otherwise here, or elsewhere → those files.
     """
 
     settings: RenderSettings
@@ -29,6 +30,7 @@ class TraceRequest:
     frames: range
     beside: frozenset[Path] = frozenset()
     images: Path | None = None
+    aliases: Mapping[Path, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,20 @@ def test_frames_by_themselves_have_the_pixels_of_povrays_own_loop(
     assert differences(ours, by_povray(home, "own.pov", *SIZE, *words)) == []
 
 
+def test_a_file_that_is_called_otherwise_but_for_case_is_found_as_on_windows(
+    home: Path, storage: FolderStorage
+):
+    source = COUNT + '#include "Sub/Level.INC"\n'
+    write(home, source, {"sub/level.inc": "#declare Level = Level + 4;"})
+    scene = traced(home, *SIZE, "+KFF3")
+    assert sorted(scene.state) == [2, 3]
+    assert all("scene/sub/level.inc" in use.read for use in scene.uses.values())
+    ours = by_povstorm(scene, storage)
+    (home / "Sub").symlink_to("sub")
+    (home / "sub" / "Level.INC").symlink_to("level.inc")
+    assert differences(ours, by_povray(home, "own.pov", *SIZE, "+KFF3")) == []
+
+
 @pytest.mark.parametrize("chosen", ["1-9x4", "7", "2,8"])
 def test_chosen_frames_are_left_what_all_frames_before_them_made(
     home: Path, storage: FolderStorage, chosen: str
@@ -206,10 +220,20 @@ def test_a_frame_gets_what_it_reads_and_no_more(home: Path):
     }
 
 
-def test_an_image_of_the_loop_cannot_be_had_before_it_is_rendered(home: Path):
+def test_an_image_of_the_loop_is_there_for_the_frames_after_it(home: Path, storage: FolderStorage):
     write(home, '#if (file_exists("own1.png")) #declare Level = 5; #end\n', {})
-    with pytest.raises(InputError, match=r"own1\.png, which is named as POV-Ray's own images"):
-        traced(home, *SIZE, "+KFF3")
+    scene = traced(home, *SIZE, "+KFF3")
+    assert [link.keeps for link in scene.links.values()] == [("scene/own1.png",)] * 2 + [()]
+    ours = by_povstorm(scene, storage)
+    subprocess.run(
+        ["povray", "own.pov", *SIZE, "+KFF3", "+WT1", "-D"],
+        cwd=home,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        check=True,
+        capture_output=True,
+    )
+    theirs = {f"frame_{frame}.png": home / f"own{frame}.png" for frame in (1, 2, 3)}
+    assert differences(ours, theirs) == []
 
 
 def test_frames_cannot_go_on_from_one_that_cannot_be_parsed(home: Path):
