@@ -50,6 +50,7 @@ from povstorm_client.jobs.stored_frames import (
 from povstorm_client.launch.running_flow import RunningFlow
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.programs.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
+from povstorm_client.quantities import counted
 from povstorm_client.storage import disk_full, layout
 from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.storage.parallel import in_parallel
@@ -116,7 +117,7 @@ class Job:
         self.tracing: Tracing | None = None
 
     def __repr__(self) -> str:
-        frames = f"{len(self._units)} frame{'' if len(self._units) == 1 else 's'}"
+        frames = counted(len(self._units), "frame")
         if self._manifest is None:
             return f"<Job {self.job_id}: {frames}, not submitted>"
         try:

@@ -61,6 +61,11 @@ def memory_size(count: int) -> str:
     return f"{count} bytes"
 
 
+def counted(count: int, what: str) -> str:
+    """So many of what a word with a plural in s names, e.g. ``"1 job"``, ``"12 frames"``."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
 def amount(count: int) -> str:
     """A number of things, e.g. ``"12,345"`` or ``"1.2 million"``."""
     return f"{count / 1e6:,.1f} million" if count >= 1_000_000 else f"{count:,}"

@@ -23,9 +23,10 @@ from povstorm_client.commands.job_table import print_jobs
 from povstorm_client.errors import InputError
 from povstorm_client.jobs.state import LOST_SECONDS
 from povstorm_client.jobs.summary import JobSummary, job_bytes
-from povstorm_client.quantities import age_seconds, byte_size
+from povstorm_client.quantities import age_seconds, byte_size, counted
 from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import Storage
 
 # Of the jobs that a short form could mean.
 _MOST_NAMED = 5
@@ -69,20 +70,8 @@ def clean(
         if older_than is not None or failed or keep is not None:
             raise InputError("give jobs, or --older-than, --failed and --keep, but not both")
         chosen = _named(cluster, everything, job_ids)
-        for job_id, reason in _undeletable(cluster, chosen).items():
-            raise InputError(f"job {job_id} is not deleted: {reason}")
     else:
-        if older_than is None and not failed and keep is None:
-            raise InputError(
-                "say what to delete: jobs by their ids, or --older-than 30d, --failed, --keep N; "
-                "--dry-run shows it"
-            )
-        age = None if older_than is None else age_seconds(older_than)
-        found = choose_jobs(everything, time.time(), older_than=age, failed=failed, keep=keep or 0)
-        reasons = _undeletable(cluster, found)
-        for job_id, reason in reasons.items():
-            print(f"left alone  {job_id}: {reason}")
-        chosen = [job for job in found if job.job_id not in reasons]
+        chosen = _fitting(cluster, everything, older_than, failed=failed, keep=keep)
     ids = [job.job_id for job in chosen]
     unused = find_unreferenced(storage, storage_time(storage), without=ids)
     size = _show(cluster, chosen, unused)
@@ -92,18 +81,44 @@ def clean(
     if dry_run:
         return
     if not yes:
-        _ask(f"Delete {_counted(len(ids), 'job')} and what is unused, {byte_size(size)} in all?")
+        _ask(f"Delete {counted(len(ids), 'job')} and what is unused, {byte_size(size)} in all?")
     flows_run = any(_may_run(job) for job in everything if job.job_id not in ids)
+    _delete(storage, ids, with_cache=not flows_run)
+
+
+def _delete(storage: Storage, job_ids: list[str], *, with_cache: bool) -> None:
     try:
-        for job_id in ids:
-            delete_job(storage, job_id, with_cache=not flows_run)
+        for job_id in job_ids:
+            delete_job(storage, job_id, with_cache=with_cache)
             print(f"deleted  {job_id}", flush=True)
-        swept = delete_unreferenced(storage)
+        unused = delete_unreferenced(storage)
     except KeyboardInterrupt:
         print("povstorm: stopped; the same command goes on from there", file=sys.stderr)
         raise
-    if swept.files or swept.leftovers:
-        print(f"deleted  {_unused_words(swept)}")
+    if unused.files or unused.leftovers:
+        print(f"deleted  {_unused_words(unused)}")
+
+
+def _fitting(
+    cluster: Cluster,
+    everything: list[JobSummary],
+    older_than: str | None,
+    *,
+    failed: bool,
+    keep: int | None,
+) -> list[JobSummary]:
+    """The jobs that all conditions apply to, without those that must stay, of which it tells."""
+    if older_than is None and not failed and keep is None:
+        raise InputError(
+            "say what to delete: jobs by their ids, or --older-than 30d, --failed, --keep N; "
+            "--dry-run shows it"
+        )
+    age = None if older_than is None else age_seconds(older_than)
+    found = choose_jobs(everything, time.time(), older_than=age, failed=failed, keep=keep or 0)
+    reasons = _undeletable(cluster, found)
+    for job_id, reason in reasons.items():
+        print(f"left alone  {job_id}: {reason}")
+    return [job for job in found if job.job_id not in reasons]
 
 
 def _undeletable(cluster: Cluster, jobs: list[JobSummary]) -> dict[str, str]:
@@ -118,6 +133,7 @@ def _may_run(job: JobSummary) -> bool:
 
 
 def _named(cluster: Cluster, everything: list[JobSummary], job_ids: list[str]) -> list[JobSummary]:
+    """The jobs of these whole ids; InputError for others, and for one that must stay."""
     by_id = {job.job_id: job for job in everything}
     for job_id in job_ids:
         check_job_id(job_id)
@@ -131,7 +147,10 @@ def _named(cluster: Cluster, everything: list[JobSummary], job_ids: list[str]) -
             raise InputError(
                 f"there is no job {job_id!r} in {cluster.storage_uri}: look with `povstorm jobs`"
             )
-    return [by_id[job_id] for job_id in dict.fromkeys(job_ids)]
+    chosen = [by_id[job_id] for job_id in dict.fromkeys(job_ids)]
+    for job_id, reason in _undeletable(cluster, chosen).items():
+        raise InputError(f"job {job_id} is not deleted: {reason}")
+    return chosen
 
 
 def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unreferenced) -> int:
@@ -153,14 +172,10 @@ def _show(cluster: Cluster, chosen: list[JobSummary], unused: Unreferenced) -> i
 def _unused_words(unused: Unreferenced) -> str:
     words = []
     if unused.files:
-        words.append(f"{_counted(len(unused.files), 'uploaded file')}, {byte_size(unused.bytes)}")
+        words.append(f"{counted(len(unused.files), 'uploaded file')}, {byte_size(unused.bytes)}")
     if unused.leftovers:
-        words.append(f"what is left of {_counted(len(unused.leftovers), 'job')}")
+        words.append(f"what is left of {counted(len(unused.leftovers), 'job')}")
     return "; ".join(words)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _ask(question: str) -> None:

@@ -16,7 +16,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.jobs.overview import FrameOverview
 from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import LOST_SECONDS, JobState
-from povstorm_client.quantities import age_words, duration
+from povstorm_client.quantities import age_words, counted, duration
 from povstorm_client.terminal import one_line
 
 _BAR = 60
@@ -164,7 +164,7 @@ class StatusPage:
             )
         yield table
         if (more := len(self.executions) - _MOST_EXECUTIONS) > 0:
-            yield Text(f"and {more} earlier execution" + ("s" if more > 1 else ""), "dim")
+            yield Text(f"and {counted(more, 'earlier execution')}", "dim")
 
 
 def _bar(share: float, width: int, *, ascii_only: bool, percent: bool = True) -> Text:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from povstorm_client.errors import PovstormError
 from povstorm_client.frames.ranges import frame_ranges
-from povstorm_client.quantities import byte_size
+from povstorm_client.quantities import byte_size, counted
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 
@@ -90,7 +90,7 @@ def _job_parts(job: Job) -> Iterator[str]:
 def _facts(job: Job, state: JobState | None) -> Iterator[str]:
     units = job.work_units
     if state is None:
-        yield f"{len(units)} frames" if len(units) != 1 else "1 frame"
+        yield counted(len(units), "frame")
     else:
         yield f"{state.done} of {state.total} frames"
         if state.cached:

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client import InputError
-from povstorm_client.quantities import age_seconds, age_words, byte_size, duration, memory_size
+from povstorm_client.quantities import (
+    age_seconds,
+    age_words,
+    byte_size,
+    counted,
+    duration,
+    memory_size,
+)
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -68,3 +75,7 @@ def test_words():
 )
 def test_memory_and_limits_are_told_in_the_units_in_which_they_are_set(count: int, words: str):
     assert memory_size(count) == words
+
+
+def test_one_thing_is_not_several():
+    assert [counted(count, "job") for count in (0, 1, 12)] == ["0 jobs", "1 job", "12 jobs"]
