@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import RecordError, StorageError
+from povstorm_client.frames.chain_link import ChainLink
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from tasks.stored.stored_results import find_stored_results
 from tests.synthetic_job import failed, make_units, rendered
 
 JOB = "orbit"
@@ -159,3 +162,90 @@ def test_only_frame_results_knows_where_results_and_logs_of_frames_lie(package: 
 
     home = ["povstorm_client/jobs/frame_results.py"]
     assert found == (home if package == "povstorm_client" else [])
+
+
+def chain(job_id: str = JOB, frames: int = 4) -> list[WorkUnit]:
+    """Frames that each go on from the one before."""
+    units: list[WorkUnit] = []
+    for unit in make_units(job_id, frames):
+        linked = replace(unit, link=ChainLink("scene/own"))
+        after = units[-1].work_unit_id if units else ""
+        units.append(
+            linked.assigned(
+                job_id=job_id, shared_prefix="", offload_prefix=layout.output(job_id), after=after
+            )
+        )
+    return units
+
+
+def store(storage: FolderStorage, unit: WorkUnit, *, left: bool = True) -> FrameResult:
+    results = FrameResults(storage, unit.job_id)
+    image = storage.path(f"{layout.output(unit.job_id)}/{unit.image_name}")
+    image.parent.mkdir(parents=True, exist_ok=True)
+    image.write_bytes(b"image")
+    if left:
+        results.leave(unit, {"scene/n.txt": b"\x00\xff", "scene/own1.png": b"image"})
+    crc = storage.crc32c(f"{layout.output(unit.job_id)}/{unit.image_name}")
+    return results.commit(
+        rendered(unit, started=1.0, seconds=1, image_crc32c=crc, image_bytes=len(b"image"))
+    )
+
+
+def test_a_frame_of_a_chain_is_left_the_files_of_the_one_before_it(storage: FolderStorage):
+    first, second, *_ = chain()
+    results = FrameResults(storage, JOB)
+    results.leave(first, {"scene/n.txt": b"\x00\xff"})
+    results.leave(first, {"scene/n.txt": b"again"})
+    assert results.left_to(second) == {"scene/n.txt": b"again"}
+    assert results.left_to(first) == {}
+    assert results.left_to(UNIT) == {}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"[]",
+        b'{"../x": "AA=="}',
+        b'{"shared/x": "AA=="}',
+        b'{"a": "not base64"}',
+        b'{"/x": ""}',
+    ],
+)
+def test_what_leads_elsewhere_or_is_no_record_is_left_to_nobody(
+    storage: FolderStorage, stored: bytes
+):
+    first, second, *_ = chain()
+    storage.write(layout.left(JOB, first.work_unit_id), stored)
+    with pytest.raises(RecordError, match=f"left/{first.work_unit_id}"):
+        FrameResults(storage, JOB).left_to(second)
+
+
+def test_a_frame_is_taken_from_the_cache_with_what_it_leaves(storage: FolderStorage):
+    old, new = chain("earlier")[0], chain("later")[0]
+    assert old.work_unit_id == new.work_unit_id
+    earlier = store(storage, old)
+    later = FrameResults(storage, "later")
+    assert later.adopt(new, earlier) is not None
+    assert later.left_to(chain("later")[1])["scene/n.txt"] == b"\x00\xff"
+
+
+def test_a_frame_whose_left_files_are_gone_is_rendered_again(storage: FolderStorage):
+    old, new = chain("earlier")[0], chain("later")[0]
+    earlier = store(storage, old, left=False)
+    assert FrameResults(storage, "later").adopt(new, earlier) is None
+
+
+def test_a_chain_goes_on_behind_the_last_frame_that_left_its_files(storage: FolderStorage):
+    units = chain()
+    for unit in units[:3]:
+        store(storage, unit, left=unit is not units[2])
+    found = find_stored_results(storage, units)
+    assert [result.frame for result in found.values()] == [1, 2]
+
+
+def test_of_a_chain_that_is_all_there_nothing_is_rendered(storage: FolderStorage):
+    units = chain()
+    for unit in units:
+        store(storage, unit, left=False)
+    assert len(find_stored_results(storage, units)) == len(units)

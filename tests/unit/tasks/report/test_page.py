@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import replace
 
+from povstorm_client import WorkUnit
+from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tasks.make_report import report_address
 from tasks.report.build import build_report
@@ -133,3 +135,26 @@ def test_a_report_in_a_bucket_has_an_address_for_browsers(storage: FolderStorage
         "https://storage.cloud.google.com/a-bucket/jobs/orbit/report.html"
     )
     assert report_address(storage, key) == f"{storage.uri}/{key}"
+
+
+def test_a_jobs_variants_are_columns_of_the_contact_sheet_row_by_row(storage: FolderStorage):
+    settings = make_units("swept", 2)[0].settings
+    units = [
+        WorkUnit(each, each.number_of(frame)).assigned(
+            job_id="swept", shared_prefix="", offload_prefix=layout.output("swept")
+        )
+        for each in (
+            replace(settings, variant=str(index), options=(f"Declare=N={value}", "Declare=K=1"))
+            for index, value in enumerate((3, 5, 8), start=1)
+        )
+        for frame in (1, 2)
+    ]
+    results = [rendered(unit, started=START, seconds=1) for unit in units]
+    manifest = replace(make_manifest("swept", 2), frames=tuple(unit.frame for unit in units))
+    run = finished(storage, manifest, units, results)
+
+    html = build_report(storage, run).html
+
+    assert re.findall(r'class="variant">([^<]*)<', html) == ["N=3", "N=5", "N=8"]
+    assert re.findall(r'class="number">(\d+)<', html) == ["11", "21", "31", "12", "22", "32"]
+    assert "repeat(3, " in html
