@@ -1,13 +1,15 @@
 """A Google Cloud for tests: a GCS server, the metadata server, and the Cloud Run stand-in.
 
-The outputs file is what ``terraform output -json`` would print for it.
+Containers reach the bucket through a door of their own, which grants them what terraform grants the
+renderer, and refuses all else as Google does. The outputs file is what ``terraform output -json``
+would print.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +20,31 @@ import pytest
 from povstorm_client.cloud_run.api import EMULATOR_VARIABLE
 from povstorm_client.version import povstorm_version
 from tests.emulators.cloud_run.server import ENTRYPOINT, PROJECT, REGION, CloudRunServer
+from tests.emulators.gcs.proxy import GcsProxy, Grant
 from tests.emulators.gcs.server import GcsServer
 from tests.emulators.metadata_server import MetadataServer
 
 SIZES = {"render-512m": 512, "render-2g": 2048}
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/render:{povstorm_version()}"
+# Containers need a moment to start, not all the same, and nothing is told of the order of executions.
+_STRICT = {"list_order": "any", "startup_seconds": 0.2, "startup_jitter": 1.0}
+# What tests/terraform finds that the applied configuration grants the renderer.
+RENDERER_GRANTS = [
+    Grant("objects.list", "shared/"),
+    Grant("objects.get", "shared/"),
+    Grant("objects.get", "jobs/"),
+    Grant("objects.create", "jobs/"),
+]
 
 
 @dataclass(frozen=True)
 class GoogleCloud:
-    """The servers, and the file that names what is on them."""
+    """The servers, and the file that names what is on them. door: the containers' to the bucket."""
 
     outputs: Path
     run: CloudRunServer
     bucket: str
+    door: GcsProxy
 
 
 @contextmanager
@@ -39,26 +52,30 @@ def google_cloud(
     folder: Path,
     gcs: GcsServer,
     command: tuple[str, ...] = ENTRYPOINT,
-    containers_storage: str | None = None,
     containers_environment: Mapping[str, str] | None = None,
+    grants: Sequence[Grant] = tuple(RENDERER_GRANTS),
     **knobs: Any,
 ) -> Iterator[GoogleCloud]:
     """A cloud with an empty bucket and two render jobs; the environment points to it.
 
-    containers_storage: the address at which containers reach the GCS server, if another.
-    containers_environment: further variables of theirs.
+    containers_environment: further variables of the containers. grants: what their account may do
+    with objects. knobs: of the Cloud Run stand-in; executions are listed in any order.
     """
     bucket = gcs.make_bucket()
     environment = {"STORAGE_EMULATOR_HOST": gcs.url}
     with contextlib.ExitStack() as stack:
         metadata = stack.enter_context(MetadataServer())
+        door = stack.enter_context(GcsProxy())
+        door.upstream = gcs.own_url
+        # A client that is sent to another address than Google's shows no token.
+        door.grants = {"": list(grants)}
         inside = {
             **metadata.environment,
             "HOME": str(folder),
-            "STORAGE_EMULATOR_HOST": containers_storage or gcs.url,
+            "STORAGE_EMULATOR_HOST": door.url,
             **(containers_environment or {}),
         }
-        run = stack.enter_context(CloudRunServer(command, inside, **knobs))
+        run = stack.enter_context(CloudRunServer(command, inside, **{**_STRICT, **knobs}))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, memory in SIZES.items():
             run.create_job(name, memory=f"{memory}Mi", image=IMAGE)
@@ -70,7 +87,7 @@ def google_cloud(
             patch.setenv(name, value)
         outputs = folder / "outputs.json"
         outputs.write_text(json.dumps(terraform_outputs(bucket)))
-        yield GoogleCloud(outputs, run, bucket)
+        yield GoogleCloud(outputs, run, bucket, door)
 
 
 def terraform_outputs(bucket: str) -> dict[str, Any]:

@@ -146,6 +146,52 @@ def test_sigterm_comes_first_and_lets_a_process_finish(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "holds",
+    [
+        "held = b'x' * (100 << 20)",
+        "open(os.environ['TMPDIR'] + '/file', 'wb').write(bytes(100 << 20))",
+        "subprocess.Popen([sys.executable, '-c', 'held = [1] * (100 << 17); input()'], stdin=-1)",
+    ],
+    ids=["itself", "in its files", "in a process that it started"],
+)
+def test_a_container_that_holds_more_than_its_memory_is_ended_as_a_whole(holds: str):
+    containers = ProcessContainers(PYTHON, {})
+    program = f"import os, subprocess, sys, time; {holds}; time.sleep(600)"
+
+    ends = [run(containers, spec_of(program)) for _ in range(2)]
+
+    assert ends == [
+        ContainerEnd(out_of_memory=True, signal_told=True),
+        ContainerEnd(out_of_memory=True, signal_told=False),
+    ]
+
+
+def test_a_container_that_is_moved_is_told_before_and_stands_still_meanwhile(tmp_path):
+    program = (
+        "import pathlib, signal, sys, time; said = []\n"
+        f"done, ready = pathlib.Path({str(tmp_path / 'done')!r}), "
+        f"pathlib.Path({str(tmp_path / 'ready')!r})\n"
+        "signal.signal(signal.SIGTSTP, lambda *_: said.append(('told', time.monotonic())))\n"
+        "signal.signal(signal.SIGCONT, lambda *_: said.append(('moved', time.monotonic())))\n"
+        "ready.write_text('yes'); looks = [time.monotonic()]\n"
+        "while len(said) < 2: time.sleep(0.01); looks.append(time.monotonic())\n"
+        "gap = max(b - a for a, b in zip(looks, looks[1:]))\n"
+        "done.write_text(f'{said[0][0]} {said[1][0]} {said[1][1] - said[0][1] > 1.4} {gap > 0.9}')"
+    )
+
+    async def moved() -> ContainerEnd:
+        containers = ProcessContainers(PYTHON, {})
+        spec = spec_of(program)
+        running = asyncio.ensure_future(containers.run(spec))
+        await asyncio.to_thread(wait_for, tmp_path / "ready")
+        await containers.move(spec, notice=0.5, pause=1.0)
+        return await running
+
+    assert asyncio.run(moved()).succeeded
+    assert (tmp_path / "done").read_text() == "told moved True True"
+
+
+@pytest.mark.parametrize(
     "child",
     [
         "subprocess.Popen(['sleep', '600'])",

@@ -120,6 +120,39 @@ def test_tasks_that_a_limit_held_back_go_on_when_it_is_raised():
     assert virtually(work()) == 15
 
 
+def test_tasks_beyond_the_quota_of_cpus_or_memory_wait():
+    async def work(**quota: float) -> float:
+        model = model_of(taking(10), **quota)
+        # Of 2 vCPU and 4 GiB each.
+        await asyncio.gather(*(run(model, make_job(model, name), taskCount=5) for name in "ab"))
+        return asyncio.get_running_loop().time()
+
+    assert virtually(work(vcpu_quota=20, memory_gib_quota=40)) == 10
+    assert virtually(work(vcpu_quota=10, memory_gib_quota=40)) == 20
+    assert virtually(work(vcpu_quota=20, memory_gib_quota=16)) == 30
+
+
+def test_a_region_that_refuses_what_has_no_room_says_so_in_each_of_googles_ways():
+    async def work() -> list[str]:
+        model = model_of(taking(10), vcpu_quota=4, quota_refuses=True)
+        job = make_job(model)
+        start(model, job, taskCount=5)
+        await asyncio.sleep(1)
+        refusals = []
+        for words in (
+            "Quota exceeded for total allowable CPU per project per region",
+            "CpuAllocPerProjectRegion requested: 6000 allowed: 4000",
+        ):
+            with pytest.raises(ApiError, match=words) as refused:
+                start(model, job)
+            refusals.append(refused.value.status)
+        await asyncio.sleep(30)
+        start(model, job)
+        return refusals
+
+    assert virtually(work()) == ["RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"]
+
+
 def test_regions_do_not_share_quotas():
     async def work() -> None:
         model = model_of(taking(10), parallel_tasks=1, run_calls_per_minute=1)
@@ -209,6 +242,12 @@ def test_a_failed_attempt_is_tried_again_and_tells_its_number():
             10,
             "failed with exit code: 0 and message: The configured memory limit was reached.",
             {"termSignal": 9},
+        ),
+        (
+            ContainerEnd(out_of_memory=True, signal_told=False),
+            10,
+            "failed with exit code: 0 and message: The configured memory limit was reached.",
+            {},
         ),
         (
             ContainerEnd(timed_out=True),
@@ -402,7 +441,7 @@ def test_a_waiting_task_is_pending_and_has_no_start():
 
 def test_ten_thousand_tasks_run_and_are_listed_in_pages_of_a_thousand():
     async def work() -> None:
-        model = model_of(taking(10))
+        model = model_of(taking(10), vcpu_quota=1e6, memory_gib_quota=1e6)
         operation, execution = start(model, make_job(model), taskCount=10_000)
         done = await model.wait_operation(operation, 1e6)
         assert done["response"]["succeededCount"] == 10_000
@@ -436,22 +475,45 @@ def test_new_executions_do_not_shift_pages():
     virtually(work())
 
 
-def test_only_the_last_thousand_completed_executions_of_a_job_are_kept():
-    async def work() -> int:
-        model = model_of(taking(1), run_calls_per_minute=10_000, running_executions=5_000)
+def test_executions_may_come_in_any_order_and_pages_have_each_once():
+    async def work() -> tuple[list[str], list[str]]:
+        model = model_of(taking(1), list_order="any")
+        job = make_job(model)
+        names = [start(model, job)[1] for _ in range(20)]
+        return names, listed(model, job, size=3)
+
+    names, found = virtually(work())
+
+    assert sorted(found) == sorted(names)
+    assert found not in (names, names[::-1])
+
+
+def test_the_last_thousand_completed_executions_of_a_job_are_kept_and_those_of_seven_days():
+    async def work() -> tuple[int, int]:
+        many = {"vcpu_quota": 1e6, "memory_gib_quota": 1e6, "run_calls_per_minute": 10_000}
+        model = model_of(taking(1), running_executions=5_000, **many)
         job = make_job(model)
         for _ in range(1_005):
             start(model, job)
-        await asyncio.sleep(5)
-        count, token = 0, ""
-        while True:
-            page = model.list_executions(job, 100, token)
-            count += len(page["executions"])
-            token = page.get("nextPageToken", "")
-            if not token:
-                return count
+        await asyncio.sleep(7 * 24 * 3600)
+        of_seven_days = len(listed(model, job))
+        await asyncio.sleep(60)
+        await run(model, job)
+        return of_seven_days, len(listed(model, job))
 
-    assert virtually(work()) == 1_000
+    assert virtually(work()) == (1_005, 1_000)
+
+
+def listed(model: CloudRunModel, job: str, size: int = 100) -> list[str]:
+    """The names on all pages."""
+    names: list[str] = []
+    token = ""
+    while True:
+        page = model.list_executions(job, size, token)
+        names += [each["name"] for each in page["executions"]]
+        token = page.get("nextPageToken", "")
+        if not token:
+            return names
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client.storage import layout
+from tests.e2e.google_cloud import RENDERER_GRANTS
 from tests.emulators.gcs.proxy import Grant
 from tests.terraform.access import may, object_grants, policy_of
 from tests.terraform.stub_provider import StubProvider
@@ -35,6 +36,10 @@ def test_the_renderer_may_do_what_render_image_does(cluster: Terraform):
         layout.result("some-job", "unit"),
     ):
         assert may(renderer, "create", written)
+
+
+def test_every_test_on_google_cloud_runs_with_exactly_these_grants(cluster: Terraform):
+    assert set(access(cluster, "renderer")) == set(RENDERER_GRANTS)
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,14 @@ class ContainerSpec:
 class ContainerEnd:
     """How an attempt ended: an exit code, a signal, more memory than allowed, or never started.
 
-    not_started: why, if it could not be.
+    not_started: why, if it could not be. signal_told: whether out of memory
+    is also told as SIGKILL.
     """
 
     exit_code: int = 0
     term_signal: int = 0
     out_of_memory: bool = False
+    signal_told: bool = True
     timed_out: bool = False
     not_started: str = ""
 
@@ -57,3 +59,9 @@ class Containers(Protocol):
 
     def lose(self, spec: ContainerSpec) -> None:
         """Take the attempt's containers away, as when a machine fails."""
+
+    async def move(self, spec: ContainerSpec, *, notice: float, pause: float) -> None:
+        """Move the attempt's containers elsewhere: SIGTSTP, then a pause of all, then SIGCONT.
+
+        notice: seconds from the signal to the pause; pause: how long it takes.
+        """

@@ -16,7 +16,7 @@ from tests.emulators.cloud_run.containers import ContainerEnd, Containers, Conta
 from tests.emulators.cloud_run.job_checks import cpus, memory_mib, seconds
 from tests.emulators.cloud_run.knobs import Knobs
 from tests.emulators.cloud_run.names import location_of, parent, short
-from tests.emulators.cloud_run.quotas import TaskSlots
+from tests.emulators.cloud_run.quotas import Size, TaskSlots
 from tests.emulators.cloud_run.task import CANCELLED_MESSAGE, Task, TaskState
 
 Json = dict[str, Any]
@@ -80,6 +80,11 @@ class Execution:
         self._begun = False
         self._working: asyncio.Task[None] | None = None
 
+    @property
+    def size(self) -> Size:
+        """Of each of its tasks."""
+        return Size(cpus(self._template), memory_mib(self._template) / 1024)
+
     def start(self) -> None:
         """Begin to work, in the running loop."""
         self._working = asyncio.get_running_loop().create_task(self._work())
@@ -107,14 +112,14 @@ class Execution:
         try:
             for task in self.tasks if not self._cancelled else ():
                 await at_once.acquire()
-                await self._slots.acquire()
+                await self._slots.acquire(self.size)
                 runner = asyncio.get_running_loop().create_task(self._run(task))
                 running.add(runner)
 
                 def freed(runner: asyncio.Task[None]) -> None:
                     running.discard(runner)
                     at_once.release()
-                    self._slots.release()
+                    self._slots.release(self.size)
 
                 runner.add_done_callback(freed)
             if running:
@@ -163,20 +168,22 @@ class Execution:
         chance = random.Random(  # noqa: S311 - no secret
             f"{knobs.seed}/{self._ordinal}/{task.index}/{task.retried}"
         )
-        losing: asyncio.Task[None] | None = None
+        loop, besides = asyncio.get_running_loop(), list[asyncio.Task[None]]()
         try:
             jitter = knobs.startup_jitter * chance.uniform(-1, 1)
             await asyncio.sleep(knobs.startup_seconds * (1 + jitter))
             spec = self._spec(task)
             if chance.random() < knobs.kill_probability:
-                losing = asyncio.get_running_loop().create_task(self._lose(spec))
+                besides.append(loop.create_task(self._lose(spec)))
+            if knobs.move_after_seconds:
+                besides.append(loop.create_task(self._move_elsewhere(spec)))
             async with asyncio.timeout(seconds(self._template["timeout"])):
                 return await self._containers.run(spec)
         except TimeoutError:
             return ContainerEnd(timed_out=True)
         finally:
-            if losing is not None:
-                losing.cancel()
+            for each in besides:
+                each.cancel()
             self._bill.add(
                 self.name,
                 self._now() - began,
@@ -187,6 +194,13 @@ class Execution:
     async def _lose(self, spec: ContainerSpec) -> None:
         await asyncio.sleep(self._knobs.kill_after_seconds)
         self._containers.lose(spec)
+
+    async def _move_elsewhere(self, spec: ContainerSpec) -> None:
+        knobs = self._knobs
+        await asyncio.sleep(knobs.move_after_seconds)
+        await self._containers.move(
+            spec, notice=knobs.move_notice_seconds, pause=knobs.move_pause_seconds
+        )
 
     def _spec(self, task: Task) -> ContainerSpec:
         container = self._template["containers"][0]

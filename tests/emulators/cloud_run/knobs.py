@@ -15,6 +15,12 @@ class Knobs:
 
     Quotas, of each project and region: https://cloud.google.com/run/quotas (run calls: 60 to 180
     a minute, by region; here the least). parallel_tasks: running at once, of all executions.
+    vcpu_quota, memory_gib_quota: what those tasks have together; as new projects were seen to have
+    it ("CpuAllocPerProjectRegion … allowed: 20000", "MemAllocPerProjectRegion … allowed:
+    42949672960"). Tasks beyond it wait; with quota_refuses, an execution of which no task could
+    start is refused instead.
+
+    list_order: of executions, "newest" first, as the API's reference says, or "any".
 
     startup_seconds, startup_jitter: what an instance takes before its container starts, and by
     which fraction that varies. reconcile_seconds: until a job that was made or changed is ready.
@@ -23,7 +29,10 @@ class Knobs:
     the next run calls answered 429; lose_answers: the next run calls that are accepted and
     answered 503; fail_runs: the next run calls answered 503 and not accepted; fail_calls,
     refuse_calls: the next calls of any method answered 503 or 429. run_tasks_twice: each attempt
-    is delivered to two containers. denied_permissions: such as ``run.jobs.run``.
+    is delivered to two containers. move_after_seconds: when each attempt's containers are moved to
+    another machine (0: never): SIGTSTP, move_notice_seconds later nothing of them runs for
+    move_pause_seconds, then SIGCONT (https://cloud.google.com/run/docs/configuring/task-timeout).
+    denied_permissions: such as ``run.jobs.run``.
     clock_skew_seconds: how far its clock is ahead; it counts at start only.
     """
 
@@ -34,6 +43,10 @@ class Knobs:
     read_calls_per_minute: int = 3_000
     write_calls_per_minute: int = 180
     parallel_tasks: int = 1_000
+    vcpu_quota: float = 20.0
+    memory_gib_quota: float = 40.0
+    quota_refuses: bool = False
+    list_order: str = "newest"
     startup_seconds: float = 0.0
     startup_jitter: float = 0.0
     reconcile_seconds: float = 0.0
@@ -45,6 +58,9 @@ class Knobs:
     fail_calls: int = 0
     refuse_calls: int = 0
     run_tasks_twice: bool = False
+    move_after_seconds: float = 0.0
+    move_notice_seconds: float = 10.0
+    move_pause_seconds: float = 5.0
     denied_permissions: list[str] = field(default_factory=list)
     clock_skew_seconds: float = 0.0
     seed: int = 1

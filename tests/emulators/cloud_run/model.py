@@ -41,8 +41,10 @@ Json = dict[str, Any]
 
 _JOB, _RUN = "GoogleCloudRunV2Job", "GoogleCloudRunV2RunJobRequest"
 _CANCEL = "GoogleCloudRunV2CancelExecutionRequest"
-# https://cloud.google.com/run/quotas: completed executions that are kept of a job.
+# https://docs.cloud.google.com/run/docs/execute/jobs: "the most recent 1,000 executions of a job …
+# along with any executions that occurred within the last seven days".
 _KEPT_EXECUTIONS = 1_000
+_KEPT_SECONDS = 7 * 24 * 3600.0
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _MOST_A_PAGE = {"jobs": 100, "executions": 100, "tasks": 1_000, "operations": 100}
 _READS = ("get", "list", "wait", "testIamPermissions")
@@ -64,9 +66,7 @@ class CloudRunModel:
         self._now = now or loop_now(self.knobs.clock_skew_seconds)
         self._random = random.Random(self.knobs.seed)  # noqa: S311 - no secret
         self._rates = CallRates(self.knobs, self._now)
-        self._slots: dict[Location, TaskSlots] = defaultdict(
-            lambda: TaskSlots(lambda: self.knobs.parallel_tasks)
-        )
+        self._slots: dict[Location, TaskSlots] = defaultdict(lambda: TaskSlots(self.knobs))
         self._jobs: dict[str, Job] = {}
         self._executions: dict[str, Execution] = {}
         self._operations: dict[str, Operation] = {}
@@ -192,6 +192,9 @@ class CloudRunModel:
         if self.knobs.use_up("fail_runs"):
             raise _unavailable()
         execution = self._execution_of(job, template, task_count)
+        slots = self._slots[where]
+        if self.knobs.quota_refuses and not slots.have_room(execution.size):
+            raise slots.exhausted(execution.size)
         if request.get("validateOnly"):
             return self._operation_on(execution).view()
         self._begin(job, execution, where)
@@ -227,8 +230,9 @@ class CloudRunModel:
     def _ended(self, execution: Execution) -> None:
         self._unfinished.discard(execution)
         completed = [each for each in self._of(execution.job) if each.completed is not None]
-        for oldest in completed[: max(0, len(completed) - _KEPT_EXECUTIONS)]:
-            del self._executions[oldest.name]
+        for old in completed[: max(0, len(completed) - _KEPT_EXECUTIONS)]:
+            if old.completed is not None and self._now() - old.completed > _KEPT_SECONDS:
+                del self._executions[old.name]
 
     # Executions and tasks
 
@@ -238,7 +242,7 @@ class CloudRunModel:
         return self._execution(name).shown()
 
     def list_executions(self, job: str, size: int = 0, token: str = "") -> Json:
-        """A page of a job's executions, or of all jobs' (``-``), the newest first."""
+        """A page of a job's executions, or of all jobs' (``-``), in the order of the knob."""
         where = self.called("executions.list", job)
         if short(job) != "-":
             self._job(job)
@@ -247,6 +251,8 @@ class CloudRunModel:
             for each in reversed(self._executions.values())
             if _covers(job, each.job) and location_of(each.name) == where
         ]
+        if self.knobs.list_order == "any":
+            found.sort(key=lambda item: random.Random(item[0]).random())  # noqa: S311 - no secret
         page = _page("executions", found, job, size, token)
         return {**page, "executions": [each.shown() for each in page["executions"]]}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import secrets
 import signal
@@ -11,15 +12,19 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+import psutil
+
 from povstorm_client.launch.orphans import kill_all_about
+from tests.emulators.cloud_run.container_memory import family, held_mib
 from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
 from tests.emulators.iam.project import GoogleProject
 
 # Between SIGTERM and SIGKILL: https://cloud.google.com/run/docs/container-contract#job-shutdown.
 GRACE_SECONDS = 10.0
-# A shell's, and a container runtime's, word for a process that SIGKILL ended. Processes have no
-# limit of memory here; in a container the kernel ends what goes beyond it. So it means that.
+# A shell's, and a container runtime's, word for a process that SIGKILL ended: here it means that
+# the kernel did, for want of memory.
 _OUT_OF_MEMORY = 137
+_LOOK_SECONDS = 0.25
 
 
 class ProcessContainers:
@@ -28,6 +33,9 @@ class ProcessContainers:
     command: the image's entrypoint, in place of which a job's ``command`` runs; or, if it has the
     word ``{image}`` in it, a container runtime's: ``{image}``, ``{memory}``, ``{name}`` are filled
     in, and ``{environment}`` becomes its --env options.
+
+    A container that holds more memory than its size is ended as a whole. Where a container runtime
+    runs it, the kernel ends single processes.
 
     engine: the runtime's command up to its verb. With it, containers called ``{name}`` are killed
     and removed when their command has ended, which a killed command cannot do itself.
@@ -49,6 +57,7 @@ class ProcessContainers:
         self._engine = list(engine)
         self._grace = grace_seconds
         self._project = project
+        self._signal_told = itertools.cycle((True, False))
         self._processes: dict[tuple[str, int, int], set[asyncio.subprocess.Process]] = defaultdict(
             set
         )
@@ -62,6 +71,7 @@ class ProcessContainers:
                 return ContainerEnd(not_started=str(error))
             running = self._processes[_key(spec)]
             running.add(process)
+            watching = asyncio.create_task(self._until_beyond_memory(process, spec, home))
             try:
                 status = await process.wait()
             except asyncio.CancelledError:
@@ -69,16 +79,43 @@ class ProcessContainers:
                 raise
             finally:
                 running.discard(process)
+                watching.cancel()
                 await self._clean_up(process, name, home)
+        if status == _OUT_OF_MEMORY or (watching.done() and not watching.cancelled()):
+            return ContainerEnd(out_of_memory=True, signal_told=next(self._signal_told))
         if status < 0:
             return ContainerEnd(term_signal=-status)
-        if status == _OUT_OF_MEMORY:
-            return ContainerEnd(out_of_memory=True)
         return ContainerEnd(exit_code=status)
 
     def lose(self, spec: ContainerSpec) -> None:
         for process in self._processes[_key(spec)]:
             _kill_group(process)
+
+    async def move(self, spec: ContainerSpec, *, notice: float, pause: float) -> None:
+        for process in self._processes[_key(spec)]:
+            with contextlib.suppress(ProcessLookupError):  # it ended in this moment
+                process.send_signal(signal.SIGTSTP)
+        await asyncio.sleep(notice)
+        stopped = [one for process in self._processes[_key(spec)] for one in family(process.pid)]
+        _send(stopped, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(pause)
+        finally:
+            _send(stopped, signal.SIGCONT)
+
+    async def _until_beyond_memory(
+        self, process: asyncio.subprocess.Process, spec: ContainerSpec, home: str
+    ) -> None:
+        """Kill the container when it holds more than its memory; never returns otherwise."""
+        if any("{memory}" in word for word in self._command):
+            await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            # In this thread: in another one it could be killed after its number was given away.
+            processes = family(process.pid)
+            if held_mib(processes, home) > spec.memory_mib:
+                _send(processes, signal.SIGKILL)
+                return
 
     async def _start(self, spec: ContainerSpec, name: str, home: str) -> asyncio.subprocess.Process:
         variables = {**self._environment, **self._of_account(spec), **spec.environment}
@@ -149,6 +186,12 @@ class ProcessContainers:
                     stderr=asyncio.subprocess.DEVNULL,
                 )
                 await remover.wait()
+
+
+def _send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended in this moment
+            process.send_signal(number)
 
 
 def _key(spec: ContainerSpec) -> tuple[str, int, int]:

@@ -1,13 +1,14 @@
 """Quotas of a region: calls a minute by kind, running executions, jobs, and tasks at once.
 
-Each refusal is RESOURCE_EXHAUSTED in the words that the service was seen to use.
+Each refusal is in the words that the service was seen to use.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict, deque
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from tests.emulators.cloud_run.api_error import ApiError
 from tests.emulators.cloud_run.clock import Now
@@ -22,6 +23,14 @@ _METRICS = {
     "write": ("write_calls_per_minute", "write_regional", "Write requests", "Write"),
 }
 QUOTA_CALLS = tuple(_METRICS)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of one task: its vCPUs and GiB of memory."""
+
+    vcpus: float
+    gib: float
 
 
 class CallRates:
@@ -71,36 +80,75 @@ def rate_exceeded(location: Location, kind: str) -> ApiError:
 class TaskSlots:
     """The tasks that can run at once in a region; others wait, first come, first served."""
 
-    def __init__(self, most: Callable[[], int]) -> None:
-        self._most = most
+    def __init__(self, knobs: Knobs) -> None:
+        self._knobs = knobs
         self._busy = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._used = Size(0.0, 0.0)
+        self._waiting: deque[tuple[Size, asyncio.Future[None]]] = deque()
+        self._answers = itertools.cycle(("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"))
 
-    async def acquire(self) -> None:
-        """Wait for a slot and take it."""
-        if self._busy < self._most() and not self._waiting:
-            self._busy += 1
+    def have_room(self, size: Size) -> bool:
+        """Whether a task of that size could start now."""
+        return not self._waiting and self._fits(size)
+
+    async def acquire(self, size: Size) -> None:
+        """Wait for room and take it."""
+        if self.have_room(size):
+            self._take(size)
             return
         slot = asyncio.get_running_loop().create_future()
-        self._waiting.append(slot)
+        self._waiting.append((size, slot))
         try:
             await slot
         except asyncio.CancelledError:
             if slot.done() and not slot.cancelled():
-                self.release()
+                self.release(size)
             else:
-                self._waiting.remove(slot)
+                self._waiting.remove((size, slot))
+                self.hand_out()
             raise
 
-    def release(self) -> None:
-        """Give a slot back."""
+    def release(self, size: Size) -> None:
+        """Give it back."""
         self._busy -= 1
+        self._used = Size(self._used.vcpus - size.vcpus, self._used.gib - size.gib)
         self.hand_out()
 
     def hand_out(self) -> None:
-        """Let those go on for whom there is a slot; also after the limit was changed."""
-        while self._waiting and self._busy < self._most():
-            slot = self._waiting.popleft()
+        """Let those go on for whom there is room; also after a limit was changed."""
+        while self._waiting and self._fits(self._waiting[0][0]):
+            size, slot = self._waiting.popleft()
             if not slot.done():
-                self._busy += 1
+                self._take(size)
                 slot.set_result(None)
+
+    def exhausted(self, size: Size) -> ApiError:
+        """The refusal of an execution for which there is no room.
+
+        No document says which of the two answers it is; so each comes in its turn, in words that
+        the service was seen to use.
+        """
+        if next(self._answers) == "RESOURCE_EXHAUSTED":
+            words = "Quota exceeded for total allowable CPU per project per region."
+            return ApiError("RESOURCE_EXHAUSTED", words)
+        requested = (self._used.vcpus + size.vcpus) * 1000
+        return ApiError(
+            "INVALID_ARGUMENT",
+            "Consider running your workload in a region with greater capacity, or requesting an "
+            "increase in quota for this region if you are seeing sustained usage near this limit, "
+            "see https://cloud.google.com/run/quotas.\n\nQuota violated:\n"
+            f"CpuAllocPerProjectRegion requested: {requested:.0f} "
+            f"allowed: {self._knobs.vcpu_quota * 1000:.0f}",
+        )
+
+    def _fits(self, size: Size) -> bool:
+        knobs = self._knobs
+        return (
+            self._busy < knobs.parallel_tasks
+            and self._used.vcpus + size.vcpus <= knobs.vcpu_quota
+            and self._used.gib + size.gib <= knobs.memory_gib_quota
+        )
+
+    def _take(self, size: Size) -> None:
+        self._busy += 1
+        self._used = Size(self._used.vcpus + size.vcpus, self._used.gib + size.gib)

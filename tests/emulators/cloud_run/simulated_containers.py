@@ -43,3 +43,6 @@ class SimulatedContainers:
         for attempt in self._running[spec.execution, spec.index, spec.attempt]:
             self._lost.add(attempt)
             attempt.cancel()
+
+    async def move(self, spec: ContainerSpec, *, notice: float, pause: float) -> None:
+        """Simulated work has no clock that a move could disturb."""

@@ -105,7 +105,7 @@ class Task:
         if self.end.exit_code:
             result["exitCode"] = self.end.exit_code
         elif self.end.out_of_memory:
-            result["termSignal"] = 9
+            result |= {"termSignal": 9} if self.end.signal_told else {}
         elif self.end.term_signal:
             result["termSignal"] = self.end.term_signal
         return result
@@ -115,7 +115,8 @@ def why(end: ContainerEnd) -> tuple[str, str]:
     """The code and the words that the service has for a failed attempt.
 
     Out of memory was seen as "failed with exit code: 0 and message: The configured memory limit
-    was reached." with "Container terminated on signal 9." in the log.
+    was reached." with "Container terminated on signal 9." in the log; nobody has said whether the
+    attempt's result has the signal.
     """
     if end.not_started:
         return "INTERNAL", f"The container failed to start: {end.not_started}"

@@ -29,10 +29,11 @@ class GcsServer:
             else ("-backend", "filesystem", "-filesystem-root", str(folder))
         )
         self._port = free_port()
-        self._own_url = f"http://127.0.0.1:{self._port}"
-        self.url = proxy.url if proxy else self._own_url
+        # Past any proxy.
+        self.own_url = f"http://127.0.0.1:{self._port}"
+        self.url = proxy.url if proxy else self.own_url
         if proxy is not None:
-            proxy.upstream = self._own_url
+            proxy.upstream = self.own_url
 
     def __enter__(self) -> GcsServer:
         # The wheel's own wrapper leaves a pipe unread and hangs after some thousand requests.
@@ -58,7 +59,7 @@ class GcsServer:
         """A new, empty bucket's name; None is one that no other has."""
         name = name or f"povstorm-{secrets.token_hex(6)}"
         answer = requests.post(
-            f"{self._own_url}/storage/v1/b?project=test", json={"name": name}, timeout=30
+            f"{self.own_url}/storage/v1/b?project=test", json={"name": name}, timeout=30
         )
         answer.raise_for_status()
         return name
