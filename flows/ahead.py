@@ -60,7 +60,13 @@ async def plan_ahead(
     warnings: list[str] = []
     stored = await asyncio.to_thread(find_stored_results, storage, units, warnings.append)
     renderer = await asyncio.to_thread(
-        choose_renderer, storage, manifest, units, gcp_credentials=gcp_credentials, logger=logger
+        choose_renderer,
+        storage,
+        manifest,
+        units,
+        gcp_credentials=gcp_credentials,
+        logger=logger,
+        tell=progress.note,
     )
     no_retries = manifest.settings.retries == 0
     frames: FramesInWork

@@ -244,6 +244,7 @@ async def _renderer(
             units,
             gcp_credentials=gcp_credentials,
             logger=logger,
+            tell=job.progress.note,
         )
         return await choosing, None
     ahead = await plan_ahead(

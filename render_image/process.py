@@ -62,7 +62,8 @@ async def run_process(
 ) -> ProcessExit:
     """Run a program to its end; its standard output and error go to ``log``.
 
-    It is killed, with all that it started, when ``timeout`` seconds are over, when it goes beyond
+    It is killed, with all that it started, when ``timeout`` seconds are over (those not counted in
+    which this process stood still too), when it goes beyond
     its limits (folders: those it writes to), when this coroutine is cancelled, and (Linux) when
     this process dies. sandbox: what to put before the arguments, a program that runs them as the
     only process in a namespace, given the descriptor that it reports its pid to, and one with the
@@ -121,16 +122,17 @@ async def _run(
             os.close(reported_to)
     ended = asyncio.get_running_loop().run_in_executor(_WAITERS, _wait, process.pid)
     inner = report.pid if report else lambda: process.pid
-    watch = Watch(inner, limits=limits, log=output, folders=folders, on_parsed=on_parsed)
+    watch = Watch(
+        inner, timeout=timeout, limits=limits, log=output, folders=folders, on_parsed=on_parsed
+    )
     watching = asyncio.create_task(watch.run())
-    timed_out, problem = False, ""
+    problem = ""
     try:
         either: set[asyncio.Future[Any]] = {ended, watching}
-        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
-            timed_out = not watching.done()
             await _kill(process.pid, report, ended)
-            problem = watching.result() if watching.done() and not timed_out else ""
+            problem = watching.result()
         _, status, usage = await ended
     except BaseException:
         if not ended.done():
@@ -151,7 +153,7 @@ async def _run(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         wall_seconds=time.monotonic() - started,
         peak_memory_bytes=watch.peak_bytes(usage.ru_maxrss),
-        timed_out=timed_out,
+        timed_out=watch.timed_out,
         problem=problem,
     )
 

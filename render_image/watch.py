@@ -1,4 +1,4 @@
-"""Watch a running POV-Ray: its peak memory, and whether it goes beyond its limits.
+"""Watch a running POV-Ray: its peak memory, and whether it goes beyond its time and its limits.
 
 process.run_process starts one beside each process. The log is read by the descriptor that it is
 written by: its name could lead anywhere by then.
@@ -29,6 +29,10 @@ from render_image.untrusted_files import UntrustedFileError, open_folder, walk
 _SAMPLE_SECONDS = 0.2
 # As long as other frames wait for this one to be parsed.
 _PARSED_SECONDS = 0.05
+# Who sleeps so much longer than asked for stood still, and POV-Ray beside it, as when a task of
+# Cloud Run is moved to another machine, which is no time of the frame's:
+# https://cloud.google.com/run/docs/configuring/task-timeout, "Maintenance events".
+_STOOD_STILL_SECONDS = 2.0
 # Folders are looked through this many samples apart.
 _FOLDER_SAMPLES = 5
 _TAIL_BYTES = 4096
@@ -41,14 +45,16 @@ _PROGRESS = re.compile(rb"Rendered \d+ of \d+ pixels|==== \[\w+")
 class Watch:
     """Watches one process; run() ends with the reason to stop it, or with the process.
 
-    process: tells the process's id once it is known. log: where its output goes; folders: those
-    that it may write to. on_parsed: called once, when it has begun to render.
+    process: tells the process's id once it is known. timeout: seconds for all of it. log: where its
+    output goes; folders: those that it may write to. on_parsed: called once, when it has begun to
+    render. timed_out: whether it is to be stopped because its time is over.
     """
 
     def __init__(
         self,
         process: Callable[[], int | None],
         *,
+        timeout: float | None,
         limits: Limits | None,
         log: BinaryIO,
         folders: Iterable[Path],
@@ -63,15 +69,20 @@ class Watch:
         self._threads = 0
         self._progress = b""
         self._progress_time = time.monotonic()
+        self._deadline = None if timeout is None else self._progress_time + timeout
+        self.timed_out = False
 
     async def run(self) -> str:
-        """Look again and again; returns why the process has to be stopped."""
+        """Look again and again; returns why the process has to be stopped, "" for its time."""
         samples = 0
         while True:
-            await asyncio.sleep(_PARSED_SECONDS if self._on_parsed else _SAMPLE_SECONDS)
+            await self._sleep(_PARSED_SECONDS if self._on_parsed else _SAMPLE_SECONDS)
             samples += 1
             self._look_for_rendering()
             self._sample()
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                self.timed_out = True
+                return ""
             if self._limits is None:
                 continue
             problem = (
@@ -92,6 +103,15 @@ class Watch:
         if ru_maxrss_kib > own_kib or not self._sampled_kib:
             return ru_maxrss_kib * 1024
         return self._sampled_kib * 1024
+
+    async def _sleep(self, seconds: float) -> None:
+        before = time.monotonic()
+        await asyncio.sleep(seconds)
+        stood_still = time.monotonic() - before - seconds
+        if stood_still >= _STOOD_STILL_SECONDS:
+            self._progress_time += stood_still
+            if self._deadline is not None:
+                self._deadline += stood_still
 
     def _tail(self) -> bytes:
         size = os.fstat(self._log).st_size

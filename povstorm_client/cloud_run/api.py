@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from povstorm_client.errors import CloudError
 
 if TYPE_CHECKING:
+    from google.api_core.exceptions import ClientError
     from google.auth.credentials import Credentials
     from google.cloud import run_v2
 
 # Where the Admin API is instead of at Google, as STORAGE_EMULATOR_HOST says it for storage.
 EMULATOR_VARIABLE = "CLOUD_RUN_EMULATOR_HOST"
 _RUN_PERMISSIONS = ("run.jobs.get", "run.jobs.run", "run.jobs.runWithOverrides")
+# Google's words for a quota that is used up, whatever the status of its answer: "Quota exceeded for
+# total allowable CPU per project per region.", "Quota violated: CpuAllocPerProjectRegion requested:
+# … allowed: …", "exceeded its quota limit".
+_OVER_QUOTA = re.compile(r"quota (exceeded|violated)|exceeded its quota", re.IGNORECASE)
 # A container that used more than its memory ends like a process that the kernel killed for it.
 _KILLED = 137
 
@@ -48,6 +53,11 @@ class ExecutionState:
     created: float
     completed: float | None
     message: str
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any of its tasks is, or was, at work."""
+        return any((self.running, self.succeeded, self.failed, self.cancelled, self.retried))
 
     @property
     def short_name(self) -> str:
@@ -110,8 +120,12 @@ class CloudRunApi(Protocol):
     def execution(self, name: str) -> ExecutionState:
         """One execution."""
 
-    def executions(self, job: str, most: int = 200) -> list[ExecutionState]:
-        """The job's executions, the newest first."""
+    def executions(self, job: str) -> list[ExecutionState]:
+        """The job's executions that Google still knows of, in any order.
+
+        Those are the newest 1,000 and all of the last seven days:
+        https://docs.cloud.google.com/run/docs/execute/jobs.
+        """
 
     def tasks(self, execution: str) -> list[TaskState]:
         """All tasks of an execution, in no particular order."""
@@ -161,11 +175,11 @@ class GoogleCloudRun:
             found = self._executions.get_execution(name=name, retry=_retry(), timeout=_CALL_SECONDS)
         return _execution_state(found)
 
-    def executions(self, job: str, most: int = 200) -> list[ExecutionState]:
+    def executions(self, job: str) -> list[ExecutionState]:
         request = {"parent": job, "page_size": 100}
         with _errors(job):
             pages = self._executions.list_executions(request, retry=_retry(), timeout=_CALL_SECONDS)
-            return [_execution_state(each) for each in islice(pages, most)]
+            return [_execution_state(each) for each in pages]
 
     def tasks(self, execution: str) -> list[TaskState]:
         request = {"parent": execution, "page_size": 1000}
@@ -254,22 +268,10 @@ def _errors(name: str) -> Iterator[None]:
 
     try:
         yield
-    except exceptions.TooManyRequests as error:
-        raise CloudError(f"{name}: Google's quota is used up: {error.message}", "quota") from error
+    except exceptions.ClientError as error:
+        raise _refusal(name, error) from error
     except (exceptions.ServerError, exceptions.RetryError, requests.RequestException) as error:
         raise CloudError(f"{name}: no answer from Cloud Run: {error}", "unclear") from error
-    except exceptions.Forbidden as error:
-        raise CloudError(
-            f"{name}: permission denied: {error.message}: the orchestrator needs "
-            "roles/run.jobsExecutorWithOverrides and roles/run.viewer on the render jobs "
-            "(terraform grants them)",
-            "refused",
-        ) from error
-    except exceptions.NotFound as error:
-        raise CloudError(
-            f"{name} does not exist: run `terraform apply`, and write the outputs file anew",
-            "refused",
-        ) from error
     except exceptions.GoogleAPICallError as error:
         raise CloudError(f"{name}: refused by Cloud Run: {error.message}", "refused") from error
     except auth.DefaultCredentialsError as error:
@@ -280,6 +282,27 @@ def _errors(name: str) -> Iterator[None]:
         ) from error
     except auth.GoogleAuthError as error:
         raise CloudError(f"{name}: Google's credentials failed: {error}", "unclear") from error
+
+
+def _refusal(name: str, error: ClientError) -> CloudError:
+    from google.api_core import exceptions
+
+    if isinstance(error, exceptions.TooManyRequests) or _OVER_QUOTA.search(error.message):
+        words = " ".join(error.message.split())
+        return CloudError(f"{name}: Google's quota is used up: {words}", "quota")
+    if isinstance(error, exceptions.Forbidden):
+        return CloudError(
+            f"{name}: permission denied: {error.message}: the orchestrator needs "
+            "roles/run.jobsExecutorWithOverrides and roles/run.viewer on the render jobs "
+            "(terraform grants them)",
+            "refused",
+        )
+    if isinstance(error, exceptions.NotFound):
+        return CloudError(
+            f"{name} does not exist: run `terraform apply`, and write the outputs file anew",
+            "refused",
+        )
+    return CloudError(f"{name}: refused by Cloud Run: {error.message}", "refused")
 
 
 def _execution_state(execution: run_v2.Execution) -> ExecutionState:

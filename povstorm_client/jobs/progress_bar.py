@@ -1,7 +1,7 @@
 """The progress of a running job in the terminal: frames done and failed, phase, time left.
 
 Job.run shows it. Where the output is no terminal, a line is printed for each change of phase and
-every ten seconds.
+every ten seconds. What frames wait for is a line of its own, once.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ def _bar(name: str, frames: Sequence[int]) -> Iterator[Show]:
     with bar:
         row = bar.add_task(escape(name), total=len(frames), phase=_STARTING, counts="", left="")
 
+        news = _News()
+
         def show(state: JobState) -> None:
+            if line := news.of(state):
+                bar.console.print(line, style="yellow", markup=False, highlight=False)
             bar.update(
                 row,
                 completed=state.video_frames
@@ -77,10 +81,12 @@ def _bar(name: str, frames: Sequence[int]) -> Iterator[Show]:
 
 
 def _lines(name: str, frames: Sequence[int]) -> Show:
-    seen, next_line = "", 0.0
+    seen, next_line, news = "", 0.0, _News()
 
     def show(state: JobState) -> None:
         nonlocal seen, next_line
+        if line := news.of(state):
+            print(f"{name}: {line}", file=sys.stderr, flush=True)
         if state.phase == seen and time.monotonic() < next_line:
             return
         seen, next_line = state.phase, time.monotonic() + _SECONDS_BETWEEN_LINES
@@ -94,6 +100,20 @@ def _lines(name: str, frames: Sequence[int]) -> Show:
         )
 
     return show
+
+
+class _News:
+    """What is said of a running job that was not said before."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def of(self, state: JobState) -> str:
+        """The state's message if it is another one, "" otherwise; the end's is told by Job.run."""
+        if state.ended or state.message == self._said:
+            return ""
+        self._said = state.message
+        return printable(state.message)
 
 
 def _counts(state: JobState, *, colour: bool) -> str:

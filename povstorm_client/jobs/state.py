@@ -43,7 +43,7 @@ class JobState:
     done: frames with a verified image, of which cached come from an earlier job;
     failed: frames that failed for good; running: how many frames are in work, and working: which,
     as runs of first and last; video_frames: frames encoded.
-    message: one line for people; the reason once the phase is "failed".
+    message: one line for people: what frames wait for; the reason once the phase is "failed".
     run: what wrote it, so that a new run isn't taken for an old one. updated: Unix seconds.
 
     rendered, failed_frames: the done and the failed frames, as runs of first and last. timed: how

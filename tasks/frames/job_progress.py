@@ -94,6 +94,10 @@ class JobProgress:
         """Go on to another phase."""
         self.state = replace(self.state, phase=phase, message=message)
 
+    def note(self, line: str) -> None:
+        """Say something of the phase, "" for nothing any more."""
+        self.state = replace(self.state, message=line)
+
     @contextmanager
     def working_on(self, unit: WorkUnit) -> Iterator[None]:
         """Count a frame as running while the block runs, unless it is done already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from povstorm_client.frames.work_unit import WorkUnit
@@ -23,10 +24,12 @@ def choose_renderer(
     *,
     gcp_credentials: str,
     logger: logging.Logger | logging.LoggerAdapter[Any],
+    tell: Callable[[str], None],
 ) -> Renderer:
     """Cloud Run where the manifest names a fleet, this machine otherwise.
 
-    gcp_credentials: name of a GcpCredentials block, "" for the application default. Raises
+    gcp_credentials: name of a GcpCredentials block, "" for the application default. tell: shows
+    people a line while frames wait for Google Cloud, "" when they no longer do. Raises
     ToolError where POV-Ray is needed here and missing.
     """
     if manifest.cloud_run is None:
@@ -47,6 +50,7 @@ def choose_renderer(
         times=read_frame_times(storage, manifest.name, settings),
         settings=manifest.settings,
         logger=logger,
+        tell=tell,
     )
 
 

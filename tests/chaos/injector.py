@@ -50,6 +50,8 @@ class Injector:
                 "tasks delivered twice": int(plan.run_tasks_twice),
                 "submit accepted without an answer": plan.lose_answers,
                 "submit refused by a quota": plan.refuse_runs,
+                "tasks moved while they render": int(plan.move_tasks),
+                "room for two tasks alone": int(plan.small_quota),
                 "clock ahead or behind": int(bool(plan.skew)),
                 "machine busy": int(plan.busy),
             }

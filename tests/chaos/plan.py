@@ -40,6 +40,8 @@ class ChaosPlan:
     503; refuse_runs: answered 429; run_tasks_twice: each task is delivered to two containers.
     own_servers: there is no Prefect server but what flows start, and these meet the faults in turn.
     busy: other processes leave the job a tenth of the machine.
+    move_tasks: each is moved to another machine while it renders. small_quota: two tasks have room
+    at once, and what finds none is refused.
     """
 
     seed: int
@@ -61,6 +63,8 @@ class ChaosPlan:
     run_tasks_twice: bool = False
     own_servers: list[ServerFault] = field(default_factory=list)
     busy: bool = False
+    move_tasks: bool = False
+    small_quota: bool = False
 
     def __str__(self) -> str:
         """The seed, and only what goes wrong."""
@@ -110,4 +114,6 @@ def draw_plan(seed: int, where: Where | None = None) -> ChaosPlan:
             "hold_prefect": 0.0,
         }
     faults["busy"] = maybe(0.15)
+    if where == "cloud":
+        faults |= {"move_tasks": maybe(0.3), "small_quota": maybe(0.3)}
     return ChaosPlan(seed, where, **faults)

@@ -28,6 +28,7 @@ PLANS = {
         storage=sorted(STORAGE_FAULTS),
         lose_answers=1,
         refuse_runs=1,
+        small_quota=True,
         skew=3600,
     ),
     "everything twice": ChaosPlan(
@@ -35,6 +36,7 @@ PLANS = {
         "cloud",
         twice=True,
         run_tasks_twice=True,
+        move_tasks=True,
         fail_calls=[6],
         stop_prefect=2.0,
         hold_prefect=2.0,

@@ -27,6 +27,8 @@ from tests.emulators.gcs.server import GcsServer
 
 _DISK = "12m"
 _PREFECT_HOME = "prefect-home"
+_MOVES = {"move_after_seconds": 2.0, "move_notice_seconds": 0.3, "move_pause_seconds": 1.0}
+_SMALL_QUOTA = {"vcpu_quota": 2.0, "quota_refuses": True}
 
 # Without its waits POV-Ray is done with a small frame before the watcher can see its process.
 _LONG_WAITS = {povray_waits.VARIABLE: "off"}
@@ -38,7 +40,8 @@ class World:
 
     where: the storage's folder or the outputs file, which make the cluster. direct: a way to the
     storage without faults. temporary: where all temporary files go. prefect_home: the home of
-    servers that flows start. disk: a storage that can be filled.
+    servers that flows start. disk: a storage that can be filled. proxy: everybody's way to the
+    bucket but the containers'.
     """
 
     where: Path
@@ -97,6 +100,8 @@ def _cloud(
         "refuse_runs": plan.refuse_runs,
         "run_tasks_twice": plan.run_tasks_twice,
         "clock_skew_seconds": float(plan.skew),
+        **(_MOVES if plan.move_tasks else {}),
+        **(_SMALL_QUOTA if plan.small_quota else {}),
     }
     with (
         GcsProxy() as proxy,
@@ -108,9 +113,12 @@ def _cloud(
             direct = GcsStorage(cloud.bucket)
             direct.stat("opens it")
         cluster = Cluster.from_terraform_outputs(cloud.outputs)
-        proxy.clock_skew = float(plan.skew)
-        with proxy.injecting(**{kind: STORAGE_FAULTS[kind] for kind in plan.storage}):
-            home = folder / _PREFECT_HOME
+        faults = {kind: STORAGE_FAULTS[kind] for kind in plan.storage}
+        home = folder / _PREFECT_HOME
+        with contextlib.ExitStack() as stack:
+            for way in (proxy, cloud.door):
+                way.clock_skew = float(plan.skew)
+                stack.enter_context(way.injecting(**faults))
             yield World(
                 cloud.outputs, cluster, direct, temporary, prefect, home, None, cloud, proxy
             )

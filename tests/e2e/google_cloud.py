@@ -26,7 +26,7 @@ from tests.emulators.metadata_server import MetadataServer
 
 SIZES = {"render-512m": 512, "render-2g": 2048}
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/render:{povstorm_version()}"
-# Containers need a moment to start, not all the same, and nothing is told of the order of executions.
+# Containers need a moment to start, not all the same; executions are listed in any order.
 _STRICT = {"list_order": "any", "startup_seconds": 0.2, "startup_jitter": 1.0}
 # What tests/terraform finds that the applied configuration grants the renderer.
 RENDERER_GRANTS = [

@@ -27,7 +27,7 @@ from tasks.renderers.cloud_run.dispatcher import Dispatcher
 from tasks.renderers.cloud_run.wave import WaitingFrame
 from tasks.renderers.cloud_run.wave_execution import WaveExecutions
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
-from tasks.renderers.cloud_run.wave_setting import Logger, Pace, WaveSetting
+from tasks.renderers.cloud_run.wave_setting import Logger, Pace, Tell, WaveSetting
 
 
 class CloudRunRenderer:
@@ -45,10 +45,17 @@ class CloudRunRenderer:
         settings: JobSettings | None = None,
         pace: Pace | None = None,
         logger: Logger | None = None,
+        tell: Tell | None = None,
     ) -> None:
         log = logger or logging.getLogger(__name__)
         setting = WaveSetting(
-            storage, job_id, fleet, settings or JobSettings(), pace or Pace(), log
+            storage,
+            job_id,
+            fleet,
+            settings or JobSettings(),
+            pace or Pace(),
+            log,
+            tell or (lambda _: None),
         )
         self._planner = WavePlanner(fleet, estimate or Estimate(), times)
         self._executions = WaveExecutions(setting, api)

@@ -36,13 +36,14 @@ class Dispatcher:
         self.gathering = Gathering(setting.pace)
         sample = WaveSample(planner, self._board, setting.pace)
         self._starts = WaveStarts(setting.job_id, self.gathering, sample, planner, self._board)
-        self._outcomes = Outcomes(setting, planner, self._board, sample)
+        self._outcomes = Outcomes(setting, planner, self._board, sample, self.gathering)
         self._launches: dict[asyncio.Task[None], Wave] = {}
         self._loop: asyncio.Task[None] | None = None
         self._fatal: Exception | None = None
         # Set when Google was asked to start the first wave, or nothing can be started.
         self.has_asked = asyncio.Event()
         self._woken = asyncio.Event()
+        self._told = ""
 
     async def begin(self) -> None:
         """Take over what an earlier run of the job has left running, and start the loop."""
@@ -98,6 +99,7 @@ class Dispatcher:
                 await self._start_waves()
                 if any(wave.execution for wave in self._board.running):
                     await self._poll()
+                self._tell()
         except Exception as error:
             self._fatal = error
             self.has_asked.set()
@@ -157,6 +159,7 @@ class Dispatcher:
         waves = [wave for wave in self._board.running if wave.execution is not None]
         for wave in waves:
             wave.state = await self._executions.look(wave)
+            self._note_begin(wave)
         # Listed after the states: what a task stored before it ended is in it.
         await self._outcomes.collect()
         for wave in waves:
@@ -172,6 +175,24 @@ class Dispatcher:
             if state.completed is not None:
                 self._board.end(wave)
                 await self._write_plan()
+
+    def _note_begin(self, wave: Wave) -> None:
+        """Take note of a wave's first task at work, or of that none is, though it was started."""
+        now = asyncio.get_running_loop().time()
+        if wave.begun is None and wave.state is not None and wave.state.has_begun:
+            wave.begun, wave.waits_for = now, ""
+        elif wave.begun is None and now - wave.launched >= self._setting.pace.unbegun:
+            wave.waits_for = (
+                f"waiting for Google Cloud to begin {wave.tasks} tasks: the region's quota may be "
+                "in use (povstorm doctor tells it); nothing is billed for them meanwhile"
+            )
+
+    def _tell(self) -> None:
+        """Say what frames wait for, each time that this is something else."""
+        line = next((wave.waits_for for wave in self._board.running if wave.waits_for), "")
+        if line != self._told:
+            self._told = line
+            self._setting.tell(line)
 
     async def _settle(self, wave: Wave, *, is_over: bool) -> None:
         """Fail the frames whose task has ended without storing a result for them."""

@@ -15,6 +15,7 @@ from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import StoredObject
 from render_image.unexpected import unexpected_failure
+from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
@@ -29,12 +30,18 @@ class Outcomes:
     """Gives the waiting frames their results, and tells planner and sample of them."""
 
     def __init__(
-        self, setting: WaveSetting, planner: WavePlanner, board: WaveBoard, sample: WaveSample
+        self,
+        setting: WaveSetting,
+        planner: WavePlanner,
+        board: WaveBoard,
+        sample: WaveSample,
+        gathering: Gathering,
     ) -> None:
         self._setting = setting
         self._planner = planner
         self._board = board
         self._sample = sample
+        self._gathering = gathering
         self._results = FrameResults(setting.storage, setting.job_id)
         # Unit id → the result that was seen there last, as (changed, size).
         self._seen: dict[str, tuple[float, int]] = {}
@@ -112,6 +119,10 @@ class Outcomes:
     ) -> None:
         """Make a lost container a failure of this frame, stored like any other.
 
+        No frame is given up for want of memory before it had the largest container for itself:
+        Cloud Run ends all of a container for the one frame that needs too much, and does not say
+        which that was. Until then a last attempt is repeated.
+
         task: what Google says of the task with this index, None for nothing. alone: whether this
         was the only frame left in it.
         """
@@ -123,6 +134,9 @@ class Outcomes:
         retryable = True
         if task is not None and task.out_of_memory:
             retryable = self._planner.ran_out_of_memory(unit, wave.size, alone=alone)
+            if retryable and frame.final_attempt:
+                self._repeat(frame)
+                return
         memory = self._setting.fleet.jobs[wave.size].memory_mib
         result = lost_result(
             wave, frame, task, index, memory_mib=memory, retryable=retryable, now=time.time()
@@ -132,6 +146,12 @@ class Outcomes:
         # the lost one has left: neither this, nor a log or an image without a result.
         self._seen.setdefault(unit.work_unit_id, _NO_RESULT)
         resolve(frame, stored if stored.state == "rendered" else result, retryable=retryable)
+
+    def _repeat(self, frame: WaitingFrame) -> None:
+        """Let it wait for another wave, whose container can replace nothing of this one's."""
+        self._seen.setdefault(frame.unit.work_unit_id, _NO_RESULT)
+        frame.since = asyncio.get_running_loop().time()
+        self._gathering.arrived(frame)
 
 
 def resolve(frame: WaitingFrame, result: FrameResult, *, retryable: bool) -> None:

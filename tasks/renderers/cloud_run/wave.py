@@ -45,9 +45,10 @@ class Wave:
 
     shares: unit ids by task. size: index of the render job in the fleet. plan: None for a wave
     that another run of the job started. submitted: Unix seconds; launched: the same on
-    the event loop's clock. waiting: the frames that have no
-    result yet, by unit id. lost_tasks: how many tasks had failed or were cancelled at the last
-    look. billed_usd: what the tasks took, None before they have ended.
+    the event loop's clock; begun: once a task was seen at work. waits_for: a line for people while
+    none is. waiting: the frames that have no result yet, by unit id. lost_tasks: how many tasks had
+    failed or were cancelled at the last look. billed_usd: what the tasks took, None before they
+    have ended.
     """
 
     wave_id: str
@@ -56,6 +57,8 @@ class Wave:
     size: int
     submitted: float
     launched: float
+    begun: float | None = None
+    waits_for: str = ""
     plan: WavePlan | None = None
     execution: str | None = None
     waiting: dict[str, WaitingFrame] = field(default_factory=dict)

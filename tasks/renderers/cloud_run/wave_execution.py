@@ -15,6 +15,7 @@ from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, TaskState
 from povstorm_client.cloud_run.wave_share import read_index
 from povstorm_client.errors import CloudError, RecordError
+from povstorm_client.quantities import duration
 from povstorm_client.storage import layout
 from tasks.renderers.cloud_run.wave import Wave, store_wave
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
@@ -75,7 +76,8 @@ class WaveExecutions:
             [[frame for frame in share if not frame.result.done()] for share in shares],
             self._setting.settings,
         )
-        delay = self._setting.pace.park_first
+        pace, clock = self._setting.pace, asyncio.get_running_loop().time
+        delay, began = pace.park_first, clock()
         while wave.execution is None:
             try:
                 try:
@@ -88,12 +90,24 @@ class WaveExecutions:
                 if error.kind == "unclear":
                     wave.execution = await self.find(wave, _LOOKS_FOR_LOST_SUBMIT)
                 if wave.execution is None:
+                    if clock() - began >= pace.park_limit:
+                        raise CloudError(
+                            f"not started for {duration(clock() - began)}: {error}: look at the "
+                            "quota with `povstorm doctor`, and run the job again later",
+                            "refused",
+                        ) from error
+                    wave.waits_for = (
+                        f"waiting for Google Cloud to start {wave.tasks} tasks, which is asked "
+                        f"again for up to {duration(pace.park_limit)}; nothing is billed for them "
+                        f"meanwhile ({error})"
+                    )
                     self._setting.log.warning(
                         "wave %s waits %.0f s: %s", wave.wave_id, delay, error
                     )
                     jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
                     await asyncio.sleep(delay * jitter)
-                    delay = min(2 * delay, self._setting.pace.park_most)
+                    delay = min(2 * delay, pace.park_most)
+        wave.waits_for = ""
 
     async def _run(self, wave: Wave) -> None:
         job_path, uri = self._setting.job_path(wave), self._setting.uri(wave)

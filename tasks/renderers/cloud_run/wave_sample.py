@@ -44,7 +44,8 @@ class WaveSample:
         """Whether half of the sample has a result, or it has been waited for long enough."""
         if sample in self._board.ended or len(sample.waiting) <= len(sample.units) / 2:
             return True
-        if sample.execution is None or now - sample.launched < self._pace.sample:
+        # Tasks may wait for a quota: the time before they begin says nothing of frames.
+        if sample.begun is None or now - sample.begun < self._pace.sample:
             return False
         self._planner.no_frame_within(self._pace.sample)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from povstorm_client.storage.protocol import Storage
 from tasks.renderers.cloud_run.wave import Wave
 
 Logger = logging.Logger | logging.LoggerAdapter[Any]
+# Shows people a line, "" none any more: what frames wait for.
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class Pace:
     the first has waited gather_most.
     poll: between looks at results and executions. sample: how long the first frames, from which
     the time of the others is guessed, are waited for. park_first, park_most: before asking again
-    when a quota is used up. finish: how long containers that have nothing left to do may take.
+    when a quota is used up; park_limit: how long that is done. unbegun: after which of a started
+    wave without a task at work it is said that it waits. finish: how long containers that have
+    nothing left to do may take.
     """
 
     gather_quiet: float = 0.5
@@ -32,12 +37,14 @@ class Pace:
     sample: float = 90.0
     park_first: float = 2.0
     park_most: float = 60.0
+    park_limit: float = 3600.0
+    unbegun: float = 60.0
     finish: float = 20.0
 
 
 @dataclass(frozen=True)
 class WaveSetting:
-    """Where the frames of a job are stored and rendered, and how."""
+    """Where the frames of a job are stored and rendered, how, and who is told."""
 
     storage: Storage
     job_id: str
@@ -45,6 +52,7 @@ class WaveSetting:
     settings: JobSettings
     pace: Pace
     log: Logger
+    tell: Tell
 
     def job_path(self, wave: Wave) -> str:
         """The Cloud Run job that renders the wave."""

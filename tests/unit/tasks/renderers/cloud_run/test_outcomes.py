@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from povstorm_client.cloud_run.api import TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
@@ -16,6 +17,7 @@ from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.outcomes import Outcomes
 from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
 from tasks.renderers.cloud_run.wave_board import WaveBoard
@@ -25,7 +27,11 @@ from tasks.renderers.cloud_run.wave_setting import Pace, WaveSetting
 from tests.synthetic_job import make_units
 
 JOB = "orbit-1"
-FLEET = CloudRunFleet("p", "r", (CloudRunJob("render-512m", 1, 512, 100, 0, 600),))
+FLEET = CloudRunFleet(
+    "p",
+    "r",
+    tuple(CloudRunJob(f"render-{mib}m", 1, mib, 100, 0, 600) for mib in (512, 2048)),
+)
 
 
 @pytest.fixture
@@ -41,9 +47,14 @@ def storage(tmp_path: Path) -> FolderStorage:
 
 
 def outcomes(storage: FolderStorage) -> Outcomes:
-    setting = WaveSetting(storage, JOB, FLEET, JobSettings(), Pace(), logging.getLogger())
-    planner, board = WavePlanner(FLEET, Estimate()), WaveBoard()
-    return Outcomes(setting, planner, board, WaveSample(planner, board, setting.pace))
+    return desk(storage)[0]
+
+
+def desk(storage: FolderStorage) -> tuple[Outcomes, Gathering, WavePlanner]:
+    setting = WaveSetting(storage, JOB, FLEET, JobSettings(), Pace(), logging.getLogger(), print)
+    planner, board, gathering = WavePlanner(FLEET, Estimate()), WaveBoard(), Gathering(Pace())
+    sample = WaveSample(planner, board, setting.pace)
+    return Outcomes(setting, planner, board, sample, gathering), gathering, planner
 
 
 def wave_of(name: str, unit: WorkUnit, attempt: int, loop: asyncio.AbstractEventLoop) -> Wave:
@@ -98,3 +109,30 @@ def test_frames_that_nothing_is_stored_of_cost_no_call(
     monkeypatch.setattr(FolderStorage, "remove", None)
     monkeypatch.setattr(FolderStorage, "remove_unless", None)
     loop.run_until_complete(known.clear_earlier_attempts(wave_of("w1", unit, 1, loop)))
+
+
+OUT_OF_MEMORY = TaskState(
+    0, "failed", 0, 0, "The configured memory limit was reached.", started=1.0, completed=2.0
+)
+
+
+def test_no_frame_is_given_up_before_it_had_the_largest_container_for_itself(
+    storage: FolderStorage, loop: asyncio.AbstractEventLoop
+):
+    [unit] = make_units(JOB, 1)
+    known, gathering, planner = desk(storage)
+    kinds = []
+    for number, alone in enumerate([True, False, False, True], 1):
+        [kind] = planner.by_kind([wave_of("w", unit, 3, loop).waiting[unit.work_unit_id]])
+        kinds.append((kind.size, kind.isolated))
+        wave = wave_of(f"w{number}", unit, 3, loop)
+        wave.size = kind.size
+        frame = wave.waiting[unit.work_unit_id]
+        frame.final_attempt = True
+        loop.run_until_complete(known.lose(wave, frame, OUT_OF_MEMORY, 0, alone=alone))
+        assert frame.result.done() == (number == 4)
+        assert (gathering.pending == {}) == (number == 4)
+        gathering.forget(frame)
+
+    assert kinds == [(0, False), (1, False), (1, True), (1, True)]
+    assert "ran out of its 2048 MiB of memory" in str(frame.result.exception())

@@ -172,6 +172,8 @@ def test_a_sample_is_waited_for_until_it_has_ended_or_has_taken_too_long(samplin
 
     assert not sampling_desk.starts.are_due(1000.0), "its execution has not started"
     sample.execution = "started"
+    assert not sampling_desk.starts.are_due(1000.0), "its tasks wait for a quota"
+    sample.begun = 0.0
     assert not sampling_desk.starts.are_due(89.0)
     assert sampling_desk.starts.are_due(90.0)
     sampling_desk.board.end(sample)
