@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from povstorm_client.cloud_run.api import ExecutionState
     from povstorm_client.cloud_run.terraform_outputs import CloudRunJob, TerraformOutputs
     from povstorm_client.cluster import Cluster
-    from povstorm_client.doctor.cluster_checks import Check
+    from povstorm_client.doctor.check import Check
     from povstorm_client.errors import (
         CloudError,
         InputError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from povstorm_client.jobs.summary import JobSummary
 else:
     _HOMES = {
-        "Check": "povstorm_client.doctor.cluster_checks",
+        "Check": "povstorm_client.doctor.check",
         "CloudError": "povstorm_client.errors",
         "CloudRunJob": "povstorm_client.cloud_run.terraform_outputs",
         "Cluster": "povstorm_client.cluster",

@@ -9,11 +9,18 @@ from functools import cached_property
 from pathlib import Path
 
 from povstorm_client.argument_checks import check_path, check_type
-from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, GoogleCloudRun
+from povstorm_client.cloud_run.api import (
+    EMULATOR_VARIABLE,
+    CloudRunApi,
+    ExecutionState,
+    GoogleCloudRun,
+)
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs, read_terraform_outputs
-from povstorm_client.doctor import cluster_checks
-from povstorm_client.doctor.cluster_checks import Check
+from povstorm_client.doctor import cluster_checks, project_checks
+from povstorm_client.doctor.check import Check
+from povstorm_client.doctor.google_apis import GoogleApis
+from povstorm_client.doctor.key_files import check_key_files
 from povstorm_client.errors import InputError, PovstormError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.jobs.frame_results import FrameResults
@@ -326,8 +333,16 @@ class Cluster:
         api, fleet = self.cloud_run_api, self.fleet()
         if self.outputs is not None and api is not None and fleet is not None:
             found += cluster_checks.check_render_jobs(api, fleet, self.outputs.render_image)
+            found.append(check_key_files(Path.cwd()))
+        in_network = False
+        if self.outputs is not None and EMULATOR_VARIABLE not in os.environ:
+            apis = GoogleApis(self.outputs.project_id, google_credentials(self.gcp_credentials))
+            if not self.gcp_credentials:
+                found.append(project_checks.check_login(self.outputs))
+            found += project_checks.check_project(apis, self.outputs)
+            in_network = project_checks.server_in_network(apis, self.outputs)
         if self.deployment is not None:
-            found += cluster_checks.check_deployment(self.deployment)
+            found += cluster_checks.check_deployment(self.deployment, server_in_network=in_network)
         return found
 
     def _ask_to_stop(self, job_id: str) -> None:

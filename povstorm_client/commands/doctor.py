@@ -8,11 +8,14 @@ from povstorm_client.commands.chosen_cluster import chosen_cluster
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the cluster: its storage, renderer, permissions and versions; exit 1 if any fails."""
+    """Check the cluster: storage, renderer, project, permissions, versions; exit 1 if any fails."""
     checks = chosen_cluster(context).check()
+    said = ""
     for check in checks:
-        print(f"{'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.finding}")
-        if not check.passed:
+        verdict = "FAILED" if not check.passed else "ok    " if check.known else "?     "
+        print(f"{verdict}  {check.name}: {check.finding}")
+        if check.remedy and check.remedy != said and not (check.passed and check.known):
             print(f"        {check.remedy}")
+            said = check.remedy
     if not all(check.passed for check in checks):
         raise typer.Exit(1)

@@ -7,25 +7,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from povstorm_client.cloud_run.api import CloudRunApi
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.doctor.check import Check, checked
+from povstorm_client.doctor.pool_checks import check_pool
+from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.version import povstorm_version
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was checked, what was found, and, where that is wrong, what to do."""
-
-    name: str
-    passed: bool
-    finding: str
-    remedy: str = ""
 
 
 def check_storage(open_storage: Callable[[], Storage], *, bucket: bool) -> Check:
@@ -103,8 +94,11 @@ def _check_version(render_image: str) -> Check:
     )
 
 
-def check_deployment(deployment: str) -> Iterator[Check]:
-    """The Prefect server answers, has the deployment, and its pool takes runs."""
+def check_deployment(deployment: str, *, server_in_network: bool = False) -> Iterator[Check]:
+    """The Prefect server answers, has the deployment, and its pool takes runs and can run them.
+
+    server_in_network: as of pool_checks.check_pool.
+    """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import WorkPool, WorkPoolStatus
     from prefect.exceptions import ObjectNotFound
@@ -144,11 +138,6 @@ def check_deployment(deployment: str) -> Iterator[Check]:
             if pool.is_paused
             else f"prefect worker start --pool {pool.name}",
         )
-
-
-def checked(name: str, look: Callable[[], str], remedy: str) -> Check:
-    """The check that ``look`` makes: what it returns was found, what it raises is wrong."""
-    try:
-        return Check(name, passed=True, finding=look())
-    except PovstormError as error:
-        return Check(name, passed=False, finding=str(error), remedy=remedy)
+        yield from check_pool(
+            pool.name, pool.type, pool.base_job_template, server_in_network=server_in_network
+        )

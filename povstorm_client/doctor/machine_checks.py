@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from povstorm_client.cleaning.job_deletion import storage_time
-from povstorm_client.doctor.cluster_checks import Check, checked
+from povstorm_client.doctor.check import Check, checked
 from povstorm_client.errors import StorageError, ToolError
 from povstorm_client.launch.prefect_home import require_prefect_home
 from povstorm_client.launch.prefect_server import (

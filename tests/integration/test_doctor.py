@@ -15,7 +15,7 @@ import pytest
 
 from povstorm_client import Cluster
 from povstorm_client.doctor import machine_checks
-from povstorm_client.doctor.cluster_checks import Check
+from povstorm_client.doctor.check import Check
 from povstorm_client.programs import sandbox_mode
 
 Usage = namedtuple("Usage", "total used free")

@@ -73,12 +73,16 @@ PREDEFINED: dict[str, frozenset[str]] = {
     | _each("run.services", "setIamPolicy")
     | _ARTIFACTS_READ
     | _ARTIFACTS_WRITE
-    | _each("artifactregistry.repositories", "create", "delete", "setIamPolicy")
+    | _each("artifactregistry.repositories", "create", "delete", "getIamPolicy", "setIamPolicy")
     | _each("cloudbuild.builds", "create", "get", "list")
+    | _each("cloudquotas.quotas", "get", "update")
+    | _each("cloudsql.instances", "create", "delete", "get", "list", "update")
     | _each("iam.roles", "create", "get", "update")
     | _each("iam.serviceAccountKeys", "create", "delete", "get", "list")
     | _each("iam.serviceAccounts", "actAs", "create", "delete", "get", "list", "setIamPolicy")
     | _each("logging.logEntries", "create", "list")
+    | _each("logging.logMetrics", "create", "delete", "get", "list", "update")
+    | _each("monitoring.alertPolicies", "create", "delete", "get", "list", "update")
     | _each("resourcemanager.projects", "setIamPolicy")
     | _SECRETS
     | _each("serviceusage.services", "enable", "list", "use")

@@ -1,0 +1,41 @@
+"""Check: one thing that ``povstorm doctor`` looked at, and how such looks become one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from povstorm_client.errors import CloudError, PovstormError
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was checked, what was found, and, where that is wrong or not to be told, what to do.
+
+    known: False where it can't be told, for want of a permission for instance; then it has passed.
+    """
+
+    name: str
+    passed: bool
+    finding: str
+    remedy: str = ""
+    known: bool = True
+
+
+def checked(name: str, look: Callable[[], str], remedy: str) -> Check:
+    """The check that ``look`` makes: what it returns was found, what it raises is wrong."""
+    try:
+        return Check(name, passed=True, finding=look())
+    except PovstormError as error:
+        return Check(name, passed=False, finding=str(error), remedy=remedy)
+
+
+def told(name: str, look: Callable[[], Check | None], remedy: str) -> Check | None:
+    """The check that ``look`` makes, if any; where Google does not tell, one that says so.
+
+    remedy: how it can be had told.
+    """
+    try:
+        return look()
+    except CloudError as error:
+        return Check(name, passed=True, finding=str(error), remedy=remedy, known=False)

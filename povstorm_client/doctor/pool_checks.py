@@ -1,0 +1,73 @@
+"""What ``povstorm doctor`` finds in a work pool that starts flows on Cloud Run: its template.
+
+A pool that was made without povstorm's template, as a worker makes one that starts first, takes
+runs, and each of them fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from povstorm_client.doctor.check import Check
+
+# Of deployments/pools/cloud-run.json.
+_OURS = "A flow of povstorm"
+_AGAIN = "make it again with the template of docs/deploy.md, and --overwrite"
+
+
+def check_pool(
+    name: str, kind: str, template: dict[str, Any], *, server_in_network: bool
+) -> Iterator[Check]:
+    """A pool of a kind such as ``cloud-run-v2:push``; none of other kinds than Cloud Run's.
+
+    template: its base job template. server_in_network: whether flows find their Prefect server in
+    the project's network alone.
+    """
+    if not kind.startswith("cloud-run"):
+        return
+    variables = template.get("variables", {})
+    properties = variables.get("properties", {})
+
+    def default(variable: str) -> Any:  # noqa: ANN401 - JSON
+        return properties.get(variable, {}).get("default")
+
+    ours = _OURS in variables.get("description", "")
+    yield Check(
+        f"template of {name}",
+        passed=ours,
+        finding="is povstorm's"
+        if ours
+        else "is not povstorm's: a worker that starts first makes a pool with another",
+        remedy=_AGAIN,
+    )
+    if kind.endswith(":push"):
+        block = "$ref" in (default("credentials") or {})
+        yield Check(
+            f"credentials of {name}",
+            passed=block,
+            finding="are a block in your workspace"
+            if block
+            else "there are none: Prefect Cloud could start nothing in your project",
+            remedy="store the submitter's key with deployments/push_pool.py, and " + _AGAIN,
+        )
+        secret = bool(default("prefect_api_key_secret"))
+        yield Check(
+            f"API key of {name}",
+            passed=secret,
+            finding="comes from Secret Manager"
+            if secret
+            else "Prefect writes it into each flow's Cloud Run job, where all who may look at jobs "
+            "can read it",
+            remedy="have the pool take it from Secret Manager: " + _AGAIN,
+        )
+    elif server_in_network:
+        joined = bool(default("vpc_access"))
+        yield Check(
+            f"network of {name}",
+            passed=joined,
+            finding="flows join the one of Prefect's server"
+            if joined
+            else "flows would not reach Prefect's server, which answers in its network alone",
+            remedy=_AGAIN,
+        )

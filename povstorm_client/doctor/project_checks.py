@@ -1,0 +1,272 @@
+"""The checks of ``povstorm doctor`` that look at a project on Google Cloud, before it costs money.
+
+Each is one function, and says what is fine, what is wrong, or that it can't be told: the account of
+flows may see little of a project. quota_check.py has the one about room.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs
+from povstorm_client.doctor.check import Check, told
+from povstorm_client.doctor.google_apis import SCOPE, TOKEN_VARIABLE, GoogleApis, Json
+from povstorm_client.doctor.quota_check import NEW_PROJECT, check_quota
+from povstorm_client.errors import CloudError
+
+_IMAGE = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/([^/:@]+):([^/:@]+)")
+_APPLY = "run `terraform apply` (docs/deploy.md)"
+_AS_OWNER = (
+    "an owner of the project is told: "
+    f"{TOKEN_VARIABLE}=$(gcloud auth print-access-token) povstorm --cluster outputs.json doctor"
+)
+# Of terraform/: who else names them.
+_ALERT, _METRIC = "povstorm: frames failed", "povstorm_failed_frames"
+_SERVER, _DATABASE = "povstorm-prefect", "povstorm-prefect"
+# What a container that was lost leaves in the log, as Cloud Run says it, is a warning.
+_LOST_CONTAINER = "Container called exit"
+# A role of these on the bucket lets scenes replace or delete what is not theirs.
+_TOO_MUCH = re.compile(r"roles/storage\.(admin|objectAdmin|objectUser|legacy\w+)")
+
+
+def check_project(apis: GoogleApis, outputs: TerraformOutputs) -> Iterator[Check]:
+    """All of them; one that Google does not tell says so, and what would have it told."""
+    looks: list[tuple[str, Callable[[], Check | None]]] = [
+        ("quota", lambda: check_quota(apis, outputs)),
+        *(
+            (f"image {image.rpartition('/')[2]}", partial(check_image, apis, image))
+            for image in (outputs.render_image, outputs.render_image.replace("/render:", "/flow:"))
+        ),
+        ("the submitter's images", lambda: check_submitter_reads_images(apis, outputs)),
+        ("the renderer's rights", lambda: check_renderer_rights(apis, outputs)),
+        *(
+            (f"keys of {email.partition('@')[0]}", partial(check_account_keys, apis, email))
+            for email in (outputs.renderer_service_account, outputs.orchestrator_service_account)
+        ),
+        ("alert of failed frames", lambda: check_alert(apis, outputs)),
+        ("way to Prefect's server", lambda: check_reaching_server(apis, outputs)),
+        ("Prefect's database", lambda: check_database(apis, outputs)),
+    ]
+    for name, look in looks:
+        found = told(name, look, _AS_OWNER if name != "quota" else f"{NEW_PROJECT}; {_AS_OWNER}")
+        if found is not None:
+            yield found
+
+
+def server_in_network(apis: GoogleApis, outputs: TerraformOutputs) -> bool:
+    """Whether flows have a Prefect server that answers inside of the project's network alone."""
+    try:
+        return apis.get("run", f"v2/{_in_region(outputs)}/services/{_SERVER}-internal") is not None
+    except CloudError:
+        return False
+
+
+def check_login(outputs: TerraformOutputs) -> Check:
+    """Whoever asks acts as the orchestrator, as flows do, and without a key."""
+    import google.auth
+    from google.auth import exceptions, impersonated_credentials
+    from google.oauth2 import service_account
+
+    name, orchestrator = "login", outputs.orchestrator_service_account
+    remedy = f"gcloud auth application-default login --impersonate-service-account {orchestrator}"
+    try:
+        login: Any = google.auth.default(scopes=[SCOPE])[0]
+    except exceptions.DefaultCredentialsError:
+        return Check(name, passed=False, finding="there is none here", remedy=remedy)
+    email = getattr(login, "service_account_email", "")
+    if isinstance(login, service_account.Credentials):
+        return Check(
+            name,
+            passed=False,
+            finding=f"by a key file of {email}, which is good until somebody deletes the key",
+            remedy=remedy,
+        )
+    if isinstance(login, impersonated_credentials.Credentials) and email != orchestrator:
+        return Check(
+            name,
+            passed=False,
+            finding=f"you act as {email}, and flows as {orchestrator}",
+            remedy=remedy,
+        )
+    who = email if isinstance(login, impersonated_credentials.Credentials) else "yourself"
+    return Check(name, passed=True, finding=f"you act as {who}, by tokens of an hour")
+
+
+def check_image(apis: GoogleApis, image: str) -> Check:
+    """An image is in its repository: without it, nothing starts."""
+    name = f"image {image.rpartition('/')[2]}"
+    place = _IMAGE.fullmatch(image)
+    if place is None:
+        return Check(
+            name,
+            passed=True,
+            finding=f"{image} is in no Artifact Registry that could be asked",
+            known=False,
+        )
+    region, project, repository, package, tag = place.groups()
+    path = f"{_repository(project, region, repository)}/packages/{package}/tags/{tag}"
+    if apis.get("artifactregistry", path) is None:
+        return Check(
+            name,
+            passed=False,
+            finding=f"there is no {image}",
+            remedy=f"{_APPLY}, which builds it; or push it yourself, and set build_images = false",
+        )
+    return Check(name, passed=True, finding="is in its repository")
+
+
+def check_submitter_reads_images(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
+    """Who makes the Cloud Run jobs of flows may read their image, or none of them is made."""
+    name = "the submitter's images"
+    place = _IMAGE.fullmatch(outputs.render_image)
+    if place is None:
+        return Check(
+            name,
+            passed=True,
+            finding="are in no Artifact Registry that could be asked",
+            known=False,
+        )
+    region, project, repository, _, _ = place.groups()
+    policy = apis.get(
+        "artifactregistry", f"{_repository(project, region, repository)}:getIamPolicy"
+    )
+    submitter = outputs.submitter_service_account
+    if any(role.startswith("roles/artifactregistry.") for role in _roles(policy, submitter)):
+        return Check(name, passed=True, finding=f"{submitter} may read {repository}")
+    return Check(
+        name,
+        passed=False,
+        finding=f"{submitter} may not read the repository {repository}: no flow can start on "
+        "Cloud Run",
+        remedy=f"{_APPLY}, or grant it roles/artifactregistry.reader on the repository",
+    )
+
+
+def check_renderer_rights(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
+    """Containers, in which scenes run that nobody trusts, may do no more than they need."""
+    name = "the renderer's rights"
+    path = f"storage/v1/b/{outputs.bucket}/iam"
+    policy = apis.get("storage", path, optionsRequestedPolicyVersion="3")
+    roles = _roles(policy, outputs.renderer_service_account)
+    if too_much := sorted(role for role in roles if _TOO_MUCH.fullmatch(role)):
+        return Check(
+            name,
+            passed=False,
+            finding=f"{outputs.renderer_service_account} has {', '.join(too_much)} on the bucket: "
+            "a scene could replace or delete the frames of others",
+            remedy="take the role from it: terraform's own is enough",
+        )
+    if not roles:
+        return Check(
+            name,
+            passed=False,
+            finding=f"{outputs.renderer_service_account} may not use the bucket: every frame would "
+            "fail",
+            remedy=_APPLY,
+        )
+    return Check(name, passed=True, finding="no more than terraform's")
+
+
+def check_account_keys(apis: GoogleApis, email: str) -> Check:
+    """Nobody holds a lasting key of an account that works without one."""
+    name = f"keys of {email.partition('@')[0]}"
+    path = f"v1/projects/-/serviceAccounts/{email}/keys"
+    found = apis.get("iam", path, keyTypes="USER_MANAGED") or {}
+    keys = [each["name"].rpartition("/")[2] for each in found.get("keys", ())]
+    if not keys:
+        return Check(name, passed=True, finding="it has none")
+    return Check(
+        name,
+        passed=False,
+        finding=f"there are {len(keys)}: who has the file of one is {email} until it is deleted",
+        remedy=f"gcloud iam service-accounts keys delete {keys[0]} --iam-account {email}; act as "
+        "it without one (docs/deploy.md)",
+    )
+
+
+def check_alert(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
+    """Lost containers and failed frames are counted, and somebody is told."""
+    name = "alert of failed frames"
+    project = outputs.project_id
+    policies = apis.get(
+        "monitoring", f"v3/projects/{project}/alertPolicies", filter=f'display_name="{_ALERT}"'
+    )
+    found: list[Json] = (policies or {}).get("alertPolicies", [])
+    if not found or not found[0].get("enabled", True):
+        finding = "it is switched off" if found else "there is none"
+        return Check(name, passed=False, finding=finding, remedy=_APPLY)
+    metric = apis.get("logging", f"v2/projects/{project}/metrics/{_METRIC}")
+    if metric is None or _LOST_CONTAINER not in metric.get("filter", ""):
+        return Check(
+            name,
+            passed=False,
+            finding=f"the metric {_METRIC} does not count lost containers, of which Cloud Run "
+            f"tells in warnings ({_LOST_CONTAINER}(1).)",
+            remedy=_APPLY,
+        )
+    if not found[0].get("notificationChannels"):
+        return Check(
+            name,
+            passed=True,
+            finding="it shows in the console and tells nobody: alert_emails is empty",
+        )
+    return Check(name, passed=True, finding="it is on, and tells somebody")
+
+
+def check_reaching_server(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:
+    """Where terraform made a Prefect server, who asks this reaches it through gcloud's proxy."""
+    name = "way to Prefect's server"
+    service = f"v2/{_in_region(outputs)}/services/{_SERVER}"
+    if apis.get("run", service) is None:
+        return None
+    needed = ["run.services.get", "run.routes.invoke"]
+    answer = apis.ask("run", f"{service}:testIamPermissions", {"permissions": needed}) or {}
+    missing = [each for each in needed if each not in answer.get("permissions", ())]
+    if missing:
+        return Check(
+            name,
+            passed=False,
+            finding=f"you lack {', '.join(missing)} on {_SERVER}: `gcloud run services proxy` "
+            "would fail",
+            remedy="add yourself to users in terraform.tfvars and run `terraform apply`",
+        )
+    return Check(name, passed=True, finding=f"you may reach {_SERVER}")
+
+
+def check_database(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:
+    """What costs money all month is known to do so, and can be got rid of."""
+    # Without a server Cloud SQL is switched off, and would be said to be denied.
+    if apis.get("run", f"v2/{_in_region(outputs)}/services/{_SERVER}") is None:
+        return None
+    instance = apis.get("sqladmin", f"v1/projects/{outputs.project_id}/instances/{_DATABASE}")
+    if instance is None:
+        return None
+    protected = instance.get("settings", {}).get("deletionProtectionEnabled", False)
+    return Check(
+        "Prefect's database",
+        passed=True,
+        finding=f"{_DATABASE} runs all month, for about $140 with its server"
+        + (", and Google refuses to delete it" if protected else ""),
+        remedy="to be rid of it: `terraform apply -var prefect_database_protection=false`, then "
+        "`-var prefect_server=false`",
+    )
+
+
+def _in_region(outputs: TerraformOutputs) -> str:
+    return f"projects/{outputs.project_id}/locations/{outputs.region}"
+
+
+def _repository(project: str, region: str, repository: str) -> str:
+    return f"v1/projects/{project}/locations/{region}/repositories/{repository}"
+
+
+def _roles(policy: dict[str, Any] | None, email: str) -> set[str]:
+    """Which roles a policy gives to a service account."""
+    return {
+        binding["role"]
+        for binding in (policy or {}).get("bindings", ())
+        if f"serviceAccount:{email}" in binding.get("members", ())
+    }

@@ -1,0 +1,461 @@
+"""``povstorm doctor`` on a project: it is fine, wrong with a remedy, or can't be told.
+
+Google's REST APIs are stood in for by a server that judges who asks by the project's IAM policy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.oauth2.credentials import Credentials
+
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob, TerraformOutputs
+from povstorm_client.doctor.check import Check
+from povstorm_client.doctor.google_apis import TOKEN_VARIABLE, GoogleApis
+from povstorm_client.doctor.key_files import check_key_files
+from povstorm_client.doctor.pool_checks import check_pool
+from povstorm_client.doctor.project_checks import check_login, check_project, server_in_network
+from tests.emulators.google_apis_proxy import GoogleApisProxy
+from tests.emulators.iam import token_server
+from tests.emulators.iam.policy import Binding, Policy, bucket_name
+from tests.emulators.iam.project import GoogleProject
+from tests.emulators.iam.tokens import token_of
+from tests.emulators.project_apis import HOSTS, ProjectApis
+
+PROJECT, REGION = "my-project", "europe-west1"
+OWNER = "user:ann@example.com"
+IN_REGION = f"projects/{PROJECT}/locations/{REGION}"
+REPOSITORY = f"artifactregistry/v1/{IN_REGION}/repositories/povstorm"
+QUOTAS = (
+    f"cloudquotas/v1/projects/{PROJECT}/locations/global/services/run.googleapis.com/quotaInfos"
+)
+SERVICE = f"run/v2/{IN_REGION}/services/povstorm-prefect"
+ALERTS = f"monitoring/v3/projects/{PROJECT}/alertPolicies"
+METRIC = f"logging/v2/projects/{PROJECT}/metrics/povstorm_failed_frames"
+BUCKET = "storage/storage/v1/b/my-bucket/iam"
+
+
+def account(who: str) -> str:
+    return f"povstorm-{who}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def keys(who: str) -> str:
+    return f"iam/v1/projects/-/serviceAccounts/{account(who)}/keys"
+
+
+OUTPUTS = TerraformOutputs(
+    project_id=PROJECT,
+    region=REGION,
+    bucket="my-bucket",
+    render_image=f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/render:1.0",
+    renderer_service_account=account("renderer"),
+    orchestrator_service_account=account("orchestrator"),
+    submitter_service_account=account("submitter"),
+    render_jobs=(
+        CloudRunJob("render-2g", 1, 2048, 20, 0, 3600),
+        CloudRunJob("render-8g", 2, 8192, 5, 0, 3600),
+    ),
+)
+
+
+def quota(default: int, **of_region: int) -> dict[str, Any]:
+    """A QuotaInfo, as https://cloud.google.com/docs/quotas/reference/rest/v1 has it."""
+    infos = [
+        {
+            "dimensions": {"region": region.replace("_", "-")},
+            "details": {"value": str(value)},
+            "applicableLocations": [region.replace("_", "-")],
+        }
+        for region, value in of_region.items()
+    ]
+    general = {"details": {"value": str(default)}, "applicableLocations": [REGION, "us-central1"]}
+    return {"quotaId": "…", "dimensions": ["region"], "dimensionsInfos": [general, *infos]}
+
+
+def grant(role: str, who: str) -> dict[str, Any]:
+    return {"bindings": [{"role": role, "members": [f"serviceAccount:{account(who)}"]}]}
+
+
+HEALTHY: dict[str, dict[str, Any]] = {
+    f"{QUOTAS}/CpuAllocPerProjectRegion": quota(20_000),
+    f"{QUOTAS}/MemAllocPerProjectRegion": quota(40 * 2**30),
+    f"{REPOSITORY}/packages/render/tags/1.0": {"name": "1.0"},
+    f"{REPOSITORY}/packages/flow/tags/1.0": {"name": "1.0"},
+    f"{REPOSITORY}:getIamPolicy": grant("roles/artifactregistry.reader", "submitter"),
+    BUCKET: grant(f"projects/{PROJECT}/roles/povstormRenderer", "renderer"),
+    keys("renderer"): {},
+    keys("orchestrator"): {},
+    ALERTS: {
+        "alertPolicies": [
+            {"displayName": "another"},
+            {
+                "displayName": "povstorm: frames failed",
+                "enabled": True,
+                "notificationChannels": ["ann"],
+            },
+        ]
+    },
+    METRIC: {"filter": 'severity>=ERROR OR textPayload=~"(Container called exit.[1-9]|…)"'},
+}
+SERVER = {
+    SERVICE: {"name": "povstorm-prefect"},
+    f"{SERVICE}-internal": {"name": "povstorm-prefect-internal"},
+    f"sqladmin/v1/projects/{PROJECT}/instances/povstorm-prefect": {"settings": {}},
+}
+NAMES = [
+    *("quota", "image render:1.0", "image flow:1.0", "the submitter's images"),
+    *("the renderer's rights", "keys of povstorm-renderer", "keys of povstorm-orchestrator"),
+    "alert of failed frames",
+]
+
+
+@pytest.fixture
+def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProjectApis]:
+    """The project's APIs; its owner is logged in."""
+    policy = Policy(
+        PROJECT,
+        [
+            Binding(OWNER, "roles/owner", f"projects/{PROJECT}"),
+            Binding(OWNER, "roles/storage.legacyBucketOwner", bucket_name("my-bucket")),
+            Binding(OWNER, "roles/run.invoker", f"{IN_REGION}/services/povstorm-prefect"),
+        ],
+    )
+    with (
+        ProjectApis(policy) as apis,
+        GoogleApisProxy(tmp_path, dict.fromkeys(HOSTS, apis.address)) as way,
+    ):
+        apis.answers = dict(HEALTHY)
+        for name, value in way.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+        yield apis
+
+
+def checks(member: str = OWNER, outputs: TerraformOutputs = OUTPUTS) -> dict[str, Check]:
+    credentials = Credentials(token_of(member))  # type: ignore[no-untyped-call]
+    return {each.name: each for each in check_project(GoogleApis(PROJECT, credentials), outputs)}
+
+
+def test_a_project_as_terraform_makes_it_is_fine(google: ProjectApis):
+    found = checks()
+
+    assert list(found) == NAMES
+    assert [each for each in found.values() if not (each.passed and each.known)] == []
+    assert found["quota"].finding == (
+        "europe-west1 allows 20 vCPU and 40 GiB of memory, which plans use"
+    )
+
+
+def test_to_who_may_see_nothing_each_says_so_and_who_is_told(google: ProjectApis):
+    found = checks(f"serviceAccount:{account('orchestrator')}")
+
+    assert list(found) == [*NAMES, "way to Prefect's server", "Prefect's database"]
+    for check in found.values():
+        assert check.passed
+        assert not check.known
+        assert "denied on resource" in check.finding
+        assert f"{TOKEN_VARIABLE}=$(gcloud auth print-access-token) povstorm" in check.remedy
+    assert "about 20 vCPU and 40 GiB" in found["quota"].remedy
+
+
+def test_a_person_s_token_counts_more_than_the_login(
+    google: ProjectApis, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(TOKEN_VARIABLE, token_of(OWNER))
+
+    assert all(each.known for each in checks(f"serviceAccount:{account('orchestrator')}").values())
+
+
+def test_an_api_that_is_switched_off_is_named(google: ProjectApis):
+    google.disabled.add("cloudquotas")
+
+    quota_check = checks()["quota"]
+
+    assert (quota_check.passed, quota_check.known) == (True, False)
+    assert "cloudquotas API has not been used in project my-project" in quota_check.finding
+
+
+def test_without_a_network_the_first_that_fails_is_the_last_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    credentials = Credentials(token_of(OWNER))  # type: ignore[no-untyped-call]
+    apis = GoogleApis(PROJECT, credentials)
+
+    found = list(check_project(apis, OUTPUTS))
+
+    assert {each.known for each in found} == {False}
+    assert len({each.finding for each in found}) == 1
+    assert "Google does not answer" in found[0].finding
+
+
+def wrong(
+    google: ProjectApis, name: str, change: Callable[[dict[str, Any]], object]
+) -> tuple[str, str]:
+    """The finding and the remedy of the one check that fails after a change to the answers."""
+    change(google.answers)
+    failed = [each for each in checks().values() if not each.passed]
+    assert [each.name for each in failed] == [name]
+    return failed[0].finding, failed[0].remedy
+
+
+def test_a_quota_below_what_plans_count_on_is_told_with_what_to_set(google: ProjectApis):
+    finding, remedy = wrong(
+        google,
+        "quota",
+        lambda answers: answers.update(
+            {f"{QUOTAS}/MemAllocPerProjectRegion": quota(40 * 2**30, europe_west1=32 * 2**30)}
+        ),
+    )
+
+    assert "20 vCPU and 32 GiB" in finding
+    assert "16 tasks of render-2g, and plans count on 20" in finding
+    assert "4 tasks of render-8g, and plans count on 5" in finding
+    assert "region_quota = { vcpus = 20, memory_gib = 32 }" in remedy
+
+
+def test_a_larger_quota_is_told_and_how_it_is_used(google: ProjectApis):
+    google.answers[f"{QUOTAS}/CpuAllocPerProjectRegion"] = quota(20_000, europe_west1=200_000)
+    google.answers[f"{QUOTAS}/MemAllocPerProjectRegion"] = quota(400 * 2**30, us_central1=2**30)
+
+    check = checks()["quota"]
+
+    assert check.passed
+    assert "plans use 20 of 200 tasks of render-2g, 5 of 50 tasks of render-8g" in check.finding
+    assert "region_quota = { vcpus = 200, memory_gib = 400 }" in check.remedy
+
+
+def test_a_quota_without_a_limit_is_room_for_any_number(google: ProjectApis):
+    google.answers[f"{QUOTAS}/CpuAllocPerProjectRegion"] = quota(-1)
+    google.answers[f"{QUOTAS}/MemAllocPerProjectRegion"] = quota(-1)
+
+    assert "plans use 20 of any number tasks" in checks()["quota"].finding
+
+
+@pytest.mark.parametrize("what", ["render", "flow"])
+def test_an_image_that_nobody_has_built_is_told(google: ProjectApis, what: str):
+    finding, remedy = wrong(
+        google,
+        f"image {what}:1.0",
+        lambda answers: answers.pop(f"{REPOSITORY}/packages/{what}/tags/1.0"),
+    )
+
+    assert f"there is no {REGION}-docker.pkg.dev/{PROJECT}/povstorm/{what}:1.0" in finding
+    assert "terraform apply" in remedy
+
+
+def test_images_in_another_registry_cannot_be_told(google: ProjectApis):
+    elsewhere = replace(OUTPUTS, render_image="docker.io/me/render:1.0")
+
+    found = checks(outputs=elsewhere)
+
+    assert not found["image render:1.0"].known
+    assert not found["the submitter's images"].known
+
+
+def test_a_submitter_that_may_not_read_the_repository_is_told(google: ProjectApis):
+    finding, remedy = wrong(
+        google,
+        "the submitter's images",
+        lambda answers: answers.update(
+            {f"{REPOSITORY}:getIamPolicy": grant("roles/artifactregistry.reader", "renderer")}
+        ),
+    )
+
+    assert f"{account('submitter')} may not read the repository povstorm" in finding
+    assert "roles/artifactregistry.reader" in remedy
+
+
+def test_a_renderer_without_rights_or_with_too_many_is_told(google: ProjectApis):
+    finding, _ = wrong(
+        google, "the renderer's rights", lambda answers: answers.update({BUCKET: {}})
+    )
+    assert "may not use the bucket" in finding
+
+    finding, _ = wrong(
+        google,
+        "the renderer's rights",
+        lambda answers: answers.update({BUCKET: grant("roles/storage.objectAdmin", "renderer")}),
+    )
+    assert "roles/storage.objectAdmin" in finding
+
+
+@pytest.mark.parametrize("who", ["renderer", "orchestrator"])
+def test_a_lasting_key_of_an_account_is_told_with_the_command_that_ends_it(
+    google: ProjectApis, who: str
+):
+    key = {"name": f"projects/{PROJECT}/serviceAccounts/{account(who)}/keys/abc123"}
+
+    finding, remedy = wrong(
+        google,
+        f"keys of povstorm-{who}",
+        lambda answers: answers.update({keys(who): {"keys": [key]}}),
+    )
+
+    assert "there are 1" in finding
+    assert f"keys delete abc123 --iam-account {account(who)}" in remedy
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({ALERTS: {"alertPolicies": []}}, "there is none"),
+        (
+            {
+                ALERTS: {
+                    "alertPolicies": [{"displayName": "povstorm: frames failed", "enabled": False}]
+                }
+            },
+            "it is switched off",
+        ),
+        ({METRIC: {"filter": "severity>=ERROR"}}, "does not count lost containers"),
+    ],
+    ids=["none", "off", "blind"],
+)
+def test_an_alert_that_would_tell_nothing_is_told(
+    google: ProjectApis, answers: dict[str, Any], words: str
+):
+    finding, remedy = wrong(google, "alert of failed frames", lambda all_: all_.update(answers))
+
+    assert words in finding
+    assert "terraform apply" in remedy
+
+
+def test_an_alert_that_tells_nobody_is_said_to(google: ProjectApis):
+    google.answers[ALERTS] = {"alertPolicies": [{"displayName": "povstorm: frames failed"}]}
+
+    assert "alert_emails is empty" in checks()["alert of failed frames"].finding
+
+
+def test_where_there_is_a_prefect_server_the_way_to_it_and_its_cost_are_told(google: ProjectApis):
+    google.answers |= SERVER
+
+    found = checks()
+
+    assert found["way to Prefect's server"].passed
+    assert found["Prefect's database"].passed
+    assert "about $140" in found["Prefect's database"].finding
+    assert "prefect_database_protection=false" in found["Prefect's database"].remedy
+    credentials = Credentials(token_of(OWNER))  # type: ignore[no-untyped-call]
+    assert server_in_network(GoogleApis(PROJECT, credentials), OUTPUTS)
+
+
+def test_a_person_who_cannot_reach_the_prefect_server_is_told(google: ProjectApis):
+    google.answers |= SERVER
+    bob = Binding("user:bob@example.com", "roles/run.viewer", f"{IN_REGION}/services")
+    google.policy = google.policy.plus(bob)
+
+    check = checks("user:bob@example.com")["way to Prefect's server"]
+
+    assert not check.passed
+    assert "run.routes.invoke" in check.finding
+    assert "users in terraform.tfvars" in check.remedy
+
+
+KEY = {"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----"}
+
+
+def test_a_key_file_in_the_folder_is_told(tmp_path: Path):
+    (tmp_path / "outputs.json").write_text('{"type": "service_account"}', encoding="utf-8")
+    assert check_key_files(tmp_path).passed
+
+    key = tmp_path / "deployments" / "key.json"
+    key.parent.mkdir()
+    key.write_text(json.dumps(KEY), encoding="utf-8")
+    check = check_key_files(tmp_path)
+
+    assert not check.passed
+    assert str(key) in check.finding
+    assert "gcloud iam service-accounts keys" in check.remedy
+
+
+def test_what_others_have_brought_along_is_no_key_of_ours(tmp_path: Path):
+    sample = tmp_path / ".venv" / "lib" / "sample.json"
+    sample.parent.mkdir(parents=True)
+    sample.write_text(json.dumps(KEY), encoding="utf-8")
+
+    assert check_key_files(tmp_path).passed
+
+
+def logged_in(folder: Path, patch: pytest.MonkeyPatch, content: dict[str, Any]) -> Check:
+    file = folder / "login.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    return check_login(OUTPUTS)
+
+
+def test_who_acts_as_the_orchestrator_by_tokens_is_logged_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    right = token_server.impersonation(OWNER, account("orchestrator"))
+    check = logged_in(tmp_path, monkeypatch, right)
+    assert check.passed
+    assert account("orchestrator") in check.finding
+
+    as_another = token_server.impersonation(OWNER, account("submitter"))
+    check = logged_in(tmp_path, monkeypatch, as_another)
+    assert not check.passed
+    assert f"--impersonate-service-account {account('orchestrator')}" in check.remedy
+
+
+def test_a_login_by_a_key_or_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project = GoogleProject(tmp_path)
+    project.policy = Policy(PROJECT, [])
+    key = token_server.make_key(project, account("orchestrator"))
+    check = logged_in(tmp_path, monkeypatch, key)
+    assert not check.passed
+    assert "by a key file" in check.finding
+
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))
+    check = check_login(OUTPUTS)
+    assert not check.passed
+    assert "there is none here" in check.finding
+
+
+def pool_template(**defaults: Any) -> dict[str, Any]:
+    """povstorm's own template, with defaults of some variables set."""
+    file = Path(__file__).parents[2] / "deployments" / "pools" / "cloud-run.json"
+    template: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    for name, value in defaults.items():
+        template["variables"]["properties"][name]["default"] = value
+    return template
+
+
+BLOCK = {"$ref": {"block_document_id": "…"}}
+SECRET = {"secret": "prefect-api-key", "version": "latest"}
+
+
+def pool(
+    kind: str, template: dict[str, Any], *, server_in_network: bool = False
+) -> dict[str, bool]:
+    found = check_pool("p", kind, template, server_in_network=server_in_network)
+    assert all(each.remedy for each in found if not each.passed)
+    found = check_pool("p", kind, template, server_in_network=server_in_network)
+    return {each.name.removesuffix(" of p"): each.passed for each in found}
+
+
+def test_a_push_pool_has_povstorm_s_template_credentials_and_a_secret():
+    push = "cloud-run-v2:push"
+    ready = pool_template(credentials=BLOCK, prefect_api_key_secret=SECRET)
+    assert pool(push, ready) == {"template": True, "credentials": True, "API key": True}
+    assert pool(push, pool_template()) == {"template": True, "credentials": False, "API key": False}
+
+
+def test_a_worker_s_pool_has_povstorm_s_template_and_where_it_must_the_server_s_network():
+    kind, joined = "cloud-run-v2", pool_template(vpc_access={"network": "povstorm"})
+    assert pool(kind, pool_template()) == {"template": True}
+    assert pool(kind, joined, server_in_network=True) == {"template": True, "network": True}
+    assert pool(kind, pool_template(), server_in_network=True)["network"] is False
+
+
+def test_a_pool_that_a_worker_has_made_by_itself_is_told():
+    assert pool("cloud-run-v2", {"variables": {"properties": {}}}) == {"template": False}
+
+
+def test_pools_of_other_kinds_have_no_such_template():
+    assert pool("process", {}) == {}
