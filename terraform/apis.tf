@@ -1,8 +1,8 @@
 locals {
   apis = concat(
     [
-      "artifactregistry", "cloudresourcemanager", "iam", "iamcredentials", "logging", "monitoring",
-      "run", "storage",
+      "artifactregistry", "cloudquotas", "cloudresourcemanager", "iam", "iamcredentials", "logging",
+      "monitoring", "run", "storage",
     ],
     var.build_images ? ["cloudbuild"] : [],
     var.billing_account != null ? ["billingbudgets"] : [],
