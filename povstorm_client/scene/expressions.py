@@ -105,17 +105,13 @@ class Constants:
 
     _values: dict[str, frozenset[str]] = field(default_factory=dict)
     _parameters: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    _called: set[str] = field(default_factory=set)
     _declared: set[str] = field(default_factory=set)
     # Names that may be a text which is not in _values.
     _unsure: set[str] = field(default_factory=set)
 
     def snapshot(self) -> object:
         """Equal to a later one if nothing was learnt in between."""
-        return (
-            dict(self._values), dict(self._parameters), set(self._called), set(self._declared),
-            set(self._unsure),
-        )  # fmt: skip
+        return dict(self._values), dict(self._parameters), set(self._declared), set(self._unsure)
 
     def value(self, name: str) -> frozenset[str] | None:
         """What an identifier can mean; None if nothing says that it is a text."""
@@ -133,10 +129,6 @@ class Constants:
     def is_macro(self, name: str) -> bool:
         """Whether the scene, or what it includes, defines a macro of that name."""
         return name in self._parameters
-
-    def is_called(self, macro: str) -> bool:
-        """Whether the scene calls a macro anywhere."""
-        return macro in self._called
 
     def declare_at(self, source: Source, place: int) -> None:
         """``Name = "text"`` or ``Name = array[2] {"one", "two"}``, with the name at place."""
@@ -175,7 +167,6 @@ class Constants:
         parameters = self._parameters.get(macro)
         if parameters is None:
             return
-        self._called.add(macro)
         starts = source.arguments(place + 1)
         if "<" in source.written(place + 1, source.closing(place + 1)):
             # Commas of vectors look like those between arguments: each may be any parameter's.

@@ -31,8 +31,6 @@ _SIZES = (
 )
 LARGEST_SIDE = _SIZES[0][0]
 _SAMPLE = 8
-# Of a contact sheet's images, how many times as tall as they are wide.
-_TALLEST = 4
 
 
 @dataclass(frozen=True)
