@@ -39,6 +39,7 @@ from povstorm_client.jobs.manifest import (
     read_work_units,
     write_manifest,
 )
+from povstorm_client.jobs.prediction import Prediction
 from povstorm_client.jobs.state import JobState, read_state
 from povstorm_client.jobs.statistics import JobStatistics, read_statistics
 from povstorm_client.jobs.stored_frames import (
@@ -115,6 +116,7 @@ class Job:
         self._manifest: JobManifest | None = None
         # Set by scene_job before it is submitted.
         self.tracing: Tracing | None = None
+        self.prediction: Prediction | None = None
 
     def __repr__(self) -> str:
         frames = counted(len(self._units), "frame")
@@ -161,6 +163,7 @@ class Job:
         job.job_id = job_id
         job._manifest = manifest
         job.tracing = manifest.tracing
+        job.prediction = manifest.prediction
         job.fleet = manifest.cloud_run
         job._units = read_work_units(cluster.storage, job_id)
         check_frames(manifest, job._units)
@@ -273,6 +276,7 @@ class Job:
             version=povstorm_version(),
             cloud_run=self.fleet,
             tracing=self.tracing,
+            prediction=self.prediction,
         )
         write_manifest(storage, manifest, self._units)
         if swept_since(storage, before):

@@ -1,4 +1,4 @@
-"""Make docs/images/live.webp: a job on its live page from the first frame to the report.
+"""Make docs/images/live.webp: a job on its live page from the first frame to the last.
 
 Runs `povstorm render SCENE --live` and takes a picture of the page whenever frames are done:
 
@@ -20,7 +20,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-_VIEW = {"width": 1000, "height": 940}
+_VIEW = {"width": 860, "height": 1180}
+# Past the name of the scene, so that the contact sheet is in sight.
+_SCROLLED = 150
 _WIDE = 640
 _MOST_BYTES = 1_000_000
 _MILLISECONDS, _LAST_MILLISECONDS = 160, 3000
@@ -35,7 +37,7 @@ def main(scene: str, target: str) -> None:
         opener.write_text(f'#!/bin/sh\necho "$1" > {note}.new && mv {note}.new {note}\n')
         opener.chmod(0o755)
         environment = os.environ | {"BROWSER": str(opener), "POVSTORM_HOME": f"{folder}/home"}
-        words = [povstorm, "render", scene, "+W640", "+H480", "--live", "--output", f"{folder}/out"]
+        words = [povstorm, "render", scene, "+W640", "+H360", "--live", "--output", f"{folder}/out"]
         with subprocess.Popen(words, env=environment) as command:
             deadline = time.monotonic() + _START_SECONDS
             while not note.exists() and time.monotonic() < deadline:
@@ -48,8 +50,6 @@ def main(scene: str, target: str) -> None:
             page.wait_for_url("http://127.0.0.1:*/**")
             pictures = _while_it_renders(page)
             page.wait_for_url("**/report.html")
-            page.wait_for_timeout(1000)
-            pictures.append(_picture(page))
             browser.close()
         if command.returncode:
             sys.exit(command.returncode)
@@ -76,6 +76,7 @@ def _while_it_renders(page: Page) -> list[Image.Image]:
 
 
 def _picture(page: Page) -> Image.Image:
+    page.evaluate(f"window.scrollTo({{ top: {_SCROLLED}, behavior: 'instant' }})")
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     return image.resize(
         (_WIDE, round(_WIDE * image.height / image.width)), Image.Resampling.LANCZOS
@@ -94,7 +95,7 @@ def _write(pictures: list[Image.Image], target: Path) -> None:
             duration=durations,
             loop=0,
             quality=quality,
-            method=6,
+            method=4,
         )
         if target.stat().st_size < _MOST_BYTES:
             break

@@ -1,13 +1,18 @@
-"""What ``povstorm render --dry-run`` prints: frames, files, command; on Google Cloud the cost."""
+"""What ``povstorm render --dry-run`` prints: frames, files, command, and what that would take."""
 
 from __future__ import annotations
 
-from povstorm_client.cloud_run.scene_estimate import read_estimate, scene_digest
+import os
+
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.scene_estimate import Estimate, read_estimate, scene_digest
 from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
 from povstorm_client.frames.job_settings import PREFERENCES
 from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.frames.video_losses import announce_losses
 from povstorm_client.job import Job
+from povstorm_client.quantities import duration
 from povstorm_client.scene.load_scene import Scene
 
 
@@ -21,16 +26,34 @@ def print_plan(scene: Scene, job: Job) -> None:
         print(f"         {name}  <-  {path}")
     print(f"command  {' '.join(job.work_units[0].cmd)}")
     announce_losses(job.video, settings)
-    _print_cloud_plan(job)
+    _print_estimate(job)
 
 
-def _print_cloud_plan(job: Job) -> None:
+def _print_estimate(job: Job) -> None:
     """Print what rendering all frames of the job would take; frames from the cache cost nothing."""
-    fleet = job.fleet
-    if fleet is None:
-        return
     settings = job.work_units[0].settings
     estimate = read_estimate(job.cluster.storage, scene_digest(job.name, settings))
+    if job.fleet is None:
+        _print_time_here(len(job.work_units), estimate)
+    else:
+        _print_cloud_plan(job, job.fleet, settings, estimate)
+
+
+def _print_time_here(frames: int, estimate: Estimate) -> None:
+    each = estimate.cpu_seconds
+    if each is None:
+        print("plan     no run of this scene and size is known: --preview says what it would take")
+        return
+    cores = os.cpu_count() or 1
+    print(
+        f"plan     {each:.2f} CPU seconds a frame, as in its last run: about "
+        f"{duration(frames * each / cores)} here, on {cores} cores"
+    )
+
+
+def _print_cloud_plan(
+    job: Job, fleet: CloudRunFleet, settings: RenderSettings, estimate: Estimate
+) -> None:
     seconds, source = fleet.seconds_per_frame, "as given"
     if seconds is None:
         seconds, source = estimate.cpu_seconds, "as in its last run"

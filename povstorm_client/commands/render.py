@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,10 +23,12 @@ from povstorm_client.commands.output_folder import (
     destination_of_stored,
     warn_of_kept,
 )
+from povstorm_client.commands.prospect import print_prospect, sample_of, wants_to_go_on
 from povstorm_client.commands.scene_options import (
     Declare,
     DryRun,
     Frames,
+    Go,
     Include,
     InOrder,
     Live,
@@ -83,10 +86,15 @@ def render(
     povray: Povray = None,
     notify: Notify = None,
     live: Live = False,
+    go: Go = False,
     *,
     settings: JobSettings,
 ) -> None:
     """Render a scene: an ini file's animation, or a .pov file, without any change to it."""
+    if go and not preview:
+        raise InputError(
+            "--go renders all after a preview: give it with --preview, or leave it out"
+        )
     tell = None if notify is None else teller(notify)
     cluster = chosen_cluster(context)
     if povray is not None and cluster.outputs is not None:
@@ -94,33 +102,46 @@ def render(
             "--povray is for rendering on this machine, and the render container has a POV-Ray of "
             "its own: leave out one of --povray and --cluster"
         )
-    loaded = read_scene(
+    mode = sandbox_mode(sandbox)
+    read = partial(
+        read_scene,
         scene,
         switches=switches,
         frames=frames,
         size=size,
-        preview=preview,
         include=include,
         threads=threads,
-        warn=warn,
         always_trace=trace,
         declare=declare,
         motion_blur=motion_blur or 0,
         shutter=shutter,
         refuse_unparsable=cluster.outputs is not None,
-        sandbox=sandbox_mode(sandbox),
+        sandbox=mode,
     )
-    tell_trace(loaded)
-    job = scene_job(cluster, loaded, settings, sandbox=sandbox_mode(sandbox), in_order=in_order)
-    if dry_run:
-        print_plan(loaded, job)
-        return
     video = settings.video or "none"
-    declared = [f"--declare={text}" for text in declare or ()]
-    given = [*(switches or ()), *declared]
-    words = _words(given, frames=frames, size=size, preview=preview, video=video)
-    rendering = Rendering.of(job, str(Path(scene).absolute()), words)
-    _run_and_tell(job, destination_of_new(job, output, rendering), tell, live=live)
+    given = [*(switches or ()), *(f"--declare={text}" for text in declare or ())]
+    words = partial(_words, given, frames=frames, size=size, video=video)
+
+    def run(job: Job, folder: Path | None, *, as_preview: bool) -> None:
+        rendering = Rendering.of(job, str(Path(scene).absolute()), words(preview=as_preview))
+        _run_and_tell(job, destination_of_new(job, folder, rendering), tell, live=live)
+
+    loaded = read(preview=preview, warn=warn)
+    tell_trace(loaded)
+    whole = read(preview=False, warn=lambda _line: None) if preview else loaded
+    shown = sample_of(loaded, whole, chosen=frames is not None) if preview else loaded
+    first = scene_job(cluster, shown, settings, sandbox=mode, in_order=in_order)
+    if dry_run:
+        print_plan(shown, first)
+        return
+    run(first, output, as_preview=preview)
+    if not preview:
+        return
+    job = scene_job(cluster, whole, settings, sandbox=mode, in_order=in_order)
+    job.prediction = print_prospect(first, job)
+    if go or wants_to_go_on(job):
+        folder = None if output is None else output.with_name(f"{output.name}_render")
+        run(job, folder, as_preview=False)
 
 
 def _words(switches: list[str] | None, *, preview: bool, **options: str | None) -> list[str]:

@@ -53,7 +53,13 @@ Include = Annotated[
     Optional[list[Path]],  # noqa: UP045
     typer.Option(metavar="PATH", help="A file or folder the scene needs under a computed name"),
 ]
-Preview = Annotated[bool, typer.Option("--preview", help="Small and fast, to see the motion")]
+Preview = Annotated[
+    bool,
+    typer.Option(
+        "--preview", help="A small and fast sample, to see the motion, and what all would take"
+    ),
+]
+Go = Annotated[bool, typer.Option("--go", help="After --preview, render all without being asked")]
 Live = Annotated[
     bool, typer.Option("--live", help="Show the frames in the browser while they are rendered")
 ]

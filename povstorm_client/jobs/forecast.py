@@ -15,7 +15,7 @@ _NEIGHBOURS = 24
 # A trend is not followed further than to these shares of the neighbours' median.
 _LEAST_SHARE, _MOST_SHARE = 0.3, 3.0
 # 80 % of a normal distribution lie within so many standard deviations.
-_SIGMAS = 1.2816
+SIGMAS = 1.2816
 # A trend fades beyond its frames, within this part of their number (time constant).
 _FADING = 0.5
 # What a backtest over fewer frames than are left says of those, at most: times the root of this.
@@ -56,7 +56,7 @@ def forecast(took: Mapping[int, float], left: Sequence[int]) -> Forecast | None:
     known = sorted(took)
     seconds = math.fsum(_predicted(took, known, left))
     sigma = _sigma(took, known, left)
-    spread = math.exp(_SIGMAS * sigma)
+    spread = math.exp(SIGMAS * sigma)
     return Forecast(seconds, seconds / spread, seconds * spread)
 
 

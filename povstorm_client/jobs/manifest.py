@@ -18,6 +18,7 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings
 from povstorm_client.frames.work_unit import WorkUnit, check_belongs
+from povstorm_client.jobs.prediction import Prediction
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import check_job_id
@@ -54,7 +55,7 @@ class JobManifest:
     settings: how it is rendered; what they say of Google Cloud is stored with cloud_run only.
     created: Unix seconds. version: povstorm's. cloud_run: where the frames are rendered on Cloud
     Run; None renders them where the flow runs. tracing: what came before the job was submitted;
-    None where reading the scene was enough.
+    None where reading the scene was enough. prediction: what a preview that came before said.
     """
 
     job_id: str
@@ -68,6 +69,7 @@ class JobManifest:
     version: str
     cloud_run: CloudRunFleet | None = None
     tracing: Tracing | None = None
+    prediction: Prediction | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as job.json has it: the settings' fields lie beside the others."""
@@ -77,8 +79,9 @@ class JobManifest:
             video_ending=self.settings.video or "",
         )
         plain = asdict(stored)
-        if self.tracing is None:
-            del plain["tracing"]
+        for name in ("tracing", "prediction"):
+            if plain[name] is None:
+                del plain[name]
         return plain
 
 
@@ -103,6 +106,7 @@ class _Stored:
     stall_timeout: Limit | None = STALL_SECONDS
     frame_memory: Annotated[int, Meta(gt=0, le=2**63 - 1)] | None = None
     tracing: Tracing | None = None
+    prediction: Prediction | None = None
 
     def manifest(self) -> JobManifest:
         """Raises InputError for settings that cannot be meant."""

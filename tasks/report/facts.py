@@ -8,6 +8,7 @@ from typing import Literal
 
 from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.frames.result import is_parse_error
+from povstorm_client.jobs.prediction import Prediction
 
 FrameState = Literal["rendered", "cached", "failed", "missing"]
 # "retried": an attempt that failed and was followed by another; "lost": its container was lost;
@@ -59,7 +60,8 @@ class Timing:
     """What rendering took in this run of the job.
 
     elapsed, cpu_seconds: seconds; own_loop: what POV-Ray's own loop would take, estimated, None if
-    that says nothing here; cores: of the machine, None on Google Cloud.
+    that says nothing here; cores: of the machine, None on Google Cloud. prediction: of a preview
+    that came before, where this run rendered all frames.
     """
 
     started: float
@@ -70,6 +72,7 @@ class Timing:
     retries: int
     peak_memory_bytes: int
     cores: float | None
+    prediction: Prediction | None = None
 
     @property
     def cpu_share(self) -> float | None:

@@ -176,6 +176,11 @@ def _timing(run: JobRun) -> Timing | None:
         retries=statistics.retries,
         peak_memory_bytes=statistics.peak_memory_bytes,
         cores=statistics.cores,
+        # Frames from a cache, or of an earlier run, are not in this run's CPU time.
+        prediction=run.manifest.prediction
+        if all(each.state == "rendered" and not each.cache_hit for each in statistics.frames)
+        and min(each.started for each in statistics.frames) >= statistics.started
+        else None,
     )
 
 

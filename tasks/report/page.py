@@ -166,6 +166,13 @@ def _time_sentences(facts: ReportFacts) -> Iterator[str]:
         f"Rendering took {duration(timing.elapsed)}, to which starting Prefect, the video and this "
         "report come."
     )
+    if (said := timing.prediction) is not None:
+        hit = "within" if said.low <= timing.cpu_seconds <= said.high else "outside of"
+        yield (
+            f"A preview of {said.measured} frames predicted {duration(said.cpu_seconds)} of CPU, "
+            f"between {duration(said.low)} and {duration(said.high)}; it took "
+            f"{duration(timing.cpu_seconds)}, {hit} that."
+        )
     if timing.own_loop is not None:
         yield (
             f"POV-Ray's own loop would take about {duration(timing.own_loop)} for the frames of "
