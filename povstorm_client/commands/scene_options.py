@@ -15,7 +15,10 @@ from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import choose_povray
 from povstorm_client.scene_job import settings_of_options
 
-# Options of no use on this machine have a place of their own in --help.
+# Places of their own in --help: of the video, of frames that fail or never end, and of options that
+# are of no use on this machine.
+VIDEO = "Video"
+FAILURES = "Failures and limits"
 CLOUD = "Google Cloud"
 
 
@@ -41,14 +44,19 @@ Size = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="WxH", help="Image size, e.g. 1920x1080"),
 ]
-Fps = Annotated[str, typer.Option(help="Frames a second of the video; 24000/1001 works")]
+Fps = Annotated[
+    str, typer.Option(help="Frames a second of the video; 24000/1001 works", rich_help_panel=VIDEO)
+]
 Output = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
         metavar="FOLDER", help="Where to put the results; NAME_render by default, NAME_preview"
     ),
 ]
-Video = Annotated[str, typer.Option(help=f"Video format: {', '.join(VIDEO_ENDINGS)}, or none")]
+Video = Annotated[
+    str,
+    typer.Option(help=f"Video format: {', '.join(VIDEO_ENDINGS)}, or none", rich_help_panel=VIDEO),
+]
 Include = Annotated[
     Optional[list[Path]],  # noqa: UP045
     typer.Option(metavar="PATH", help="A file or folder the scene needs under a computed name"),
@@ -104,22 +112,35 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the frames, files and plan, render nothing")
 ]
 AllowMissingFrames = Annotated[
-    bool, typer.Option("--allow-missing-frames", help="Make the video even if frames failed")
+    bool,
+    typer.Option(
+        "--allow-missing-frames", help="Make the video even if frames failed", rich_help_panel=VIDEO
+    ),
 ]
-Retries = Annotated[int, typer.Option(help="Further attempts for a frame that was lost")]
+Retries = Annotated[
+    int, typer.Option(help="Further attempts for a frame that was lost", rich_help_panel=FAILURES)
+]
 FrameTimeout = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option(metavar="SECONDS", help="Stop a frame that takes longer"),
+    typer.Option(
+        metavar="SECONDS", help="Stop a frame that takes longer", rich_help_panel=FAILURES
+    ),
 ]
 StallTimeout = Annotated[
     str,
     typer.Option(
-        metavar="SECONDS", help="Stop a frame that renders no further pixel for so long, or off"
+        metavar="SECONDS",
+        help="Stop a frame that renders no further pixel for so long; off: never",
+        rich_help_panel=FAILURES,
     ),
 ]
 FrameMemory = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option(metavar="GIB", help="Memory for a frame on this machine; most of it by default"),
+    typer.Option(
+        metavar="GIB",
+        help="Memory for a frame on this machine; most of it by default",
+        rich_help_panel=FAILURES,
+    ),
 ]
 Sandbox = Annotated[
     Optional[bool],  # noqa: UP045
