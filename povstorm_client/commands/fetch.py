@@ -10,6 +10,7 @@ import typer
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import destination_of_stored, warn_of_kept
+from povstorm_client.commands.scene_options import Audio
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
@@ -18,6 +19,7 @@ from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.output_memory import remember_destination, remembered_destination
 from povstorm_client.saving.results_folder import FRAMES, ResultsFolder
+from povstorm_client.saving.sound import check_sound
 
 
 def fetch(
@@ -31,9 +33,12 @@ def fetch(
             "elsewhere they are a copy",
         ),
     ] = None,
+    audio: Audio = None,
 ) -> None:
     """Save a job's images, video and report; of a job that still runs, what is there."""
     job = Job.open(chosen_cluster(context), job_id)
+    if audio is not None:
+        check_sound(audio, job.video)
     destination = destination_of_stored(job, output)
     folder = ResultsFolder(destination.folder)
     saver = FrameSaver(job, folder, destination.rendering)
@@ -46,7 +51,8 @@ def fetch(
         if images
         else f"images  0 of {total}: no frame is rendered yet"
     )
-    statistics, video, report = saver.save_statistics(), saver.save_video(), saver.save_report()
+    statistics, video = saver.save_statistics(), saver.save_video(audio)
+    report = saver.save_report()
     if video is not None:
         print(f"video   {video}")
     if report is not None:

@@ -25,6 +25,7 @@ from povstorm_client.commands.output_folder import (
 )
 from povstorm_client.commands.prospect import print_prospect, sample_of, wants_to_go_on
 from povstorm_client.commands.scene_options import (
+    Audio,
     Declare,
     DryRun,
     Frames,
@@ -60,6 +61,7 @@ from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.output_memory import Destination, remember_destination
 from povstorm_client.saving.results_folder import FRAMES, Rendering, ResultsFolder
+from povstorm_client.saving.sound import check_sound
 from povstorm_client.scene_job import read_scene, scene_job
 
 T = TypeVar("T")
@@ -87,6 +89,7 @@ def render(
     notify: Notify = None,
     live: Live = False,
     go: Go = False,
+    audio: Audio = None,
     *,
     settings: JobSettings,
 ) -> None:
@@ -124,13 +127,16 @@ def render(
 
     def run(job: Job, folder: Path | None, *, as_preview: bool) -> None:
         rendering = Rendering.of(job, str(Path(scene).absolute()), words(preview=as_preview))
-        _run_and_tell(job, destination_of_new(job, folder, rendering), tell, live=live)
+        destination = destination_of_new(job, folder, rendering)
+        _run_and_tell(job, destination, tell, live=live, audio=audio)
 
     loaded = read(preview=preview, warn=warn)
     tell_trace(loaded)
     whole = read(preview=False, warn=lambda _line: None) if preview else loaded
     shown = sample_of(loaded, whole, chosen=frames is not None) if preview else loaded
     first = scene_job(cluster, shown, settings, sandbox=mode, in_order=in_order)
+    if audio is not None:
+        check_sound(audio, first.video)
     if dry_run:
         print_plan(shown, first)
         return
@@ -176,16 +182,23 @@ def retry(
     _run_and_tell(job, destination, tell, live=live)
 
 
-def _run_and_tell(job: Job, destination: Destination, tell: Teller | None, *, live: bool) -> None:
+def _run_and_tell(
+    job: Job,
+    destination: Destination,
+    tell: Teller | None,
+    *,
+    live: bool,
+    audio: Path | None = None,
+) -> None:
     try:
-        _run_and_save(job, destination, live=live)
+        _run_and_save(job, destination, live=live, audio=audio)
     except PovstormError as error:
         tell_end(job, tell, why=str(error))
         raise
     tell_end(job, tell)
 
 
-def _run_and_save(job: Job, destination: Destination, *, live: bool) -> None:
+def _run_and_save(job: Job, destination: Destination, *, live: bool, audio: Path | None) -> None:
     job.cluster.require_tools(video=job.video is not None)
     job.submit()
     remember_destination(job.job_id, destination)
@@ -205,7 +218,7 @@ def _run_and_save(job: Job, destination: Destination, *, live: bool) -> None:
             _save_what_is_there(job, saver, folder, failed)
             raise
         images = _saved(job, folder, saver.finish)
-        video = _saved(job, folder, saver.save_video)
+        video = _saved(job, folder, partial(saver.save_video, audio))
         report = _saved(job, folder, saver.save_report)
     if saver.damage:
         raise damaged_error(job.job_id, saver.damage)

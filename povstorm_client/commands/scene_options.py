@@ -100,6 +100,10 @@ Povray = Annotated[
         callback=_chosen,
     ),
 ]
+Audio = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="FILE", help="Sound for the saved video, which ends with its frames"),
+]
 InOrder = Annotated[
     bool,
     typer.Option(

@@ -18,6 +18,7 @@ from povstorm_client.jobs.frame_outputs import known_checksums, output_key
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.state import JobState
 from povstorm_client.saving.results_folder import FRAMES, REPORT, Rendering, ResultsFolder
+from povstorm_client.saving.sound import add_sound
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 
@@ -76,11 +77,22 @@ class FrameSaver:
             if result.frame not in self.damage
         ]
 
-    def save_video(self) -> Path | None:
-        """Save the video, if there is one."""
+    def save_video(self, audio: Path | None = None) -> Path | None:
+        """Save the video, if there is one, with the sound of a file."""
         job = self._job
-        key = layout.video(job.job_id, job.video) if job.video else ""
-        return self._save_object(key, f"{job.name}.{job.video}") if key else None
+        if job.video is None:
+            return None
+        storage, key, ending = job.cluster.storage, layout.video(job.job_id, job.video), job.video
+        if storage.stat(key) is None:
+            return None
+
+        def fetch(path: Path) -> None:
+            storage.download(key, path)
+            if audio is not None:
+                add_sound(path, audio, ending)
+
+        self._folder.begin(job.job_id, self._rendering)
+        return self._folder.put(f"{job.name}.{ending}", fetch)
 
     def save_report(self) -> Path | None:
         """Save the report, if there is one."""
