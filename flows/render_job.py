@@ -124,7 +124,7 @@ async def _pipeline(job: OpenedJob, gcp_credentials: str) -> State[None]:
     previews: ReadyPreviews | None = None
     try:
         async with (
-            video_ahead(storage, manifest, get_run_logger()) as video,
+            video_ahead(storage, manifest, gcp_credentials, get_run_logger()) as video,
             previews_ahead(storage, manifest) as pictures,
         ):
             run = await _render(job, units, gcp_credentials, video, pictures)

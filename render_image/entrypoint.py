@@ -1,7 +1,8 @@
-"""The render container's entrypoint: render this array task's share of a wave, and help others.
+"""The render container's entrypoint: do this array task's share of a wave, and help others.
 
 Cloud Run starts it as ``python3 -m render_image.entrypoint WAVE_URI``, with the task's index in
-the environment. A failed frame is a result like any other; the exit status is that of the
+the environment. A share has frames to render, or segments of their video to encode. A failed frame
+is a result like any other; the exit status is that of the
 container: 0 when all of the share was tried, 1 when the container could not do its work, 143 when
 it was told to stop.
 """
@@ -13,6 +14,7 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, open_wave, read_share
@@ -21,6 +23,7 @@ from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import PovRay, require_povray
 from povstorm_client.quantities import duration
 from povstorm_client.run_until import listen_to_sigterm, run_until
+from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.version import povstorm_version
 from render_image.cloud_log import CloudLog
@@ -77,6 +80,9 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
     asking = asyncio.create_task(asyncio.to_thread(require_povray))
     storage, wave = open_wave(wave_uri)
     share = await asyncio.to_thread(read_share, storage, wave, task_index)
+    if share.segments:
+        await asking
+        return await _encode_segments(share, storage, layout.job_of_wave(wave), log)
     frames = FrameQueue(storage, wave, task_index, share, again=_is_another_attempt())
     povray = await asking
     unbroken = True
@@ -113,6 +119,29 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
         for number in range(min(gate.most, len(share.frames))):
             group.create_task(work(helps=number < helpers))
     return 0 if unbroken else _BROKEN
+
+
+async def _encode_segments(share: WaveShare, storage: Storage, job_id: str, log: CloudLog) -> int:
+    # Here: no container that renders pays for the import.
+    from render_image.video.encode_share import encode_share
+
+    stopped = threading.Event()
+
+    def encode() -> int:
+        status = 0
+        for outcome in encode_share(share.segments, storage, job_id, stopped):
+            if isinstance(outcome, Exception):
+                status = _BROKEN
+                log.write("CRITICAL", f"a segment was not encoded: {_in_full(outcome)}")
+            else:
+                first, last = outcome.images[0].frame, outcome.images[-1].frame
+                log.write("INFO", f"frames {first} to {last} of the video encoded")
+        return status
+
+    try:
+        return await asyncio.to_thread(encode)
+    finally:
+        stopped.set()
 
 
 async def _render_frame(

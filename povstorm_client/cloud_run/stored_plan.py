@@ -1,28 +1,36 @@
 """StoredPlan: what the waves of a job were planned to take and what they took, ``plan.json``.
 
-The dispatcher of the waves writes it; status and the report read it.
+It is the ledger of all that was started for the job, by any run of it: who starts a wave writes it
+down first. The dispatcher of the waves and SegmentWaves do; status and the report read it.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import threading
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 
+from povstorm_client.errors import RecordError
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.storage.records import Count, Moment, Seconds, Usd, read_record
+
+_WRITING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredWave:
     """One wave, predicted and actual; completed and billed_usd are None until it has ended.
 
+    frames: that it renders; segments: of the video, that it encodes instead.
     execution: its name at Google, None until it has started. render_job: the name of the fleet's
     job. submitted, completed: Unix seconds.
     """
 
     wave: str
+    segments: Count = 0
     execution: str | None = None
     render_job: str
     tasks: Count
@@ -33,6 +41,11 @@ class StoredWave:
     predicted_seconds: Seconds
     predicted_usd: Usd
     billed_usd: Usd | None
+
+    @property
+    def spent_usd(self) -> float:
+        """What it was billed, or is expected to be."""
+        return self.predicted_usd if self.billed_usd is None else self.billed_usd
 
     @property
     def seconds(self) -> float | None:
@@ -68,7 +81,9 @@ class StoredPlan:
             seconds_per_frame=seconds_per_frame,
             tasks=sum(wave.tasks for wave in waves),
             frames=sum(wave.frames for wave in waves),
-            frames_per_task=max((math.ceil(wave.frames / wave.tasks) for wave in waves), default=0),
+            frames_per_task=max(
+                (math.ceil(wave.frames / wave.tasks) for wave in waves if wave.tasks), default=0
+            ),
             seconds=sum(wave.predicted_seconds for wave in waves),
             usd=sum(wave.predicted_usd for wave in waves),
             billed_usd=sum(wave.billed_usd or 0.0 for wave in waves),
@@ -79,6 +94,44 @@ class StoredPlan:
 def write_plan(storage: Storage, job_id: str, plan: StoredPlan) -> None:
     """Store the plan of a job's waves in place of the one before."""
     storage.write(layout.plan(job_id), json.dumps(asdict(plan), indent=2).encode())
+
+
+def add_to_plan(
+    storage: Storage,
+    job_id: str,
+    waves: Iterable[StoredWave],
+    *,
+    lean: str = "",
+    seconds_per_frame: float | None = None,
+) -> None:
+    """Write waves down, in place of what was there of the same ones; all others stay.
+
+    Waves of several threads of one process do not overwrite each other.
+    """
+    with _WRITING:
+        before = _readable_plan(storage, job_id)
+        records = {wave.wave: wave for wave in (before.waves if before else ())}
+        records |= {wave.wave: wave for wave in waves}
+        plan = StoredPlan.of_waves(
+            tuple(records.values()),
+            lean=lean or (before.lean if before else ""),
+            seconds_per_frame=seconds_per_frame or (before.seconds_per_frame if before else None),
+        )
+        write_plan(storage, job_id, plan)
+
+
+def spent_usd(storage: Storage, job_id: str, *, without: Collection[str] = ()) -> float:
+    """What all waves of the job were billed, or are expected to be, but for those of these ids."""
+    plan = _readable_plan(storage, job_id)
+    return sum(wave.spent_usd for wave in (plan.waves if plan else ()) if wave.wave not in without)
+
+
+def _readable_plan(storage: Storage, job_id: str) -> StoredPlan | None:
+    try:
+        return read_plan(storage, job_id)
+    except RecordError:
+        # Written by whatever version: nothing can be taken from it, and it is replaced.
+        return None
 
 
 def read_plan(storage: Storage, job_id: str) -> StoredPlan | None:

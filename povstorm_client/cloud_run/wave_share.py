@@ -1,4 +1,4 @@
-"""WaveShare: the frames that one array task of a Cloud Run execution renders.
+"""WaveShare: what one array task of a Cloud Run execution does: frames, or a video's segments.
 
 The dispatcher (tasks/renderers/cloud_run/) writes one for each task of a wave before its execution
 starts; the container reads its own, and those of tasks that it helps.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings
@@ -18,7 +20,7 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
-from povstorm_client.storage.records import Count, Limit, Moment, read_record, readable
+from povstorm_client.storage.records import Count, Frame, Limit, Moment, read_record, readable
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,30 @@ class WaveFrame:
 
 
 @dataclass(frozen=True)
+class SegmentImage:
+    """A frame's stored image, with its crc32c as Google Cloud Storage writes it."""
+
+    frame: Frame
+    key: str
+    crc32c: str
+
+
+@dataclass(frozen=True)
+class SegmentWork:
+    """A segment of a job's video to encode: its images, in order.
+
+    ending: the video's, such as ``mp4``. fps: as an exact fraction, such as ``24000/1001``.
+    """
+
+    images: Annotated[tuple[SegmentImage, ...], Meta(min_length=1)]
+    ending: str
+    fps: str
+    has_alpha: bool
+
+
+@dataclass(frozen=True)
 class WaveShare:
-    """Frames of one job, and seconds for POV-Ray; None for no limit.
+    """Frames of one job, and seconds for POV-Ray; None for no limit. Or segments of its video.
 
     frame_timeout: for all of a frame; stall_timeout: without a further pixel.
     """
@@ -41,6 +65,7 @@ class WaveShare:
     frames: tuple[WaveFrame, ...]
     frame_timeout: float | None
     stall_timeout: float | None = STALL_SECONDS
+    segments: tuple[SegmentWork, ...] = ()
 
     @classmethod
     def of_job(cls, frames: tuple[WaveFrame, ...], settings: JobSettings) -> WaveShare:
@@ -53,6 +78,7 @@ class WaveShare:
             "frame_timeout": self.frame_timeout,
             "stall_timeout": self.stall_timeout,
             "frames": [{**vars(frame), "unit": frame.unit.to_json()} for frame in self.frames],
+            "segments": [asdict(segment) for segment in self.segments],
         }
 
 
@@ -69,6 +95,7 @@ class _StoredShare:
     frames: tuple[_StoredFrame, ...]
     frame_timeout: Limit | None
     stall_timeout: Limit | None = STALL_SECONDS
+    segments: tuple[SegmentWork, ...] = ()
 
 
 def write_wave(storage: Storage, wave: str, shares: Sequence[WaveShare]) -> None:
@@ -123,4 +150,8 @@ def read_share(storage: Storage, wave: str, task_index: int) -> WaveShare:
         )
         for frame in frames:
             check_belongs(frame.unit, layout.job_of_wave(wave))
-    return WaveShare(frames, stored.frame_timeout, stored.stall_timeout)
+        output = f"{layout.output(layout.job_of_wave(wave))}/"
+        for image in (image for segment in stored.segments for image in segment.images):
+            if not image.key.startswith(output):
+                raise InputError(f"the image {image.key} is none of its job")
+    return WaveShare(frames, stored.frame_timeout, stored.stall_timeout, stored.segments)

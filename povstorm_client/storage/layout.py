@@ -182,6 +182,11 @@ def wave(job_id: str, wave_id: str) -> str:
     return f"{job(job_id)}/waves/{wave_id}"
 
 
+def is_segment_wave(wave_id: str) -> bool:
+    """Whether a wave encodes segments of its job's video, instead of frames."""
+    return wave_id.startswith("v")
+
+
 def wave_share(wave: str, task_index: int) -> str:
     """What one array task of the wave has to render."""
     return f"{wave}/{task_index:05d}.json"

@@ -6,9 +6,11 @@ frames are there. Neither images nor what comes of them are ever here all at onc
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
+import os
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -21,6 +23,7 @@ from povstorm_client.errors import VideoError
 from povstorm_client.programs.tools import ffmpeg_version, require_ffmpeg
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.protocol import Storage
 from render_image.image_check import PngFacts, inspect_png
 from render_image.video import ffmpeg_process
 from render_image.video.ffmpeg_process import Cancellation
@@ -50,6 +53,26 @@ class Picture(Protocol):
 
     def read_bytes(self) -> bytes:
         """Its content; raises OSError where it is gone."""
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image in a storage; it is read when it is wanted, and kept nowhere else."""
+
+    storage: Storage
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.key.rpartition("/")[2]
+
+    def read_bytes(self) -> bytes:
+        """The content; FileNotFoundError where it is gone, StorageError if the storage fails."""
+        data = self.storage.find(self.key)
+        if data is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.key)
+        return data
 
 
 @dataclass(frozen=True)
@@ -112,12 +135,11 @@ def plan_segments(frames: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def segment_name(images: Sequence[FrameImage], encoding: Encoding, *, has_alpha: bool) -> str:
-    """What names a segment: all that its bytes depend on, as far as that is known."""
+    """What names a segment: all that its bytes depend on but ffmpeg's version, as far as known."""
     if not all(image.crc32c for image in images):
         return secrets.token_hex(16)
     made_of = [
         _FORMAT,
-        encoding.version,
         encoding.target.suffix.lower(),
         str(encoding.fps),
         has_alpha,
@@ -148,7 +170,8 @@ def encode_segment(
     """
     name = segment_name(images, encoding, has_alpha=has_alpha)
     found = store.find(name)
-    if found is not None and found.frames == len(images):
+    is_same = found is not None and found.ffmpeg == encoding.version
+    if found is not None and is_same and found.frames == len(images):
         on_frames(len(images))
         return Segment(tuple(images), found)
     writer = store.writer(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -110,9 +111,10 @@ class PartWriter:
         return tuple(self._parts)
 
     def drop(self) -> None:
-        """Delete what was stored: it is not wanted."""
+        """Delete what was stored: it is not wanted; what may not be deleted stays."""
         for part in self._parts:
-            self._store.storage.remove(part.key)
+            with suppress(StorageError):
+                self._store.storage.remove(part.key)
 
     def _write(self, data: bytes) -> None:
         key = layout.segment_part(self._store.prefix, self._name, len(self._parts))

@@ -21,6 +21,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 from render_image.machine import available_memory, cores
 from render_image.video.ffmpeg_process import Cancellation
+from render_image.video.mp4_index import is_joinable
 from render_image.video.segments import (
     Encoding,
     FrameImage,
@@ -252,6 +253,15 @@ def _in_segments(
             stop.end()
             pool.shutdown(cancel_futures=True)
             raise
+    tables = (segment.stored.table for segment in segments)
+    if not is_joinable(table for table in tables if table is not None):
+        # By several versions of ffmpeg: all of this one then.
+        segments = [
+            segment
+            if segment.stored.ffmpeg == encoding.version
+            else encoded(segment.images, has_alpha=segment.stored.has_alpha)
+            for segment in segments
+        ]
     stored = [segment.stored for segment in segments]
     return join_segments(stored, store, key, encoding, cancelled=stop)
 

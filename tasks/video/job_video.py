@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from povstorm_client.cloud_run.api import GoogleCloudRun
 from povstorm_client.errors import ToolError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.storage import layout
+from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.protocol import Storage
-from render_image.video.segments import Encoding, FrameImage
+from render_image.video.segments import Encoding, FrameImage, StoredImage
 from render_image.video.stored_segments import SegmentStore
 from render_image.video.video_formats import is_joined
 from tasks.video.encode import ReadySegments
+from tasks.video.segment_waves import SegmentWaves
 from tasks.video.segments_ahead import SegmentsAhead
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """An image in a storage; it is read when it is wanted, and kept nowhere else."""
-
-    storage: Storage
-    key: str
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.key.rpartition("/")[2]
-
-    def read_bytes(self) -> bytes:
-        """The content; FileNotFoundError where it is gone, StorageError if the storage fails."""
-        data = self.storage.find(self.key)
-        if data is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.key)
-        return data
 
 
 def stored_image(storage: Storage, result: FrameResult) -> StoredImage:
@@ -63,7 +43,11 @@ class VideoAhead:
     """The job's video, encoded while its frames are rendered; told of each frame that is final."""
 
     def __init__(
-        self, storage: Storage, segments: SegmentsAhead | None, *, allow_missing_frames: bool
+        self,
+        storage: Storage,
+        segments: SegmentsAhead | SegmentWaves | None,
+        *,
+        allow_missing_frames: bool,
     ) -> None:
         self._storage = storage
         self._segments = segments
@@ -93,15 +77,15 @@ class VideoAhead:
 async def video_ahead(
     storage: Storage,
     manifest: JobManifest,
+    gcp_credentials: str,
     logger: logging.Logger | logging.LoggerAdapter[Any],
 ) -> AsyncIterator[VideoAhead]:
-    """Encode the job's video ahead during the block, where that is done.
+    """Encode the job's video ahead during the block: here, or by containers where those render.
 
-    It is not for a job without a video, nor for a GIF; nor where Cloud Run renders: what the flow
-    has of memory and CPU there is for little more than waiting.
+    Not for a job without a video, nor for a GIF. gcp_credentials: as of choose_renderer.
     """
     # Without waiting: cancelled meanwhile, nobody would close it.
-    segments = _segments(storage, manifest, logger)
+    segments = _segments(storage, manifest, gcp_credentials, logger)
     may_miss = manifest.settings.allow_missing_frames
     try:
         yield VideoAhead(storage, segments, allow_missing_frames=may_miss)
@@ -115,10 +99,11 @@ async def video_ahead(
 def _segments(
     storage: Storage,
     manifest: JobManifest,
+    gcp_credentials: str,
     logger: logging.Logger | logging.LoggerAdapter[Any],
-) -> SegmentsAhead | None:
+) -> SegmentsAhead | SegmentWaves | None:
     target = Path(f"video.{manifest.settings.video}")
-    if manifest.cloud_run is not None or not manifest.settings.video or not is_joined(target):
+    if not manifest.settings.video or not is_joined(target):
         return None
 
     def on_trouble(error: Exception) -> None:
@@ -126,6 +111,17 @@ def _segments(
 
     try:
         encoding = Encoding.of(target, manifest.settings.frames_per_second, remedy(manifest.job_id))
+        if manifest.cloud_run is not None:
+            return SegmentWaves(
+                manifest.frames,
+                storage,
+                manifest.job_id,
+                manifest.cloud_run,
+                encoding,
+                lambda: GoogleCloudRun(google_credentials(gcp_credentials)),
+                logger,
+                retries=manifest.settings.retries,
+            )
         store = segment_store(storage, manifest.job_id)
         return SegmentsAhead(manifest.frames, store, encoding, on_trouble)
     except (ToolError, OSError) as error:

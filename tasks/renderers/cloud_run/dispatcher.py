@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from povstorm_client.cloud_run.stored_plan import StoredPlan, write_plan
+from povstorm_client.cloud_run.stored_plan import add_to_plan, spent_usd
 from povstorm_client.errors import CloudError, PovstormError
 from povstorm_client.storage import layout
 from tasks.renderers.cloud_run.gathering import Gathering
@@ -131,6 +131,7 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         if not self._starts.are_due(loop.time()) or await self._is_to_stop():
             return
+        await self._count_what_others_cost()
         for wave in self._starts.next_waves(loop.time()):
             self._launches[asyncio.create_task(self._launch(wave))] = wave
             self._setting.log.info("wave %s: %s", wave.wave_id, wave.plan)
@@ -139,11 +140,21 @@ class Dispatcher:
         try:
             await self._outcomes.clear_earlier_attempts(wave)
             if wave.waiting:
+                # Whoever goes on with the job, if this run is killed now, counts it.
+                await self._write_plan()
                 await self._executions.submit(wave, self.has_asked)
             else:
                 self._board.running.remove(wave)
         finally:
             self.has_asked.set()
+
+    async def _count_what_others_cost(self) -> None:
+        """What earlier runs of the job, and its video, cost is part of what it may cost."""
+        setting, board = self._setting, self._board
+        if setting.fleet.max_usd is not None:
+            board.others_usd = await asyncio.to_thread(
+                spent_usd, setting.storage, setting.job_id, without=board.own_ids()
+            )
 
     async def _is_to_stop(self) -> bool:
         """Whether the job was cancelled: the flow, which looks now and then, ends in a moment.
@@ -230,8 +241,14 @@ class Dispatcher:
         waves = tuple(record for record in records if record is not None)
         if waves:
             setting, known = self._setting, self._planner.cpu_seconds
-            plan = StoredPlan.of_waves(waves, lean=setting.fleet.lean, seconds_per_frame=known)
-            await asyncio.to_thread(write_plan, setting.storage, setting.job_id, plan)
+            await asyncio.to_thread(
+                add_to_plan,
+                setting.storage,
+                setting.job_id,
+                waves,
+                lean=setting.fleet.lean,
+                seconds_per_frame=known,
+            )
 
 
 def _fail(frames: list[WaitingFrame], error: BaseException) -> None:

@@ -11,6 +11,8 @@ class WaveBoard:
     def __init__(self) -> None:
         self.running: list[Wave] = []
         self.ended: list[Wave] = []
+        # What waves cost that are not here: of earlier runs of the job, and of its video.
+        self.others_usd = 0.0
 
     def end(self, wave: Wave) -> None:
         """Take note that the wave's execution is over."""
@@ -31,13 +33,17 @@ class WaveBoard:
         left = [wave for wave in self.running if wave.plan is None]
         return {unit_id: wave for wave in reversed(left) for unit_id in wave.units}
 
+    def own_ids(self) -> list[str]:
+        """The ids of the waves that this run has planned."""
+        return [wave.wave_id for wave in [*self.running, *self.ended] if wave.plan is not None]
+
     def tasks_at_work(self, size: int) -> int:
         """Tasks of running waves in the fleet's render job of this index."""
         return sum(wave.tasks for wave in self.running if wave.size == size)
 
     def started_usd(self) -> float:
-        """What the waves of this run were billed, or are expected to be."""
-        return sum(
+        """What the waves of the job were billed, or are expected to be."""
+        return self.others_usd + sum(
             wave.plan.usd if wave.billed_usd is None else wave.billed_usd
             for wave in [*self.running, *self.ended]
             if wave.plan is not None

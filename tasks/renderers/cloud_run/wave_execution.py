@@ -44,7 +44,7 @@ class WaveExecutions:
             path = self._setting.fleet.job_path(job)
             for execution in await asyncio.to_thread(self._api.executions, path):
                 is_ours = execution.wave_uri.startswith(self._setting.waves_uri)
-                if execution.completed is None and is_ours:
+                if execution.completed is None and is_ours and not _encodes(execution.wave_uri):
                     waves += await self._left_wave(execution.name, execution.wave_uri, size)
         return waves
 
@@ -156,6 +156,10 @@ class WaveExecutions:
             self._setting.log.error(
                 "wave %s may be running, stop it by hand: %s", wave.wave_id, error
             )
+
+
+def _encodes(wave_uri: str) -> bool:
+    return layout.is_segment_wave(wave_uri.rpartition("/")[2])
 
 
 def billed_usd(wave: Wave, tasks: Sequence[TaskState]) -> float | None:

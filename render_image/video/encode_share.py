@@ -1,0 +1,40 @@
+"""The segments of a container's share, encoded one after another; its entrypoint calls it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from povstorm_client.cloud_run.wave_share import SegmentWork
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
+from render_image.video.segments import Encoding, FrameImage, Segment, StoredImage, encode_segment
+from render_image.video.stored_segments import SegmentStore
+
+
+def encode_share(
+    segments: tuple[SegmentWork, ...], storage: Storage, job_id: str, stopped: threading.Event
+) -> Iterator[Segment | Exception]:
+    """Encode and store segments; gives each, or why it could not be made: the others go on.
+
+    What another container of the task has stored of them is taken. Setting ``stopped`` ends it.
+    """
+    store = SegmentStore(storage, layout.segments(job_id))
+    for work in segments:
+        try:
+            encoding = Encoding.of(
+                Path(f"video.{work.ending}"),
+                Fraction(work.fps),
+                f"`povstorm retry {job_id}` renders it again",
+            )
+            images = [
+                FrameImage(image.frame, StoredImage(storage, image.key), image.crc32c)
+                for image in work.images
+            ]
+            yield encode_segment(
+                images, store, encoding, has_alpha=work.has_alpha, cancelled=stopped
+            )
+        except Exception as error:
+            yield error
