@@ -93,7 +93,12 @@ class StoredPlan:
 
 def write_plan(storage: Storage, job_id: str, plan: StoredPlan) -> None:
     """Store the plan of a job's waves in place of the one before."""
-    storage.write(layout.plan(job_id), json.dumps(asdict(plan), indent=2).encode())
+    plain = asdict(plan)
+    for wave in plain["waves"]:
+        # Only waves of segments say so: what reads plans of frames has never seen it.
+        if not wave["segments"]:
+            del wave["segments"]
+    storage.write(layout.plan(job_id), json.dumps(plain, indent=2).encode())
 
 
 def add_to_plan(

@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as NotYet
 from fractions import Fraction
 from pathlib import Path
 
-from povstorm_client.errors import InputError, VideoError
+from povstorm_client.errors import InputError, StorageError, VideoError
 from povstorm_client.frames.job_settings import check_video
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
@@ -40,6 +40,8 @@ from tasks.video.join import VideoInfo, join_segments, one_pass
 # pixel of a frame (measured: libx264 at 720p and 1080p; libvpx-vp9 and prores_ks need less).
 _BYTES_PER_PIXEL = 190
 _POLL_SECONDS = 0.1
+# How often a video is joined anew because segments were deleted meanwhile.
+_JOINS = 4
 
 # Segments that were encoded before, or are being: by their images.
 ReadySegments = Mapping[tuple[FrameImage, ...], Future[Segment]]
@@ -262,8 +264,22 @@ def _in_segments(
             else encoded(segment.images, has_alpha=segment.stored.has_alpha)
             for segment in segments
         ]
-    stored = [segment.stored for segment in segments]
-    return join_segments(stored, store, key, encoding, cancelled=stop)
+    for tries_left in reversed(range(_JOINS)):
+        stored = [segment.stored for segment in segments]
+        try:
+            return join_segments(stored, store, key, encoding, cancelled=stop)
+        except StorageError:
+            gone = {name for name in (each.name for each in stored) if store.find(name) is None}
+            if not gone or not tries_left:
+                raise
+            # Another run of the job has made its video meanwhile, and emptied the store.
+            segments = [
+                encoded(segment.images, has_alpha=segment.stored.has_alpha)
+                if segment.stored.name in gone
+                else segment
+                for segment in segments
+            ]
+    raise AssertionError("the last try returns or raises")
 
 
 def _taken(ready: Future[Segment], stop: _Stop) -> Segment | None:

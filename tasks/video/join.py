@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import os
+import secrets
 import tempfile
 import threading
 import time
@@ -34,8 +35,6 @@ from tasks.video.matroska_head import MatroskaStream
 
 _MICROSECONDS = 10**6
 _POLL_SECONDS = 0.02
-# What is joined of others is named so among the segments.
-_HEAD, _BODY = "head", "body"
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _under_one_index(
     data_bytes = sum(part.size for segment in segments for part in segment.parts)
     info = _probed(head, len(head) + data_bytes, encoding, cancelled)
     check_count(info.frames, sum(segment.frames for segment in segments), encoding.target)
-    head_key = layout.segment_part(store.prefix, _HEAD, 0)
+    head_key = layout.segment_part(store.prefix, _new_name("head"), 0)
     store_last(lambda: store.storage.write(head_key, head))
     parts = [head_key, *(part.key for segment in segments for part in segment.parts)]
     store_last(lambda: store.storage.join(key, parts))
@@ -143,7 +142,7 @@ def _through_ffmpeg(
     frames = sum(segment.frames for segment in segments)
     starts = itertools.accumulate((segment.frames for segment in segments), initial=0)
     stream = MatroskaStream([round(start * 1000 / encoding.fps) for start in starts])
-    writer = store.writer(_BODY)
+    writer = store.writer(_new_name("body"))
     counter = FrameCounter(encoding.ffprobe, cancelled, packets=True)
 
     def take(piece: bytes) -> None:
@@ -167,7 +166,7 @@ def _through_ffmpeg(
         counted = counter.end()
     check_count(counted.frames, frames, encoding.target)
     head = stream.head(float(frames * 1000 / encoding.fps))
-    head_key = layout.segment_part(store.prefix, _HEAD, 0)
+    head_key = layout.segment_part(store.prefix, _new_name("head"), 0)
     parts = writer.end()
     store_last(lambda: store.storage.write(head_key, head))
     store_last(lambda: store.storage.join(key, [head_key, *(part.key for part in parts)]))
@@ -180,6 +179,11 @@ def _through_ffmpeg(
         seconds=float(frames / encoding.fps),
         bytes=len(head) + sum(part.size for part in parts),
     )
+
+
+def _new_name(what: str) -> str:
+    """A name among the segments, which no other run of the job has."""
+    return f"{what}-{secrets.token_hex(8)}"
 
 
 def _listed(segments: Sequence[StoredSegment], fps: Fraction) -> Iterator[str]:
@@ -279,7 +283,7 @@ def one_pass(
     *before, last = commands
     for command in before:
         ffmpeg_process.run(command, contents=contents(), cancelled=cancelled, folder=folder)
-    writer = store.writer(_BODY)
+    writer = store.writer(_new_name("body"))
     frames = 0
     counter = FrameCounter(encoding.ffprobe, cancelled)
 

@@ -21,13 +21,16 @@ from povstorm_client.programs.tools import require_ffmpeg
 from povstorm_client.storage.checksum import crc32c
 from render_image.video import ffmpeg_process
 from render_image.video.segments import Encoding, FrameImage, plan_segments
+from render_image.video.stored_segments import SegmentStore
 from render_image.video.video_formats import encoding_commands
+from tasks.video import encode
 from tasks.video.segments_ahead import SegmentsAhead
 from tests.integration.test_video import many_images
 from tests.integration.video_files import (
     MARK,
     encode_video,
     half_made,
+    kept,
     processes_about,
     segment_store,
 )
@@ -292,6 +295,56 @@ def test_closing_it_ends_ffmpeg_and_leaves_no_file(tmp_path: Path, monkeypatch: 
     assert processes_about(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert half_made(tmp_path) == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_another_run_of_the_job_that_is_done_first_costs_its_segments_only(
+    ending: str, images: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = encoded(images, tmp_path / f"first.{ending}")
+    join = encode.join_segments
+    joins = []
+
+    def emptied_once(segments, store: SegmentStore, key: str, encoding, *, cancelled):
+        joins.append(key)
+        if len(joins) == 1:
+            store.clear()
+        return join(segments, store, key, encoding, cancelled=cancelled)
+
+    monkeypatch.setattr(encode, "join_segments", emptied_once)
+    assert encoded(images, tmp_path / f"second.{ending}") == first
+    assert len(joins) == 2
+
+
+def test_a_lost_part_of_a_segment_is_found_and_the_segment_encoded_again(
+    images: dict[int, Path], tmp_path: Path
+):
+    at_the_end = encoded(images, tmp_path / "end.mp4")
+    with segments_ahead(tmp_path / "ahead.mp4") as ahead:
+        told(ahead, images, list(FRAMES))
+        assert all_encoded(ahead) == 2
+        store = segment_store(tmp_path)
+        (part, *_) = [key for key in kept(store) if not key.endswith(".json")]
+        store.storage.remove(part)
+        assert encoded(images, tmp_path / "ahead.mp4", ahead=ahead) == at_the_end
+
+
+def test_what_a_killed_run_has_encoded_is_taken_by_the_next(
+    images: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    at_the_end = encoded(images, tmp_path / "end.mp4")
+    with segments_ahead(tmp_path / "video.mp4") as ahead:
+        told(ahead, images, list(FRAMES))
+        assert all_encoded(ahead) == 2
+    commands: list[list[str]] = []
+    run = ffmpeg_process.run
+    monkeypatch.setattr(
+        ffmpeg_process,
+        "run",
+        lambda command, **rest: (commands.append(command), run(command, **rest)),
+    )
+    assert encoded(images, tmp_path / "video.mp4") == at_the_end
+    assert [command for command in commands if "-vcodec" in command] == []
 
 
 def test_beside_rendering_it_has_the_lower_priority():
