@@ -389,8 +389,39 @@ class Job:
         frames = [result.frame for result in stored.rendered]
         return dict(zip(frames, images, strict=True))
 
-    def save_images(self, folder: str | Path) -> list[Path]:
+    def follow(
+        self,
+        *,
+        show_progress: bool = True,
+        on_state: Callable[[JobState], None] | None = None,
+    ) -> JobState:
+        """Poll a job that somebody has started until it ends; returns its last state.
+
+        As run() does, it shows a progress bar and tells on_state of the job's state at each poll.
+        Ctrl-C ends it, and not the job. InputError for a job that was never submitted.
+        """
+        from povstorm_client.jobs.progress_bar import progress_bar
+
+        self._refuse_before_submit()
+        frames = [unit.frame for unit in self._units]
+        with progress_bar(self.name, frames, visible=show_progress) as show:
+            while True:
+                state = self.readable_state()
+                if state is not None:
+                    show(state)
+                    if on_state is not None:
+                        on_state(state)
+                    if state.ended:
+                        return state
+                time.sleep(self.cluster.storage.poll_seconds)
+
+    def save_images(
+        self, folder: str | Path, *, on_progress: Callable[[int, int], None] | None = None
+    ) -> list[Path]:
         """Save the rendered images, and what else the frames wrote, into a folder.
+
+        One after another, whatever their number; a file that is there already, as it was rendered,
+        is not fetched again. on_progress is told how many files are there, and of how many.
 
         Returns the images' paths, ascending by frame. Raises JobError, naming the frames, after
         all others are saved, if a stored result or image is not what was rendered; InputError
@@ -402,7 +433,8 @@ class Job:
         stored = self._stored()
         if doubled := doubled_outputs(stored.rendered):
             print(f"povstorm: {doubled}", file=sys.stderr)
-        paths, damage = save_outputs(storage, stored.rendered, target)
+        tell = on_progress or (lambda done, total: None)
+        paths, damage = save_outputs(storage, stored.rendered, target, tell)
         if stored.unreadable or damage:
             raise damaged_error(self.job_id, stored.unreadable | damage)
         return paths

@@ -15,6 +15,7 @@ from povstorm_client.commands.warn import warn
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
+from povstorm_client.jobs.progress_bar import saving_bar
 from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.output_memory import remember_destination, remembered_destination
@@ -34,15 +35,26 @@ def fetch(
         ),
     ] = None,
     audio: Audio = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Follow a job that runs, and save its frames as they come."),
+    ] = False,
 ) -> None:
-    """Save a job's images, video and report; of a job that still runs, what is there."""
+    """Save a job's images, video and report; of a job that still runs, what is there.
+
+    What is there already, as it was rendered, is not fetched again.
+    """
     job = Job.open(chosen_cluster(context), job_id)
     if audio is not None:
         check_sound(audio, job.video)
     destination = destination_of_stored(job, output)
     folder = ResultsFolder(destination.folder)
-    saver = FrameSaver(job, folder, destination.rendering)
-    images = saver.finish()
+    if watch:
+        with FrameSaver(job, folder, destination.rendering) as early:
+            job.follow(on_state=early.look)
+    with saving_bar(job.name) as show:
+        saver = FrameSaver(job, folder, destination.rendering, show)
+        images = saver.finish()
     if output is None or not _is_at_home(job.job_id):
         remember_destination(job.job_id, destination)
     total = len(job.work_units)

@@ -1,7 +1,8 @@
 """The progress of a running job in the terminal: frames done and failed, phase, time left.
 
-Job.run shows it. Where the output is no terminal, a line is printed for each change of phase and
-every ten seconds. What frames wait for is a line of its own, once.
+Job.run and follow show it; `povstorm fetch` shows how much is saved. Where the output is no
+terminal, a line is printed for each change of phase and every ten seconds. What frames wait for is
+a line of its own, once.
 """
 
 from __future__ import annotations
@@ -34,6 +35,33 @@ def progress_bar(name: str, frames: Sequence[int], *, visible: bool = True) -> I
             yield show
     else:
         yield _lines(printable(name), frames)
+
+
+@contextmanager
+def saving_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows how many files are saved, of how many, for as long as the block runs.
+
+    Where stderr is no terminal a line is printed every ten seconds, and none of what is soon done.
+    """
+    if sys.stderr.isatty():
+        from rich.markup import escape
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=plain_console(stderr=True)) as bar:
+            row = bar.add_task(f"saving {escape(name)}", total=None)
+            yield lambda done, total: bar.update(row, completed=done, total=total)
+        return
+    next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    def show(done: int, total: int) -> None:
+        nonlocal next_line
+        if time.monotonic() >= next_line:
+            next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+            words = f"{printable(name)}: {done} of {total} files are saved"
+            print(words, file=sys.stderr, flush=True)
+
+    yield show
 
 
 @contextmanager

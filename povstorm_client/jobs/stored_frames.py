@@ -7,7 +7,7 @@ not what was rendered is never handed on: it is named, and ``povstorm retry`` re
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from povstorm_client.errors import JobError, RecordError
@@ -71,11 +71,15 @@ def read_image(storage: Storage, result: FrameResult) -> bytes:
 
 
 def save_outputs(
-    storage: Storage, results: Sequence[FrameResult], folder: Path
+    storage: Storage,
+    results: Sequence[FrameResult],
+    folder: Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Path], dict[int, str]]:
     """Save images and further outputs; returns the images' paths, and frame → what is wrong.
 
-    What is not what was rendered is not saved.
+    A file that is there already, as it was rendered, is not fetched again. What is not what was
+    rendered is not saved. on_progress is told how many files are there, and of how many.
     """
     known = known_checksums(results)
     owners: dict[str, FrameResult] = {}
@@ -88,6 +92,8 @@ def save_outputs(
     def save(item: tuple[str, FrameResult]) -> str:
         name, result = item
         target = folder / name
+        if _is_saved(target, known[name]):
+            return ""
         partial = target.with_name(f".povstorm-{secrets.token_hex(8)}")
         try:
             for _ in range(_LOOKS):
@@ -102,10 +108,20 @@ def save_outputs(
         return not_rendered(result, name)
 
     wrong: dict[int, str] = {}
-    for (_, result), problem in zip(owners.items(), in_parallel(save, owners.items()), strict=True):
+    saved = in_parallel(save, owners.items())
+    for done, ((_, result), problem) in enumerate(zip(owners.items(), saved, strict=True), start=1):
         if problem:
             wrong.setdefault(result.frame, problem)
+        on_progress(done, len(owners))
     return [folder / result.image for result in results if result.frame not in wrong], wrong
+
+
+def _is_saved(target: Path, checksums: Collection[str]) -> bool:
+    """Whether the file is there with one of these crc32c; of a link it is not said."""
+    try:
+        return target.is_file() and not target.is_symlink() and crc32c(target) in checksums
+    except OSError:
+        return False
 
 
 def damaged_error(job_id: str, damage: Mapping[int, str]) -> JobError:

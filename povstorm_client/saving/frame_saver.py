@@ -7,7 +7,7 @@ frames that are done, so nothing is listed until the end, however many frames th
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -29,14 +29,22 @@ _AT_A_TIME = 32
 class FrameSaver:
     """Saves into a folder while the block runs; finish() brings all that is there.
 
-    damage: frame → what is wrong with what is stored of it, known after finish().
+    damage: frame → what is wrong with what is stored of it, known after finish(). on_progress is
+    told by finish() how many of the files that were not there yet are saved, and of how many.
     """
 
-    def __init__(self, job: Job, folder: ResultsFolder, rendering: Rendering) -> None:
+    def __init__(
+        self,
+        job: Job,
+        folder: ResultsFolder,
+        rendering: Rendering,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
         self.damage: dict[int, str] = {}
         self._job = job
         self._folder = folder
         self._rendering = rendering
+        self._on_progress = on_progress
         self._units = {unit.frame: unit for unit in job.work_units}
         self._seen: set[int] = set()
         self._state: JobState | None = None
@@ -70,7 +78,7 @@ class FrameSaver:
         self._stop()
         job = self._job
         stored = FrameResults(job.cluster.storage, job.job_id).of(job.work_units)
-        self.damage = stored.unreadable | self._save(stored.rendered)
+        self.damage = stored.unreadable | self._save(stored.rendered, self._on_progress)
         return [
             self._folder.path / FRAMES / result.image
             for result in stored.rendered
@@ -141,7 +149,11 @@ class FrameSaver:
         found = in_parallel(lambda frame: results.read(self._units[frame]), frames)
         return [result for result in found if result is not None and result.state == "rendered"]
 
-    def _save(self, results: Sequence[FrameResult]) -> dict[int, str]:
+    def _save(
+        self,
+        results: Sequence[FrameResult],
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> dict[int, str]:
         """Save what these frames wrote; returns frame → what is wrong with it."""
         storage = self._job.cluster.storage
         known = known_checksums(results)
@@ -164,8 +176,14 @@ class FrameSaver:
                 return str(error)
             return ""
 
-        problems = zip(wanted, in_parallel(save, wanted), strict=True)
-        return {writers[name].frame: problem for name, problem in problems if problem}
+        problems = {}
+        for done, (name, problem) in enumerate(
+            zip(wanted, in_parallel(save, wanted), strict=True), start=1
+        ):
+            if problem:
+                problems[writers[name].frame] = problem
+            on_progress(done, len(wanted))
+        return problems
 
     def _has(self, name: str, checksums: Collection[str]) -> bool:
         """Whether this job has put it there already, as it is stored."""
