@@ -34,6 +34,7 @@ from render_image.video.segments import (
 )
 from render_image.video.stored_segments import SegmentStore
 from render_image.video.video_formats import encoding_commands, is_joined
+from tasks.stored.last_writes import store_last
 from tasks.video.join import VideoInfo, join_segments, one_pass
 
 # What an encoder of one thread, and ffprobe beside it, need beside a few megabytes, bytes for each
@@ -215,13 +216,15 @@ def _in_segments(
     groups = [images for images in found if images]
 
     def encoded(images: tuple[FrameImage, ...], *, has_alpha: bool = False) -> Segment:
-        return encode_segment(
-            images,
-            store,
-            encoding,
-            has_alpha=has_alpha,
-            cancelled=stop,
-            on_frames=lambda frames: progress.encoded(images[0], frames),
+        return store_last(
+            lambda: encode_segment(
+                images,
+                store,
+                encoding,
+                has_alpha=has_alpha,
+                cancelled=stop,
+                on_frames=lambda frames: progress.encoded(images[0], frames),
+            )
         )
 
     def with_alpha(segment: Segment) -> Segment:

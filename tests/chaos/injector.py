@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Set
 
 import psutil
 
+from povstorm_client.storage import layout
 from tests.chaos.client_program import ClientProgram
 from tests.chaos.plan import FRAMES, ChaosPlan, ServerFault
 from tests.chaos.processes import processes_with, servers_of
@@ -71,6 +72,9 @@ class Injector:
             )
             for moment in moments
         ]
+        # With no moment but that a segment is there.
+        self._due += [(0, self._lose_segment)] * plan.lose_segment
+        self._due += [(0, self._kill_encoding)] * plan.kill_encoding
 
     def inject(self, clients: list[ClientProgram]) -> None:
         """Inject one fault that is due; what finds nothing to break stays due."""
@@ -148,6 +152,22 @@ class Injector:
             self._watcher.look_at_processes()
             self._explain(self._unfinished())
         return True
+
+    def _lose_segment(self, _: list[ClientProgram]) -> bool:
+        stored = self._stored_segments()
+        if not stored:
+            return False
+        self._world.direct.remove(self._random.choice(stored))
+        self.faults["segment lost"] += 1
+        return True
+
+    def _kill_encoding(self, clients: list[ClientProgram]) -> bool:
+        return bool(self._stored_segments()) and self._kill_flow(clients)
+
+    def _stored_segments(self) -> list[str]:
+        """What is stored of segments, if at least one of them is there."""
+        keys = [entry.key for entry in self._world.direct.list(layout.segments(self._job_id))]
+        return sorted(keys) if any(key.endswith(".json") for key in keys) else []
 
     def _kill_client(self, clients: list[ClientProgram]) -> bool:
         running = [client for client in clients if client.returncode is None and client.flows()]

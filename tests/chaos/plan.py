@@ -39,6 +39,8 @@ class ChaosPlan:
     storage: the kinds of STORAGE_FAULTS. lose_answers: `run` calls that are accepted and answered
     503; refuse_runs: answered 429; run_tasks_twice: each task is delivered to two containers.
     own_servers: there is no Prefect server but what flows start, and these meet the faults in turn.
+    lose_segment: something stored of a segment of the video is gone; kill_encoding: the
+    orchestrator is killed. Both as soon as a segment is stored, before they are joined.
     busy: other processes leave the job a tenth of the machine.
     move_tasks: each is moved to another machine while it renders. small_quota: two tasks have room
     at once, and what finds none is refused.
@@ -62,6 +64,8 @@ class ChaosPlan:
     refuse_runs: int = 0
     run_tasks_twice: bool = False
     own_servers: list[ServerFault] = field(default_factory=list)
+    lose_segment: bool = False
+    kill_encoding: bool = False
     busy: bool = False
     move_tasks: bool = False
     small_quota: bool = False
@@ -116,4 +120,5 @@ def draw_plan(seed: int, where: Where | None = None) -> ChaosPlan:
     faults["busy"] = maybe(0.15)
     if where == "cloud":
         faults |= {"move_tasks": maybe(0.3), "small_quota": maybe(0.3)}
+    faults |= {"lose_segment": maybe(0.3), "kill_encoding": maybe(0.3)}
     return ChaosPlan(seed, where, **faults)

@@ -13,7 +13,14 @@ from tests.chaos.run import run
 
 PLANS = {
     "local": ChaosPlan(
-        1, "local", kill_povray=[3, 9], kill_flow=[6], kill_client=[14], fill_disk=[10]
+        1,
+        "local",
+        kill_povray=[3, 9],
+        kill_flow=[6],
+        kill_client=[14],
+        fill_disk=[10],
+        lose_segment=True,
+        kill_encoding=True,
     ),
     "no server but their own": ChaosPlan(
         4, "local", kill_flow=[8], kill_client=[16], own_servers=["late", "killed", "never up"]

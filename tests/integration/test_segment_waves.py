@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,10 +32,14 @@ FRAMES = range(1, 21)
 FPS = Fraction(24)
 HASTE = SegmentPace(poll=0.05, park_first=0.05, park_most=0.1, park_all=1.0, worth=0.0)
 SIZES = {"small": 512, "large": 2048}
-# A container that is lost, so often as there are files named so, and then encodes.
+# A container that waits while there is a file of that name, is lost, so often as there are files
+# named by a status, and then encodes.
 LOST_BEFORE = """
-import os, pathlib, sys
-for lost in sorted(pathlib.Path(os.environ["LOST"]).iterdir()):
+import os, pathlib, sys, time
+faults = pathlib.Path(os.environ["LOST"])
+while (faults / "wait").exists():
+    time.sleep(0.05)
+for lost in sorted(faults.iterdir()):
     try:
         lost.unlink()
     except FileNotFoundError:
@@ -71,10 +76,17 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost) -> Iterator[Clo
         yield server
 
 
+def stored_images(storage: FolderStorage) -> dict[int, FrameImage]:
+    keys = {frame: f"{layout.output(JOB)}/frame_{frame}.png" for frame in FRAMES}
+    return {
+        frame: FrameImage(frame, StoredImage(storage, key), crc32c_of(storage.read(key)))
+        for frame, key in keys.items()
+    }
+
+
 @pytest.fixture
 def images(storage: FolderStorage) -> dict[int, FrameImage]:
     """Stored frames of something that moves."""
-    made = {}
     for frame in FRAMES:
         image = Image.new("RGB", (96, 64), (0, 60, 9 * frame))
         ImageDraw.Draw(image).ellipse((4 * frame, 10, 4 * frame + 20, 40), fill=(250, 9 * frame, 0))
@@ -82,8 +94,7 @@ def images(storage: FolderStorage) -> dict[int, FrameImage]:
         with storage.path("here.png").open("wb") as file:
             image.save(file, "PNG")
         storage.write(key, storage.read("here.png"))
-        made[frame] = FrameImage(frame, StoredImage(storage, key), crc32c_of(storage.read(key)))
-    return made
+    return stored_images(storage)
 
 
 def fleet(max_usd: float | None = None) -> CloudRunFleet:
@@ -218,6 +229,47 @@ def test_what_was_spent_before_counts_for_attempts_too(
         video(storage, images, waves)
 
     assert once < spent_usd(storage, JOB) <= 2.5 * once
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from povstorm_client.storage.checksum import crc32c_of
+from povstorm_client.storage.folder import FolderStorage
+from render_image.video.segments import FrameImage, StoredImage
+from tests.integration.test_segment_waves import FRAMES, segment_waves, stored_images, told
+
+storage = FolderStorage(Path(sys.argv[1]))
+with segment_waves(storage) as waves:
+    told(waves, stored_images(storage))
+    print(len(waves.stop()), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_next_run_takes_over_what_a_killed_one_has_left_running(
+    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], tmp_path: Path
+):
+    here = video(storage, images)
+    (tmp_path / "lost" / "wait").touch()
+    api, path = GoogleCloudRun(), fleet().job_path(fleet().jobs[0])
+    killed = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(storage.root)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+    )
+    while not (left := api.executions(path)):
+        assert killed.poll() is None
+    killed.kill()
+    killed.communicate()
+
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        ready = waves.stop()
+        (tmp_path / "lost" / "wait").unlink()
+        assert [future.exception() for future in ready.values()] == [None] * len(ready)
+        assert video(storage, images, waves) == here
+    assert [each.name for each in api.executions(path)] == [each.name for each in left]
 
 
 def test_a_cancelled_run_stops_what_it_has_started(
