@@ -7,6 +7,7 @@ Run does not give in the end, encode_video does here; both give the same bytes.
 from __future__ import annotations
 
 import contextvars
+import functools
 import itertools
 import logging
 import secrets
@@ -140,6 +141,7 @@ class SegmentWaves:
         self._wake = threading.Event()
         self._cancelled = threading.Event()
         self._stopped = False
+        self._has_taken_over = False
         self._run_id = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         context = contextvars.copy_context()
@@ -195,17 +197,15 @@ class SegmentWaves:
 
     def _run(self) -> None:
         try:
-            api = self._open_api()
-            self._take_over(api)
             while not self._cancelled.is_set():
                 self._wake.wait(self._pace.poll)
                 self._wake.clear()
-                self._start(api)
-                self._look(api)
+                self._start()
+                self._look()
                 with self._told:
                     if self._stopped and not self._pending and not self._waves:
                         return
-            self._end(api)
+            self._end()
         except Exception as error:
             if not isinstance(error, PovstormError):
                 self._log.exception("the segments of the video are not encoded on Cloud Run")
@@ -236,7 +236,12 @@ class SegmentWaves:
             future.set_result(Segment(work.images, stored))
         return True
 
-    def _start(self, api: CloudRunApi) -> None:
+    @functools.cached_property
+    def _api(self) -> CloudRunApi:
+        """Asked only by a video that is worth it."""
+        return self._open_api()
+
+    def _start(self) -> None:
         """Start waves of what has gathered, once there is enough or nothing more to come."""
         with self._told:
             due, is_all = list(self._pending), self._stopped
@@ -248,19 +253,24 @@ class SegmentWaves:
             return
         found = [work for work in due if self._resolve(work)]
         due = [work for work in due if work not in found]
+        done = [*found, *due]
         pixels = self._pixels(due[0].images[0]) if due else 0
         each = pixels * _SECONDS_PER_PIXEL.get(self._ending, 8e-7)
         if each * sum(len(work.images) for work in due) < self._pace.worth and not is_retry:
             self._give_up(due, VideoError("that is soon done"))
         elif due:
-            seconds = each * max(len(work.images) for work in due)
+            if not self._has_taken_over:
+                self._take_over()
+                self._has_taken_over = True
+                left = {work.name for work in self._all_waiting()}
+                due = [work for work in due if work.name not in left]
+            seconds = each * max((len(work.images) for work in due), default=0)
             by_size: dict[int, list[_Work]] = defaultdict(list)
             for work in due:
                 by_size[max(work.size, self._least_size(pixels))].append(work)
             for size, works in by_size.items():
-                self._start_wave(api, works, size, seconds)
+                self._start_wave(works, size, seconds)
         with self._told:
-            done = [*found, *due]
             self._pending = [work for work in self._pending if work not in done]
 
     @property
@@ -276,7 +286,7 @@ class SegmentWaves:
         jobs = self._fleet.jobs
         return next((n for n, job in enumerate(jobs) if job.memory_mib >= needed), len(jobs) - 1)
 
-    def _start_wave(self, api: CloudRunApi, works: list[_Work], size: int, seconds: float) -> None:
+    def _start_wave(self, works: list[_Work], size: int, seconds: float) -> None:
         job = self._fleet.jobs[size]
         plan = plan_wave(len(works), seconds, job=job, lean=self._fleet.lean)
         spent, most = spent_usd(self._storage, self._job_id), self._fleet.max_usd
@@ -311,7 +321,7 @@ class SegmentWaves:
         # Before it costs anything: whoever goes on with the job counts it.
         add_to_plan(self._storage, self._job_id, [record])
         try:
-            execution = self._submit(api, size, f"{self._storage.uri}/{prefix}", plan.tasks)
+            execution = self._submit(size, f"{self._storage.uri}/{prefix}", plan.tasks)
         except CloudError as error:
             add_to_plan(self._storage, self._job_id, [replace(record, billed_usd=0.0)])
             self._give_up(works, error)
@@ -332,15 +342,15 @@ class SegmentWaves:
             has_alpha=False,
         )
 
-    def _submit(self, api: CloudRunApi, size: int, uri: str, tasks: int) -> str:
+    def _submit(self, size: int, uri: str, tasks: int) -> str:
         """Start an execution once, however often Google has to be asked; CloudError if not soon."""
         path = self._fleet.job_path(self._fleet.jobs[size])
         delay, deadline = self._pace.park_first, time.monotonic() + self._pace.park_all
         while True:
             try:
-                return api.run(path, wave_uri=uri, tasks=tasks)
+                return self._api.run(path, wave_uri=uri, tasks=tasks)
             except CloudError as error:
-                if error.kind == "unclear" and (found := self._find(api, path, uri)):
+                if error.kind == "unclear" and (found := self._find(path, uri)):
                     return found
                 late = time.monotonic() > deadline or self._cancelled.is_set()
                 if error.kind == "refused" or late:
@@ -348,19 +358,19 @@ class SegmentWaves:
             self._cancelled.wait(delay)
             delay = min(2 * delay, self._pace.park_most)
 
-    def _find(self, api: CloudRunApi, path: str, uri: str) -> str | None:
+    def _find(self, path: str, uri: str) -> str | None:
         for look in range(_LOOKS_FOR_LOST_SUBMIT):
             if look:
                 self._cancelled.wait(self._pace.poll)
-            for execution in api.executions(path):
+            for execution in self._api.executions(path):
                 if execution.wave_uri == uri:
                     return execution.name
         return None
 
-    def _look(self, api: CloudRunApi) -> None:
+    def _look(self) -> None:
         if not self._waves:
             return
-        states = [api.execution(wave.execution) for wave in self._waves]
+        states = [self._api.execution(wave.execution) for wave in self._waves]
         # Listed after the states: what a task stored before it ended is in it.
         there = {entry.key for entry in self._storage.list(self._store.prefix)}
         for wave, state in zip(list(self._waves), states, strict=True):
@@ -369,23 +379,23 @@ class SegmentWaves:
                 if key in there and self._resolve(work):
                     del wave.waiting[name]
             if state.completed is not None:
-                self._settle(api, wave, state)
+                self._settle(wave, state)
             elif not wave.waiting:
                 # What it took is known when it has ended.
                 wave.stored = wave.stored or time.monotonic()
                 if time.monotonic() - wave.stored > self._pace.finish:
                     self._waves.remove(wave)
             elif self._is_late(wave):
-                api.cancel(wave.execution)
+                self._api.cancel(wave.execution)
 
     def _is_late(self, wave: _Wave) -> bool:
         expected = wave.record.predicted_seconds if wave.record else 0.0
         late = _LATE_SECONDS + _LATE_FACTOR * expected
         return time.monotonic() - wave.started > late
 
-    def _settle(self, api: CloudRunApi, wave: _Wave, state: ExecutionState) -> None:
+    def _settle(self, wave: _Wave, state: ExecutionState) -> None:
         """Try again what an ended wave has lost, with more memory if that was the reason."""
-        tasks = {task.index: task for task in api.tasks(wave.execution)}
+        tasks = {task.index: task for task in self._api.tasks(wave.execution)}
         self._waves.remove(wave)
         self._bill(wave, state, list(tasks.values()))
         again, lost = [], []
@@ -420,20 +430,20 @@ class SegmentWaves:
         )
         add_to_plan(self._storage, self._job_id, [record])
 
-    def _end(self, api: CloudRunApi) -> None:
+    def _end(self) -> None:
         """Stop what nobody waits for any more."""
         for wave in self._waves:
             try:
-                api.cancel(wave.execution)
+                self._api.cancel(wave.execution)
             except CloudError as error:
                 self._log.error("%s may be running, stop it by hand: %s", wave.execution, error)
         self._give_up([*self._pending, *self._all_waiting()], VideoError("it was cancelled"))
 
-    def _take_over(self, api: CloudRunApi) -> None:
+    def _take_over(self) -> None:
         """Wait for what an earlier run of the job has left running; it is not started again."""
         waves = f"{self._storage.uri}/{layout.wave(self._job_id, '')}"
         for size, job in enumerate(self._fleet.jobs):
-            for execution in api.executions(self._fleet.job_path(job)):
+            for execution in self._api.executions(self._fleet.job_path(job)):
                 wave_id = execution.wave_uri.removeprefix(waves)
                 is_ours = execution.wave_uri.startswith(waves) and layout.is_segment_wave(wave_id)
                 if execution.completed is not None or not is_ours:
@@ -447,7 +457,6 @@ class SegmentWaves:
                 with self._told:
                     for _, work in waiting.values():
                         self._ready.setdefault(work.images, Future())
-                    # Who was quicker to be told of the frames has put them there.
                     self._pending = [work for work in self._pending if work.name not in waiting]
                 self._waves.append(_Wave(wave_id, execution.name, waiting, None))
 
