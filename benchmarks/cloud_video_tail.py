@@ -1,10 +1,10 @@
 """What a flow has left to do for its video when containers have encoded the segments.
 
 ``python -m benchmarks.cloud_video_tail [--frames 1000] [--size 1920x1080] [--video mp4]`` stores
-the segments as containers do (which is not counted, nor is their start), and then has a process make
-the video of them: seconds, CPU seconds, its peak memory, and the most that was in its temporary
-folder. Beside it one ffmpeg over all frames, of which ``--single 120`` are run and the rest are
-reckoned. The storage is a folder, where a join copies; a bucket composes.
+the segments as containers do (which is not counted, nor is their start), and then has a process
+make the video of them: seconds, CPU seconds, its peak memory, and the most that was in its
+temporary folder. Beside it one ffmpeg over all frames, of which ``--single 120`` are run and the
+rest are reckoned. The storage is a folder, where a join copies; a bucket composes.
 """
 
 from __future__ import annotations
