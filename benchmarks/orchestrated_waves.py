@@ -29,9 +29,10 @@ from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.frames.job_settings import JobSettings
-from povstorm_client.jobs.manifest import JobManifest, job_uri, write_manifest
+from povstorm_client.jobs.manifest import JobManifest, write_manifest
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.job_address import job_uri
 
 JOB_ID = "benchmark-1"
 _KEY = b"benchmark"

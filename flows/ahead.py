@@ -58,7 +58,8 @@ async def plan_ahead(
     ToolError where POV-Ray is needed here and missing, StorageError if the storage fails.
     """
     warnings: list[str] = []
-    stored = await asyncio.to_thread(find_stored_results, storage, units, warnings.append)
+    damaged: set[str] = set()
+    stored = await asyncio.to_thread(find_stored_results, storage, units, warnings.append, damaged)
     renderer = await asyncio.to_thread(
         choose_renderer,
         storage,
@@ -76,7 +77,12 @@ async def plan_ahead(
         def find_wanted(units: Sequence[WorkUnit], version: str) -> list[WorkUnit]:
             missing = [unit for unit in units if unit.work_unit_id not in stored]
             cached = find_cached(storage, missing, version)
-            uncached = [unit for unit in missing if cache_key(unit, version) not in cached]
+            # Of a damaged frame the cache most likely speaks too, and it goes with the others.
+            uncached = [
+                unit
+                for unit in missing
+                if unit.work_unit_id in damaged or cache_key(unit, version) not in cached
+            ]
             not_cached.update(cache_key(unit, version) for unit in uncached)
             # A chain's frames go on from each other: each is asked for when the last is rendered.
             return [unit for unit in uncached if unit.link is None]

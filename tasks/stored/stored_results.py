@@ -23,12 +23,16 @@ _log = logging.getLogger(__name__)
 
 
 def find_stored_results(
-    storage: Storage, units: list[WorkUnit], warn: Warn = _log.warning
+    storage: Storage,
+    units: list[WorkUnit],
+    warn: Warn = _log.warning,
+    damaged: set[str] | None = None,
 ) -> dict[str, FrameResult]:
     """The units that need no rendering: work unit id → result with its image there, checked.
 
     A result whose image is gone, or is not the one that was rendered, is deleted, so that the
-    frame's next one is the first again. warn is told of those, and of results that are none.
+    frame's next one is the first again. warn is told of those, and of results that are none;
+    damaged gets the ids of all such units.
     """
     if not units:
         return {}
@@ -40,6 +44,8 @@ def find_stored_results(
     for unit in units:
         if unit.frame in damage or unit.frame in stored.unreadable:
             results.discard_unless_intact(unit)
+            if damaged is not None:
+                damaged.add(unit.work_unit_id)
     found = {
         result.work_unit_id: result for result in stored.rendered if result.frame not in damage
     }
