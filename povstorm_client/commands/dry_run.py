@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate, read_estimate, scene_digest
 from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
+from povstorm_client.cluster import Cluster
 from povstorm_client.frames.job_settings import PREFERENCES
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.render_settings import RenderSettings
@@ -32,11 +35,19 @@ def print_plan(scene: Scene, job: Job) -> None:
 def _print_estimate(job: Job) -> None:
     """Print what rendering all frames of the job would take; frames from the cache cost nothing."""
     settings = job.work_units[0].settings
-    estimate = read_estimate(job.cluster.storage, scene_digest(job.name, settings))
+    estimate = Estimate()
+    if _is_there(job.cluster):
+        estimate = read_estimate(job.cluster.storage, scene_digest(job.name, settings))
     if job.fleet is None:
         _print_time_here(len(job.work_units), estimate)
     else:
         _print_cloud_plan(job, job.fleet, settings, estimate)
+
+
+def _is_there(cluster: Cluster) -> bool:
+    """Whether there is a storage to ask: looking at a folder's would make it."""
+    uri = urlsplit(cluster.storage_uri)
+    return uri.scheme != "file" or Path(unquote(uri.path)).is_dir()
 
 
 def _print_time_here(frames: int, estimate: Estimate) -> None:
