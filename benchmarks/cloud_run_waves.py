@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.orchestrated_waves import run_whole_job
 from benchmarks.simulated_cloud_run import RUN_CALLS_A_MINUTE, MemoryStorage, SimulatedCloudRun
 from benchmarks.virtual_time import run_in_virtual_time
 from povstorm_client import RenderSettings, WorkUnit
@@ -31,6 +32,8 @@ from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 
 JOB_ID = "benchmark-1"
 STARTUP_SECONDS = 10.0
+# Of the jobs with the orchestrator's own time.
+PARALLELISM = 1000
 ROW = "{:34} {:>9} {:>10} {:>9} {:>10} {:>8} {:>9}"
 
 
@@ -48,7 +51,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument(
+        "--orchestrated",
+        type=int,
+        nargs="+",
+        metavar="FRAMES",
+        help="whole jobs of so many even frames instead, in real time, with 1000 tasks at once",
+    )
     options = parser.parse_args()
+    if options.orchestrated:
+        _orchestrate(options.orchestrated, options.seconds)
+        return
     logging.disable(logging.WARNING)
     even = dict.fromkeys(range(1, options.frames + 1), options.seconds)
     generator = random.Random(7)  # noqa: S311 - no secret
@@ -70,6 +83,35 @@ def main() -> None:
                 f"{parallelism} tasks at once"
             )
             _compare(seconds, parallelism)
+
+
+def _orchestrate(jobs: list[int], seconds: float) -> None:
+    """Print what whole jobs take, the orchestrator's own time in it."""
+    row = "{:>7} {:>10} {:>11} {:>9} {:>10} {:>11} {:>9} {:>11}"
+    print("seconds from the start of the flow; CPU and peak memory of its process")
+    print(
+        row.format(
+            *("frames", "first run", "last frame", "to least", "to the end", "ms a frame"),
+            *("peak MB", "submit MB"),
+        )
+    )
+    for frames in jobs:
+        taken = run_whole_job(frames, seconds, PARALLELISM, STARTUP_SECONDS)
+        least = STARTUP_SECONDS + math.ceil(frames / PARALLELISM) * seconds
+        print(
+            row.format(
+                frames,
+                f"{taken.first_run:.1f}",
+                f"{taken.last_frame:.1f}",
+                f"{taken.last_frame / least:.2f}",
+                f"{taken.end:.1f}",
+                f"{1000 * taken.cpu / frames:.2f}",
+                f"{taken.peak / 1e6:.0f}",
+                f"{taken.submit_peak / 1e6:.0f}",
+            )
+        )
+        sizes = sorted(taken.sizes.items(), key=lambda item: -item[1])
+        print(", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes), flush=True)
 
 
 def _compare(seconds: dict[int, float], parallelism: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import prefect
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.tasks import Task
 from prefect.utilities.annotations import quote
 
@@ -229,6 +230,10 @@ class _Runs:
             stored=quote(kept),
             return_state=True,
         )
+        if (context := FlowRunContext.get()) is not None:
+            # By these Prefect knows whose results are handed to other tasks, as a frame's never is;
+            # they hold each task run's last state until the flow ends.
+            context.run_results.clear()
         return FrameResult.from_json(await state.aresult()), state.name == "Cached"
 
     async def _unrecorded(self, unit: WorkUnit, *, refresh: bool) -> tuple[FrameResult, bool]:
