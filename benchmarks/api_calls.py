@@ -63,13 +63,15 @@ def _measure(frames: int) -> None:
                     job.run(show_progress=False)
                     seconds = time.monotonic() - started
                     runs = Counter(cloud.run.statistics()["calls"])
+                    by_containers = Counter(cloud.door.calls)
             time.sleep(5)  # events reach the database in batches
         finally:
             server.terminate()
             server.wait(60)
         stored = _stored_by_prefect(folder / "prefect.db")
     print(f"\n{frames} frames in {seconds:.0f} s, client and flow together")
-    _print("Google Cloud Storage", gcs_proxy.calls, frames)
+    _print("Google Cloud Storage", gcs_proxy.calls + by_containers, frames)
+    _print("of these by containers", by_containers, frames)
     _print("Cloud Run", runs, frames)
     _print("Prefect", prefect.calls, frames)
     _print("stored by Prefect", stored, frames)
