@@ -6,7 +6,7 @@ locals {
     ],
     var.build_images ? ["cloudbuild"] : [],
     var.billing_account != null ? ["billingbudgets"] : [],
-    var.prefect_server ? ["compute", "servicenetworking", "sqladmin"] : [],
+    var.prefect_server ? ["compute", "secretmanager", "servicenetworking", "sqladmin"] : [],
   )
 }
 

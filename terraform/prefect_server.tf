@@ -1,7 +1,9 @@
 # A Prefect server of one's own, as two Cloud Run services on one database. "internal" is what the
-# worker and flows use: it answers inside the network alone, and runs Prefect's background services.
-# "people" is what persons and povstorm on their machines use: it answers only who has
-# roles/run.invoker (var.users), through `gcloud run services proxy`, and costs nothing while unused.
+# worker and flows use: it answers inside the network alone, to who knows Prefect's login, and runs
+# Prefect's background services. "people" is what persons and povstorm on their machines use: it
+# answers only who has roles/run.invoker (var.users), through `gcloud run services proxy`, and costs
+# nothing while unused. Prefect's login would keep everybody out of it: the proxy puts Google's token
+# in the header that has the login (https://github.com/GoogleCloudPlatform/cloud-run-proxy).
 
 locals {
   prefect_version = regex("(?m)^prefect==(\\S+)", file("${path.module}/../constraints.txt"))[0]
@@ -12,6 +14,7 @@ locals {
       without   = []
       instances = { least = 1, most = 1 }
       cpu_idle  = false
+      has_login = true
     }
     people = {
       name      = "povstorm-prefect"
@@ -19,6 +22,7 @@ locals {
       without   = ["--no-services"]
       instances = { least = 0, most = 1 }
       cpu_idle  = true
+      has_login = false
     }
   }
 }
@@ -103,6 +107,18 @@ resource "google_cloud_run_v2_service" "prefect" {
           value = env.value
         }
       }
+      dynamic "env" {
+        for_each = each.value.has_login ? [local.prefect_login_secret] : []
+        content {
+          name = "PREFECT_SERVER_API_AUTH_STRING"
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
     }
 
     containers {
@@ -126,7 +142,11 @@ resource "google_cloud_run_v2_service" "prefect" {
     }
   }
 
-  depends_on = [google_project_iam_member.prefect_reaches_database, google_sql_user.prefect]
+  depends_on = [
+    google_project_iam_member.prefect_reaches_database,
+    google_secret_manager_secret_iam_member.reads_prefect_login,
+    google_sql_user.prefect,
+  ]
 }
 
 resource "google_cloud_run_v2_service_iam_member" "users_reach_prefect" {

@@ -31,11 +31,24 @@ resource "google_cloud_run_v2_worker_pool" "prefect" {
         name  = "PREFECT_API_URL"
         value = "${google_cloud_run_v2_service.prefect["internal"].uri}/api"
       }
+      env {
+        name = "PREFECT_API_AUTH_STRING"
+        value_source {
+          secret_key_ref {
+            secret  = local.prefect_login_secret
+            version = "latest"
+          }
+        }
+      }
       resources {
         limits = { cpu = "1", memory = "512Mi" }
       }
     }
   }
 
-  depends_on = [terraform_data.images, google_project_iam_member.submitter_runs_flows]
+  depends_on = [
+    terraform_data.images,
+    google_project_iam_member.submitter_runs_flows,
+    google_secret_manager_secret_iam_member.reads_prefect_login,
+  ]
 }

@@ -291,10 +291,11 @@ def _refusal(name: str, error: ClientError) -> CloudError:
         words = " ".join(error.message.split())
         return CloudError(f"{name}: Google's quota is used up: {words}", "quota")
     if isinstance(error, exceptions.Forbidden):
+        # Google does not tell who has rights on single jobs that there is no such job.
         return CloudError(
-            f"{name}: permission denied: {error.message}: the orchestrator needs "
-            "roles/run.jobsExecutorWithOverrides and roles/run.viewer on the render jobs "
-            "(terraform grants them)",
+            f"{name}: permission denied, or there is no such job: {error.message} Run `terraform "
+            "apply`, which makes the render jobs and grants the orchestrator "
+            "roles/run.jobsExecutorWithOverrides and roles/run.viewer on them",
             "refused",
         )
     if isinstance(error, exceptions.NotFound):

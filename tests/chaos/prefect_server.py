@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psutil
 
 from tests.emulators.processes import free_port, wait_for_port
 
-_START_SECONDS = 120
+_START_SECONDS = 400
 
 
 class PrefectServer:
-    """Runs while ``with`` does; its database is in PREFECT_HOME."""
+    """Runs while ``with`` does; its database is in PREFECT_HOME.
 
-    def __init__(self) -> None:
+    options, environment: further words of its command, and variables.
+    """
+
+    def __init__(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
+        self._options = options
+        self._environment = {**os.environ, **(environment or {})}
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/api"
 
     def __enter__(self) -> PrefectServer:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
         self._process = subprocess.Popen(
-            [*command, "--port", str(self._port)],
+            [*command, "--port", str(self._port), *self._options],
+            env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

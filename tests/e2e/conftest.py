@@ -21,7 +21,7 @@ from tests.emulators.gcs.fixtures import gcs_server, gcs_storage
 
 __all__ = ["gcs_server", "gcs_storage", "render_container"]
 
-SERVER_START_SECONDS = 120
+SERVER_START_SECONDS = 400
 
 
 @pytest.fixture(scope="session")

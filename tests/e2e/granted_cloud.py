@@ -45,14 +45,16 @@ class GrantedCloud:
         self.project.policy = Policy(project_id, [owned])
         self.storage = GcsProxy()
         self.storage.grants = {}
+        self._applied: list[Binding] = []
+        self._metadata: set[str] = set()
+        self._jobs: set[str] = set()
         self._command = command
 
     def __enter__(self) -> GrantedCloud:
         self._open = contextlib.ExitStack()
         self._open.enter_context(self.storage)
+        self.storage.public_url = f"https://{STORAGE}"
         self._gcs = GcsServer(self.storage)
-        # Where it says that an upload in parts goes on.
-        self._gcs.url = f"https://{STORAGE}"
         self._open.enter_context(self._gcs)
         tokens = self._open.enter_context(token_server.TokenServer(self.project))
         hosts = dict.fromkeys(token_server.HOSTS, tokens.address)
@@ -69,24 +71,34 @@ class GrantedCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of a person's programs: the way to Google, and where logins are kept."""
-        return {**self.proxy.environment, "CLOUDSDK_CONFIG": str(self.folder / "gcloud")}
+        """By which a program finds the way to Google."""
+        return dict(self.proxy.environment)
 
-    def log_in_as(self, email: str) -> None:
-        """Have the application default credentials be the owner's, who acts as an account."""
-        file = self.folder / "gcloud" / "application_default_credentials.json"
-        file.parent.mkdir(exist_ok=True)
+    def credentials(self, email: str) -> Path:
+        """A file of application default credentials: the owner's, who acts as an account."""
+        file = self.folder / f"{email}.json"
         file.write_text(json.dumps(token_server.impersonation(self.owner, email)))
+        return file
 
     def apply(self, resources: list[Resource]) -> None:
-        """Take over what terraform has made: policy, bucket, accounts, render jobs."""
-        self.project.policy = policy_of(resources, self.owner)
+        """Take over what terraform has made: policy, bucket, accounts, render jobs.
+
+        Grants that were made otherwise stay, as terraform's are of single members.
+        """
+        others = [each for each in self.project.policy.bindings if each not in self._applied]
+        made = policy_of(resources, self.owner)
+        self._applied = made.bindings
+        self.project.policy = made.plus(*(each for each in others if each not in made.bindings))
         (bucket,) = [each for each in resources if each.type == "google_storage_bucket"]
-        self._gcs.make_bucket(bucket.values["name"])
+        if not self._jobs:
+            self._gcs.make_bucket(bucket.values["name"])
         self.storage.grants = ObjectGrants(self.project.policy_file, bucket.values["name"])
         for each in resources:
             if each.type == "google_service_account":
                 email = each.values["email"]
+                if email in self._metadata:
+                    continue
+                self._metadata.add(email)
                 metadata = MetadataServer(email, self.project.policy.project)
                 self._open.enter_context(metadata)
                 self.project.set_environment_of(email, metadata.environment)
@@ -94,6 +106,9 @@ class GrantedCloud:
             each.values["location"] for each in resources if each.type == "google_cloud_run_v2_job"
         }
         for name, body in render_job_bodies(resources).items():
+            if name in self._jobs:
+                continue
+            self._jobs.add(name)
             answer = requests.post(
                 f"{self.run.rest_url}/v2/projects/{self.project.policy.project}"
                 f"/locations/{region}/jobs",

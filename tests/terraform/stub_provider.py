@@ -105,6 +105,17 @@ class StubProvider(services.ProviderServicer):
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:  # noqa: N802
         block = self._schema["resource_schemas"][request.type_name]["block"]
         planned = _unpack(request.planned_state)
+        if planned is None and (_unpack(request.prior_state) or {}).get("deletion_protection"):
+            refusal = "deletion_protection is set to true: set it to false to proceed with deletion"
+            return messages.ApplyResourceChange.Response(
+                new_state=request.prior_state,
+                diagnostics=[
+                    messages.Diagnostic(
+                        severity=messages.Diagnostic.ERROR,
+                        summary=f"cannot destroy {request.type_name}: {refusal}",
+                    )
+                ],
+            )
         if planned is not None:
             planned = _made_up(request.type_name, block, planned)
         return messages.ApplyResourceChange.Response(new_state=_pack(planned))

@@ -99,12 +99,7 @@ class Terraform:
 
     def resources(self) -> list[Resource]:
         """What the state has, data sources left out."""
-        state = json.loads(self.must("show", "-json").output)
-        return [
-            Resource(each["address"], each["type"], each["values"])
-            for each in state["values"]["root_module"]["resources"]
-            if each["mode"] == "managed"
-        ]
+        return resources_of(self.must("show", "-json").output)
 
     def write_outputs(self) -> Path:
         """The file of ``terraform output -json``, as a user makes it."""
@@ -120,6 +115,16 @@ class Resource:
     address: str
     type: str
     values: dict[str, Any]
+
+
+def resources_of(shown: str) -> list[Resource]:
+    """What the output of ``terraform show -json`` has, data sources left out."""
+    state = json.loads(shown)
+    return [
+        Resource(each["address"], each["type"], each["values"])
+        for each in state["values"]["root_module"]["resources"]
+        if each["mode"] == "managed"
+    ]
 
 
 def is_installed() -> bool:

@@ -19,6 +19,7 @@ from tests.terraform.terraform_command import (
     CONFIGURATION,
     EVERYTHING,
     Terraform,
+    applied,
     google_schema,
 )
 
@@ -46,8 +47,8 @@ def test_its_own_assertions_hold(terraform: Terraform):
 
 
 def test_a_second_apply_has_nothing_to_do(cluster: Terraform, whole_cluster: Terraform):
-    for applied in (cluster, whole_cluster):
-        assert applied.run("plan", "-detailed-exitcode").status == 0
+    for made in (cluster, whole_cluster):
+        assert made.run("plan", "-detailed-exitcode").status == 0
 
 
 def test_terraform_has_the_schema_that_was_generated(terraform: Terraform):
@@ -187,6 +188,42 @@ def test_apply_builds_both_images_before_it_makes_the_render_jobs(
     assert f"--substitutions={names}" in arguments
     built = done.text.index("terraform_data.images[0]: Creation complete")
     assert built < done.text.index('google_cloud_run_v2_job.render["2g"]: Creating')
+
+
+def test_the_prefect_servers_database_is_deleted_by_two_applies_only(
+    tmp_path: Path, provider: StubProvider
+):
+    made = applied({"prefect_server": True}, tmp_path, provider)
+
+    at_once = made.run("apply", "-var=prefect_server=false")
+    made.must("apply", "-var=prefect_database_protection=false")
+    made.must("apply", "-var=prefect_server=false")
+
+    assert at_once.status == 1
+    assert "cannot destroy google_sql_database_instance: deletion_protection" in at_once.text
+    assert not [each for each in made.resources() if "prefect" in each.address]
+
+
+def test_the_login_of_the_prefect_server_is_a_secret_and_in_no_state(whole_cluster: Terraform):
+    containers = {
+        each.values["name"]: each.values["template"][0]["containers"][0]
+        for each in whole_cluster.resources()
+        if each.type in ("google_cloud_run_v2_service", "google_cloud_run_v2_worker_pool")
+    }
+
+    logins = {
+        name: variable
+        for name, container in containers.items()
+        for variable in container["env"]
+        if variable["name"].endswith("API_AUTH_STRING")
+    }
+    # Through gcloud's proxy nobody can log in to the server for people: who may ask it is IAM's.
+    assert set(logins) == {"povstorm-prefect-internal", "povstorm-prefect-worker"}
+    for variable in logins.values():
+        assert not variable["value"]
+        (source,) = variable["value_source"]
+        reference = source["secret_key_ref"][0]
+        assert reference == {"secret": "povstorm-prefect-login", "version": "latest"}
 
 
 def test_without_images_no_render_job_is_made(terraform: Terraform, tmp_path: Path):

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from povstorm_client import (
+    CloudError,
     Cluster,
     Job,
     RenderSettings,
@@ -63,10 +64,13 @@ def cloud(project: GrantedCloud) -> Iterator[GrantedCloud]:
 
 
 @pytest.fixture
-def outputs(made: Terraform, cloud: GrantedCloud) -> TerraformOutputs:
+def outputs(
+    made: Terraform, cloud: GrantedCloud, monkeypatch: pytest.MonkeyPatch
+) -> TerraformOutputs:
     """The outputs; the owner acts as the orchestrator, as docs/deploy.md has it."""
     found = read_terraform_outputs(made.write_outputs())
-    cloud.log_in_as(found.orchestrator_service_account)
+    credentials = cloud.credentials(found.orchestrator_service_account)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
     return found
 
 
@@ -205,6 +209,16 @@ def test_the_renderer_starts_and_sees_no_execution(cloud: GrantedCloud, outputs:
     assert run[0] == seen[0] == 403
     assert "'run.jobs.run' denied" in run[1]
     assert "'run.executions.list' denied" in seen[1]
+
+
+def test_that_a_render_job_is_not_there_is_told_with_the_remedy_too(
+    made: Terraform, cloud: GrantedCloud, outputs: TerraformOutputs
+):
+    cluster = Cluster.from_terraform_outputs(made.write_outputs())
+    elsewhere = f"projects/{PROJECT}/locations/{REGION}/jobs/elsewhere"
+
+    with pytest.raises(CloudError, match=r"or there is no such job: .*Run `terraform apply`"):
+        cluster.cloud_run_api.image(elsewhere)
 
 
 def test_who_has_no_token_is_nobody(cloud: GrantedCloud):

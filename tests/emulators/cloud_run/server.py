@@ -83,9 +83,15 @@ class CloudRunServer:
         return answer.json()
 
     def create_job(
-        self, name: str, *, memory: str = "512Mi", image: str = "render:test", **template: Any
+        self,
+        name: str,
+        *,
+        memory: str = "512Mi",
+        image: str = "render:test",
+        token: str = "",
+        **template: Any,
     ) -> str:
-        """A render job, as terraform would make it; returns its full name."""
+        """A render job, as terraform would make it with the token; returns its full name."""
         parent = f"projects/{PROJECT}/locations/{REGION}"
         container = {
             "image": image,
@@ -93,7 +99,11 @@ class CloudRunServer:
         }
         body = {"template": {"template": {"containers": [container], "maxRetries": 0, **template}}}
         answer = requests.post(
-            f"{self.rest_url}/v2/{parent}/jobs", params={"jobId": name}, json=body, timeout=30
+            f"{self.rest_url}/v2/{parent}/jobs",
+            params={"jobId": name},
+            json=body,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
         )
         answer.raise_for_status()
         return f"{parent}/jobs/{name}"

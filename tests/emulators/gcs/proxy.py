@@ -37,6 +37,7 @@ Fault = Literal["503", "429", "reset", "reset after", "slow", "cut"]
 _OBJECT = re.compile(r"/(?:upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?(/.*)?")
 _BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
 _TIME = re.compile(rb'("(?:timeCreated|updated|timeStorageClassUpdated)": ?")([^"]+)')
+_LINK = re.compile(rb"http://127\.0\.0\.1:\d+(?=/(?:upload/|download/)?storage/v1/)")
 _PRECONDITION = "At least one of the pre-conditions you specified did not hold."
 _PLACE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -66,6 +67,8 @@ class GcsProxy:
         self._http.proxy = self
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self.upstream = ""
+        # Where clients find it, if that is elsewhere: links in answers lead there.
+        self.public_url = ""
         self.calls: Counter[str] = Counter()
         self.injected: Counter[Fault] = Counter()
         # Grants by bearer token; None asks nobody.
@@ -428,6 +431,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
         if self.server.proxy.clock_skew and "json" in headers.get("Content-Type", ""):
             content = _TIME.sub(self._skewed, content)
+        public_url = self.server.proxy.public_url
+        if public_url:
+            if "json" in headers.get("Content-Type", ""):
+                content = _LINK.sub(public_url.encode(), content)
+            headers = {
+                name: _LINK.sub(public_url.encode(), value.encode()).decode()
+                for name, value in headers.items()
+            }
         self.send_response(status)
         for name, value in headers.items():
             if name.lower() not in ("connection", "transfer-encoding", "content-length", "date"):

@@ -36,6 +36,12 @@ class GoogleProject:
         """A secret with one version, or one more version of it."""
         self._write("secrets", {**self._read("secrets"), name: value})
 
+    def delete_secret(self, name: str) -> None:
+        """The secret, and all its versions."""
+        left = self._read("secrets")
+        del left[name]
+        self._write("secrets", left)
+
     def environment_of(self, email: str) -> dict[str, str]:
         """By which a container finds the service account that it runs as."""
         found: dict[str, str] = json.loads(self._read("environments").get(email, "{}"))

@@ -1,0 +1,1 @@
+"""Programs that stand before a shell's own ones on PATH while docs/deploy.md is typed."""
