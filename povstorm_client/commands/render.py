@@ -198,7 +198,9 @@ def _run_and_tell(
     tell_end(job, tell)
 
 
-def _run_and_save(job: Job, destination: Destination, *, live: bool, audio: Path | None) -> None:
+def _run_and_save(
+    job: Job, destination: Destination, *, live: bool = False, audio: Path | None = None
+) -> None:
     job.cluster.require_tools(video=job.video is not None)
     job.submit()
     remember_destination(job.job_id, destination)
