@@ -271,15 +271,21 @@ def _unparsable(
                 "frames after it may go on from what it leaves: correct it, or render those before "
                 f"it with --frames {before[0]}-{before[-1]}"
             )
-        lines += ["what it does with files there is told by running it only:", listed(places)]
-        raise InputError("\n".join(lines))
+        raise _told(lines, places)
     if refuse or not set(numbers) - trace.failures.keys():
-        raise InputError("\n".join(lines))
+        raise _told(lines, places)
     return [
         f"{line}; it will fail, and the others are rendered"
         for frame, line in zip(trace.failures, lines, strict=True)
         if frame in numbers
     ]
+
+
+def _told(lines: list[str], places: Sequence[Carried | Place]) -> InputError:
+    """The lines, and the places that make them matter."""
+    if places:
+        lines += ["what it does with files there is told by running it only:", listed(places)]
+    return InputError("\n".join(lines))
 
 
 def _numbered_frames(
