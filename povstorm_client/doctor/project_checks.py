@@ -26,6 +26,8 @@ _AS_OWNER = (
 # Of terraform/: who else names them.
 _ALERT, _METRIC = "povstorm: frames failed", "povstorm_failed_frames"
 _SERVER, _DATABASE = "povstorm-prefect", "povstorm-prefect"
+# By it Prefect's server asks for a login: https://docs.prefect.io/v3/advanced/security-settings.
+_LOGIN = "PREFECT_SERVER_API_AUTH_STRING"
 # What a container that was lost leaves in the log, as Cloud Run says it, is a warning.
 _LOST_CONTAINER = "Container called exit"
 # A role of these on the bucket lets scenes replace or delete what is not theirs.
@@ -48,6 +50,7 @@ def check_project(apis: GoogleApis, outputs: TerraformOutputs) -> Iterator[Check
         ),
         ("alert of failed frames", lambda: check_alert(apis, outputs)),
         ("way to Prefect's server", lambda: check_reaching_server(apis, outputs)),
+        ("Prefect's login", lambda: check_server_login(apis, outputs)),
         ("Prefect's database", lambda: check_database(apis, outputs)),
     ]
     for name, look in looks:
@@ -234,6 +237,23 @@ def check_reaching_server(apis: GoogleApis, outputs: TerraformOutputs) -> Check 
             remedy="add yourself to users in terraform.tfvars and run `terraform apply`",
         )
     return Check(name, passed=True, finding=f"you may reach {_SERVER}")
+
+
+def check_server_login(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:
+    """Where there is a Prefect server, what is in its network cannot do with it as it likes."""
+    service = apis.get("run", f"v2/{_in_region(outputs)}/services/{_SERVER}-internal")
+    if service is None:
+        return None
+    containers = service.get("template", {}).get("containers", ())
+    names = {each["name"] for container in containers for each in container.get("env", ())}
+    if _LOGIN in names:
+        return Check("Prefect's login", passed=True, finding="the internal server asks for one")
+    return Check(
+        "Prefect's login",
+        passed=False,
+        finding="the internal server asks for none: what is in its network may do anything with it",
+        remedy=_APPLY,
+    )
 
 
 def check_database(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:

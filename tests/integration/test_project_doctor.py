@@ -104,7 +104,10 @@ HEALTHY: dict[str, dict[str, Any]] = {
 }
 SERVER = {
     SERVICE: {"name": "povstorm-prefect"},
-    f"{SERVICE}-internal": {"name": "povstorm-prefect-internal"},
+    f"{SERVICE}-internal": {
+        "name": "povstorm-prefect-internal",
+        "template": {"containers": [{"env": [{"name": "PREFECT_SERVER_API_AUTH_STRING"}]}]},
+    },
     f"sqladmin/v1/projects/{PROJECT}/instances/povstorm-prefect": {"settings": {}},
 }
 NAMES = [
@@ -154,7 +157,8 @@ def test_a_project_as_terraform_makes_it_is_fine(google: ProjectApis):
 def test_to_who_may_see_nothing_each_says_so_and_who_is_told(google: ProjectApis):
     found = checks(f"serviceAccount:{account('orchestrator')}")
 
-    assert list(found) == [*NAMES, "way to Prefect's server", "Prefect's database"]
+    of_server = ["way to Prefect's server", "Prefect's login", "Prefect's database"]
+    assert list(found) == [*NAMES, *of_server]
     for check in found.values():
         assert check.passed
         assert not check.known
@@ -343,6 +347,17 @@ def test_where_there_is_a_prefect_server_the_way_to_it_and_its_cost_are_told(goo
     assert "prefect_database_protection=false" in found["Prefect's database"].remedy
     credentials = Credentials(token_of(OWNER))  # type: ignore[no-untyped-call]
     assert server_in_network(GoogleApis(PROJECT, credentials), OUTPUTS)
+
+
+def test_an_internal_server_that_asks_for_no_login_is_told(google: ProjectApis):
+    google.answers |= SERVER
+    assert checks()["Prefect's login"].passed
+
+    google.answers[f"{SERVICE}-internal"] = {"template": {"containers": [{"env": []}]}}
+    check = checks()["Prefect's login"]
+
+    assert not check.passed
+    assert "terraform apply" in check.remedy
 
 
 def test_a_person_who_cannot_reach_the_prefect_server_is_told(google: ProjectApis):
