@@ -24,7 +24,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from benchmarks.measure import measure
@@ -35,6 +35,7 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
+from tasks.frames.task_runs import TaskRuns
 from tasks.stored.result_storage import choose_result_storage
 
 AT_ONCE = 16
@@ -104,9 +105,13 @@ async def povstorm(frames: int, folder: str) -> int:
             units,
             renderer=renderer,
             storage=storage,
-            result_storage=await choose_result_storage(storage, ""),
-            retries=3,
+            stored={},
+            run=TaskRuns(
+                renderer, storage, {}, await choose_result_storage(storage, ""), retries=3
+            ),
             progress=progress,
+            logger=get_run_logger(),
+            warn=get_run_logger().warning,
         )
     if len(results) != frames or any(result.state != "rendered" for result in results):
         raise RuntimeError("not all frames came through")

@@ -1,17 +1,15 @@
-"""EmbeddedServer: a Prefect server for one run on this machine; local_run starts it.
+"""EmbeddedServer: a Prefect server to tell one run of; record_run starts it.
 
-Prefect would start one itself, but it imports the whole server to do so, in the flow's process,
-which waits: 3.8 s of CPU (measured). Started from here it comes up while
-frames are rendered and Prefect is imported. It is the server that Prefect starts
-(prefect.server.api.server.SubprocessASGIServer), with the same settings, on a socket that is bound
-before, so that no other program can take its port.
+Prefect would start one itself, but it imports the whole server to do so, in the process that asks,
+which waits: 3.8 s of CPU (measured). Started from here it comes up while Prefect is imported. It is
+the server that Prefect starts (prefect.server.api.server.SubprocessASGIServer), with the same
+settings, on a socket that is bound before, so that no other program can take its port.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -39,7 +37,7 @@ class EmbeddedServer:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             command = [*server_command(), "--fd", str(listening.fileno())]
             self._process = subprocess.Popen(
-                [*die_with_parent(), *_politely(), *command, "--log-level", "error"],
+                [*die_with_parent(), *command, "--log-level", "error"],
                 pass_fds=(listening.fileno(),),
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_SETTINGS},
@@ -84,9 +82,3 @@ class EmbeddedServer:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-
-
-def _politely() -> list[str]:
-    """What to put before a command so that POV-Ray goes before it: coreutils' nice(1)."""
-    nice = shutil.which("nice")
-    return [nice, "-n", "5"] if nice else []

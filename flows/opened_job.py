@@ -1,22 +1,20 @@
-"""OpenedJob: a stored job that is being run, before Prefect is there and while it is.
+"""OpenedJob: a stored job that is being run, by the render_job flow or by local_run.
 
-The render_job flow opens one itself on a worker; on this machine local_run has opened it before,
-and has frames in work. It imports no Prefect.
+It imports no Prefect.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
-from flows.ahead import Ahead, Logger
 from flows.stop_request import stop_request
 from povstorm_client.jobs.manifest import JobManifest, read_manifest
-from povstorm_client.jobs.state import Phase
 from povstorm_client.jobs.storage_marker import claim_storage
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
@@ -24,33 +22,20 @@ from povstorm_client.storage.parallel import CALLS_AT_ONCE
 from povstorm_client.storage.protocol import Storage
 from tasks.frames.job_progress import JobProgress
 
+Logger = logging.Logger | logging.LoggerAdapter[Any]
 
-@dataclass
+
+@dataclass(frozen=True)
 class OpenedJob:
-    """A job to be run; ``stop`` asks it to stop, ``outcome`` is how it ended, and why.
-
-    begun: set when its steps are in work; ended: when it has its outcome.
-    """
+    """A job to be run; ``stop`` asks it to stop."""
 
     storage: Storage
     manifest: JobManifest
     progress: JobProgress
     stop: asyncio.Event
-    ahead: Ahead | None = None
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    outcome: tuple[Phase, str] | None = None
-
-    def end(self, phase: Phase, message: str) -> None:
-        """Say how it ended."""
-        self.outcome = phase, message
-        self.progress.enter(phase, message)
-        self.ended.set()
 
 
 STOPPED = "stopped; what is rendered stays, run the job again to go on"
-# The job that is opened already where render_job is called.
-opened_before: ContextVar[OpenedJob] = ContextVar("opened_before")
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from flows.stop_request import look_for_stop
-from tasks.prefect_run import is_lost
 
 # An API call each time, which Prefect Cloud counts.
 _LOOK_SECONDS = 10.0
@@ -45,8 +44,6 @@ async def cancelled_in_prefect(
 
 
 async def _is_cancelling(run_id: uuid.UUID) -> bool:
-    if is_lost():
-        return False
     async with get_client() as client:
         state = (await client.read_flow_run(run_id)).state
     return state is not None and state.is_cancelling()

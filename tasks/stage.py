@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from povstorm_client.jobs import shared_resources
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.storage.protocol import Storage
-from tasks.prefect_run import get_run_logger
+from tasks.steps.staging import RETRY_DELAYS
 
 
 @task(
     name="stage_shared_resources",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=3,
-    retry_delay_seconds=[1, 4, 16],
+    retries=len(RETRY_DELAYS),
+    retry_delay_seconds=list(RETRY_DELAYS),
 )
 async def stage_shared_resources(storage: Storage, manifest: JobManifest) -> str:
     """Copy the uploaded blobs to ``shared/<tree digest>/``; returns that prefix."""

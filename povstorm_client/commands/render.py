@@ -47,7 +47,6 @@ from povstorm_client.commands.scene_options import (
     sandbox_mode,
     with_job_options,
 )
-from povstorm_client.commands.start_hint import StartWatch
 from povstorm_client.commands.warn import tell_trace, warn
 from povstorm_client.errors import InputError, JobError, PovstormError, StorageError
 from povstorm_client.frames.job_settings import JobSettings
@@ -55,7 +54,6 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
 from povstorm_client.jobs.frame_outputs import damage_lines
 from povstorm_client.jobs.frame_results import FrameResults
-from povstorm_client.jobs.state import JobState
 from povstorm_client.jobs.statistics_table import statistics_table
 from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
@@ -205,16 +203,10 @@ def _run_and_save(
     job.submit()
     remember_destination(job.job_id, destination)
     folder = ResultsFolder(destination.folder)
-    start = StartWatch()
     with FrameSaver(job, folder, destination.rendering) as saver:
-
-        def look(state: JobState) -> None:
-            start.look(state)
-            saver.look(state)
-
         try:
             with live_beside(job.cluster, job.job_id) if live else nullcontext():
-                job.run(on_state=look)
+                job.run(on_state=saver.look)
         except (KeyboardInterrupt, JobError) as error:
             failed = error.failed_frames if isinstance(error, JobError) else None
             _save_what_is_there(job, saver, folder, failed)
@@ -231,8 +223,6 @@ def _run_and_save(
         print(f"video   {video}")
     _print_report(job, report)
     warn_of_kept(folder, job.job_id)
-    if hint := start.hint(job.cluster):
-        print(f"povstorm: {hint}", file=sys.stderr)
 
 
 def _save_what_is_there(

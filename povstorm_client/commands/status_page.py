@@ -128,6 +128,11 @@ class StatusPage:
         if state is not None and state.message and not self.overview.failures:
             colour = "red" if state.phase == "failed" else "default"
             yield Text(one_line(state.message), colour)
+        if state is not None and (state.unrecorded or state.recording):
+            words = state.unrecorded or (
+                "Prefect is still being told of this run, unless that was cut off"
+            )
+            yield Text(one_line(words), "yellow" if state.unrecorded else "dim")
         if self.slowest:
             each = [f"{frame}: {duration(seconds)}" for frame, seconds in self.slowest]
             yield Text("slowest  ", "bold").append(", ".join(each), "not bold")

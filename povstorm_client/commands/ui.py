@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import sys
+import time
 import webbrowser
 from typing import Annotated
 
 import typer
 
 from povstorm_client.cluster import Cluster, home_folder
+from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import OptionalJobArgument
 from povstorm_client.errors import InputError
+from povstorm_client.jobs.state import read_state
 from povstorm_client.launch.kept_server import running_server, start_server
 from povstorm_client.launch.prefect_server import PrefectServer, require_server
 from povstorm_client.launch.run_page import pages_of, run_page
+from povstorm_client.storage.protocol import Storage
+
+# Prefect is told of a run at low priority, and the machine may be busy.
+_TOLD_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
 
 
 def ui(
+    context: typer.Context,
     job_id: OptionalJobArgument = None,
     start: Annotated[
         bool, typer.Option("--start", help="Start a server if none runs, and keep it")
@@ -27,10 +36,26 @@ def ui(
 ) -> None:
     """Open a job's run in Prefect's pages: its tasks, logs, artifacts; without a job all runs."""
     chosen = _server(start=start)
-    address = f"{pages_of(chosen)}/runs" if job_id is None else run_page(chosen, job_id)
+    if job_id is None:
+        address = f"{pages_of(chosen)}/runs"
+    else:
+        address = _run_page(chosen, chosen_cluster(context).storage, job_id)
     print(f"page    {address}")
     if not no_open and not webbrowser.open(address):
         print("no browser was found here: open that address in one")
+
+
+def _run_page(server: PrefectServer, storage: Storage, job_id: str) -> str:
+    """The page of the job's run, of which Prefect may only just be told; InputError for none."""
+    deadline = time.monotonic() + _TOLD_SECONDS
+    while True:
+        try:
+            return run_page(server, job_id)
+        except InputError:
+            state = read_state(storage, job_id)
+            if state is None or not state.recording or time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_SECONDS)
 
 
 def _server(*, start: bool) -> PrefectServer:

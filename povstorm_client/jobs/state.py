@@ -1,7 +1,8 @@
 """JobState: what the flow is doing with a job, stored for whoever polls (``state.json``).
 
 The flow writes it when something changed, at most about once a second, and every half minute in
-any case, and Cluster.start when it starts a further run; Job.run, ``povstorm status``,
+any case, Cluster.start when it starts a further run, and record_run when Prefect knows all of it;
+Job.run, ``povstorm status``,
 ``povstorm jobs`` and the progress bar read it.
 """
 
@@ -12,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from povstorm_client.storage import layout
@@ -49,11 +50,11 @@ class JobState:
     rendered, failed_frames: the done and the failed frames, as runs of first and last. timed: how
     many of the done ones this run rendered itself; frame_seconds: how long the last of those were
     in work, on average; sampled: how long some of them were, the latest and others from all over
-    the job; first_end, last_end: when the first and the last of them ended. begun:
-    when the frames in work were begun (an even sample of many). Times are Unix seconds, 0 where
-    there is none. queued: whether frames in work may still wait for a container. unrecorded: one
-    line for people: what of this run
-    Prefect has no record of, and why.
+    the job; first_end, last_end: when the first and the last of them ended. begun: when the frames
+    in work were begun (an even sample of many). Times are Unix seconds, 0 where there is none.
+    queued: whether frames in work may still wait for a container. unrecorded: one line for people:
+    what of this run Prefect has no record of, and why. recording: whether Prefect was still being
+    told of this run when this was stored; who tells it stores the state anew when that is done.
     """
 
     phase: Phase
@@ -78,6 +79,7 @@ class JobState:
     unrecorded: str = ""
     failed_frames: tuple[tuple[Frame, Frame], ...] = ()
     sampled: tuple[tuple[Frame, Seconds], ...] = ()
+    recording: bool = False
 
     @property
     def ended(self) -> bool:
@@ -88,6 +90,24 @@ class JobState:
 def write_state(storage: Storage, job_id: str, state: JobState) -> None:
     """Store a job's state."""
     storage.write(layout.job_state(job_id), json.dumps(asdict(state)).encode())
+
+
+def end_recording(storage: Storage, job_id: str, run: str, unrecorded: str) -> None:
+    """Say in the state of a run that has ended that Prefect is told no more of it.
+
+    unrecorded: as of JobState. Nothing is said where another run has begun, or the job is deleted.
+    """
+    state = read_state(storage, job_id)
+    if state is None or state.run != run or not state.ended:
+        return
+    write_state(
+        storage,
+        job_id,
+        replace(state, recording=False, unrecorded=unrecorded or state.unrecorded),
+    )
+    if storage.stat(layout.job_manifest(job_id)) is None:
+        # Who deletes a job begins with its manifest, and may have been here before.
+        storage.remove(layout.job_state(job_id))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """JobProgress: counts of a running job, published when they change, and every half minute.
 
-The flow, map_frames and FramesAhead feed it; it writes ``state.json`` for the client. It imports no
-Prefect: frames are in work before that is there.
+The steps and map_frames feed it; it writes ``state.json`` for the client. It imports no
+Prefect.
 """
 
 from __future__ import annotations
@@ -164,6 +164,10 @@ class JobProgress:
     def unrecorded(self, line: str) -> None:
         """Say what Prefect has no record of, and why."""
         self.state = replace(self.state, unrecorded=line)
+
+    def recording(self, *, goes_on: bool) -> None:
+        """Say whether Prefect is still being told of the run."""
+        self.state = replace(self.state, recording=goes_on)
 
     async def _keep_publishing(self) -> None:
         while True:

@@ -1,43 +1,39 @@
-"""Map render_frame over a job's work units in one event loop; called by the render_job flow.
+"""Map a frame's run over a job's work units in one event loop; job_steps calls it.
 
-A thread pool would hold a thread for each of 10,000 waiting frames; here a task run starts only
-when the renderer admits its frame.
+A thread pool would hold a thread for each of 10,000 waiting frames; here a run starts only when the
+renderer admits its frame. It imports no Prefect.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
-
-import prefect
-from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
-from prefect.tasks import Task
-from prefect.utilities.annotations import quote
+from typing import Any, Protocol
 
 from povstorm_client.errors import CloudError, PovstormError, StorageError, ToolError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_outputs import is_intact
-from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.storage.protocol import Storage
 from render_image.unexpected import unexpected_failure
 from tasks.frames.head_start import has_failed_first, head_frames
 from tasks.frames.in_order import InOrder
 from tasks.frames.job_progress import JobProgress
-from tasks.prefect_run import get_run_logger, is_recorded
-from tasks.render_frame import attempt_frame, can_pass, render_frame
 from tasks.renderers.renderer import SAME_FAILURES, Renderer
-from tasks.stored.result_storage import FrameCache
-from tasks.stored.stored_results import find_stored_results, read_cache, write_cache
 
-RenderFrame = Task[..., Any]
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+class FrameRun(Protocol):
+    """Runs a frame to its end, with its retries and the cache: task_runs.py or plain_runs.py."""
+
+    async def __call__(self, unit: WorkUnit, *, refresh: bool = False) -> tuple[FrameResult, bool]:
+        """A frame's result, and whether it is the cache's; refresh: which is not to be asked."""
 
 
 async def map_frames(
@@ -45,30 +41,25 @@ async def map_frames(
     *,
     renderer: Renderer,
     storage: Storage,
-    result_storage: FrameCache | None,
-    retries: int,
+    stored: Mapping[str, FrameResult],
+    run: FrameRun,
     progress: JobProgress,
+    logger: Logger,
+    warn: Warn,
     on_final: Callable[[FrameResult], None] = lambda result: None,
-    stored: Mapping[str, FrameResult] | None = None,
     in_turn: Callable[[Sequence[WorkUnit]], AsyncIterator[WorkUnit]] | None = None,
 ) -> list[FrameResult]:
     """Render all units; returns a FrameResult for each that was tried, ascending by frame.
 
     A frame that fails for good, by whatever error, leaves the others alone, unless the first ones
-    all fail with the same error: then the rest is given up. result_storage: where Prefect keeps
-    its cache; None if it is lost. on_final is told of each frame that is rendered, or has failed
-    for good. stored: what find_stored_results has found, if it was asked. in_turn: when each
-    frame's task run is to start; by default one after another, as admitted. What Prefect cannot
-    record any more is rendered, retried and cached by the same rules without.
+    all fail with the same error: then the rest is given up. stored: what find_stored_results has
+    found. warn is told of what the cache has that is none, on_final of each frame that is rendered,
+    or has failed for good. in_turn: when each frame's run is to start; by default one after
+    another, as admitted.
 
     Raises CloudError or ToolError if the renderer cannot render anything.
     """
-    warn = _warn_once(get_run_logger())
-    if stored is None:
-        stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
     outcomes = _Outcomes(progress, on_final)
-
-    run = _Runs(renderer, storage, stored, result_storage, retries, warn).run
 
     async def rendered(unit: WorkUnit) -> FrameResult:
         with progress.working_on(unit):
@@ -91,7 +82,7 @@ async def map_frames(
                 raise
             except Exception as error:
                 if not isinstance(error, PovstormError):
-                    get_run_logger().exception("%s failed by an error of ours", unit.name)
+                    logger.exception("%s failed by an error of ours", unit.name)
                 result = await asyncio.to_thread(_outcome, storage, unit, error)
         was_rendered_now = not result.cache_hit and unit.work_unit_id not in stored
         outcomes.add(unit, result, now=was_rendered_now)
@@ -130,18 +121,6 @@ async def map_frames(
 async def _one_by_one(units: Sequence[WorkUnit]) -> AsyncIterator[WorkUnit]:
     for unit in units:
         yield unit
-
-
-def _warn_once(logger: logging.Logger | logging.LoggerAdapter[Any]) -> Callable[[str], None]:
-    """A function that logs a line unless it was: the cache may name what was found damaged."""
-    told: set[str] = set()
-
-    def warn(line: str) -> None:
-        if line not in told:
-            told.add(line)
-            logger.warning("%s", line)
-
-    return warn
 
 
 class _Outcomes:
@@ -192,70 +171,6 @@ async def _go_ahead(
 
 async def _has_failed(rendering: asyncio.Task[FrameResult]) -> bool:
     return (await asyncio.shield(rendering)).state == "failed"
-
-
-class _Runs:
-    """A frame's task run, or, where Prefect records none, what that would do."""
-
-    def __init__(
-        self,
-        renderer: Renderer,
-        storage: Storage,
-        stored: Mapping[str, FrameResult],
-        result_storage: FrameCache | None,
-        retries: int,
-        warn: Callable[[str], None],
-    ) -> None:
-        self._renderer = renderer
-        self._storage = storage
-        self._stored = stored
-        self._retries = retries
-        self._warn = warn
-        self._task: RenderFrame | None = None
-        if result_storage is not None:
-            self._task = render_frame.with_options(retries=retries, result_storage=result_storage)
-
-    async def run(self, unit: WorkUnit, *, refresh: bool = False) -> tuple[FrameResult, bool]:
-        """A frame's result, and whether it is the cache's; refresh: which is not to be asked."""
-        kept = self._stored.get(unit.work_unit_id)
-        if self._task is None or not is_recorded():
-            return (kept, False) if kept else await self._unrecorded(unit, refresh=refresh)
-        task = self._task.with_options(refresh_cache=True) if refresh else self._task
-        # Quoted: Prefect would look through all of a unit's fields for futures to wait for.
-        state: State[dict[str, Any]] = await task(
-            quote(unit),
-            quote(self._renderer),
-            quote(self._storage),
-            retries=self._retries,
-            stored=quote(kept),
-            return_state=True,
-        )
-        if (context := FlowRunContext.get()) is not None:
-            # By these Prefect knows whose results are handed to other tasks, as a frame's never is;
-            # they hold each task run's last state until the flow ends.
-            context.run_results.clear()
-        return FrameResult.from_json(await state.aresult()), state.name == "Cached"
-
-    async def _unrecorded(self, unit: WorkUnit, *, refresh: bool) -> tuple[FrameResult, bool]:
-        storage, renderer, retries = self._storage, self._renderer, self._retries
-        if not refresh:
-            reading = asyncio.to_thread(read_cache, storage, unit, renderer.version, self._warn)
-            if (cached := await reading) is not None:
-                return cached, True
-        attempt = 1
-        while True:
-            attempting = attempt_frame(unit, renderer, storage, attempt=attempt, retries=retries)
-            try:
-                result = await attempting
-                break
-            except Exception as error:
-                if attempt > retries or not can_pass(error):
-                    raise
-            # The delays of the task's retries.
-            await asyncio.sleep(2 ** (attempt - 1) * random.uniform(1.0, 1.5))  # noqa: S311
-            attempt += 1
-        await asyncio.to_thread(write_cache, storage, unit, result, prefect.__version__)
-        return result, False
 
 
 class _AllFailAlike(Exception):  # noqa: N818 - a signal

@@ -10,10 +10,10 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
 from povstorm_client.jobs.state import JobState
-from tasks.prefect_run import get_run_logger, is_recorded, unless_lost
 
 _FIRST_SECONDS = 1.0
 _SECONDS = 5.0
@@ -46,17 +46,13 @@ class _Artifact:
 
     async def publish(self, state: JobState) -> None:
         """Bring it up to date, if Prefect can be reached."""
-        if not is_recorded():
-            return
         percent = 100.0 * (state.done + state.failed) / max(1, state.total)
         text = f"{state.done} of {state.total} frames, {state.failed} failed"
         try:
             if self._id is None:
-                making = acreate_progress_artifact(percent, description=text)
-                self._id = await unless_lost(making)
+                self._id = await acreate_progress_artifact(percent, description=text)
             elif percent != self._percent:
-                updating = aupdate_progress_artifact(self._id, percent, description=text)
-                await unless_lost(updating)
+                await aupdate_progress_artifact(self._id, percent, description=text)
         except Exception as error:
             # Prefect's, mostly, or of its server; the job goes on without being shown.
             get_run_logger().warning("the job's progress could not be published: %s", error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -32,23 +31,3 @@ class Renderer(Protocol):
 
     async def has_parsed(self) -> None:
         """Wait until a frame of this run is past parsing its scene, where that is told at all."""
-
-
-class FramesInWork(Renderer, Protocol):
-    """A renderer whose frames are in work from when it is entered, before they are asked for.
-
-    Entering it again changes nothing, and so does leaving it again.
-    """
-
-    @property
-    def is_at_work(self) -> bool:
-        """Whether it was entered and not left."""
-
-    async def first_begun(self) -> None:
-        """Wait until a frame is in work, or none is to be."""
-
-    async def all_done(self) -> None:
-        """Wait until nothing is in work, nor will be unless a task asks for it."""
-
-    def in_turn(self, units: Sequence[WorkUnit]) -> AsyncIterator[WorkUnit]:
-        """The units, each when it is the turn of its task run to start."""

@@ -24,6 +24,8 @@ from tests.chaos.world import World, chaos_world
 RUN_SECONDS = 300.0
 # On a busy machine.
 _SLOWER = 4
+# For Prefect to be told of all runs, one after the other where they start servers.
+_RECORDED_SECONDS = 400.0
 _RETRIES = 6
 # A job whose flow was told to give up is run again, as a user would; so often at most.
 _MOST_STARTS = 6
@@ -70,8 +72,10 @@ def run(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Report:
             injector = Injector(plan, world, job.job_id, watcher)
             report.starts = _run_to_the_end(plan, world, job, injector, folder / "client.txt")
         _until(lambda: not _running_executions(world, job), 30)
-        # A process ends a moment after it was killed, and its children a moment after that.
-        _until(lambda: not processes_of(job.job_id), 5)
+        # A process ends a moment after it was killed, and its children a moment after that; who
+        # tells Prefect of the job goes on until that knows all, or does not answer for minutes.
+        recorded = _RECORDED_SECONDS * (_SLOWER if plan.busy else 1)
+        _until(lambda: not processes_of(job.job_id), recorded)
         _until(lambda: not servers_of(world.prefect_home), 15)
         allowed = {frame: injector.deliveries * (1 + injector.explained[frame]) for frame in right}
         report.faults = injector.faults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,7 +20,9 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
+from tasks.frames.task_runs import TaskRuns
 
+LOG = logging.getLogger(__name__)
 JOB = "job"
 IMAGE = b"an image"
 
@@ -102,9 +105,11 @@ def run(deed: Callable[[WorkUnit], None], tmp_path: Path, url: str, frames: int)
                 units,
                 renderer=renderer,
                 storage=storage,
-                result_storage=tmp_path / "results",
-                retries=2,
+                stored={},
+                run=TaskRuns(renderer, storage, {}, tmp_path / "results", retries=2),
                 progress=progress,
+                logger=LOG,
+                warn=LOG.warning,
             )
         return results, renderer
 

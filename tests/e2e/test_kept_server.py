@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from povstorm_client import Cluster, Job
 from povstorm_client.launch.kept_server import running_server
+from tests.recording import until_recorded
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
 SCENE = "#version 3.7; camera { location -4*z look_at 0 } background { rgb clock }\n"
@@ -43,6 +45,8 @@ def test_a_run_finds_the_kept_server_and_its_page_and_nothing_stays_when_it_is_s
         page = povstorm("ui", "last", "--no-open").split()[1]
         assert page.startswith(f"{kept.ui}/runs/flow-run/")
         run = page.rpartition("/")[2]
+        job_id = said.partition("\njob ")[2].split()[0]
+        assert until_recorded(Job.open(Cluster.local(home), job_id)).unrecorded == ""
         with urllib.request.urlopen(f"{kept.api}/flow_runs/{run}") as answer:
             assert b'"COMPLETED"' in answer.read()
         assert "1 of 1 frame;" in said

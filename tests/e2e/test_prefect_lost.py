@@ -1,8 +1,7 @@
-"""A job on this machine ends right however Prefect's own server does, and says what it has not."""
+"""A job on this machine does not wait for Prefect, and says what that could not be told of it."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -16,9 +15,12 @@ import psutil
 import pytest
 
 from povstorm_client import Job
+from povstorm_client.jobs.state import JobState, write_state
 from povstorm_client.launch.prefect_home import seed_prefect_home
 from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import job_uri
+from tests.conftest import SPHERE
+from tests.recording import recorders, until_recorded, wait_for_end
 
 NO_DATABASE = "sqlite+aiosqlite:////nowhere/prefect.db"
 
@@ -33,13 +35,21 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def servers() -> list[psutil.Process]:
-    """The Prefect servers that flows of this process have started."""
+def servers(job: Job) -> list[psutil.Process]:
+    """The Prefect servers that tellers of the job have started."""
     return [
         child
-        for child in psutil.Process().children(recursive=True)
+        for recorder in recorders(job.job_id)
+        for child in _children(recorder)
         if "prefect.server.api.server:create_app" in _command(child)
     ]
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -50,14 +60,14 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def end_server_when(
-    is_time: Callable[[], bool], end: Callable[[psutil.Process], None]
+    job: Job, is_time: Callable[[], bool], end: Callable[[psutil.Process], None]
 ) -> threading.Thread:
-    """Do something to the flow's server once it is time; returns the thread that does."""
+    """Do something to the job's server once it is time; returns the thread that does."""
 
     def wait() -> None:
-        while not (is_time() and servers()):
+        while not (is_time() and servers(job)):
             time.sleep(0.02)
-        end(servers()[0])
+        end(servers(job)[0])
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
@@ -79,7 +89,6 @@ def assert_all_is_there(job: Job) -> None:
         if job.cluster.storage.stat(f"{prefix}/{name}") is None
     ]
     assert missing == []
-    assert servers() == [], "nothing is left behind"
 
 
 def tried(job: Job) -> dict[int, int]:
@@ -88,31 +97,32 @@ def tried(job: Job) -> dict[int, int]:
 
 
 def test_a_server_that_never_comes_up_costs_the_record_only(
-    sphere_job, own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    sphere_job, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", NO_DATABASE)
     job = sphere_job(frames=4)
     job.run(show_progress=False)
 
     assert_all_is_there(job)
-    told = [line for line in capsys.readouterr().err.splitlines() if "Prefect" in line]
-    assert len(told) == 1
-    assert told[0].startswith("povstorm: Prefect has no record of this run: its server ended with")
+    told = until_recorded(job).unrecorded
+    assert told.startswith("Prefect has no record of this run: its server ended with")
 
     again = sphere_job(frames=4)
     again.run(show_progress=False)
     assert {result.cache_hit for result in again.results()} == {True}, "the cache is kept without"
+    until_recorded(again)
 
 
 def test_a_server_that_is_killed_while_it_comes_up_costs_the_record_only(
     sphere_job, own_home: Path
 ):
-    ending = end_server_when(lambda: True, psutil.Process.kill)
     job = sphere_job(frames=4, scenes={2: '#include "nowhere.inc"\n'}, allow_missing_frames=True)
+    job.submit()
+    ending = end_server_when(job, lambda: True, psutil.Process.kill)
     job.run(show_progress=False)
     ending.join()
 
-    state = job.state()
+    state = until_recorded(job)
     assert (state.phase, state.done, state.failed) == ("completed", 3, 1)
     assert "Cannot open include file nowhere.inc" in job.results()[1].error
     assert state.unrecorded == (
@@ -120,7 +130,7 @@ def test_a_server_that_is_killed_while_it_comes_up_costs_the_record_only(
     )
 
 
-def test_a_server_that_is_killed_amid_the_frames_leaves_the_job_to_end_right(
+def test_a_server_that_is_killed_while_it_is_told_leaves_the_job_as_it_is(
     sphere_job, own_home: Path
 ):
     job = sphere_job(frames=60)
@@ -129,73 +139,106 @@ def test_a_server_that_is_killed_amid_the_frames_leaves_the_job_to_end_right(
     def is_amid() -> bool:
         return "RUNNING" in runs(own_home, "flow")
 
-    ending = end_server_when(is_amid, psutil.Process.kill)
+    ending = end_server_when(job, is_amid, psutil.Process.kill)
     job.run(show_progress=False)
     ending.join()
 
     assert_all_is_there(job)
     assert set(tried(job).values()) == {1}
-    assert job.state().unrecorded == (
+    assert until_recorded(job).unrecorded == (
         "Prefect has not recorded all of this run: its server was killed by SIGKILL"
     )
 
 
-def test_a_server_that_comes_up_late_records_every_frame_and_renders_none_again(
+def test_the_prompt_does_not_wait_for_a_server_which_is_told_all_when_it_is_there(
     sphere_job, own_home: Path
 ):
-    job = sphere_job(frames=3)
+    lost = SPHERE.replace("sphere", '#include "nowhere.inc" sphere')
+    job = sphere_job(frames=4, scenes={2: lost}, allow_missing_frames=True)
     job.submit()
-    results = f"{layout.job(job.job_id)}/results"
+    held: list[psutil.Process] = []
 
     def hold(server: psutil.Process) -> None:
         server.suspend()
-        while len(list(job.cluster.storage.list(results))) < 3:
-            time.sleep(0.05)
-        server.resume()
+        held.append(server)
 
-    ending = end_server_when(lambda: True, hold)
+    holding = end_server_when(job, lambda: True, hold)
     job.run(show_progress=False)
-    ending.join()
+    assert (job.state().phase, job.state().recording) == ("completed", True)
+    holding.join()
+    assert runs(own_home, "task") == []
+    held[0].resume()
 
-    assert_all_is_there(job)
-    assert job.state().unrecorded == ""
+    state = until_recorded(job)
+    assert (state.phase, state.done, state.unrecorded) == ("completed", 3, "")
     assert set(tried(job).values()) == {1}
     assert runs(own_home, "flow") == ["COMPLETED"]
-    assert runs(own_home, "task") == ["COMPLETED"] * 7
+    assert sorted(runs(own_home, "task")) == ["COMPLETED"] * 7 + ["FAILED"]
+    assert not psutil.pid_exists(held[0].pid), "nothing is left behind"
 
 
-def test_a_server_that_is_too_slow_is_not_waited_for_when_all_is_rendered(
+def test_a_run_that_the_cache_had_and_two_at_once_in_one_home_are_told_of_too(
     sphere_job, own_home: Path
 ):
+    first, second, third = (sphere_job(name, frames=3) for name in ("one", "two", "three"))
+    for job in (first, second):
+        job.run(show_progress=False)
+    assert {result.cache_hit for result in second.results()} == {True}
+    third.run(show_progress=False)
+
+    for job in (first, second, third):
+        assert until_recorded(job).unrecorded == ""
+    assert runs(own_home, "flow") == ["COMPLETED"] * 3
+    assert runs(own_home, "task") == ["COMPLETED"] * 21
+    with closing(sqlite3.connect(own_home / "prefect.db")) as database:
+        names = [row[0] for row in database.execute("select state_name from task_run")]
+    assert names.count("Cached") == 6
+
+
+def test_a_job_that_is_deleted_while_it_is_told_of_stays_deleted(sphere_job, own_home: Path):
     job = sphere_job(frames=2)
     job.submit()
-    ending = end_server_when(lambda: True, psutil.Process.suspend)
+    held: list[psutil.Process] = []
+
+    def hold(server: psutil.Process) -> None:
+        server.suspend()
+        held.append(server)
+
+    holding = end_server_when(job, lambda: True, hold)
+    job.run(show_progress=False)
+    holding.join()
+    storage, job_id = job.cluster.storage, job.job_id
+    job.delete()
+    held[0].resume()
+    wait_for_end(job_id)
+
+    assert list(storage.list(layout.job(job_id))) == []
+
+
+def test_a_server_that_is_too_slow_is_given_up(sphere_job, own_home: Path):
+    job = sphere_job(frames=2)
+    job.submit()
+    storage = job.cluster.storage
+    write_state(storage, job.job_id, JobState("completed", 2, run="the run", recording=True))
+    ending = end_server_when(job, lambda: True, psutil.Process.suspend)
     program = (
-        "import sys\nfrom flows import local_run\nlocal_run.PATIENCE_SECONDS = 1\n"
-        "sys.exit(local_run._main(*sys.argv[1:]))"
+        "import sys\nfrom flows import record_run\nrecord_run.SERVER_SECONDS = 1\n"
+        "record_run._main(*sys.argv[1:6])"
     )
-    temporary = own_home.parent / "temporary"
-    temporary.mkdir()
-    # Its standard input stays open: its end would be the request to stop.
-    listened_to, kept_open = os.pipe()
-    flow = subprocess.run(
-        [
-            *(sys.executable, "-P", "-c", program),
-            *(job_uri(job.cluster.storage, job.job_id), "", str(temporary)),
-        ],
-        env=os.environ,
-        stdin=listened_to,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    os.close(listened_to)
-    os.close(kept_open)
+    with (own_home / "journal").open("w+b") as journal, (own_home / "words").open("w+b") as words:
+        files = (journal.fileno(), words.fileno())
+        subprocess.run(
+            [
+                *(sys.executable, "-P", "-c", program, job_uri(storage, job.job_id), "", "the run"),
+                *map(str, files),
+                "flows.record_run",
+            ],
+            pass_fds=files,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
     ending.join()
 
-    assert flow.returncode == 0, flow.stderr
-    assert_all_is_there(job)
     assert job.state().unrecorded == (
         "Prefect has no record of this run: its server did not answer within 1 s"
     )
-    assert not temporary.exists()

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from povstorm_client import JobError
+from tests.recording import until_recorded
 
 
 class Api:
@@ -27,6 +28,7 @@ def failed_job(sphere_job, on_server: str):
     job = sphere_job("page", frames=3, scenes={2: '#include "nowhere.inc"\n'})
     with pytest.raises(JobError):
         job.run(show_progress=False)
+    assert until_recorded(job).unrecorded == ""
     return job
 
 

@@ -22,6 +22,7 @@ from tasks.job_run import JobRun
 from tasks.report.build import build_report
 from tests.conftest import SPHERE
 from tests.e2e.browser import PHONE, browser, needs_browser
+from tests.recording import until_recorded
 from tests.synthetic_job import (
     START,
     cloud_run,
@@ -341,6 +342,7 @@ def test_a_job_that_failed_has_a_report_and_prefect_links_to_it(
         assert "failed, tried again" in legend
         assert "4 of 6" in page.locator(".tiles").inner_text()
 
+    assert until_recorded(job).unrecorded == ""
     with httpx.Client(base_url=on_server) as api:
         runs = {"flow_runs": {"name": {"any_": [job.job_id]}}}
         [flow_run] = api.post("flow_runs/filter", json=runs).json()

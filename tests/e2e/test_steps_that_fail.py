@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import ModuleType
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import render_job as module
+from flows import job_steps, render_job
 from povstorm_client.jobs.state import read_state
 from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import job_uri
@@ -18,14 +19,21 @@ def fails(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "phase", "there", "missing"),
+    ("module", "step", "phase", "there", "missing"),
     [
-        ("stitch_video", "failed", ["statistics.json", "report.html"], "video.mp4"),
-        ("collect_statistics", "completed", ["video.mp4", "report.html"], "statistics.json"),
-        ("choose_renderer", "failed", ["report.html"], "statistics.json"),
+        (render_job, "stitch_video", "failed", ["statistics.json", "report.html"], "video.mp4"),
+        (
+            render_job,
+            "collect_statistics",
+            "completed",
+            ["video.mp4", "report.html"],
+            "statistics.json",
+        ),
+        (job_steps, "choose_renderer", "failed", ["report.html"], "statistics.json"),
     ],
 )
 def test_a_step_that_fails_costs_what_it_makes_and_is_told(
+    module: ModuleType,
     step: str,
     phase: str,
     there: list[str],
@@ -39,7 +47,7 @@ def test_a_step_that_fails_costs_what_it_makes_and_is_told(
     job.submit()
     storage = job.cluster.storage
     with temporary_settings({PREFECT_API_URL: on_server}):
-        asyncio.run(module.render_job(job_uri(storage, job.job_id), return_state=True))
+        asyncio.run(render_job.render_job(job_uri(storage, job.job_id), return_state=True))
 
     state = read_state(storage, job.job_id)
     assert state.phase == phase

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from povstorm_client import Cluster, Job
+from tests.recording import wait_for_end
 
 # Each frame computes for about half a second, so that a run is caught in the middle.
 PROGRAM = """
@@ -35,7 +38,7 @@ job.run(show_progress=False)
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[str], Job]:
-    """Start the client program, and wait until it has rendered a few frames."""
+    """Start the client program, and wait until Prefect knows of it, and a few frames are there."""
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(folder)],
         stdout=subprocess.PIPE,
@@ -44,7 +47,15 @@ def start(folder: Path) -> tuple[subprocess.Popen[str], Job]:
     )
     job = Job.open(Cluster.local(folder), program.stdout.readline().strip())
     wait_for(lambda: len(job.images()) >= 3, seconds=120)
+    wait_for(lambda: is_known(job), seconds=120)
     return program, job
+
+
+def is_known(job: Job) -> bool:
+    """Whether Prefect is told of the job."""
+    wanted = {"flow_runs": {"name": {"any_": [job.job_id]}}}
+    url = f"{os.environ['PREFECT_API_URL']}/flow_runs/filter"
+    return bool(httpx.post(url, json=wanted, timeout=60).json())
 
 
 def wait_for(condition, seconds: float) -> None:
@@ -65,6 +76,28 @@ def is_povray(process: psutil.Process) -> bool:
         return False
 
 
+def rendering_family(process: psutil.Process) -> list[psutil.Process]:
+    """Its children, without who tells Prefect of them, which it ends by itself."""
+    return [
+        child for child in process.children(recursive=True) if "record_run" not in words_of(child)
+    ]
+
+
+def words_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def flow_runs(server: str, job: Job) -> list[str]:
+    """What Prefect knows of the job's runs, once nobody tells it more; the first run first."""
+    wait_for_end(job.job_id)
+    wanted = {"flow_runs": {"name": {"any_": [job.job_id]}}, "sort": "START_TIME_ASC"}
+    found = httpx.post(f"{server}/flow_runs/filter", json=wanted, timeout=60).json()
+    return [run["state_type"] for run in found]
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopping_the_client_stops_all_and_keeps_finished_frames(
     how: signal.Signals, tmp_path: Path, on_server: str, monkeypatch: pytest.MonkeyPatch
@@ -74,7 +107,7 @@ def test_stopping_the_client_stops_all_and_keeps_finished_frames(
     monkeypatch.setenv("TMPDIR", str(temporary))
     program, job = start(tmp_path / "storage")
     client = psutil.Process(program.pid)
-    family = client.children(recursive=True)
+    family = rendering_family(client)
     wait_for(lambda: povray_children(client), seconds=30)
     program.send_signal(how)
     program.wait(30)
@@ -83,6 +116,7 @@ def test_stopping_the_client_stops_all_and_keeps_finished_frames(
     assert job.state().phase == "cancelled"
     kept = {result.frame: result.ended for result in job.results() if result.state == "rendered"}
     assert 3 <= len(kept) < 60
+    assert flow_runs(on_server, job) == ["CANCELLED"]
 
     job.run(show_progress=False)
     assert len(job.images()) == 60
@@ -98,7 +132,7 @@ def test_a_killed_flow_takes_its_povray_processes_along_and_can_be_run_again(
     monkeypatch.setenv("TMPDIR", str(temporary))
     program, job = start(tmp_path / "storage")
     flow = psutil.Process(program.pid).children()[0]
-    family = flow.children(recursive=True)
+    family = rendering_family(flow)
     wait_for(lambda: povray_children(flow), seconds=30)
     # As bubblewrap leaves a child that waits for it, when it is killed while it starts.
     (folder,) = temporary.iterdir()
@@ -108,6 +142,7 @@ def test_a_killed_flow_takes_its_povray_processes_along_and_can_be_run_again(
     assert list(temporary.iterdir()) == []
     assert left.wait(10) == -signal.SIGKILL
     wait_for(lambda: not any(child.is_running() for child in family), seconds=10)
+    assert flow_runs(on_server, job) == ["CRASHED"]
     kept = {result.frame: result.ended for result in job.results() if result.state == "rendered"}
 
     job.run(show_progress=False)

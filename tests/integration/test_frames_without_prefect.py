@@ -1,11 +1,14 @@
-"""Frames that Prefect cannot record are rendered, retried and cached by the rules of task runs."""
+"""Frames here are rendered, retried and cached by the rules of task runs; their journal tells."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import BinaryIO
 
 import pytest
 
@@ -17,7 +20,10 @@ from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.folder import FolderStorage
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
+from tasks.frames.plain_runs import PlainRuns
+from tasks.journal import FrameBegun, FrameEnded, Journal, JournalReader
 
+LOG = logging.getLogger("povstorm")
 IMAGE = b"an image"
 
 
@@ -72,7 +78,10 @@ def never(unit: WorkUnit, attempt: int) -> None:
 
 
 def run(
-    storage: FolderStorage, error: Callable[[WorkUnit, int], Exception | None], job: str = "job"
+    storage: FolderStorage,
+    error: Callable[[WorkUnit, int], Exception | None],
+    job: str = "job",
+    journal: BinaryIO | None = None,
 ) -> tuple[dict[int, FrameResult], FakeRenderer]:
     """Map three frames outside of any flow; the results by frame, and the renderer."""
     settings = RenderSettings(scene="scene.pov", final_frame=3)
@@ -89,9 +98,11 @@ def run(
             units,
             renderer=renderer,
             storage=storage,
-            result_storage=None,
-            retries=1,
+            stored={},
+            run=PlainRuns(renderer, storage, {}, 1, Journal(journal), LOG.warning),
             progress=JobProgress(storage, job, 3),
+            logger=LOG,
+            warn=LOG.warning,
         )
 
     return {result.frame: result for result in asyncio.run(mapped())}, renderer
@@ -139,3 +150,26 @@ def test_a_cached_frame_whose_image_is_gone_is_rendered(storage: FolderStorage):
 
     assert renderer.attempts == {2: 1}
     assert {frame for frame, result in results.items() if result.cache_hit} == {1, 3}
+
+
+def test_the_journal_tells_of_each_attempt_and_of_what_the_cache_had(storage: FolderStorage):
+    def error(unit: WorkUnit, attempt: int) -> Exception | None:
+        return RenderError("lost", retryable=True) if (unit.frame, attempt) == (2, 1) else None
+
+    with tempfile.TemporaryFile() as first, tempfile.TemporaryFile() as second:
+        run(storage, error, journal=first)
+        results, _ = run(storage, never, job="next", journal=second)
+        told = list(JournalReader(first.fileno()).new())
+        told_of_next = list(JournalReader(second.fileno()).new())
+
+    unit = FrameResults(storage, "job").all()[1].work_unit_id
+    assert [event for event in told if event.unit == unit] == [
+        FrameBegun(unit, 1),
+        FrameEnded(unit, "lost", again=True),
+        FrameBegun(unit, 2),
+        FrameEnded(unit),
+    ]
+    ends = [event for event in told_of_next if isinstance(event, FrameEnded)]
+    assert {(end.unit, end.how) for end in ends} == {
+        (result.work_unit_id, "cached") for result in results.values()
+    }

@@ -36,8 +36,9 @@ FLOORS = {
         {"cli"},
     ],
     "tasks": [
-        {"job_run", "prefect_run", "stored"},
+        {"artifacts", "job_run", "journal", "stored"},
         {"renderers", "report", "video"},
+        {"frame_attempt", "steps"},
         {"stage", "render_frame", "stitch_video", "collect_statistics", "make_report"},
         {"frames"},
     ],

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import pytest
 from prefect.logging import disable_run_logger
 
+import tasks.artifacts
 import tasks.collect_statistics
 import tasks.make_report
 import tasks.report.build
+import tasks.steps.report_step
 from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
@@ -69,7 +71,7 @@ async def no_server(*_: object, **__: object) -> None:
 
 
 def test_the_statistics_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tasks.collect_statistics, "acreate_table_artifact", no_server)
+    monkeypatch.setattr(tasks.artifacts, "acreate_table_artifact", no_server)
     storage = FullAtFirst(tmp_path, refused=1)
     manifest = SimpleNamespace(job_id="job", name="job", frames=(), cloud_run=None, tracing=None)
     with disable_run_logger():
@@ -84,8 +86,8 @@ def test_the_statistics_wait_for_room(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_report_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     built = SimpleNamespace(html="<html></html>", facts=SimpleNamespace(show="show"), sheet=b"")
     monkeypatch.setattr(tasks.report.build, "build_report", lambda *_: built)
-    monkeypatch.setattr(tasks.make_report, "summary", lambda *_: "")
-    monkeypatch.setattr(tasks.make_report, "acreate_markdown_artifact", no_server)
+    monkeypatch.setattr(tasks.steps.report_step, "summary", lambda *_: "")
+    monkeypatch.setattr(tasks.artifacts, "acreate_markdown_artifact", no_server)
     storage = FullAtFirst(tmp_path, refused=1)
     run = SimpleNamespace(manifest=SimpleNamespace(job_id="job"))
     with disable_run_logger():

@@ -9,10 +9,10 @@ from dataclasses import replace
 from povstorm_client import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from tasks.make_report import report_address
 from tasks.report.build import build_report
 from tasks.report.gather import gather
 from tasks.report.markdown_summary import summary
+from tasks.steps.report_step import report_address
 from tests.synthetic_job import (
     START,
     cloud_run,

@@ -1,0 +1,291 @@
+"""The steps of a job, from its shared files to its report, whoever records them.
+
+render_job runs them as Prefect's tasks, local_run without Prefect; it imports none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flows.ahead import Ahead, plan_ahead
+from flows.opened_job import STOPPED, OpenedJob
+from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.frames.doubled_outputs import doubled_outputs
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_results import FrameResults, Warn
+from povstorm_client.jobs.manifest import JobManifest, check_frames, read_work_units
+from povstorm_client.jobs.state import Phase
+from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.run_until import run_until
+from povstorm_client.storage.protocol import Storage
+from tasks.frames.map_frames import FrameRun, map_frames
+from tasks.frames.remember_estimate import remember_estimate
+from tasks.job_run import JobRun
+from tasks.renderers.choose_renderer import choose_renderer
+from tasks.renderers.renderer import Renderer
+from tasks.report.previews_ahead import PreviewsAhead, previews_ahead
+from tasks.stored.stored_results import find_stored_results
+from tasks.video.encode import ReadySegments
+from tasks.video.job_video import VideoAhead, video_ahead
+
+if TYPE_CHECKING:
+    from tasks.report.previews import ReadyPreviews
+
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended, and why."""
+
+    phase: Phase
+    message: str
+
+
+class Steps(Protocol):
+    """What run_steps has done for it: each step as a task run of Prefect's, or plainly."""
+
+    @property
+    def logger(self) -> Logger:
+        """The run's."""
+
+    async def stage(self, storage: Storage, manifest: JobManifest) -> None:
+        """Lay the job's shared files out for its frames."""
+
+    async def frame_run(
+        self,
+        renderer: Renderer,
+        storage: Storage,
+        stored: Mapping[str, FrameResult],
+        retries: int,
+        warn: Warn,
+        not_cached: Collection[str],
+    ) -> FrameRun:
+        """What runs a frame. stored: results of an earlier run, by work unit id.
+
+        not_cached: keys that the cache was found not to have.
+        """
+
+    async def stitch(
+        self,
+        storage: Storage,
+        manifest: JobManifest,
+        results: list[FrameResult],
+        on_progress: Callable[[int], None],
+        ready: ReadySegments,
+    ) -> dict[str, Any]:
+        """Make the video; as tasks/steps/video_step.py says."""
+
+    async def statistics(
+        self,
+        storage: Storage,
+        manifest: JobManifest,
+        results: list[FrameResult],
+        *,
+        video: dict[str, Any] | None,
+        started: float,
+        ended: float,
+    ) -> JobStatistics:
+        """Make the statistics; as tasks/steps/statistics_step.py says."""
+
+    async def report(self, storage: Storage, run: JobRun, ready: ReadyPreviews | None) -> None:
+        """Make the report; as tasks/steps/report_step.py says."""
+
+
+async def run_steps(job: OpenedJob, gcp_credentials: str, steps: Steps) -> Outcome:
+    """Run an opened job to its end, or until it is asked to stop, and say so in its state.
+
+    gcp_credentials: name of a GcpCredentials block, "" for the application default.
+    """
+    try:
+        outcome = await run_until(job.stop, _Run(job, gcp_credentials, steps).to_its_end())
+    except Exception as error:
+        outcome = Outcome("failed", _told(error, steps.logger))
+    if outcome is None:
+        outcome = Outcome("cancelled", STOPPED)
+    job.progress.enter(outcome.phase, outcome.message)
+    return outcome
+
+
+class _Run:
+    def __init__(self, job: OpenedJob, gcp_credentials: str, steps: Steps) -> None:
+        self._storage = job.storage
+        self._manifest = job.manifest
+        self._progress = job.progress
+        self._gcp_credentials = gcp_credentials
+        self._steps = steps
+        self._logger = steps.logger
+
+    async def to_its_end(self) -> Outcome:
+        """Render, and report on it however that went, unless the storage would not take a report.
+
+        A step that fails by an error that nobody expected costs itself only, and its traceback is
+        in the log.
+        """
+        storage, manifest = self._storage, self._manifest
+        units = await asyncio.to_thread(read_work_units, storage, manifest.job_id)
+        check_frames(manifest, units)
+        previews: ReadyPreviews | None = None
+        try:
+            async with (
+                video_ahead(storage, manifest, self._gcp_credentials, self._logger) as video,
+                previews_ahead(storage, manifest) as pictures,
+            ):
+                run = await self._render(units, video, pictures)
+                previews = await asyncio.to_thread(pictures.stop)
+        except StorageError:
+            raise
+        except Exception as error:
+            results = await asyncio.to_thread(FrameResults(storage, manifest.job_id).all)
+            message = _told(error, self._logger)
+            run = JobRun(manifest, units, results, None, completed=False, message=message)
+        self._progress.enter("reporting")
+        message = run.message
+        try:
+            await self._steps.report(storage, run, previews)
+        except Exception as error:
+            # The job is what it is without one; the step's log has the traceback.
+            message += f"; there is no report: {type(error).__name__}: {error}"
+        return Outcome("completed" if run.completed else "failed", message)
+
+    async def _render(
+        self, units: list[WorkUnit], encoder: VideoAhead, pictures: PreviewsAhead
+    ) -> JobRun:
+        def on_final(result: FrameResult) -> None:
+            encoder.frame_is_final(result)
+            pictures.frame_is_final(result)
+
+        storage, manifest, progress = self._storage, self._manifest, self._progress
+        await self._steps.stage(storage, manifest)
+        progress.enter("rendering")
+        results, started, ended = await self._frames(units, on_final)
+        try:
+            await asyncio.to_thread(remember_estimate, storage, manifest, units, results)
+        except Exception as error:
+            # Only the next run would have been planned by it.
+            words = _told(error, self._logger)
+            self._logger.warning("what the frames took is not kept: %s", words)
+        rendered = {result.frame for result in results if result.state == "rendered"}
+        missing = [frame for frame in manifest.frames if frame not in rendered]
+        complete = bool(rendered and (not missing or manifest.settings.allow_missing_frames))
+        doubled = doubled_outputs(results)
+        message = f"{len(rendered)} of {len(manifest.frames)} frames" + (
+            f"; {doubled}" if doubled else ""
+        )
+        if not complete:
+            message = _missing_words(manifest, results, missing)
+        video = None
+        if complete and manifest.settings.video:
+            progress.enter("stitching")
+            try:
+                video = await self._steps.stitch(
+                    storage, manifest, results, progress.encoded, encoder.stop()
+                )
+            except Exception as error:
+                # The statistics of the frames are wanted all the same.
+                complete, message = False, _told(error, self._logger)
+        statistics: JobStatistics | None = None
+        try:
+            statistics = await self._steps.statistics(
+                storage, manifest, results, video=video, started=started, ended=ended
+            )
+        except StorageError:
+            raise
+        except Exception as error:
+            message += f"; there are no statistics: {_told(error, self._logger)}"
+        return JobRun(manifest, units, results, statistics, completed=complete, message=message)
+
+    async def _frames(
+        self, units: list[WorkUnit], on_final: Callable[[FrameResult], None]
+    ) -> tuple[list[FrameResult], float, float]:
+        """The frames' results, and when their rendering began and ended, Unix seconds."""
+        storage, manifest, logger = self._storage, self._manifest, self._logger
+        warn = _once(logger)
+        begun = time.time()
+        ahead: Ahead | None = None
+        chosen: Renderer
+        if manifest.cloud_run is not None:
+            ahead = await plan_ahead(
+                storage,
+                manifest,
+                units,
+                self._progress,
+                gcp_credentials=self._gcp_credentials,
+                logger=logger,
+                warn=warn,
+            )
+            stored, chosen = ahead.stored, ahead.frames
+        else:
+            stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
+            chosen = await asyncio.to_thread(
+                choose_renderer,
+                storage,
+                manifest,
+                units,
+                gcp_credentials=self._gcp_credentials,
+                logger=logger,
+                tell=self._progress.note,
+            )
+        async with chosen as renderer:
+            not_cached = () if ahead is None else ahead.not_cached
+            results = await map_frames(
+                units,
+                renderer=renderer,
+                storage=storage,
+                stored=stored,
+                run=await self._steps.frame_run(
+                    renderer, storage, stored, manifest.settings.retries, warn, not_cached
+                ),
+                progress=self._progress,
+                logger=logger,
+                warn=warn,
+                on_final=on_final,
+                in_turn=None if ahead is None else ahead.frames.in_turn,
+            )
+        return results, begun, time.time() if ahead is None else _last_end(results, begun)
+
+
+def _last_end(results: list[FrameResult], started: float) -> float:
+    """When this run's last frame was done, Unix seconds; its task run may have come to it later."""
+    now = time.time()
+    return max((result.ended for result in results if started < result.ended <= now), default=now)
+
+
+def _missing_words(manifest: JobManifest, results: list[FrameResult], missing: list[int]) -> str:
+    first = next((result for result in results if result.state == "failed"), None)
+    untried = len(manifest.frames) - len(results)
+    words = (
+        f"{len(missing)} of {len(manifest.frames)} frames were not rendered: "
+        f"{frame_ranges(missing)}" + (f"; frame {first.frame}: {first.error}" if first else "")
+    )
+    if untried:
+        words += f" ({untried} frames were not tried, since those that were failed alike)"
+    return words
+
+
+def _once(logger: Logger) -> Warn:
+    """A function that logs a line unless it was: the cache may name what was found damaged."""
+    told: set[str] = set()
+
+    def warn(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            logger.warning("%s", line)
+
+    return warn
+
+
+def _told(error: Exception, logger: Logger) -> str:
+    """An error for a state's message; one that is none of ours has its traceback in the log."""
+    if isinstance(error, PovstormError):
+        return str(error)
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    logger.error("%s", said, exc_info=error)
+    return f"povstorm itself failed ({said}): please report it with the flow's log"

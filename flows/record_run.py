@@ -1,0 +1,199 @@
+"""Tell Prefect of a run on this machine; recording.py starts this beside the run.
+
+``python -P -m flows.record_run JOB_URI GCP_CREDENTIALS RUN JOURNAL WORDS``; RUN is the JobState's,
+the last two are descriptors: of the journal, and of a pipe on which the run is told to stop, or
+what Prefect has not. Standard input is a pipe that ends when the run's process does.
+
+A Prefect server comes up first, unless the user has one. What Prefect knows of the run then is
+what a worker's would be (recorded_job.py), though it may learn it later. When Prefect knows all of
+it, or cannot, the job's state says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import fcntl
+import gc
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from flows.embedded_server import EmbeddedServer
+from flows.recording import UNRECORDED
+from povstorm_client.errors import PovstormError, ToolError
+from povstorm_client.jobs.state import end_recording
+from povstorm_client.launch.prefect_server import VARIABLE, chosen_server, prefect_home
+from povstorm_client.storage.credentials import google_credentials
+from povstorm_client.storage.job_address import open_job
+
+# How long Prefect's server may take to come up, as long as one that is kept; and, once the run has
+# ended, how long it may take no further news. Nobody waits, and a machine can be very busy.
+SERVER_SECONDS = 300.0
+PATIENCE_SECONDS = 300.0
+# A run that others are told of before waits for its turn: while it goes on, not long; when it has
+# ended, as long as it takes others that have as well.
+_TURN_SECONDS, _LAST_TURN_SECONDS = 20.0, 900.0
+_LOOK_SECONDS = 0.2
+
+
+class Lifeline:
+    """Whether the run's process lives: it holds the other end of our standard input."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended; it never writes."""
+        return bool(select.select([sys.stdin], [], [], 0)[0])
+
+    def wait(self) -> None:
+        """Wait until it has."""
+        select.select([sys.stdin], [], [])
+
+
+def _wait_for_turn(lifeline: Lifeline) -> int:
+    """A descriptor of Prefect's folder, locked if others were done in time.
+
+    Servers of many short runs at once would take more memory than they are worth. Raises ToolError
+    if others took too long after the run has ended.
+    """
+    home = os.open(prefect_home(), os.O_RDONLY)
+    begun = time.monotonic()
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(home, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return home
+        waited = time.monotonic() - begun
+        if not lifeline.has_ended and waited > _TURN_SECONDS:
+            return home
+        if waited > _LAST_TURN_SECONDS:
+            raise ToolError("others that ended before it took too long to be recorded")
+        time.sleep(_LOOK_SECONDS)
+
+
+async def _recorded(
+    server: EmbeddedServer | None,
+    journal: int,
+    lifeline: Lifeline,
+    job_uri: str,
+    gcp_credentials: str,
+    ask_to_stop: Callable[[], None],
+) -> str:
+    """Have Prefect know of the run; what it does not, in a line, or ""."""
+    # Modules that are imported leave next to no garbage, and looking for it takes a sixth of the
+    # time (measured), as in the server (prefect_server.py).
+    gc.disable()
+    from flows.recorded_job import Story, recorded_job, told, until_kept
+
+    gc.enable()
+
+    none = "Prefect has no record of this run"
+    story = Story(journal, lambda: lifeline.has_ended, ask_to_stop)
+    if server is not None:
+        try:
+            async with asyncio.timeout(SERVER_SECONDS):
+                await server.ready()
+        except TimeoutError:
+            return f"{none}: its server did not answer within {SERVER_SECONDS:.0f} s"
+        except ToolError as error:
+            return f"{none}: {error}"
+    if lifeline.has_ended and story.was_stopped():
+        return f"{none}, which was stopped before Prefect was there"
+    told.set(story)
+
+    async def record() -> str:
+        state = await recorded_job(job_uri, gcp_credentials, return_state=True)
+        if story.flow_run is None:
+            return state.message or state.name or "its flow run did not begin"
+        if not story.lost:
+            await until_kept(story)
+        return story.lost
+
+    recording = asyncio.ensure_future(record())
+    losing = {asyncio.ensure_future(_silent(story, lifeline))}
+    if server is not None:
+        losing.add(asyncio.ensure_future(server.ended()))
+    await asyncio.wait({recording, *losing}, return_when=asyncio.FIRST_COMPLETED)
+    why = ""
+    if not recording.done():
+        why = next(each.result() for each in losing if each.done())
+    elif (failure := recording.exception()) is not None:
+        why = f"{type(failure).__name__}: {failure}"
+    else:
+        why = recording.result()
+    for each in losing:
+        each.cancel()
+    some = "Prefect has not recorded all of this run"
+    return f"{some if story.flow_run else none}: {why}" if why else ""
+
+
+async def _silent(story: Any, lifeline: Lifeline) -> str:  # noqa: ANN401 - imports Prefect
+    """Wait until nothing could be told for long, though the run has ended; why, in words."""
+    told, since = -1, time.monotonic()
+    while True:
+        if not lifeline.has_ended or told != story.told:
+            told, since = story.told, time.monotonic()
+        if time.monotonic() - since > PATIENCE_SECONDS:
+            return f"its server did not answer within {PATIENCE_SECONDS:.0f} s"
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str) -> None:
+    says = int(words)
+    lifeline = Lifeline()
+
+    def say(word: bytes) -> None:
+        # The run may have ended.
+        with contextlib.suppress(OSError):
+            os.write(says, word + b"\n")
+
+    server: EmbeddedServer | None = None
+    turn = None
+    line = ""
+
+    def end() -> None:
+        """Where the run has ended, note that Prefect knows all it will."""
+        if server is not None:
+            server.stop()
+        lifeline.wait()
+        storage, job_id = open_job(job_uri, google_credentials(gcp_credentials))
+        end_recording(storage, job_id, run, line)
+
+    # Prefect's own come later, and so run before it: what is left to be told they tell.
+    atexit.register(end)
+    try:
+        if chosen_server() is None:
+            turn = _wait_for_turn(lifeline)
+            server = EmbeddedServer()
+            # From here on it is the one that Prefect finds.
+            os.environ[VARIABLE] = server.url
+        line = asyncio.run(
+            _recorded(
+                server, int(journal), lifeline, job_uri, gcp_credentials, lambda: say(b"stop")
+            )
+        )
+    except (PovstormError, OSError) as error:
+        line = f"Prefect has no record of this run: {error}"
+    if line:
+        say(UNRECORDED + line.encode())
+        if server is not None:
+            server.kill()
+        end()
+        # What Prefect still has to send, it would try to for minutes.
+        _leave()
+    signal.alarm(int(PATIENCE_SECONDS))
+    del turn
+
+
+def _leave() -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What comes after a job's frames: its video, statistics and report, each made and stored."""
