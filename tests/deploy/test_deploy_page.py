@@ -1,4 +1,4 @@
-"""docs/deploy.md is typed, block after block: in the ways (a) and (c) it renders."""
+"""docs/deploy.md is typed, block after block: in each of its ways it renders."""
 
 from __future__ import annotations
 
@@ -116,3 +116,12 @@ def test_way_a_a_push_pool_starts_flows_by_the_key_in_its_block_alone(
         f"prefect worker start --pool povstorm-push --type {CloudRunWorkerV2.type}", **nowhere
     )
     type_with_job_id(cluster, job)
+
+
+def test_way_b_a_worker_that_makes_cloud_run_jobs(cluster: Shell):
+    pool, worker = blocks("**(b) Your own Prefect server", "With `prefect_server = true`")
+    (job,) = blocks("A job for a deployment", "Cancel it with")
+
+    cluster.type(pool)
+    cluster.type(worker)
+    type_with_job_id(cluster, job.replace("render-job/cloud ", "render-job/cloud-worker "))
