@@ -242,7 +242,8 @@ def test_a_scene_that_cannot_be_parsed_is_tried_in_few_frames_only(
     run(renderer, units_of(100))
 
     if parses_late:
-        assert len(renderer.admitted) <= 5 + 2
+        # Five failures are enough; those that were admitted meanwhile are few.
+        assert 5 <= len(renderer.rendered) < 20
     else:
         assert renderer.admitted == [1, 100, 51]
 
