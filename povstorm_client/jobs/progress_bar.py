@@ -48,9 +48,19 @@ def saving_bar(name: str) -> Iterator[Callable[[int, int], None]]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, console=plain_console(stderr=True)) as bar:
-            row = bar.add_task(f"saving {escape(name)}", total=None)
-            yield lambda done, total: bar.update(row, completed=done, total=total)
+        bar = Progress(*columns, console=plain_console(stderr=True))
+        row = bar.add_task(f"saving {escape(name)}", total=None)
+
+        def show_bar(done: int, total: int) -> None:
+            # Where there is nothing to save there is nothing to show.
+            if not bar.live.is_started:
+                bar.start()
+            bar.update(row, completed=done, total=total)
+
+        try:
+            yield show_bar
+        finally:
+            bar.stop()
         return
     next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 

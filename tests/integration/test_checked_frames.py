@@ -242,10 +242,13 @@ def test_a_saved_image_of_before_stays_where_the_stored_one_is_damaged(
     before = (tmp_path / "frame_2.png").read_bytes()
     flip(storage, image_key(job.work_units[1]))
 
-    with pytest.raises(JobError):
-        job.save_images(tmp_path)
+    # It is the one that was rendered, so it is not fetched.
+    job.save_images(tmp_path)
 
     assert (tmp_path / "frame_2.png").read_bytes() == before
+    with pytest.raises(JobError, match="frames 2"):
+        job.save_images(tmp_path / "elsewhere")
+    assert list(job.damage()) == [2]
 
 
 def test_a_result_that_is_not_readable_is_named_when_images_are_saved(
