@@ -55,8 +55,8 @@ class Lifeline:
         select.select([sys.stdin], [], [])
 
 
-def _wait_for_turn(lifeline: Lifeline) -> int:
-    """A descriptor of Prefect's folder, locked if others were done in time.
+def _wait_for_turn(lifeline: Lifeline) -> None:
+    """Lock Prefect's folder for as long as this process lives, if others are done in time.
 
     Servers of many short runs at once would take more memory than they are worth. Raises ToolError
     if others took too long after the run has ended.
@@ -66,10 +66,10 @@ def _wait_for_turn(lifeline: Lifeline) -> int:
     while True:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(home, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return home
+            return
         waited = time.monotonic() - begun
         if not lifeline.has_ended and waited > _TURN_SECONDS:
-            return home
+            return
         if waited > _LAST_TURN_SECONDS:
             raise ToolError("others that ended before it took too long to be recorded")
         time.sleep(_LOOK_SECONDS)
@@ -152,8 +152,7 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
             os.write(says, word + b"\n")
 
     server: EmbeddedServer | None = None
-    turn = None
-    line = ""
+    line = "Prefect has no record of this run: what tells it failed"
 
     def end() -> None:
         """Where the run has ended, note that Prefect knows all it will."""
@@ -167,7 +166,7 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
     atexit.register(end)
     try:
         if chosen_server() is None:
-            turn = _wait_for_turn(lifeline)
+            _wait_for_turn(lifeline)
             server = EmbeddedServer()
             # From here on it is the one that Prefect finds.
             os.environ[VARIABLE] = server.url
@@ -186,7 +185,6 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
         # What Prefect still has to send, it would try to for minutes.
         _leave()
     signal.alarm(int(PATIENCE_SECONDS))
-    del turn
 
 
 def _leave() -> NoReturn:

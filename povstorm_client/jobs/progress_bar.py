@@ -17,7 +17,7 @@ from povstorm_client.jobs.state import JobState
 from povstorm_client.terminal import plain_console, printable
 
 _SECONDS_BETWEEN_LINES = 10.0
-_STARTING = "starting Prefect"
+_STARTING = "starting"
 
 Show = Callable[[JobState], None]
 

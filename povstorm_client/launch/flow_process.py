@@ -1,6 +1,6 @@
-"""FlowProcess: the render-job flow as a child process of the client, for jobs on this machine.
+"""FlowProcess: a run (flows.local_run) as a child process of the client, for jobs on this machine.
 
-A child keeps Prefect, and our modules named ``tasks`` and ``flows``, out of the user's process.
+A child keeps our modules named ``tasks`` and ``flows``, out of the user's process.
 """
 
 from __future__ import annotations
@@ -27,14 +27,10 @@ _ENVIRONMENT_DEFAULTS = {
     # Prefect's embedded server would call home, and log an error where it cannot.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # POV-Ray's output goes to the server's logs; laying it out for a terminal as well costs a
-    # fifth of the flow's CPU time (measured), and nobody watches this one.
+    # fifth of the recording's CPU time (measured), and nobody watches that.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
-    # For jobs on Cloud Run where no address of a server is set, whatever the profile says; for the
-    # others local_run starts one itself. Prefect's 20 s for it are too few on a busy machine.
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
 }
-# What the flow needs to stop POV-Ray and to tell Prefect; after that it is killed.
+# What the flow needs to stop POV-Ray and store how it ended; after that it is killed.
 _STOP_SECONDS = 30.0
 # A user who waits so long is told what for.
 _QUIET_SECONDS = 3.0
@@ -163,7 +159,7 @@ class FlowProcess:
         self._temporary.cleanup()
 
     def _kill_group(self) -> None:
-        """Kill the flow and what a flow that was killed itself left behind: Prefect's server."""
+        """Kill the flow and what a flow that was killed itself left behind."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:

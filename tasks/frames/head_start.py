@@ -1,6 +1,6 @@
 """The first frames of a job, which show whether its scene can be parsed at all.
 
-map_frames goes by them, and FramesAhead before it: a scene that nobody has rendered yet is one that
+map_frames goes by them: a scene that nobody has rendered yet is one that
 somebody may just have edited. One frame goes ahead, until it renders; if it fails instead, another
 tries, from elsewhere in the animation.
 """

@@ -163,8 +163,8 @@ def _time_sentences(facts: ReportFacts) -> Iterator[str]:
         yield f"No frame was rendered in this run; it took {duration(timing.elapsed)}."
         return
     yield (
-        f"Rendering took {duration(timing.elapsed)}, to which starting Prefect, the video and this "
-        "report come."
+        f"Rendering took {duration(timing.elapsed)}, to which starting, the video and this report "
+        "come."
     )
     if (said := timing.prediction) is not None:
         hit = "within" if said.low <= timing.cpu_seconds <= said.high else "outside of"

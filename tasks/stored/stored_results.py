@@ -71,12 +71,6 @@ def cache_key(unit: WorkUnit, renderer_version: str) -> str:
     return f"{unit.content_group()}/frame-{unit.content_digest()}-povray-{renderer_version}"
 
 
-def is_in_cache(storage: Storage, unit: WorkUnit, renderer_version: str) -> bool:
-    """Whether the cache has an entry for the frame, whatever that is worth."""
-    key = f"{layout.RESULT_CACHE}/{cache_key(unit, renderer_version)}"
-    return storage.stat(key) is not None
-
-
 def find_cached(storage: Storage, units: Sequence[WorkUnit], renderer_version: str) -> set[str]:
     """Those cache keys of the units that there are entries for, whatever those are worth.
 

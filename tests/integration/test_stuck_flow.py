@@ -17,7 +17,7 @@ def waits_for_ever():
     threading.Event().wait()
 async def stuck(*_):
     await asyncio.to_thread(waits_for_ever)
-local_run._run_beside = stuck
+local_run.run_steps = stuck
 local_run._STOP_SECONDS = 2.0
 sys.exit(local_run._main(*sys.argv[1:]))
 """
