@@ -19,6 +19,8 @@ _FAILURES = (
     re.compile(r"Possible Parse Error:|^Problem with |cannot open|Cannot open|Failed to "),
     re.compile(r"[Ff]atal error|Render failed|[Ee]rror"),
 )
+# What it says of files of its own that it does without.
+_CONFIGURATION = re.compile(r"cannot open the (?:user|system) configuration file")
 _PARSE_ERROR = re.compile(r"^File '.*' line \d+: (?:Possible )?Parse Error", re.MULTILINE)
 _PROGRESS = re.compile(r"Rendered \d+ of \d+ pixels")
 # What a message may carry: a line that POV-Ray wrote itself has a few hundred characters.
@@ -61,7 +63,7 @@ def failure_line(log: str) -> str:
     lines = _joined(log)
     for pattern in _FAILURES:
         for line in lines:
-            if pattern.search(line) and "user configuration file" not in line:
+            if pattern.search(line) and not _CONFIGURATION.search(line):
                 return line
     return ""
 

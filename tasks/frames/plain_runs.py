@@ -58,7 +58,7 @@ class PlainRuns:
                 self._found(unit, "cached")
                 return cached, True
         result = await self._rendered(unit)
-        await asyncio.to_thread(write_cache, storage, unit, result, self._prefect)
+        await asyncio.to_thread(write_cache, storage, unit, result, renderer.version, self._prefect)
         return result, False
 
     def _found(self, unit: WorkUnit, how: How) -> None:

@@ -101,7 +101,12 @@ def read_cache(
         return None
 
 
-def write_cache(storage: Storage, unit: WorkUnit, result: FrameResult, prefect: str) -> None:
-    """Make the entry that a task run would have made; prefect: its version."""
-    name = cache_key(unit, result.renderer_version)
+def write_cache(
+    storage: Storage, unit: WorkUnit, result: FrameResult, renderer_version: str, prefect: str
+) -> None:
+    """Make the entry that a task run would have made; renderer_version: as the renderer has it.
+
+    prefect: its version.
+    """
+    name = cache_key(unit, renderer_version)
     storage.write(f"{layout.RESULT_CACHE}/{name}", cached_frame_record(result, name, prefect))

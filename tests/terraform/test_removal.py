@@ -10,7 +10,7 @@ from tests.terraform.terraform_command import EVERYTHING, applied
 
 
 def test_destroy_leaves_nothing(tmp_path: Path, provider: StubProvider):
-    terraform = applied(EVERYTHING, tmp_path, provider)
+    terraform = applied({**EVERYTHING, "prefect_database_protection": False}, tmp_path, provider)
     assert terraform.resources()
 
     terraform.must("destroy", "-auto-approve")
