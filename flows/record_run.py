@@ -162,6 +162,8 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
         storage, job_id = open_job(job_uri, google_credentials(gcp_credentials))
         end_recording(storage, job_id, run, line)
 
+    # Closed only where Prefect is there: its flow would tell a lost server that it is cancelled.
+    runner = asyncio.Runner()
     # Prefect's own come later, and so run before it: what is left to be told they tell.
     atexit.register(end)
     try:
@@ -170,7 +172,7 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
             server = EmbeddedServer()
             # From here on it is the one that Prefect finds.
             os.environ[VARIABLE] = server.url
-        line = asyncio.run(
+        line = runner.run(
             _recorded(
                 server, int(journal), lifeline, job_uri, gcp_credentials, lambda: say(b"stop")
             )
@@ -184,6 +186,7 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
         end()
         # What Prefect still has to send, it would try to for minutes.
         _leave()
+    runner.close()
     signal.alarm(int(PATIENCE_SECONDS))
 
 
