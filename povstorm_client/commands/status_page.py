@@ -26,6 +26,8 @@ _EXECUTION_BAR = 12
 _SHORT_NAME = 20
 _MOST_FAILURES = 3
 _MOST_EXECUTIONS = 4
+# Longer than it takes to wait for others, for a server, and to tell it of a large job.
+_TOLD_WITHIN_SECONDS = 3600.0
 _COLOURS = {"completed": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 
 
@@ -128,11 +130,14 @@ class StatusPage:
         if state is not None and state.message and not self.overview.failures:
             colour = "red" if state.phase == "failed" else "default"
             yield Text(one_line(state.message), colour)
-        if state is not None and (state.unrecorded or state.recording):
-            words = state.unrecorded or (
-                "Prefect is still being told of this run, unless that was cut off"
-            )
-            yield Text(one_line(words), "yellow" if state.unrecorded else "dim")
+        if state is not None and state.unrecorded:
+            yield Text(one_line(state.unrecorded), "yellow")
+        elif state is not None and state.recording:
+            if self.now - state.updated < _TOLD_WITHIN_SECONDS:
+                yield Text("Prefect is still being told of this run", "dim")
+            else:
+                words = "Prefect has not recorded all of this run: what tells it was killed"
+                yield Text(words, "yellow")
         if self.slowest:
             each = [f"{frame}: {duration(seconds)}" for frame, seconds in self.slowest]
             yield Text("slowest  ", "bold").append(", ".join(each), "not bold")
