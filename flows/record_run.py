@@ -21,6 +21,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -152,7 +153,7 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
             os.write(says, word + b"\n")
 
     server: EmbeddedServer | None = None
-    line = "Prefect has no record of this run: what tells it failed"
+    line = ""
 
     def end() -> None:
         """Where the run has ended, note that Prefect knows all it will."""
@@ -177,8 +178,12 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
                 server, int(journal), lifeline, job_uri, gcp_credentials, lambda: say(b"stop")
             )
         )
-    except (PovstormError, OSError) as error:
+    except PovstormError as error:
         line = f"Prefect has no record of this run: {error}"
+    except Exception as error:
+        # Its output is in the run's log; the state must not say that all is told.
+        traceback.print_exc()
+        line = f"Prefect has not recorded all of this run: {type(error).__name__}: {error}"
     if line:
         say(UNRECORDED + line.encode())
         if server is not None:
