@@ -20,7 +20,7 @@ _FAILURES = (
     re.compile(r"[Ff]atal error|Render failed|[Ee]rror"),
 )
 # What it says of files of its own that it does without.
-_CONFIGURATION = re.compile(r"cannot open the (?:user|system) configuration file")
+_CONFIGURATION = re.compile(r"^\S*povray: (?:POVINI environment: cannot open|.*configuration file)")
 _PARSE_ERROR = re.compile(r"^File '.*' line \d+: (?:Possible )?Parse Error", re.MULTILINE)
 _PROGRESS = re.compile(r"Rendered \d+ of \d+ pixels")
 # What a message may carry: a line that POV-Ray wrote itself has a few hundred characters.

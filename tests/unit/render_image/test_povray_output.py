@@ -80,3 +80,13 @@ def test_the_tail_has_the_parse_error_even_if_it_was_written_before_its_heading(
     for log in (f"{heading}\n{error}\n{end}", f"options\n{error}\n{heading}\n{end}"):
         assert error in povray_output.tail(log)
         assert "options" not in povray_output.tail(log)
+
+
+def test_a_configuration_file_that_is_not_there_is_no_failure():
+    log = """povray: POVINI environment: cannot open /x/povray.ini: No such file or directory
+povray: cannot open the system configuration file /y/povray.conf: No such file or directory
+povray: cannot open the user configuration file /z/povray.conf: No such file or directory
+"""
+    assert povray_output.failure_line(log) == ""
+    told = "File 'a.pov' line 7: Parse Error: Cannot open include file configuration file."
+    assert povray_output.failure_line(log + told + "\n") == told
