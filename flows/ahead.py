@@ -6,15 +6,15 @@ job_steps plans it, for the render_job flow as for local_run. It imports no Pref
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import Warn
 from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.protocol import Storage
 from tasks.frames.job_progress import JobProgress
 from tasks.renderers.choose_renderer import choose_renderer
@@ -22,8 +22,6 @@ from tasks.stored.stored_results import cache_key, find_cached, find_stored_resu
 
 if TYPE_CHECKING:
     from tasks.frames.waves_ahead import WavesAhead
-
-Logger = logging.Logger | logging.LoggerAdapter[Any]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ async def plan_ahead(
     progress: JobProgress,
     *,
     gcp_credentials: str,
-    logger: Logger,
+    logger: RunLogger,
     warn: Warn,
 ) -> Ahead:
     """What is to be rendered of a job whose shared files are laid out, and by what.

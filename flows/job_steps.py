@@ -6,7 +6,6 @@ render_job runs them as Prefect's tasks, local_run without Prefect; it imports n
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.jobs.manifest import JobManifest, check_frames, read_work_units
 from povstorm_client.jobs.state import Phase
 from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.run_until import run_until
 from povstorm_client.storage.protocol import Storage
 from tasks.frames.map_frames import FrameRun, map_frames
@@ -38,8 +38,6 @@ from tasks.video.job_video import VideoAhead, video_ahead
 if TYPE_CHECKING:
     from tasks.report.previews import ReadyPreviews
 
-Logger = logging.Logger | logging.LoggerAdapter[Any]
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -53,7 +51,7 @@ class Steps(Protocol):
     """What run_steps has done for it: each step as a task run of Prefect's, or plainly."""
 
     @property
-    def logger(self) -> Logger:
+    def logger(self) -> RunLogger:
         """The run's."""
 
     async def stage(self, storage: Storage, manifest: JobManifest) -> None:
@@ -270,7 +268,7 @@ def _missing_words(manifest: JobManifest, results: list[FrameResult], missing: l
     return words
 
 
-def _once(logger: Logger) -> Warn:
+def _once(logger: RunLogger) -> Warn:
     """A function that logs a line unless it was: the cache may name what was found damaged."""
     told: set[str] = set()
 
@@ -282,7 +280,7 @@ def _once(logger: Logger) -> Warn:
     return warn
 
 
-def _told(error: Exception, logger: Logger) -> str:
+def _told(error: Exception, logger: RunLogger) -> str:
     """An error for a state's message; one that is none of ours has its traceback in the log."""
     if isinstance(error, PovstormError):
         return str(error)

@@ -6,23 +6,20 @@ It imports no Prefect.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from flows.stop_request import stop_request
 from povstorm_client.jobs.manifest import JobManifest, read_manifest
 from povstorm_client.jobs.storage_marker import claim_storage
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.parallel import CALLS_AT_ONCE
 from povstorm_client.storage.protocol import Storage
 from tasks.frames.job_progress import JobProgress
-
-Logger = logging.Logger | logging.LoggerAdapter[Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ STOPPED = "stopped; what is rendered stays, run the job again to go on"
 
 @asynccontextmanager
 async def opened_job(
-    job_uri: str, gcp_credentials: str, stop: asyncio.Event, logger: Logger
+    job_uri: str, gcp_credentials: str, stop: asyncio.Event, logger: RunLogger
 ) -> AsyncIterator[OpenedJob]:
     """The job of an address, its state published, and whoever may stop it heard, in the block.
 

@@ -10,22 +10,19 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from logging import Logger, LoggerAdapter
-from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from flows.stop_request import look_for_stop
+from povstorm_client.run_logger import RunLogger
 
 # An API call each time, which Prefect Cloud counts.
 _LOOK_SECONDS = 10.0
 
 
 @asynccontextmanager
-async def cancelled_in_prefect(
-    stop: asyncio.Event, logger: Logger | LoggerAdapter[Any]
-) -> AsyncIterator[None]:
+async def cancelled_in_prefect(stop: asyncio.Event, logger: RunLogger) -> AsyncIterator[None]:
     """Set ``stop`` when the flow run that calls is cancelled while the block runs.
 
     logger: is told when Prefect cannot be asked.

@@ -15,13 +15,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
-from flows.job_steps import Logger, Outcome, run_steps
+from flows.job_steps import Outcome, run_steps
 from flows.opened_job import opened_job
 from flows.prefect_cancellation import cancelled_in_prefect
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import Warn
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.run_until import listen_to_sigterm
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.protocol import Storage
@@ -86,7 +87,7 @@ def state_of(outcome: Outcome) -> State[None]:
 class _TaskSteps:
     """Each step as a task run."""
 
-    def __init__(self, logger: Logger, gcp_credentials: str) -> None:
+    def __init__(self, logger: RunLogger, gcp_credentials: str) -> None:
         self.logger = logger
         self._gcp_credentials = gcp_credentials
 

@@ -11,20 +11,18 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from logging import Logger, LoggerAdapter
-from typing import Any
 
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.run_until import listen_to_sigterm
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 
-_Logger = Logger | LoggerAdapter[Any]
 _LOOK_SECONDS = 5.0
 
 
 @asynccontextmanager
 async def stop_request(
-    storage: Storage, job_id: str, stop: asyncio.Event, logger: _Logger
+    storage: Storage, job_id: str, stop: asyncio.Event, logger: RunLogger
 ) -> AsyncIterator[asyncio.Event]:
     """``stop``, which is set by SIGTERM or the storage's note while the block runs.
 
@@ -48,7 +46,7 @@ async def stop_request(
 
 
 async def look_for_stop(
-    is_asked: Callable[[], Awaitable[bool]], seconds: float, stop: asyncio.Event, logger: _Logger
+    is_asked: Callable[[], Awaitable[bool]], seconds: float, stop: asyncio.Event, logger: RunLogger
 ) -> None:
     """Set ``stop`` when it is asked for; whoever cannot be asked now can be later."""
     answered = True

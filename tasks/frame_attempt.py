@@ -6,14 +6,13 @@ It imports no Prefect.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from typing import Any
 
 from povstorm_client.errors import PovstormError, RenderError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
 from render_image.machine import host_name
@@ -21,7 +20,6 @@ from render_image.povray_output import readable
 from render_image.unexpected import unexpected_failure
 from tasks.renderers.renderer import Renderer
 
-Logger = logging.Logger | logging.LoggerAdapter[Any]
 # What one log record may carry; POV-Ray's usual output is 5 kB, scenes can print more.
 _LOG_CHARACTERS = 50_000
 # Before a further attempt, seconds: doubled each time, and up to so much of it more at random.
@@ -41,7 +39,7 @@ async def attempt_frame(
     *,
     attempt: int,
     retries: int,
-    logger: Logger,
+    logger: RunLogger,
 ) -> FrameResult:
     """One attempt, from 1, to render a frame; a failure is stored, and logged with the output."""
     try:
@@ -62,7 +60,7 @@ async def attempt_frame(
         raise failure from error
 
 
-def tell_output(storage: Storage, unit: WorkUnit, host: str, logger: Logger) -> None:
+def tell_output(storage: Storage, unit: WorkUnit, host: str, logger: RunLogger) -> None:
     """Log what POV-Ray printed of a frame that is rendered; host: where it was."""
     if not isinstance(storage, FolderStorage):
         # A call for each frame that went well would be made for nobody.
@@ -81,7 +79,7 @@ def povray_output(storage: Storage, unit: WorkUnit) -> str:
         return f"(not to be read: {error})"
 
 
-def _keep_failure(storage: Storage, unit: WorkUnit, attempt: int, logger: Logger) -> None:
+def _keep_failure(storage: Storage, unit: WorkUnit, attempt: int, logger: RunLogger) -> None:
     """Keep what the attempt stored as its result, which the next one replaces; for the report."""
     try:
         FrameResults(storage, unit.job_id).keep_attempt(unit, attempt, time.time())
@@ -91,7 +89,7 @@ def _keep_failure(storage: Storage, unit: WorkUnit, attempt: int, logger: Logger
 
 
 def _store_unexpected(
-    storage: Storage, unit: WorkUnit, attempt: int, failure: PovstormError, logger: Logger
+    storage: Storage, unit: WorkUnit, attempt: int, failure: PovstormError, logger: RunLogger
 ) -> None:
     """Store the failure of a frame that no renderer has stored one for."""
     now = time.time()

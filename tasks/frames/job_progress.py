@@ -14,13 +14,13 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from povstorm_client.errors import StorageError
 from povstorm_client.frames.ranges import first_and_last
 from povstorm_client.frames.spread import spread
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.state import HEARTBEAT_SECONDS, JobState, Phase, write_state
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.protocol import Storage
 
 _log = logging.getLogger("povstorm")
@@ -49,7 +49,7 @@ class JobProgress:
         total: int,
         *,
         queued: bool = False,
-        logger: logging.Logger | logging.LoggerAdapter[Any] = _log,
+        logger: RunLogger = _log,
     ) -> None:
         self._storage = storage
         self._logger = logger

@@ -7,26 +7,24 @@ renderer admits its frame. It imports no Prefect.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from povstorm_client.errors import CloudError, PovstormError, StorageError, ToolError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_outputs import is_intact
 from povstorm_client.jobs.frame_results import FrameResults, Warn
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.protocol import Storage
 from render_image.unexpected import unexpected_failure
 from tasks.frames.head_start import has_failed_first, head_frames
 from tasks.frames.in_order import InOrder
 from tasks.frames.job_progress import JobProgress
 from tasks.renderers.renderer import SAME_FAILURES, Renderer
-
-Logger = logging.Logger | logging.LoggerAdapter[Any]
 
 
 class FrameRun(Protocol):
@@ -44,7 +42,7 @@ async def map_frames(
     stored: Mapping[str, FrameResult],
     run: FrameRun,
     progress: JobProgress,
-    logger: Logger,
+    logger: RunLogger,
     warn: Warn,
     on_final: Callable[[FrameResult], None] = lambda result: None,
     in_turn: Callable[[Sequence[WorkUnit]], AsyncIterator[WorkUnit]] | None = None,

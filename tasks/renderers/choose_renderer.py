@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import Any
 
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.programs.sandbox_mode import sandbox_mode_here
 from povstorm_client.programs.tools import require_povray
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.protocol import Storage
 from render_image.frame_limits import Limits
@@ -23,7 +22,7 @@ def choose_renderer(
     units: list[WorkUnit],
     *,
     gcp_credentials: str,
-    logger: logging.Logger | logging.LoggerAdapter[Any],
+    logger: RunLogger,
     tell: Callable[[str], None],
 ) -> Renderer:
     """Cloud Run where the manifest names a fleet, this machine otherwise.

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import urlsplit
 
 import prefect
@@ -21,6 +19,7 @@ from pydantic import Field, PrivateAttr
 
 from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frames.cached_frame import cached_frame_record, parse_cached_frame
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.folder import FolderStorage
@@ -91,7 +90,7 @@ def _key(path: str) -> str:
     return f"{layout.RESULT_CACHE}/{path}"
 
 
-def _logger() -> logging.Logger | logging.LoggerAdapter[Any]:
+def _logger() -> RunLogger:
     try:
         return get_run_logger()
     except MissingContextError:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from povstorm_client.cloud_run.api import GoogleCloudRun
 from povstorm_client.errors import ToolError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.protocol import Storage
@@ -78,7 +77,7 @@ async def video_ahead(
     storage: Storage,
     manifest: JobManifest,
     gcp_credentials: str,
-    logger: logging.Logger | logging.LoggerAdapter[Any],
+    logger: RunLogger,
 ) -> AsyncIterator[VideoAhead]:
     """Encode the job's video ahead during the block: here, or by containers where those render.
 
@@ -100,7 +99,7 @@ def _segments(
     storage: Storage,
     manifest: JobManifest,
     gcp_credentials: str,
-    logger: logging.Logger | logging.LoggerAdapter[Any],
+    logger: RunLogger,
 ) -> SegmentsAhead | SegmentWaves | None:
     target = Path(f"video.{manifest.settings.video}")
     if not manifest.settings.video or not is_joined(target):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import functools
 import itertools
-import logging
 import secrets
 import threading
 import time
@@ -17,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, TaskState
@@ -33,6 +31,7 @@ from povstorm_client.cloud_run.wave_share import (
     write_wave,
 )
 from povstorm_client.errors import CloudError, PovstormError, RecordError, VideoError
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from render_image.image_check import inspect_png
@@ -114,7 +113,7 @@ class SegmentWaves:
         fleet: CloudRunFleet,
         encoding: Encoding,
         api: Callable[[], CloudRunApi],
-        logger: logging.Logger | logging.LoggerAdapter[Any],
+        logger: RunLogger,
         *,
         retries: int,
         pace: SegmentPace | None = None,

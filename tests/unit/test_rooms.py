@@ -20,7 +20,16 @@ PACKAGES = ["povstorm_client", "render_image", "tasks", "flows"]
 FLOORS = {
     "povstorm_client": [
         {"errors", "version"},
-        {"argument_checks", "page", "paths", "programs", "quantities", "run_until", "terminal"}
+        {
+            "argument_checks",
+            "page",
+            "paths",
+            "programs",
+            "quantities",
+            "run_logger",
+            "run_until",
+            "terminal",
+        }
         | {"termination"},
         {"storage"},
         {"frames"},

@@ -22,12 +22,13 @@ from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.protocol import Storage
 from tasks.renderers.cloud_run.dispatcher import Dispatcher
 from tasks.renderers.cloud_run.wave import WaitingFrame
 from tasks.renderers.cloud_run.wave_execution import WaveExecutions
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
-from tasks.renderers.cloud_run.wave_setting import Logger, Pace, Tell, WaveSetting
+from tasks.renderers.cloud_run.wave_setting import Pace, Tell, WaveSetting
 
 
 class CloudRunRenderer:
@@ -44,7 +45,7 @@ class CloudRunRenderer:
         times: FrameTimes | None = None,
         settings: JobSettings | None = None,
         pace: Pace | None = None,
-        logger: Logger | None = None,
+        logger: RunLogger | None = None,
         tell: Tell | None = None,
     ) -> None:
         log = logger or logging.getLogger(__name__)

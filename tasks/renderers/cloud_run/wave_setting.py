@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.frames.job_settings import JobSettings
+from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from tasks.renderers.cloud_run.wave import Wave
 
-Logger = logging.Logger | logging.LoggerAdapter[Any]
 # Shows people a line, "" none any more: what frames wait for.
 Tell = Callable[[str], None]
 
@@ -51,7 +49,7 @@ class WaveSetting:
     fleet: CloudRunFleet
     settings: JobSettings
     pace: Pace
-    log: Logger
+    log: RunLogger
     tell: Tell
 
     def job_path(self, wave: Wave) -> str:
