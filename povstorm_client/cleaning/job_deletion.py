@@ -148,7 +148,7 @@ def _delete_cache_entries(storage: Storage, job_id: str) -> None:
 
 def _job_of_entry(storage: Storage, key: str) -> str:
     """The job whose image an entry of the cache names; "" for what is none, and renders nothing."""
-    name = key.removeprefix(f"{layout.RESULT_CACHE}/")
+    name = layout.cached_frame_name(key)
     try:
         return parse_cached_frame(storage.read(key), name).job_id
     except StorageError:

@@ -94,6 +94,16 @@ def cached_frames(group: str) -> str:
     return f"{RESULT_CACHE}/{group}"
 
 
+def cached_frame(name: str) -> str:
+    """The cache's entry of that name, which begins with its frame's group."""
+    return f"{RESULT_CACHE}/{name}"
+
+
+def cached_frame_name(key: str) -> str:
+    """The name of a cache's entry, by its key."""
+    return key.removeprefix(f"{RESULT_CACHE}/")
+
+
 def blob(sha256: str) -> str:
     """An uploaded file's content, named by its SHA-256 (hex)."""
     return f"{BLOBS}/{sha256}"

@@ -87,7 +87,7 @@ class FrameCache(WritableFileSystem):
 
 
 def _key(path: str) -> str:
-    return f"{layout.RESULT_CACHE}/{path}"
+    return layout.cached_frame(path)
 
 
 def _logger() -> RunLogger:

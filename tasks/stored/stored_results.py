@@ -80,7 +80,7 @@ def find_cached(storage: Storage, units: Sequence[WorkUnit], renderer_version: s
 
     def names(group: str) -> list[str]:
         listed = storage.list(layout.cached_frames(group))
-        return [entry.key.removeprefix(f"{layout.RESULT_CACHE}/") for entry in listed]
+        return [layout.cached_frame_name(entry.key) for entry in listed]
 
     groups = {key.partition("/")[0] for key in keys}
     return {name for found in in_parallel(names, groups) for name in found if name in keys}
@@ -91,7 +91,7 @@ def read_cache(
 ) -> FrameResult | None:
     """The cache's entry for the frame, as Prefect would be handed it; warn is told of a bad one."""
     name = cache_key(unit, renderer_version)
-    key = f"{layout.RESULT_CACHE}/{name}"
+    key = layout.cached_frame(name)
     if storage.stat(key) is None:
         return None
     try:
@@ -109,4 +109,4 @@ def write_cache(
     prefect: its version.
     """
     name = cache_key(unit, renderer_version)
-    storage.write(f"{layout.RESULT_CACHE}/{name}", cached_frame_record(result, name, prefect))
+    storage.write(layout.cached_frame(name), cached_frame_record(result, name, prefect))
