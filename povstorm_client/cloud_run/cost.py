@@ -1,14 +1,18 @@
-"""What a job on Cloud Run has cost so far and will cost in all, from the plan of its waves.
+"""What a job on Cloud Run has cost so far and will cost in all, from its tasks and waves.
 
-The live page shows it. Waves that have ended are billed; of those at work, and of frames that no
-wave has yet, it is predicted.
+Waves that have ended are billed, as who started them reckons; of those at work, and of frames that
+no wave has yet, it is predicted. The live page shows it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from povstorm_client.cloud_run import prices_and_limits
+from povstorm_client.cloud_run.api import TaskState
 from povstorm_client.cloud_run.stored_plan import StoredPlan, StoredWave
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,16 @@ class JobCost:
     billed: float
     so_far: float
     whole: float
+
+
+def billed_usd(tasks: Iterable[TaskState], job: CloudRunJob) -> float:
+    """What the tasks of an ended execution of a render job cost."""
+    seconds = sum(
+        max(prices_and_limits.LEAST_BILLED_SECONDS, task.ran_seconds)
+        for task in tasks
+        if task.started is not None
+    )
+    return prices_and_limits.usd(seconds, vcpus=job.vcpus, memory_mib=job.memory_mib)
 
 
 def job_cost(plan: StoredPlan, frames_left: int, now: float) -> JobCost:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, TaskState
+from povstorm_client.cloud_run.cost import billed_usd
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.stored_plan import StoredWave, add_to_plan, spent_usd
 from povstorm_client.cloud_run.wave_plan import plan_wave
@@ -416,16 +416,11 @@ class SegmentWaves:
         if wave.record is None:
             return
         job = next(each for each in self._fleet.jobs if each.name == wave.record.render_job)
-        seconds = sum(
-            max(prices_and_limits.LEAST_BILLED_SECONDS, task.ran_seconds)
-            for task in tasks
-            if task.started is not None
-        )
         record = replace(
             wave.record,
             completed=state.completed,
             failed_tasks=state.failed,
-            billed_usd=prices_and_limits.usd(seconds, vcpus=job.vcpus, memory_mib=job.memory_mib),
+            billed_usd=billed_usd(tasks, job),
         )
         add_to_plan(self._storage, self._job_id, [record])
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
+from povstorm_client.cloud_run.cost import billed_usd
 from povstorm_client.cloud_run.stored_plan import add_to_plan, spent_usd
 from povstorm_client.errors import CloudError, PovstormError
 from povstorm_client.storage import layout
@@ -16,7 +17,7 @@ from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.outcomes import Outcomes
 from tasks.renderers.cloud_run.wave import WaitingFrame, Wave, lost_frames
 from tasks.renderers.cloud_run.wave_board import WaveBoard
-from tasks.renderers.cloud_run.wave_execution import WaveExecutions, billed_usd
+from tasks.renderers.cloud_run.wave_execution import WaveExecutions
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
@@ -221,8 +222,8 @@ class Dispatcher:
             for frame in frames:
                 alone = len(frames) == 1
                 await self._outcomes.lose(wave, frame, tasks.get(index), index, alone=alone)
-        if is_over:
-            wave.billed_usd = billed_usd(wave, states)
+        if is_over and wave.plan is not None:
+            wave.billed_usd = billed_usd(states, wave.plan.job)
 
     async def _let_containers_end(self) -> None:
         """Wait, for a while, for containers that have stored all their frames."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
 
-from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, TaskState
 from povstorm_client.cloud_run.wave_share import read_index
 from povstorm_client.errors import CloudError, RecordError
@@ -160,16 +158,3 @@ class WaveExecutions:
 
 def _encodes(wave_uri: str) -> bool:
     return layout.is_segment_wave(wave_uri.rpartition("/")[2])
-
-
-def billed_usd(wave: Wave, tasks: Sequence[TaskState]) -> float | None:
-    """What the tasks of an ended wave cost; None for a wave that another run has planned."""
-    if wave.plan is None:
-        return None
-    job = wave.plan.job
-    seconds = sum(
-        max(prices_and_limits.LEAST_BILLED_SECONDS, task.ran_seconds)
-        for task in tasks
-        if task.started is not None
-    )
-    return prices_and_limits.usd(seconds, vcpus=job.vcpus, memory_mib=job.memory_mib)
