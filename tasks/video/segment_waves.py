@@ -40,11 +40,11 @@ from render_image.video.segments import (
     FrameImage,
     Segment,
     StoredImage,
-    plan_segments,
     segment_name,
 )
 from render_image.video.stored_segments import SegmentStore
 from tasks.video.encode import ReadySegments
+from tasks.video.segment_gathering import SegmentGathering
 
 # CPU seconds a pixel, images decoded and frames counted (measured at 1080p).
 _SECONDS_PER_PIXEL = {"mp4": 8e-8, "mkv": 8e-8, "mov": 8e-8, "webm": 8e-7}
@@ -127,12 +127,7 @@ class SegmentWaves:
         self._attempts = retries + 1
         self._pace = pace or SegmentPace()
         self._store = SegmentStore(storage, layout.segments(job_id))
-        self._plan = plan_segments(frames)
-        self._segment_of = {
-            frame: number for number, segment in enumerate(self._plan) for frame in segment
-        }
-        self._waiting_for = [set(segment) for segment in self._plan]
-        self._images: dict[int, FrameImage] = {}
+        self._gathering = SegmentGathering(frames)
         self._ready: dict[tuple[FrameImage, ...], Future[Segment]] = {}
         self._pending: list[_Work] = []
         self._waves: list[_Wave] = []
@@ -152,16 +147,10 @@ class SegmentWaves:
     def frame_is_final(self, frame: int, image: FrameImage | None) -> None:
         """Take this for the frame's image, for good; None: it has none, since it failed."""
         with self._told:
-            number = self._segment_of.get(frame)
-            if number is None or frame not in self._waiting_for[number]:
+            complete = self._gathering.frame_is_final(frame, image)
+            if complete is None:
                 return
-            if image is not None:
-                self._images[frame] = image
-            self._waiting_for[number].remove(frame)
-            if self._waiting_for[number]:
-                return
-            found = (self._images.pop(each, None) for each in self._plan[number])
-            images = tuple(each for each in found if each is not None)
+            _, images = complete
             if images and images not in self._ready and not self._stopped:
                 self._ready[images] = Future()
                 self._pending.append(_Work(images, self._name(images), 1, 0))
@@ -247,7 +236,7 @@ class SegmentWaves:
         if not due:
             return
         is_retry = any(work.attempt > 1 for work in due)
-        gathered = max(_GATHERED_LEAST, len(self._plan) // _GATHERED_SHARE)
+        gathered = max(_GATHERED_LEAST, self._gathering.segments // _GATHERED_SHARE)
         if not (is_all or is_retry or len(due) >= gathered):
             return
         found = [work for work in due if self._resolve(work)]

@@ -18,13 +18,13 @@ from render_image.video.segments import (
     FrameImage,
     Segment,
     encode_segment,
-    plan_segments,
 )
 from render_image.video.stored_segments import SegmentStore
 from tasks.video.encode import ReadySegments
+from tasks.video.segment_gathering import SegmentGathering
 
 # Before any segment.
-_STOP = -1
+_STOP: tuple[int, tuple[FrameImage, ...]] = (-1, ())
 
 
 class SegmentsAhead:
@@ -45,14 +45,9 @@ class SegmentsAhead:
         self._store = store
         self._encoding = encoding
         self._on_trouble = on_trouble
-        self._plan = plan_segments(frames)
-        self._segment_of = {
-            frame: number for number, segment in enumerate(self._plan) for frame in segment
-        }
-        self._waiting_for = [set(segment) for segment in self._plan]
-        self._images: dict[int, FrameImage] = {}
+        self._gathering = SegmentGathering(frames)
         self._told = threading.Lock()
-        self._complete: PriorityQueue[int] = PriorityQueue()
+        self._complete: PriorityQueue[tuple[int, tuple[FrameImage, ...]]] = PriorityQueue()
         self._ready: dict[tuple[FrameImage, ...], Future[Segment]] = {}
         self._cancelled = threading.Event()
         self._stopped = False
@@ -62,14 +57,9 @@ class SegmentsAhead:
     def frame_is_final(self, frame: int, image: FrameImage | None) -> None:
         """Take this for the frame's image, for good; None: it has none, since it failed."""
         with self._told:
-            number = self._segment_of.get(frame)
-            if number is None or frame not in self._waiting_for[number]:
-                return
-            if image is not None:
-                self._images[frame] = image
-            self._waiting_for[number].remove(frame)
-            if not self._waiting_for[number]:
-                self._complete.put(number)
+            complete = self._gathering.frame_is_final(frame, image)
+        if complete is not None:
+            self._complete.put(complete)
 
     def ready(self) -> ReadySegments:
         """The segments that are encoded, or being."""
@@ -95,10 +85,9 @@ class SegmentsAhead:
 
     def _run(self) -> None:
         has_alpha = False
-        while (number := self._complete.get()) != _STOP:
+        while (complete := self._complete.get()) != _STOP:
+            _, images = complete
             with self._told:
-                found = (self._images.pop(frame, None) for frame in self._plan[number])
-                images = tuple(image for image in found if image is not None)
                 if self._stopped or not images:
                     continue
                 ready = self._ready[images] = Future()
