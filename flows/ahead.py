@@ -5,20 +5,16 @@ job_steps plans it, for the render_job flow as for local_run. It imports no Pref
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
-from povstorm_client.jobs.frame_results import Warn
 from povstorm_client.jobs.manifest import JobManifest
-from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.protocol import Storage
 from tasks.frames.job_progress import JobProgress
-from tasks.renderers.choose_renderer import choose_renderer
-from tasks.stored.stored_results import cache_key, find_cached, find_stored_results
+from tasks.renderers.renderer import Renderer
+from tasks.stored.stored_results import cache_key, find_cached
 
 if TYPE_CHECKING:
     from tasks.frames.waves_ahead import WavesAhead
@@ -26,47 +22,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ahead:
-    """frames is to be entered, which begins them.
+    """frames is to be entered, which begins them; not_cached: keys that the cache has not, then."""
 
-    stored: work unit id → result, of those that need no rendering. not_cached: keys that the cache
-    was found not to have.
-    """
-
-    stored: Mapping[str, FrameResult]
     frames: WavesAhead
     not_cached: set[str]
 
 
-async def plan_ahead(
+def plan_ahead(
+    renderer: Renderer,
     storage: Storage,
     manifest: JobManifest,
     units: list[WorkUnit],
-    progress: JobProgress,
     *,
-    gcp_credentials: str,
-    logger: RunLogger,
-    warn: Warn,
+    stored: Collection[str],
+    damaged: Collection[str],
+    progress: JobProgress,
 ) -> Ahead:
-    """What is to be rendered of a job whose shared files are laid out, and by what.
+    """What is to be rendered by waves of a job whose shared files are laid out.
 
-    gcp_credentials: name of a GcpCredentials block, "" for the application default. warn is told
-    of damaged frames. Raises StorageError if the storage fails.
+    stored: ids of the units that have a result; damaged: of those that had one.
     """
     # Here: the first frame of a job on this machine waits for every import.
     from tasks.frames.waves_ahead import WavesAhead
     from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 
-    damaged: set[str] = set()
-    stored = await asyncio.to_thread(find_stored_results, storage, units, warn, damaged)
-    renderer = await asyncio.to_thread(
-        choose_renderer,
-        storage,
-        manifest,
-        units,
-        gcp_credentials=gcp_credentials,
-        logger=logger,
-        tell=progress.note,
-    )
     assert isinstance(renderer, CloudRunRenderer)  # noqa: S101 - the manifest names a fleet
     not_cached: set[str] = set()
 
@@ -90,4 +69,4 @@ async def plan_ahead(
         find_wanted=find_wanted,
         progress=progress,
     )
-    return Ahead(stored, frames, not_cached)
+    return Ahead(frames, not_cached)

@@ -207,30 +207,29 @@ class _Run:
         storage, manifest, logger = self._storage, self._manifest, self._logger
         warn = _once(logger)
         begun = time.time()
+        damaged: set[str] = set()
+        stored = await asyncio.to_thread(find_stored_results, storage, units, warn, damaged)
+        chosen: Renderer = await asyncio.to_thread(
+            choose_renderer,
+            storage,
+            manifest,
+            units,
+            gcp_credentials=self._gcp_credentials,
+            logger=logger,
+            tell=self._progress.note,
+        )
         ahead: Ahead | None = None
-        chosen: Renderer
         if manifest.cloud_run is not None:
-            ahead = await plan_ahead(
+            ahead = plan_ahead(
+                chosen,
                 storage,
                 manifest,
                 units,
-                self._progress,
-                gcp_credentials=self._gcp_credentials,
-                logger=logger,
-                warn=warn,
+                stored=stored,
+                damaged=damaged,
+                progress=self._progress,
             )
-            stored, chosen = ahead.stored, ahead.frames
-        else:
-            stored = await asyncio.to_thread(find_stored_results, storage, units, warn)
-            chosen = await asyncio.to_thread(
-                choose_renderer,
-                storage,
-                manifest,
-                units,
-                gcp_credentials=self._gcp_credentials,
-                logger=logger,
-                tell=self._progress.note,
-            )
+            chosen = ahead.frames
         async with chosen as renderer:
             not_cached = () if ahead is None else ahead.not_cached
             results = await map_frames(

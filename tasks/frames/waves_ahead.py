@@ -51,49 +51,33 @@ class WavesAhead:
         # Those of which it is known what became of them, and that were not told in_turn.
         self._ended: deque[WorkUnit] = deque()
         self._news = asyncio.Event()
-        self._in_work = 0
-        self._none_in_work = asyncio.Event()
-        self._none_in_work.set()
         self._catching_up = asyncio.Semaphore(_CATCHING_UP)
         # The ids of units whose task runs are among these.
         self._caught: set[str] = set()
-        self._entered = self._left = False
 
     @property
     def version(self) -> str:
         """The image that renders."""
         return self._renderer.version
 
-    @property
-    def is_at_work(self) -> bool:
-        """Whether it was entered and not left."""
-        return self._entered and not self._left
-
     async def __aenter__(self) -> WavesAhead:
         """Raises CloudError if a render job cannot be reached."""
-        if not self._entered:
-            self._entered = True
-            await self._renderer.open()
-            try:
-                await self._begin()
-            except BaseException:
-                await self._renderer.close(orderly=False)
-                raise
+        await self._renderer.open()
+        try:
+            await self._begin()
+        except BaseException:
+            await self._renderer.close(orderly=False)
+            raise
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         """Stop what is in work; finished frames are stored."""
-        if self._left:
-            return
-        self._left = True
         await self._renderer.close(orderly=exception[0] is None)
 
     async def _begin(self) -> None:
         wanted = await asyncio.to_thread(self._find_wanted, self._units, self.version)
         if not wanted:
             return
-        self._in_work = len(wanted)
-        self._none_in_work.clear()
         self._progress.begin(wanted)
         outcomes = self._renderer.begin(wanted, final_attempt=self._final_attempt)
         for unit, outcome in zip(wanted, outcomes, strict=True):
@@ -106,18 +90,6 @@ class WavesAhead:
             self._progress.rendered(unit, cached=False, now=True)
         self._ended.append(unit)
         self._news.set()
-        self._in_work -= 1
-        if not self._in_work:
-            self._none_in_work.set()
-
-    async def first_begun(self) -> None:
-        """Wait until a wave was asked for, or none is to be."""
-        if self._outcomes:
-            await self._renderer.has_asked()
-
-    async def all_done(self) -> None:
-        """Wait until nothing is in work, nor will be unless a task asks for it."""
-        await self._none_in_work.wait()
 
     async def in_turn(self, units: Sequence[WorkUnit]) -> AsyncIterator[WorkUnit]:
         """Those that need no rendering at once, each of the others when it has been rendered."""

@@ -214,7 +214,9 @@ def test_frames_that_are_begun_together_are_started_by_one_call(
         ]
         async with CloudRunRenderer(storage, JOB, FLEET, api, pace=HASTE) as renderer:
             outcomes = renderer.begin(units, final_attempt=False)
-            await renderer.has_asked()
+            async with asyncio.timeout(60):
+                while not api.started:
+                    await asyncio.sleep(0.01)
             for unit in units:
                 storage.write(f"{layout.output(JOB)}/{unit.image_name}", b"an image")
                 FrameResults(storage, JOB).commit(rendered(unit, b"an image"))
@@ -226,13 +228,12 @@ def test_frames_that_are_begun_together_are_started_by_one_call(
     assert asyncio.run(begin()).started == 1
 
 
-def test_google_counts_as_asked_when_it_refuses(unit: WorkUnit, storage: FolderStorage):
+def test_what_google_refuses_to_start_is_the_frames_error(unit: WorkUnit, storage: FolderStorage):
     async def begin() -> None:
         async with CloudRunRenderer(
             storage, JOB, FLEET, NothingCanBeStarted(), pace=HASTE
         ) as renderer:
             (outcome,) = renderer.begin([unit], final_attempt=False)
-            await renderer.has_asked()
             with pytest.raises(CloudError, match="was to be started"):
                 await outcome
 

@@ -113,10 +113,6 @@ class CloudRunRenderer:
         self._dispatcher.add_all(frames)
         return [frame.result for frame in frames]
 
-    async def has_asked(self) -> None:
-        """Wait until Google was asked to start the first wave, or none can be."""
-        await self._dispatcher.has_asked.wait()
-
     def expect(self, unit: WorkUnit) -> None:
         """A frame will be tried again in a moment: the next wave is to take it along."""
         self._dispatcher.gathering.expect(unit.work_unit_id)

@@ -41,8 +41,6 @@ class Dispatcher:
         self._launches: dict[asyncio.Task[None], Wave] = {}
         self._loop: asyncio.Task[None] | None = None
         self._fatal: Exception | None = None
-        # Set when Google was asked to start the first wave, or nothing can be started.
-        self.has_asked = asyncio.Event()
         self._woken = asyncio.Event()
         self._told = ""
 
@@ -85,8 +83,6 @@ class Dispatcher:
             if (wave := left.get(frame.unit.work_unit_id)) is not None:
                 wave.waiting[frame.unit.work_unit_id] = frame
         self.gathering.all_arrived(frame for frame in frames if frame.unit.work_unit_id not in left)
-        if not self.gathering.pending:
-            self.has_asked.set()
         self._woken.set()
 
     async def _run(self) -> None:
@@ -103,7 +99,6 @@ class Dispatcher:
                 self._tell()
         except Exception as error:
             self._fatal = error
-            self.has_asked.set()
             waiting = [frame for _, frame in self._board.waiting()]
             _fail([*self.gathering.pending.values(), *waiting], error)
             if not isinstance(error, PovstormError):
@@ -138,16 +133,13 @@ class Dispatcher:
             self._setting.log.info("wave %s: %s", wave.wave_id, wave.plan)
 
     async def _launch(self, wave: Wave) -> None:
-        try:
-            await self._outcomes.clear_earlier_attempts(wave)
-            if wave.waiting:
-                # Whoever goes on with the job, if this run is killed now, counts it.
-                await self._write_plan()
-                await self._executions.submit(wave, self.has_asked)
-            else:
-                self._board.running.remove(wave)
-        finally:
-            self.has_asked.set()
+        await self._outcomes.clear_earlier_attempts(wave)
+        if wave.waiting:
+            # Whoever goes on with the job, if this run is killed now, counts it.
+            await self._write_plan()
+            await self._executions.submit(wave)
+        else:
+            self._board.running.remove(wave)
 
     async def _count_what_others_cost(self) -> None:
         """What earlier runs of the job, and its video, cost is part of what it may cost."""

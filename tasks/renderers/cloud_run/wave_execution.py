@@ -59,11 +59,8 @@ class WaveExecutions:
         now = asyncio.get_running_loop().time()
         return [Wave(wave_id, prefix, shares, size, time.time(), now, execution=execution)]
 
-    async def submit(self, wave: Wave, has_asked: asyncio.Event) -> None:
-        """Store the wave and start its execution, once, however often Google has to be asked.
-
-        has_asked: is set when that was done for the first time, whatever came of it.
-        """
+    async def submit(self, wave: Wave) -> None:
+        """Store the wave and start its execution, once, however often Google has to be asked."""
         shares = [
             [wave.waiting[unit] for unit in share if unit in wave.waiting] for share in wave.shares
         ]
@@ -78,10 +75,7 @@ class WaveExecutions:
         delay, began = pace.park_first, clock()
         while wave.execution is None:
             try:
-                try:
-                    await self._run(wave)
-                finally:
-                    has_asked.set()
+                await self._run(wave)
             except CloudError as error:
                 if error.kind == "refused":
                     raise

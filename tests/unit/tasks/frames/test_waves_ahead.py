@@ -28,7 +28,6 @@ class Waves:
         self.final = False
         self.opened = 0
         self.closed: list[bool] = []
-        self.asked = asyncio.Event()
         self.expected: list[int] = []
         self.again: list[tuple[int, int]] = []
 
@@ -37,9 +36,6 @@ class Waves:
 
     async def close(self, *, orderly: bool) -> None:
         self.closed.append(orderly)
-
-    async def has_asked(self) -> None:
-        await self.asked.wait()
 
     def begin(
         self, units: Sequence[WorkUnit], *, final_attempt: bool
@@ -242,47 +238,28 @@ def test_frames_count_as_running_and_done_before_their_task_runs_exist():
     async def run() -> None:
         progress = JobProgress(Unreferenced(), "job", 4)
         waves = Waves()
-        async with ahead(waves, UNITS[:4], unwanted=(4,), progress=progress) as frames:
+        async with ahead(waves, UNITS[:4], unwanted=(4,), progress=progress):
             assert progress.state.running == 3
             waves.end(1)
             waves.lose(2)
             await until(lambda: progress.state.running == 1)
             assert progress.state.done == progress.state.timed == 1
             waves.end(3)
-            await frames.all_done()
-            assert (progress.state.running, progress.state.done) == (0, 2)
+            await until(lambda: progress.state.running == 0)
+            assert progress.state.done == 2
 
     asyncio.run(run())
 
 
-def test_it_has_begun_when_google_was_asked_or_nothing_is_to_be_rendered():
-    async def run() -> None:
-        waves = Waves()
-        async with ahead(waves) as frames:
-            begun = asyncio.create_task(frames.first_begun())
-            await asyncio.sleep(0)
-            assert not begun.done()
-            waves.asked.set()
-            await begun
-        async with ahead(Waves(), unwanted=range(1, 101)) as frames:
-            await frames.first_begun()
-            await frames.all_done()
-
-    asyncio.run(run())
-
-
-def test_it_is_entered_and_left_once_and_says_whether_that_was_in_order():
+def test_it_says_whether_it_was_left_in_order():
     async def run() -> list[bool]:
         waves = Waves()
-        frames = ahead(waves)
-        assert not frames.is_at_work
-        async with frames:
-            with pytest.raises(RuntimeError, match="the flow"):
-                async with frames:
-                    assert frames.is_at_work
-                    raise RuntimeError("the flow has failed")
-            assert not frames.is_at_work
-        assert waves.opened == 1
+        async with ahead(waves):
+            pass
+        with pytest.raises(RuntimeError, match="the flow"):
+            async with ahead(waves):
+                raise RuntimeError("the flow has failed")
+        assert waves.opened == 2
         return waves.closed
 
-    assert asyncio.run(run()) == [False]
+    assert asyncio.run(run()) == [True, False]
