@@ -18,8 +18,6 @@ _EXCEPTION = re.compile(
 )
 # Frames of a traceback, its carets, and the frames that rich and exception groups draw.
 _NOISE = re.compile(r"\s|Traceback |During handling|The above exception|[│╭╰|+^~-]")
-# Its test looks for it in the Prefect that is installed.
-SERVER_TIMED_OUT = "Timed out while attempting to connect to ephemeral Prefect API server"
 
 
 def last_words(log: Path, since: int = 0) -> str:
@@ -32,11 +30,6 @@ def last_words(log: Path, since: int = 0) -> str:
         size = file.seek(0, 2)
         file.seek(max(since, size - _TAIL_BYTES))
         text = _ESCAPES.sub("", file.read().decode(errors="replace"))
-    if SERVER_TIMED_OUT in text:
-        return (
-            "Prefect's own server did not start in its time, because the machine was too busy; "
-            "a Prefect server that runs already (PREFECT_API_URL) spares the wait"
-        )
     lines = [line for line in text.splitlines() if line.strip()]
     exceptions = [line for line in lines if _EXCEPTION.match(line)]
     said = [line for line in lines if not _NOISE.match(line)]
