@@ -1,7 +1,8 @@
 """The Prefect server that flows report to: which one is chosen, and whether it answers.
 
 Looked at before a job is submitted, and by ``povstorm doctor``; Prefect itself, whose import takes
-seconds, is not asked. Where no server is chosen, a flow starts one of its own.
+seconds, is not asked. Where no server is chosen, who tells Prefect of a
+run starts one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one place that chooses a renderer for a job; called by the render_job flow."""
+"""The one place that chooses a renderer for a job; called by job_steps."""
 
 from __future__ import annotations
 
