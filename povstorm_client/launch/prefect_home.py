@@ -1,9 +1,9 @@
 """Give a fresh Prefect home a database that is migrated already; FlowProcess does before it starts.
 
 Where the user has no server, who tells Prefect of a run starts one, whose database lies in
-Prefect's home. In a fresh home that is made by some hundred migrations: two thirds of a first run's start (measured).
-They give the same empty database each time, so ``make setup`` has it made once
-(scripts/make_venv calls make_migrated_database).
+Prefect's home. In a fresh home that is made by some hundred migrations: two thirds of a first
+server's start (measured). They give the same empty database each time, so ``make setup`` has it
+made once (scripts/make_venv calls make_migrated_database).
 """
 
 from __future__ import annotations
