@@ -13,7 +13,12 @@ import psutil
 from povstorm_client.storage import layout
 from tests.chaos.client_program import ClientProgram
 from tests.chaos.plan import FRAMES, ChaosPlan, ServerFault
-from tests.chaos.processes import processes_with, servers_of
+from tests.chaos.processes import (
+    frames_of,
+    processes_with,
+    renderings_without,
+    servers_of,
+)
 from tests.chaos.watcher import Watcher
 from tests.chaos.world import World
 
@@ -23,6 +28,9 @@ _DISK_FULL_SECONDS = 4.0
 _CALLS_TO_FAIL = 3
 # For a flow to end after its client: it cancels its executions, and tells Prefect.
 _FLOW_ENDS_SECONDS = 40
+# For what a killed process has started to end with it.
+_CHILDREN_END_SECONDS = 20
+_FLOW = "flows.local_run"
 # So many frames are done before a flow's own server answers, or is killed.
 _FRAMES_WITHOUT = 4
 
@@ -130,13 +138,11 @@ class Injector:
         if not containers:
             return False
         victim = self._random.choice(containers)
-        rendering = self._watcher.look_at_processes()
         with contextlib.suppress(psutil.NoSuchProcess):
-            inside = set(victim.children(recursive=True))
-            elsewhere = {frame for povray, frame in rendering.items() if povray not in inside}
-            own = {frame for povray, frame in rendering.items() if povray in inside}
+            victim.suspend()
+            own = frames_of(victim.children(recursive=True))
             self._kill(victim, "container killed")
-            self._watcher.look_at_processes()
+            elsewhere = self._rendering_after("render_image.entrypoint")
             self._explain(self._unfinished() - (elsewhere - own))
         if self._plan.run_tasks_twice:
             # What it had not begun is rendered by its twin, and in another wave as well.
@@ -144,12 +150,12 @@ class Injector:
         return True
 
     def _kill_flow(self, _: list[ClientProgram]) -> bool:
-        flows = processes_with("flows.local_run", self._job_id)
+        flows = processes_with(_FLOW, self._job_id)
         if not flows:
             return False
         self._kill(self._random.choice(flows), "flow killed")
         if self._world.cloud is None:  # containers go on, and are taken over
-            self._watcher.look_at_processes()
+            self._rendering_after(_FLOW)
             self._explain(self._unfinished())
         return True
 
@@ -181,7 +187,7 @@ class Injector:
         return True
 
     def _cancel(self, _: list[ClientProgram]) -> bool:
-        flows = processes_with("flows.local_run", self._job_id)
+        flows = processes_with(_FLOW, self._job_id)
         if not flows:
             return False
         self._world.cluster.cancel(self._job_id)
@@ -193,8 +199,21 @@ class Injector:
         """A flow that was told to stop takes what was in work along."""
         _, left = psutil.wait_procs(flows, _FLOW_ENDS_SECONDS)
         assert not left, f"a flow does not stop: {left}"
+        if self._world.cloud is None:
+            self._rendering_after(_FLOW)
         self._watcher.look_at_processes()
         self._explain(self._unfinished())
+
+    def _rendering_after(self, owner: str) -> Set[int]:
+        """The frames that POV-Ray renders below the owners that live.
+
+        What those have left that were killed ends a moment later, in which POV-Ray may begin.
+        """
+        deadline = time.monotonic() + _CHILDREN_END_SECONDS
+        while renderings_without(self._watcher.scene, processes_with(owner, self._job_id)):
+            assert time.monotonic() < deadline, "what was killed has left processes"
+            time.sleep(0.05)
+        return set(self._watcher.look_at_processes().values())
 
     def _fill_disk(self, _: list[ClientProgram]) -> bool:
         disk = self._world.disk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,29 @@ def povray_processes(scene: str) -> dict[psutil.Process, int]:
                 frame = _FRAME.search(" ".join(words))
                 if frame is not None and any(scene in word for word in words):
                     found[process] = int(frame[1])
+    return found
+
+
+def frames_of(processes: Iterable[psutil.Process]) -> set[int]:
+    """The frames that they render, or contain and are about to."""
+    frames = set()
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            found = _FRAME.search(" ".join(process.cmdline()))
+            if found is not None:
+                frames.add(int(found[1]))
+    return frames
+
+
+def renderings_without(scene: str, owners: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Processes about the scene, those that contain them too, that no owner has started."""
+    known = set(owners)
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(scene in word for word in process.info["cmdline"] or []):
+            with contextlib.suppress(psutil.Error):
+                if known.isdisjoint(process.parents()):
+                    found.append(process)
     return found
 
 

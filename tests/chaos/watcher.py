@@ -46,7 +46,7 @@ class Watcher:
     """
 
     def __init__(self, name: str, job_id: str, storage: Storage) -> None:
-        self._scene = f"{name}.pov"
+        self.scene = f"{name}.pov"
         self._job_id = job_id
         self._storage = storage
         self._processes: set[psutil.Process] = set()
@@ -92,7 +92,7 @@ class Watcher:
 
     def look_at_processes(self) -> dict[psutil.Process, int]:
         """The POV-Ray processes of now, and the frame that each renders."""
-        rendering = povray_processes(self._scene)
+        rendering = povray_processes(self.scene)
         with self._lock:
             for process, frame in rendering.items():
                 if process not in self._processes:
