@@ -181,13 +181,16 @@ def test_a_failed_task_has_its_exit_code_after_all_its_retries(
 
 
 def test_exit_137_is_told_as_memory(clients: Clients, job: str):
-    execution = clients.ended(clients.run(job, "raise SystemExit(137)"))
+    results = []
+    for _ in range(2):
+        execution = clients.ended(clients.run(job, "raise SystemExit(137)"))
+        (task,) = clients.tasks.list_tasks(parent=execution.name)
+        results.append(task.last_attempt_result)
 
-    (task,) = clients.tasks.list_tasks(parent=execution.name)
-    result = task.last_attempt_result
-    # Google names no exit code then.
-    assert (result.exit_code, result.term_signal) == (0, 9)
-    assert result.status.message == "The configured memory limit was reached."
+    # Google names no exit code then; whether it names the signal, nobody has said.
+    assert sorted((result.exit_code, result.term_signal) for result in results) == [(0, 0), (0, 9)]
+    for result in results:
+        assert result.status.message == "The configured memory limit was reached."
 
 
 def test_a_task_that_takes_too_long_is_stopped(clients: Clients, job: str):
