@@ -26,10 +26,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from flows.embedded_server import EmbeddedServer
-from flows.recording import UNRECORDED
+from flows.recording import NICENESS, UNRECORDED
 from povstorm_client.errors import PovstormError, ToolError
 from povstorm_client.jobs.state import end_recording
 from povstorm_client.launch.prefect_server import VARIABLE, chosen_server, prefect_home
+from povstorm_client.programs.priority import lower_session
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
 
@@ -144,6 +145,7 @@ async def _silent(story: Any, lifeline: Lifeline) -> str:  # noqa: ANN401 - impo
 
 
 def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str) -> None:
+    lower_session(NICENESS)
     says = int(words)
     lifeline = Lifeline()
 

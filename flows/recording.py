@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,13 +18,15 @@ from contextlib import contextmanager
 
 from flows.job_steps import Outcome
 from flows.opened_job import OpenedJob
+from povstorm_client.programs.priority import nice
 from tasks.journal import LOGGER, JobEnded, Journal, JournalHandler
 
 # What the process may say; the second is followed by a line for people.
 STOP = b"stop"
 UNRECORDED = b"unrecorded "
-# POV-Ray goes before it, and what else a user does; nice(1).
-_NICENESS = 5
+# POV-Ray goes before it, and what else a user does; its session, which Prefect's server is in, has
+# that priority too.
+NICENESS = 10
 
 
 class Recording:
@@ -95,7 +96,7 @@ class Recording:
         try:
             self._process = subprocess.Popen(
                 [
-                    *_politely(),
+                    *nice(NICENESS),
                     *(sys.executable, "-P", "-m", "flows.record_run", *self._of),
                     *(str(journal), str(says)),
                 ],
@@ -129,9 +130,3 @@ class Recording:
             elif line.startswith(UNRECORDED):
                 said = line.removeprefix(UNRECORDED).decode(errors="replace")
                 self._job.progress.unrecorded(said)
-
-
-def _politely() -> list[str]:
-    """What to put before a command so that POV-Ray goes before it: coreutils' nice(1)."""
-    nice = shutil.which("nice")
-    return [nice, "-n", str(_NICENESS)] if nice else []

@@ -58,19 +58,22 @@ def host_name() -> str:
 class CpuUse:
     """The share of the CPU time that was used since the last look: of the quota where there is one.
 
-    Without a quota it is the whole machine's, so that other programs count too.
+    Without a quota it is the whole machine's, so that other programs count too; but not those of a
+    lower priority, which give way to POV-Ray (proc_stat(5), "nice").
     """
 
     def __init__(self, cgroup: Path = _CGROUP) -> None:
         self._stat = cgroup / "cpu.stat"
         self._quota = _cpu_quota(cgroup)
         self._seen = time.monotonic(), self._used_seconds()
-        psutil.cpu_percent()  # the first call only sets the start of the interval
+        psutil.cpu_times_percent()  # the first call only sets the start of the interval
 
     def share(self) -> float:
         """0 (idle) to 1 (all of it used)."""
         if self._quota is None:
-            return float(psutil.cpu_percent()) / 100
+            spent = psutil.cpu_times_percent()
+            given_way = sum(getattr(spent, name, 0.0) for name in ("idle", "iowait", "nice"))
+            return max(0.0, 1 - given_way / 100)
         then, used = self._seen
         self._seen = time.monotonic(), self._used_seconds()
         elapsed = max(self._seen[0] - then, 1e-3)

@@ -6,7 +6,6 @@ gone with the server: memory and storage calls do not grow with who looks, or ho
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from povstorm_client.errors import PovstormError, StorageError
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.stored_frames import read_image
+from povstorm_client.programs.priority import lower_thread
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 
@@ -37,7 +37,7 @@ class JobPictures:
         self._job_id = job_id
         self._results = FrameResults(storage, job_id)
         self._folder = folder
-        self._pool = ThreadPoolExecutor(_AT_ONCE, "povstorm-pictures", _yield_to_others)
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "povstorm-pictures", lower_thread, (_NICENESS,))
         self._locks = [threading.Lock() for _ in range(64)]
 
     def image(self, unit: WorkUnit) -> bytes:
@@ -101,9 +101,3 @@ def job_pictures(storage: Storage, job_id: str) -> Iterator[JobPictures]:
             yield pictures
         finally:
             pictures.close()
-
-
-def _yield_to_others() -> None:
-    with suppress(OSError, AttributeError):
-        # Linux has a priority for each thread.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

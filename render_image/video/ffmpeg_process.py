@@ -7,18 +7,16 @@ nothing.
 
 from __future__ import annotations
 
-import functools
 import os
 import selectors
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
 from povstorm_client.errors import ToolError, VideoError
+from povstorm_client.programs.priority import lower_session, nice
 from povstorm_client.programs.tools import die_with_parent
 
 _STDERR_LINES = 8
@@ -59,7 +57,7 @@ def run(
     with tempfile.TemporaryFile() as stderr:
         try:
             process = subprocess.Popen(
-                [*die_with_parent(), *(_nice() if low_priority else []), *command],
+                [*die_with_parent(), *(nice(_NICENESS) if low_priority else []), *command],
                 stdin=subprocess.DEVNULL if contents is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -69,7 +67,7 @@ def run(
         except OSError as error:
             raise ToolError(f"{command[0]} cannot be run ({error}): reinstall ffmpeg") from error
         if low_priority:
-            _lower_session(process.pid)
+            lower_session(_NICENESS, process.pid)
         try:
             take = _Lines(on_line).take if on_data is None else on_data
             _exchange(process, iter(contents or ()), take, cancelled)
@@ -137,22 +135,6 @@ class _Lines:
         *lines, self._unread = (self._unread + piece).split(b"\n")
         for line in lines:
             self._on_line(line.decode(errors="replace"))
-
-
-@functools.cache
-def _nice() -> list[str]:
-    """What to put before a command to lower its priority; [] where that is not installed."""
-    nice = shutil.which("nice")
-    return [nice, "-n", str(_NICENESS)] if nice else []
-
-
-def _lower_session(pid: int) -> None:
-    """Lower the priority of a process's session too, where the kernel shares the cores among these.
-
-    There a process's own priority counts in its session alone (sched(7), "The autogroup feature").
-    """
-    with suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS), "ascii")
 
 
 def _write(pipe: int, data: memoryview) -> int:

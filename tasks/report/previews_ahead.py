@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.programs.priority import lower_thread
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.protocol import Storage
@@ -66,9 +66,7 @@ class PreviewsAhead:
         return self._ready
 
     def _run(self) -> None:
-        with suppress(OSError, AttributeError):
-            # Linux has a priority for each thread.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        lower_thread(_NICENESS)
         left = len(self._frames)
         sample: dict[int, Image.Image] = {}
         while (result := self._final.get()) is not None and not self._stopped.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -58,6 +59,15 @@ def test_use_is_a_share_of_the_quota(cgroup, monkeypatch: pytest.MonkeyPatch):
     (group / "cpu.stat").write_text("usage_usec 4000000\n")
 
     assert use.share() == pytest.approx(3.0 / (10 * 0.5))
+
+
+def test_programs_that_give_way_to_povray_count_as_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spent = SimpleNamespace(user=40.0, system=10.0, nice=35.0, idle=10.0, iowait=5.0)
+    monkeypatch.setattr(psutil, "cpu_times_percent", lambda: spent)
+
+    assert machine.CpuUse(tmp_path / "nowhere").share() == pytest.approx(0.5)
 
 
 def test_a_host_on_cloud_run_is_its_execution_and_task(monkeypatch: pytest.MonkeyPatch):

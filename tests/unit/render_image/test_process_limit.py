@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,14 +27,15 @@ def test_processes_that_mostly_sleep_are_run_in_larger_numbers():
     assert 8 <= settle(ProcessLimit(2), busy_per_process=0.1) <= 12
 
 
-def test_processes_without_waits_begin_with_one_more_than_cores_and_go_down_to_the_cores():
-    limit = ProcessLimit(2, sleeps=False)
-    assert limit.processes == 3
-    assert settle(limit, busy_per_process=0.5) == 2
+@pytest.mark.parametrize(("cores", "first", "fewest"), [(1, 2, 1), (2, 4, 3), (16, 18, 17)])
+def test_processes_without_waits_are_a_few_more_than_cores(cores: int, first: int, fewest: int):
+    limit = ProcessLimit(cores, sleeps=False)
+    assert limit.processes == first
+    assert settle(limit, busy_per_process=1 / cores) == fewest
 
 
 def test_processes_without_waits_that_leave_cores_idle_all_the_same_are_run_in_larger_numbers():
-    assert settle(ProcessLimit(2, sleeps=False), busy_per_process=0.1) > 3
+    assert settle(ProcessLimit(2, sleeps=False), busy_per_process=0.1) > 4
 
 
 def test_a_machine_that_others_keep_busy_gets_no_more_than_the_fewest():
