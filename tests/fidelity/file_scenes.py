@@ -23,6 +23,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from povstorm_client.errors import InputError, RenderError
 from povstorm_client.launch.trace_process import trace_scene
@@ -279,7 +280,7 @@ def _content(name: str, number: int) -> bytes:
 
 
 def outcome(scene: FileScene, top: Path, tracer: Tracer | None = None) -> str:
-    """``equal``, ``refused``, ``told``, ``fails in POV-Ray``; else what went wrong, unsaid."""
+    """What came of it: one of ALL_RIGHT, else what went wrong, unsaid."""
     with ThreadPoolExecutor(1) as beside:
         theirs = beside.submit(_by_povray, scene, top / "theirs")
         here = scene.write(top / "ours")
@@ -295,14 +296,24 @@ def outcome(scene: FileScene, top: Path, tracer: Tracer | None = None) -> str:
     if loaded is None:
         return "refused" if tracer is None else _why_refused(refusal)
     try:
-        different = differences(by_povstorm(loaded, FolderStorage(top / "storage")), images)
+        ours = by_povstorm(loaded, FolderStorage(top / "storage"))
+        different = differences(ours, images)
     except RenderError as error:
-        different = [f"fails in povstorm alone: {error}"]
+        ours, different = {}, [f"fails in povstorm alone: {error}"]
     if not different:
         return "equal"
     if any(words in warning for warning in loaded.warnings for words in _TOLD):
         return "told"
-    return "; ".join(different)
+    again = _by_povray(scene, top / "again")
+    if again is None or differences(again, images):
+        return "POV-Ray differs from itself"
+    return "; ".join([*different, f"POV-Ray: {_colours(images)}", f"povstorm: {_colours(ours)}"])
+
+
+def _colours(images: dict[str, Path]) -> str:
+    """Each image's background, which is all that there is on it."""
+    first = (f"{name} {Image.open(path).getpixel((0, 0))}" for name, path in images.items())
+    return ", ".join(sorted(first))
 
 
 def _why_refused(refusal: str) -> str:
@@ -339,7 +350,7 @@ def outcomes(
     return counted
 
 
-ALL_RIGHT = ("equal", "refused", "told", "fails in POV-Ray")
+ALL_RIGHT = ("equal", "refused", "told", "fails in POV-Ray", "POV-Ray differs from itself")
 
 
 def drawn(count: int, *, again: bool = False) -> list[FileScene]:
