@@ -119,7 +119,7 @@ def _plan(job: Job) -> StoredPlan | None:
 @contextmanager
 def _picture(job: Job) -> Iterator[Path | None]:
     try:
-        sheet = job_sheet(job)
+        sheet = job_sheet(job.cluster.storage, job.job_id, job.work_units)
     except StorageError:
         sheet = None  # the news matters more
     if sheet is None or not sheet.frames:

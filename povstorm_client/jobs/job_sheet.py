@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from povstorm_client.errors import StorageError
 from povstorm_client.frames.spread import spread
+from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
-
-if TYPE_CHECKING:
-    from povstorm_client.job import Job
+from povstorm_client.storage.protocol import Storage
 
 _MOST_IMAGES = 24
 # Decoded for a sheet at most, so that it does not take longer than a few seconds.
@@ -29,15 +28,15 @@ class JobSheet:
     jpeg: bytes = b""
 
 
-def job_sheet(job: Job) -> JobSheet | None:
-    """Of images evenly spread over the job; None while there are none."""
+def job_sheet(storage: Storage, job_id: str, all_units: Sequence[WorkUnit]) -> JobSheet | None:
+    """Of images evenly spread over the job, whose frames these are; None while there are none."""
     from PIL.Image import DecompressionBombError
 
     from povstorm_client.jobs.thumbnails import contact_sheet, encoded, small_image
 
-    storage, prefix = job.cluster.storage, layout.output(job.job_id)
+    prefix = layout.output(job_id)
     there = {stored.key.removeprefix(f"{prefix}/") for stored in storage.list(prefix)}
-    units = [unit for unit in job.work_units if unit.image_name in there]
+    units = [unit for unit in all_units if unit.image_name in there]
     if not units:
         return None
     settings = units[0].settings

@@ -1,28 +1,28 @@
 """How Job, Cluster and JobStatistics look in a notebook: HTML that needs nothing but itself.
 
-All text is escaped, pictures and video are inside of it, and it stays below two megabytes however
-large the job is. What cannot be read is said in it: a picture must not break a cell.
+Their ``_repr_html_`` ask for it. All text is escaped, pictures and video are inside of it, and it
+stays below two megabytes however large the job is. What cannot be read is said in it: a picture
+must not break a cell.
 """
 
 from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from povstorm_client.errors import PovstormError
 from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.job_sheet import job_sheet
+from povstorm_client.jobs.state import JobState
+from povstorm_client.jobs.summary import JobSummary
 from povstorm_client.quantities import byte_size, counted
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-
-if TYPE_CHECKING:
-    from povstorm_client.cluster import Cluster
-    from povstorm_client.job import Job
-    from povstorm_client.jobs.state import JobState
-    from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.storage.protocol import Storage
 
 # Larger videos are named only.
 _EMBEDDED_BYTES = 1_000_000
@@ -34,7 +34,44 @@ _AT_WORK = "#3a7bd5"
 _NOT_BEGUN = "#767676"
 
 
-def job_html(job: Job) -> str:
+class ShownCluster(Protocol):
+    """What is shown of a Cluster."""
+
+    @property
+    def storage_uri(self) -> str:
+        """Where its jobs are."""
+
+    @property
+    def storage(self) -> Storage:
+        """The same, opened; raises StorageError."""
+
+    def jobs(self, most: int | None = None) -> Sequence[JobSummary]:
+        """So many, the newest first."""
+
+
+class ShownJob(Protocol):
+    """What is shown of a Job."""
+
+    job_id: str
+    video: str | None
+
+    @property
+    def cluster(self) -> ShownCluster:
+        """Where it is stored."""
+
+    @property
+    def submitted(self) -> bool:
+        """Whether it is stored there."""
+
+    @property
+    def work_units(self) -> Sequence[WorkUnit]:
+        """Its frames."""
+
+    def state(self) -> JobState | None:
+        """How far it is; None before its flow has begun."""
+
+
+def job_html(job: ShownJob) -> str:
     """The job: state, a sheet of its images, its video where that is small."""
     try:
         return _box(*_job_parts(job))
@@ -42,7 +79,7 @@ def job_html(job: Job) -> str:
         return _box(_head(job.job_id, "unreadable", _COLOURS["failed"]), _line(str(error)))
 
 
-def cluster_html(cluster: Cluster) -> str:
+def cluster_html(cluster: ShownCluster) -> str:
     """The cluster: where it is, and its newest jobs."""
     where = _line(repr(cluster).removeprefix("<Cluster ").removesuffix(">"))
     folder = cluster.storage_uri.removeprefix("file://")
@@ -65,13 +102,13 @@ def cluster_html(cluster: Cluster) -> str:
     return _box(_head("Cluster", "", ""), where, table or _line("it has no jobs"))
 
 
-def statistics_html(statistics: JobStatistics) -> str:
-    """The table that printing shows."""
-    text = html.escape(str(statistics).strip())
+def statistics_html(table: str) -> str:
+    """The table that printing a JobStatistics shows."""
+    text = html.escape(table.strip())
     return f'<pre style="font-size:12px;line-height:1.4;margin:0">{text}</pre>'
 
 
-def _job_parts(job: Job) -> Iterator[str]:
+def _job_parts(job: ShownJob) -> Iterator[str]:
     units = job.work_units
     state = job.state()
     phase = state.phase if state else "submitted" if job.submitted else "not submitted"
@@ -87,7 +124,7 @@ def _job_parts(job: Job) -> Iterator[str]:
     yield _video(job)
 
 
-def _facts(job: Job, state: JobState | None) -> Iterator[str]:
+def _facts(job: ShownJob, state: JobState | None) -> Iterator[str]:
     units = job.work_units
     if state is None:
         yield counted(len(units), "frame")
@@ -104,11 +141,9 @@ def _facts(job: Job, state: JobState | None) -> Iterator[str]:
     yield job.video or "no video"
 
 
-def _sheet(job: Job) -> str:
+def _sheet(job: ShownJob) -> str:
     """Of images evenly spread over the job; "" while there are none."""
-    from povstorm_client.jobs.job_sheet import job_sheet
-
-    sheet = job_sheet(job)
+    sheet = job_sheet(job.cluster.storage, job.job_id, job.work_units)
     if sheet is None:
         return ""
     if not sheet.frames:
@@ -120,7 +155,7 @@ def _sheet(job: Job) -> str:
     )
 
 
-def _video(job: Job) -> str:
+def _video(job: ShownJob) -> str:
     if not job.video:
         return ""
     storage, key = job.cluster.storage, layout.video(job.job_id, job.video)

@@ -145,7 +145,7 @@ class JobStatistics:
         """The table in a notebook."""
         from povstorm_client.jobs.notebook import statistics_html
 
-        return statistics_html(self)
+        return statistics_html(str(self))
 
     def __str__(self) -> str:
         from povstorm_client.jobs.statistics_table import statistics_table
