@@ -1,4 +1,4 @@
-"""Build render_image's libraries where there is a C compiler; pyproject.toml has all else.
+"""Build the libraries for POV-Ray where there is a C compiler; pyproject.toml has all else.
 
 Without them POV-Ray renders the same pixels, more slowly, and scenes cannot be traced; so no
 compiler is no error.
@@ -17,7 +17,9 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 SOURCES = {
-    Path("render_image/libpovraywaits.so"): Path("render_image/povray_waits.c"),
+    Path("povstorm_client/programs/libpovraywaits.so"): Path(
+        "povstorm_client/programs/povray_waits.c"
+    ),
     Path("render_image/libpovrayfiles.so"): Path("render_image/povray_files.c"),
 }
 

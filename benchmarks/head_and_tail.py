@@ -27,7 +27,7 @@ import psutil
 
 from benchmarks.local_throughput import ANIMATIONS, CORES, copied_scene, picture
 from povstorm_client.launch.prefect_home import seed_prefect_home
-from render_image.povray_waits import preload, waits_library
+from povstorm_client.programs.povray_waits import preload, waits_library
 
 ROW = "{:34} {:>8} {:>9} {:>9} {:>8} {:>8} {:>9} {:>9}"
 # Linux, <sys/prctl.h>: children of children that outlive these are ours to wait for.

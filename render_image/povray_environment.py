@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from povstorm_client.programs.povray_waits import preload, waits_library
 from povstorm_client.programs.tools import PovRay
 from povstorm_client.scene.search import system_ini
-from render_image.povray_waits import preload, waits_library
 from render_image.sandbox import Sandbox, View, povray_folders
 from render_image.workspace import Workspace
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from povstorm_client.errors import ToolError
 from povstorm_client.programs.bubblewrap import bubblewrap_problem, probe
+from povstorm_client.programs.povray_waits import preload, waits_library
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import PovRay
 from povstorm_client.scene.search import installed_folders, system_ini
-from render_image.povray_waits import waits_library
 from render_image.process import open_text
 from render_image.system_calls import filter_program
 from render_image.workspace import Workspace
@@ -123,7 +123,9 @@ class Sandbox:
         """Why POV-Ray does not start in here; "" if it does."""
         with open_text(self.system_calls) as program:
             filtering = ("--seccomp", str(program)) if program is not None else ()
-            return probe([*self._before, *filtering, "--", str(povray.path), "--version"], program)
+            waits = ("--setenv", *preload(self.view.waits).popitem()) if self.view.waits else ()
+            command = [*self._before, *filtering, *waits, "--", str(povray.path), "--version"]
+            return probe(command, program)
 
 
 def open_sandbox(povray: PovRay, mode: SandboxMode) -> Sandbox | None:
@@ -143,13 +145,11 @@ def open_sandbox(povray: PovRay, mode: SandboxMode) -> Sandbox | None:
 
 @functools.cache
 def _open(povray: PovRay) -> tuple[Sandbox | None, str]:
-    problem = bubblewrap_problem()
-    if not problem:
+    bwrap, problem = shutil.which("bwrap"), ""
+    if bwrap is not None:
         # An old bubblewrap knows no --disable-userns, and a kernel may lack seccomp.
         for filtered, locked in ((True, True), (True, False), (False, True), (False, False)):
-            sandbox = Sandbox(
-                shutil.which("bwrap") or "bwrap", povray, filtered=filtered, locked=locked
-            )
+            sandbox = Sandbox(bwrap, povray, filtered=filtered, locked=locked)
             problem = sandbox.problem(povray)
             if not problem:
                 if not sandbox.system_calls:
@@ -157,7 +157,7 @@ def _open(povray: PovRay) -> tuple[Sandbox | None, str]:
                         "no filter of system calls is to be had here: see docs/security.md"
                     )
                 return sandbox, ""
-        problem = f"{povray.path} does not run in bubblewrap ({problem})"
+    problem = bubblewrap_problem() or f"{povray.path} does not run in bubblewrap ({problem})"
     logging.getLogger(__name__).warning("scenes run uncontained: %s", problem)
     return None, problem
 
@@ -184,8 +184,13 @@ def _needed_paths(povray: PovRay) -> list[Path]:
 
 def _library_folders(program: Path) -> set[Path]:
     """The folders of the shared libraries that a program loads, its loader's among them."""
+    # As ldd(1) asks, which is a shell script of some processes; a static program, which needs no
+    # libraries, tells its version then.
     finished = subprocess.run(
-        ["ldd", str(program)], capture_output=True, text=True, check=False, env={"LC_ALL": "C"}
+        [str(program), "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"LC_ALL": "C", "LD_TRACE_LOADED_OBJECTS": "1"},
     )
-    # Of a static program ldd only says that it is one, and of no libraries nothing is needed.
     return {Path(path).parent for path in _LIBRARY.findall(finished.stdout)}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from povstorm_client.errors import ToolError
+from povstorm_client.programs.povray_waits import preload, waits_library
 
 # The program to take for POV-Ray, instead of the one on PATH; `--povray` sets it for all that the
 # command starts.
@@ -69,9 +70,15 @@ def povray_is_newer() -> bool:
 
 @functools.cache
 def _povray_at(path: str) -> PovRay:
+    library = waits_library()
     try:
         finished = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=60, check=False
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, **(preload(str(library)) if library else {})},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolError(f"{path} cannot be run ({error}): reinstall POV-Ray") from error

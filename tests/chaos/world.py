@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster
+from povstorm_client.programs import povray_waits
 from povstorm_client.programs.tools import die_with_parent
 from povstorm_client.storage.bucket import GcsStorage
 from povstorm_client.storage.protocol import Storage
-from render_image import povray_waits
 from render_image.machine import cores
 from tests.chaos.plan import STORAGE_FAULTS, ChaosPlan
 from tests.chaos.prefect_server import PrefectServer
