@@ -22,6 +22,7 @@ from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.quantities import duration
 from povstorm_client.scene.ini_options import NEWER
 from povstorm_client.scene.load_scene import Scene, load_scene
+from povstorm_client.scene.unused_names import unused_names
 from povstorm_client.scene.variants import merged_variants, read_variants
 
 
@@ -68,10 +69,14 @@ def read_scene(
     )
     given = tuple(switches or ())
     # Of Declares of one name POV-Ray keeps the first.
-    variants = [load(switches=(*options, *given)) for options in read_variants(declare or ())]
+    options_of_all = read_variants(declare or ())
+    variants = [load(switches=(*options, *given)) for options in options_of_all]
     loaded = variants[0] if len(variants) == 1 else merged_variants(variants)
     for warning in loaded.warnings:
         warn(warning)
+    names = [option.split("=")[1] for option in options_of_all[0]]
+    for line in unused_names(names, loaded.files.values()):
+        warn(f"--declare: {line}")
     return _with_changes(loaded, threads, warn, motion_blur=motion_blur, shutter=shutter)
 
 
@@ -82,6 +87,7 @@ def settings_of_options(
     prefer: str,
     lean: str,
     max_cost: float | None,
+    frame_timeout: float | str | None = None,
     stall_timeout: float | str | None = STALL_SECONDS,
     default_preference: str = "balanced",
     **same: Any,  # noqa: ANN401 - JobSettings checks them
@@ -89,14 +95,15 @@ def settings_of_options(
     """The settings, as options and flow parameters put them; InputError for what cannot be meant.
 
     video: may be "none". frame_memory: GiB. lean: prefer's older name, "" where it is not said.
-    max_cost: US dollars. stall_timeout: seconds, also as a text, or "off". same: the fields that
-    options have as they are.
+    max_cost: US dollars. frame_timeout, stall_timeout: seconds, also as a text, or "off". same: the
+    fields that options have as they are.
     """
     return JobSettings(
         video=None if video == "none" else video,
         frame_memory=_bytes(frame_memory),
         prefer=preference(prefer, lean, default_preference),
         max_usd=max_cost,
+        frame_timeout=_seconds("frame_timeout", frame_timeout),
         stall_timeout=_seconds("stall_timeout", stall_timeout),
         **same,
     )

@@ -110,8 +110,8 @@ def _fitting(
     """The jobs that all conditions apply to, without those that must stay, of which it tells."""
     if older_than is None and not failed and keep is None:
         raise InputError(
-            "say what to delete: jobs by their ids, or --older-than 30d, --failed, --keep N; "
-            "--dry-run shows it"
+            "say what to delete: jobs by their ids, or --older-than 30d, --failed, --keep N (the "
+            "newest N stay; --keep 0: all jobs are deleted); --dry-run shows it"
         )
     age = None if older_than is None else age_seconds(older_than)
     found = choose_jobs(everything, time.time(), older_than=age, failed=failed, keep=keep or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -51,6 +52,12 @@ def destination_of_new(job: Job, output: Path | None, rendering: Rendering) -> D
     if output is None and folder != plain:
         _say(f"{plain} has results of another render; these go to {folder}")
     return _checked(job, Destination(folder, rendering))
+
+
+def whole_folder(preview: Path) -> Path:
+    """Where all frames go after a preview that somebody has chosen a folder for: beside that."""
+    named = preview if preview.name not in ("", "..") else Path(os.path.abspath(preview))  # noqa: PTH100
+    return named.parent / f"{named.name}_render"
 
 
 def destination_of_stored(job: Job, output: Path | None) -> Destination:

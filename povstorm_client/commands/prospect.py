@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import typer
@@ -81,13 +82,26 @@ def print_prospect(preview: Job, job: Job) -> Prediction | None:
     return prediction
 
 
-def wants_to_go_on(job: Job) -> bool:
-    """Ask on a terminal; elsewhere print the command."""
+def wants_to_go_on(job: Job, output: Path | None) -> bool:
+    """Ask on a terminal; elsewhere print the command.
+
+    output: the folder for all frames, where one was given for the preview's.
+    """
     if sys.stdin.isatty() and sys.stdout.isatty():
         return typer.confirm(f"\nRender all {len(job.work_units)} frames now?")
-    words = [word for word in sys.argv[1:] if word != "--preview"]
-    print(f"go on   povstorm {shlex.join(words)}")
+    print(f"go on   povstorm {shlex.join(whole_words(sys.argv[1:], output))}")
     return False
+
+
+def whole_words(words: Sequence[str], output: Path | None) -> list[str]:
+    """The words of a command that renders all, by those of one that previews."""
+    kept = [word for word in words if word != "--preview"]
+    for place, word in enumerate(kept):
+        if word.startswith("--output="):
+            kept[place] = f"--output={output}"
+        elif place and kept[place - 1] == "--output":
+            kept[place] = str(output)
+    return kept
 
 
 def _cloud(

@@ -22,6 +22,7 @@ from povstorm_client.commands.output_folder import (
     destination_of_new,
     destination_of_stored,
     warn_of_kept,
+    whole_folder,
 )
 from povstorm_client.commands.prospect import print_prospect, sample_of, wants_to_go_on
 from povstorm_client.commands.scene_options import (
@@ -143,9 +144,9 @@ def render(
         return
     job = scene_job(cluster, whole, settings, sandbox=mode, in_order=in_order)
     job.prediction = print_prospect(first, job)
-    if go or wants_to_go_on(job):
-        folder = None if output is None else output.with_name(f"{output.name}_render")
-        run(job, folder, as_preview=False)
+    beside = None if output is None else whole_folder(output)
+    if go or wants_to_go_on(job, beside):
+        run(job, beside, as_preview=False)
 
 
 def _words(switches: list[str] | None, *, preview: bool, **options: str | None) -> list[str]:

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import PREFERENCES, VIDEO_ENDINGS, JobSettings
+from povstorm_client.frames.render_settings import MOST_SUB_FRAMES
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import choose_povray
 from povstorm_client.scene_job import settings_of_options
@@ -26,6 +28,16 @@ def _chosen(path: Path | None) -> Path | None:
     if path is not None:
         choose_povray(path)
     return path
+
+
+def _blurred(moments: int | None) -> int | None:
+    # RenderSettings has 0 for none, which nobody asks for by an option.
+    if moments is not None and not 2 <= moments <= MOST_SUB_FRAMES:
+        raise InputError(
+            f"--motion-blur is {moments}: give 2 to {MOST_SUB_FRAMES} moments, or leave it out for "
+            "sharp frames"
+        )
+    return moments
 
 
 SceneArgument = Annotated[
@@ -86,7 +98,11 @@ Declare = Annotated[
 ]
 MotionBlur = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(metavar="N", help="Make each frame the average of N moments, in linear light"),
+    typer.Option(
+        metavar="N",
+        help="Make each frame the average of N moments, in linear light",
+        callback=_blurred,
+    ),
 ]
 Shutter = Annotated[
     float,
@@ -125,9 +141,11 @@ Retries = Annotated[
     int, typer.Option(help="Further attempts for a frame that was lost", rich_help_panel=FAILURES)
 ]
 FrameTimeout = Annotated[
-    Optional[float],  # noqa: UP045
+    Optional[str],  # noqa: UP045
     typer.Option(
-        metavar="SECONDS", help="Stop a frame that takes longer", rich_help_panel=FAILURES
+        metavar="SECONDS",
+        help="Stop a frame that takes longer; off: never",
+        rich_help_panel=FAILURES,
     ),
 ]
 StallTimeout = Annotated[
@@ -200,6 +218,13 @@ JOB_OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
+def _by_option(message: str) -> str:
+    """What is wrong with a field of JobSettings, as of the option that sets it."""
+    field, are, rest = message.partition(" is ")
+    option = {"max_usd": "max_cost"}.get(field, field)
+    return f"--{option.replace('_', '-')} is {rest}" if are and option in JOB_OPTIONS else message
+
+
 def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command with JOB_OPTIONS in the place of its keyword ``settings``, made from them.
 
@@ -209,7 +234,11 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def asked(**given: Any) -> None:  # noqa: ANN401 - whatever typer read
         options = {name: given.pop(name) for name in JOB_OPTIONS}
-        command(**given, settings=settings_of_options(**options))
+        try:
+            settings = settings_of_options(**options)
+        except InputError as error:
+            raise InputError(_by_option(str(error))) from error
+        command(**given, settings=settings)
 
     own = inspect.signature(command, eval_str=True)
     parameters = [

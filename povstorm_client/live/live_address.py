@@ -13,7 +13,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import InputError, StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.private_files import create_private_file, make_private_folder
 
@@ -50,16 +50,22 @@ def live_address(home: Path, storage_uri: str, job_id: str) -> LiveAddress:
     return LiveAddress(job_id, digest[:16].hex(), port)
 
 
-def bound_socket(port: int | None) -> socket.socket:
-    """A listening socket on the loopback interface; another port where that one is taken.
+def bound_socket(port: int, *, only: bool = False) -> socket.socket:
+    """A listening socket on the loopback interface; another port where that one cannot be had.
 
-    None: any port.
+    only: InputError instead of another port.
     """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((HOST, port or 0))
-    except OSError:
+        bound.bind((HOST, port))
+    except OSError as error:
+        if only:
+            bound.close()
+            raise InputError(
+                f"port {port} cannot be had ({error.strerror}): give another with --port, or leave "
+                "it out for one that is free"
+            ) from error
         bound.bind((HOST, 0))
     bound.listen(64)
     return bound

@@ -150,10 +150,11 @@ def live_server(
 ) -> Iterator[LiveServer]:
     """Serve a job's live page while the block runs, in a thread.
 
-    port: instead of the address's own; where it is taken, any other. The server's address says.
+    port: instead of the address's own, for which any other is taken where it cannot be had; the
+    server's address says. Raises InputError if the port that is given cannot be.
     """
     with (
-        bound_socket(port or address.port) as bound,
+        bound_socket(port or address.port, only=port is not None) as bound,
         job_pictures(storage, address.job_id) as pictures,
     ):
         where = LiveAddress(address.job_id, address.token, bound.getsockname()[1])

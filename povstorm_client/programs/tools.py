@@ -84,7 +84,11 @@ def _povray_at(path: str) -> PovRay:
         raise ToolError(f"{path} cannot be run ({error}): reinstall POV-Ray") from error
     match = re.search(r"POV-Ray (\d+)\.(\d+)(\S*)", finished.stdout + finished.stderr)
     if match is None:
-        raise ToolError(f"{path} does not tell its version: install POV-Ray 3.7 or newer")
+        raise ToolError(
+            f"{path} is no POV-Ray: it does not tell its version as one. Give --povray, or "
+            f"{POVRAY_VARIABLE}, the path of POV-Ray 3.7 or newer, or leave it out for the one on "
+            "PATH"
+        )
     if (int(match[1]), int(match[2])) < _OLDEST_POVRAY:
         raise ToolError(
             f"{path} is POV-Ray {match[1]}.{match[2]}{match[3]}: povstorm needs 3.7 or newer"

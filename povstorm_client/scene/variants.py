@@ -70,8 +70,16 @@ def _values(text: str, values: str) -> list[str]:
         first = Decimal(match[1])
         last = first if match[2] is None else Decimal(match[2])
         step = Decimal(match[3] or 1)
-        if last < first or step <= 0:
-            raise InputError(f"--declare {text}: {part!r} has no values: write FIRST..LASTxSTEP")
+        if step <= 0:
+            raise InputError(
+                f"--declare {text}: {part!r} has no values, as its step is not above 0: write "
+                "FIRST..LASTxSTEP"
+            )
+        if last < first:
+            raise InputError(
+                f"--declare {text}: {part!r} has no values, as it counts down: write "
+                f"{match[2]}..{match[1]}, or a list in the order that you want"
+            )
         count = int((last - first) / step) + 1
         check_frame_count(len(found) + count)
         found += [f"{(first + step * index).normalize():f}" for index in range(count)]

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from povstorm_client.errors import InputError
 from povstorm_client.live.job_feed import JobFeed
 from povstorm_client.live.live_address import LiveAddress, live_address
 from povstorm_client.live.live_server import LiveServer, live_server
@@ -496,6 +497,17 @@ def test_where_its_port_is_taken_it_takes_another(storage: FolderStorage):
         assert first.address.port != second.address.port
         for server in (first, second):
             assert httpx.get(server.address.url, timeout=60).status_code == 200
+
+
+def test_where_a_port_is_asked_for_and_taken_it_says_so(storage: FolderStorage, tmp_path: Path):
+    job = LiveJob(storage, 2)
+    address = live_address(tmp_path, storage.uri, job.job_id)
+    with (
+        serving(job) as first,
+        pytest.raises(InputError, match=rf"port {first.address.port} cannot be had .* --port"),
+        live_server(storage, JobFeed.open(storage, job.job_id), address, port=first.address.port),
+    ):
+        pass
 
 
 def test_it_ends_while_a_browser_listens(storage: FolderStorage):

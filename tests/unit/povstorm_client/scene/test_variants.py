@@ -47,7 +47,7 @@ def test_several_names_make_all_combinations_and_none_makes_one_variant():
         (["N=x"], "'x' is no number and no range"),
         (["N=3-9"], "'3-9' is no number and no range"),
         (["N=1,,2"], "'' is no number"),
-        (["N=9..3"], r"'9\.\.3' has no values"),
+        (["N=9..3"], r"'9\.\.3' has no values, as it counts down: write 3\.\.9"),
         (["N=1..3x0"], r"'1\.\.3x0' has no values"),
         (["N=1..3,2"], "has a value twice"),
         (["N=1", "N=2"], "names N twice"),

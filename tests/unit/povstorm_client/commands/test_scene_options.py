@@ -1,0 +1,86 @@
+"""A value that an option cannot mean is one error, before any work, that names the option."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import PovstormError, command_line
+from povstorm_client.programs.tools import POVRAY_VARIABLE
+
+
+@pytest.fixture(autouse=True)
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.pov").write_text("#declare Size = 1;\nsphere { 0, Size }\n// Sizes\n", "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--motion-blur 0", "--motion-blur is 0: give 2 to 256 moments, or leave it out"),
+        ("--motion-blur 1", "--motion-blur is 1: give 2 to 256"),
+        ("--motion-blur -3", "--motion-blur is -3: give 2 to 256"),
+        ("--motion-blur 257", "--motion-blur is 257: give 2 to 256"),
+        ("--frame-timeout never", "--frame-timeout is 'never': give seconds above 0, or off"),
+        ("--frame-timeout 0", "--frame-timeout is '0': give seconds above 0, or off"),
+        ("--frame-timeout nan", "--frame-timeout is 'nan': give seconds above 0, or off"),
+        ("--stall-timeout never", "--stall-timeout is 'never': give seconds above 0, or off"),
+        ("--stall-timeout ''", "--stall-timeout is '': give seconds above 0, or off"),
+        ("--max-cost -1", "--max-cost is -1.0: give US dollars above 0"),
+        ("--max-cost nan", "--max-cost is nan"),
+        ("--retries 99", "--retries is 99: 0 to 10"),
+        ("--seconds-per-frame 0", "--seconds-per-frame is 0.0: give CPU seconds above 0"),
+        ("--frame-memory inf", "--frame-memory is inf"),
+        ("--fps 0", "--fps is 0: frames a second are above 0"),
+        ("--prefer slow", "--prefer is 'slow': give one of fastest, balanced, cheapest"),
+        ("--declare Size=3..1", "'3..1' has no values, as it counts down: write 1..3"),
+        ("--declare Size=1..3x0", "'1..3x0' has no values, as its step is not above 0"),
+    ],
+)
+@pytest.mark.parametrize("command", ["render", "submit"])
+def test_it_is_refused_by_the_options_name(command: str, words: str, message: str):
+    with pytest.raises(PovstormError) as refused:
+        command_line.run([command, "a.pov", *shlex.split(words)])
+
+    assert message in str(refused.value)
+    assert [path.name for path in Path.cwd().iterdir()] == ["a.pov"]
+
+
+def test_a_program_that_is_no_povray_is_refused_by_its_path(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(POVRAY_VARIABLE, "")
+    with pytest.raises(PovstormError, match=r"/bin/true is no POV-Ray: .* Give --povray"):
+        command_line.run(["render", "a.pov", "--povray", "/bin/true"])
+
+
+@pytest.mark.parametrize("option", ["--frame-timeout", "--stall-timeout"])
+def test_a_limit_of_time_can_be_off(option: str, capsys: pytest.CaptureFixture[str]):
+    assert command_line.run(["render", "a.pov", "--dry-run", option, "off"]) == 0
+    assert "scene    a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("declare", "warning"),
+    [
+        ("Sise=1,2", "no file of the scene uses Sise, so that its values change nothing; did you "),
+        ("size=1,2", "no file of the scene uses size, so that its values change nothing; did you "),
+        # It is in a comment only.
+        ("Sizes=1,2", "no file of the scene uses Sizes"),
+    ],
+)
+def test_a_declared_name_that_the_scene_never_uses_is_a_warning(
+    declare: str, warning: str, capsys: pytest.CaptureFixture[str]
+):
+    command_line.run(["render", "a.pov", "--dry-run", "--declare", declare])
+    told = capsys.readouterr().err
+    assert f"warning: --declare: {warning}" in told
+    assert "did you mean Size?" in told
+
+
+def test_a_declared_name_that_an_include_uses_is_none(capsys: pytest.CaptureFixture[str]):
+    Path("a.pov").write_text('#include "b.inc"\n', "utf-8")
+    Path("b.inc").write_text("sphere { 0, Size }\n", "utf-8")
+    command_line.run(["render", "a.pov", "--dry-run", "--declare", "Size=1,2"])
+    assert "--declare" not in capsys.readouterr().err
