@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-from povstorm_client.termination import end_as_by_ctrl_c
+from povstorm_client.termination import ToldInterrupt, end_as_by_ctrl_c, tell_stopped
 
 _DONE = 0
 _FAILED = 1
@@ -33,7 +33,9 @@ def main() -> None:
         else:
             code = _run(sys.argv[1:])
         code = _flushed(code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if not isinstance(stop, ToldInterrupt):
+            tell_stopped()
         code = _flushed(_INTERRUPTED)
     if code == _INTERRUPTED and ended_by:
         code = 128 + ended_by[0]

@@ -31,6 +31,7 @@ from povstorm_client.commands.server import server
 from povstorm_client.commands.status import status
 from povstorm_client.commands.submit import submit
 from povstorm_client.commands.ui import ui
+from povstorm_client.termination import ToldInterrupt, tell_stopped
 from povstorm_client.version import povstorm_version
 
 _RENDER, _LOOK, _KEEP = "Render", "Look", "Keep house"
@@ -60,6 +61,16 @@ class Commands(_WithFlags, typer.core.TyperGroup):
 
 class Command(_WithFlags, typer.core.TyperCommand):
     """A command whose mistakes are told with its usage."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's context
+        """Whoever stops a command is told so, by it or here."""
+        try:
+            return super().invoke(ctx)
+        except ToldInterrupt:
+            raise
+        except KeyboardInterrupt:
+            tell_stopped()
+            raise
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's context
         """An option without its value is told without the command that lacks it."""

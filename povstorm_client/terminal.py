@@ -6,9 +6,11 @@ them moves the cursor, colours, renames or hides anything.
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
@@ -58,17 +60,39 @@ class PlainTextStream:
     """A text stream in place of ``sys.stdout`` or ``sys.stderr``, which writes what is printable.
 
     rich, whose own escapes are wanted, finds the stream itself by ``rich_proxied_file``.
+
+    may_be_unread: whether what is written goes nowhere once its reader has gone; else that is a
+    BrokenPipeError, as of any stream.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, may_be_unread: bool = False) -> None:
         self.rich_proxied_file = stream
+        self.may_be_unread = may_be_unread
 
     def write(self, text: str) -> int:
         """Write the text; its length is returned, as the caller knows it."""
         if not isinstance(text, str):
             raise TypeError(f"a text stream takes no {type(text).__name__}")
-        self.rich_proxied_file.write(printable(text))
+        with self._perhaps_unread():
+            self.rich_proxied_file.write(printable(text))
         return len(text)
+
+    def flush(self) -> None:
+        """Have all that was written go out."""
+        with self._perhaps_unread():
+            self.rich_proxied_file.flush()
+
+    @contextmanager
+    def _perhaps_unread(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            if not self.may_be_unread:
+                raise
+            # What the stream still holds goes there too.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.rich_proxied_file.fileno())
+            os.close(null)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write all of them."""
@@ -82,7 +106,8 @@ class PlainTextStream:
 def print_only_text() -> None:
     """Have all that this process prints, whoever prints it, shown as text from now on.
 
-    A terminal that cannot show a character is given its number.
+    A terminal that cannot show a character is given its number. What is said on standard error
+    keeps no command from its work where nobody reads it any more.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -90,7 +115,17 @@ def print_only_text() -> None:
             continue
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-        setattr(sys, name, PlainTextStream(stream))
+        setattr(sys, name, PlainTextStream(stream, may_be_unread=name == "stderr"))
+
+
+def work_unread() -> None:
+    """Have this process go on where nobody reads its output any more: it has other work than that.
+
+    For commands that render; others end, as `head` wants it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, PlainTextStream):
+            stream.may_be_unread = True
 
 
 def plain_console(*, stderr: bool = False) -> Console:

@@ -1,4 +1,6 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: cli.py asks for it, the commands see Terminated.
+"""How a command is stopped: SIGTERM and SIGHUP end it as Ctrl-C does, and a line says so.
+
+cli.py asks for it; the commands see Terminated.
 
 By default they would end it where it stands: with the cursor hidden, what the flow had rendered
 meanwhile not saved, and not a word on how to go on.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -15,6 +18,15 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 class Terminated(KeyboardInterrupt):
     """Raised in the main thread where a signal other than Ctrl-C ends the command."""
+
+
+class ToldInterrupt(KeyboardInterrupt):
+    """Raised in place of a KeyboardInterrupt, after a line has said what was stopped."""
+
+
+def tell_stopped(more: str = "") -> None:
+    """Say in a line that the command was stopped; more: how to go on."""
+    print(f"povstorm: stopped{more}", file=sys.stderr, flush=True)
 
 
 def end_as_by_ctrl_c() -> list[signal.Signals]:

@@ -27,6 +27,7 @@ from povstorm_client.quantities import age_seconds, byte_size, counted
 from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
+from povstorm_client.termination import ToldInterrupt, tell_stopped
 
 # Of the jobs that a short form could mean.
 _MOST_NAMED = 5
@@ -92,9 +93,9 @@ def _delete(storage: Storage, job_ids: list[str], *, with_cache: bool) -> None:
             delete_job(storage, job_id, with_cache=with_cache)
             print(f"deleted  {job_id}", flush=True)
         unused = delete_unreferenced(storage)
-    except KeyboardInterrupt:
-        print("povstorm: stopped; the same command goes on from there", file=sys.stderr)
-        raise
+    except KeyboardInterrupt as stop:
+        tell_stopped("; the same command goes on from there")
+        raise ToldInterrupt from stop
     if unused.files or unused.leftovers:
         print(f"deleted  {_unused_words(unused)}")
 

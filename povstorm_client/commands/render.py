@@ -62,6 +62,8 @@ from povstorm_client.saving.output_memory import Destination, remember_destinati
 from povstorm_client.saving.results_folder import FRAMES, Rendering, ResultsFolder
 from povstorm_client.saving.sound import check_sound
 from povstorm_client.scene_job import read_scene, scene_job
+from povstorm_client.terminal import work_unread
+from povstorm_client.termination import ToldInterrupt, tell_stopped
 
 T = TypeVar("T")
 
@@ -98,6 +100,8 @@ def render(
             "--go renders all after a preview: give it with --preview, or leave it out"
         )
     tell = None if notify is None else teller(notify)
+    if not dry_run:
+        work_unread()
     cluster = chosen_cluster(context)
     if povray is not None and cluster.outputs is not None:
         raise InputError(
@@ -165,6 +169,7 @@ def retry(
 ) -> None:
     """Run a stored job again: renders only the frames that are not there yet."""
     tell = None if notify is None else teller(notify)
+    work_unread()
     job = Job.open(chosen_cluster(context), job_id, sandbox=sandbox_mode(sandbox))
     destination = destination_of_stored(job, output)
     frames = [unit.frame for unit in job.work_units]
@@ -202,16 +207,40 @@ def _run_and_save(
 ) -> None:
     job.cluster.require_tools(video=job.video is not None)
     job.submit()
+    try:
+        _run_and_save_submitted(job, destination, live=live, audio=audio)
+    except ToldInterrupt:
+        raise
+    except KeyboardInterrupt as stop:
+        if _is_complete(job):
+            tell_stopped(
+                f". The job is complete; its results are saved by: povstorm fetch {job.job_id}"
+            )
+        else:
+            tell_stopped(f". Go on with: povstorm retry {job.job_id}")
+        raise ToldInterrupt from stop
+
+
+def _run_and_save_submitted(
+    job: Job, destination: Destination, *, live: bool, audio: Path | None
+) -> None:
     remember_destination(job.job_id, destination)
     folder = ResultsFolder(destination.folder)
+    late: KeyboardInterrupt | None = None
     with FrameSaver(job, folder, destination.rendering) as saver:
         try:
             with live_beside(job.cluster, job.job_id) if live else nullcontext():
                 job.run(on_state=saver.look)
-        except (KeyboardInterrupt, JobError) as error:
-            failed = error.failed_frames if isinstance(error, JobError) else None
-            _save_what_is_there(job, saver, folder, failed)
+        except JobError as error:
+            _save_what_is_there(job, saver, folder, error.failed_frames)
             raise
+        except KeyboardInterrupt as stop:
+            if not _is_complete(job):
+                _save_what_is_there(job, saver, folder, None)
+                raise ToldInterrupt from stop
+            # What is left is a moment's work.
+            late = stop
+            print("povstorm: it had ended already; its results are being saved", file=sys.stderr)
         images = _saved(job, folder, saver.finish)
         video = _saved(job, folder, partial(saver.save_video, audio))
         report = _saved(job, folder, saver.save_report)
@@ -224,6 +253,8 @@ def _run_and_save(
         print(f"video   {video}")
     _print_report(job, report)
     warn_of_kept(folder, job.job_id)
+    if late is not None:
+        raise ToldInterrupt from late
 
 
 def _save_what_is_there(
@@ -257,6 +288,11 @@ def _save_what_is_there(
     first = "stopped. " if stopped else ""
     print(f"povstorm: {first}{words} {then}", file=sys.stderr)
     warn_of_kept(folder, job.job_id)
+
+
+def _is_complete(job: Job) -> bool:
+    state = job.readable_state()
+    return state is not None and state.phase == "completed"
 
 
 def _cannot_be_parsed(job: Job, failed: tuple[int, ...]) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from povstorm_client import Job, command_line
+from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.results_folder import RECORD
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
@@ -40,6 +44,64 @@ def test_an_ini_becomes_images_a_video_and_a_table(folder: Path, on_server: str)
     assert images == ["frame_01.png", "frame_06.png", "frame_11.png", "frame_16.png"]
     assert (folder / "anim_render" / "anim.mp4").stat().st_size > 0
     assert "4 of 4 frames" in done.stdout
+
+
+def test_a_job_goes_on_where_nobody_reads_its_output_any_more(folder: Path, on_server: str):
+    with subprocess.Popen(
+        [POVSTORM, "render", "anim.ini[tiny]", "--frames", "1-4"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        process.stderr.close()
+    assert process.returncode == 0
+    images = sorted(path.name for path in (folder / "anim_render" / "frames").iterdir())
+    assert images == ["frame_01.png", "frame_02.png", "frame_03.png", "frame_04.png"]
+    assert (folder / "anim_render" / "report.html").exists()
+
+
+def test_ctrl_c_when_all_is_rendered_is_told_so_and_everything_is_saved(
+    folder: Path,
+    on_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    run = Job.run
+
+    def interrupted_at_its_end(job: Job, **options: Any) -> None:
+        run(job, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Job, "run", interrupted_at_its_end)
+    monkeypatch.chdir(folder)
+    assert command_line.run(["render", "anim.ini[tiny]", "--frames", "1-2"]) == 130
+
+    said = capsys.readouterr()
+    assert "povstorm: it had ended already; its results are being saved\n" in said.err
+    assert "stopped" not in said.err
+    assert "report  anim_render/report.html" in said.out
+    assert (folder / "anim_render" / "anim.mp4").exists()
+
+
+def test_ctrl_c_while_results_are_saved_says_how_to_have_them(
+    folder: Path,
+    on_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def interrupted(_saver: FrameSaver) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FrameSaver, "save_report", interrupted)
+    monkeypatch.chdir(folder)
+    assert command_line.run(["render", "anim.ini[tiny]", "--frames", "1"]) == 130
+    said = capsys.readouterr().err
+    assert re.search(
+        r"^povstorm: stopped\. The job is complete; its results are saved by: povstorm fetch anim-",
+        said,
+        re.MULTILINE,
+    )
 
 
 def test_a_still_is_an_image_without_a_video(folder: Path, on_server: str):

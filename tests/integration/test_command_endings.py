@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from povstorm_client import command_line
+
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
 JOB = "a-20260102-030405-ab12"
 
@@ -85,6 +87,17 @@ def test_a_reader_that_has_enough_is_no_error(folder: Path):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_what_nobody_reads_on_standard_error_keeps_no_command_from_its_end(folder: Path):
+    warned = ["render", "anim.ini", "--dry-run", "--declare", "Nothing=1,2"]
+    assert b"no file of the scene uses Nothing" in povstorm(*warned).stderr
+    with subprocess.Popen(
+        [POVSTORM, *warned], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stderr.close()
+        assert b"scene    anim" in process.stdout.read()
+    assert process.returncode == 0
 
 
 def test_output_that_cannot_be_written_is_told(folder: Path):
@@ -177,7 +190,7 @@ def test_what_the_machine_refuses_is_told_with_the_file(folder: Path):
 @pytest.mark.parametrize(
     "where", ["povstorm_client.command_line", "povstorm_client.cluster", "typer", "rich.console"]
 )
-def test_ctrl_c_while_it_starts_is_exit_code_130_without_a_word(folder: Path, where: str):
+def test_ctrl_c_while_it_starts_is_exit_code_130_and_a_line(folder: Path, where: str):
     program = f"""
 import sys, signal, importlib.abc, os
 class Interrupt(importlib.abc.MetaPathFinder):
@@ -192,7 +205,18 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 128 + signal.SIGINT
-    assert done.stderr == b""
+    assert done.stderr == b"povstorm: stopped\n"
+
+
+def test_ctrl_c_in_a_command_that_says_nothing_of_it_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(*_words: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("povstorm_client.commands.render.read_scene", interrupted)
+    assert command_line.run(["render", "a.pov"]) == 128 + signal.SIGINT
+    assert capsys.readouterr().err == "povstorm: stopped\n"
 
 
 WAITS = """
@@ -231,7 +255,7 @@ def test_a_command_that_is_terminated_clears_up_as_after_ctrl_c(how: signal.Sign
         process.send_signal(how)  # as timeout(1) and shells send it, twice
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + how
-        assert process.stderr.read() == "cleared up\n"
+        assert process.stderr.read() == "cleared up\npovstorm: stopped\n"
 
 
 def test_a_command_whose_terminal_is_closed_clears_up(tmp_path: Path):
