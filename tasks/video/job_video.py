@@ -18,8 +18,8 @@ from povstorm_client.storage.protocol import Storage
 from render_image.video.segments import Encoding, FrameImage, StoredImage
 from render_image.video.stored_segments import SegmentStore
 from render_image.video.video_formats import is_joined
+from tasks.video.cloud_run.segment_waves import SegmentWaves
 from tasks.video.encode import ReadySegments
-from tasks.video.segment_waves import SegmentWaves
 from tasks.video.segments_ahead import SegmentsAhead
 
 

@@ -45,7 +45,7 @@ FLOORS = {
         {"cli"},
     ],
     "tasks": [
-        {"artifacts", "job_run", "journal", "stored"},
+        {"artifacts", "job_run", "journal", "stored", "waves"},
         {"renderers", "report", "video"},
         {"frame_attempt", "steps"},
         {"stage", "render_frame", "stitch_video", "collect_statistics", "make_report"},

@@ -25,10 +25,10 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.protocol import Storage
 from tasks.renderers.cloud_run.dispatcher import Dispatcher
-from tasks.renderers.cloud_run.wave import WaitingFrame
-from tasks.renderers.cloud_run.wave_execution import WaveExecutions
+from tasks.renderers.cloud_run.frame_wave import WaitingFrame
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_setting import Pace, Tell, WaveSetting
+from tasks.waves.executions import Executions
 
 
 class CloudRunRenderer:
@@ -59,7 +59,7 @@ class CloudRunRenderer:
             tell or (lambda _: None),
         )
         self._planner = WavePlanner(fleet, estimate or Estimate(), times)
-        self._executions = WaveExecutions(setting, api)
+        self._executions = Executions(api, fleet, setting.waves_uri, setting.pace, log)
         self._dispatcher = Dispatcher(setting, self._executions, self._planner)
         self._version = ""
         # What one wave can take: more frames would only read Running long before their turn.

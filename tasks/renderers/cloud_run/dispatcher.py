@@ -11,25 +11,30 @@ from collections.abc import Sequence
 
 from povstorm_client.cloud_run.cost import billed_usd
 from povstorm_client.cloud_run.stored_plan import add_to_plan, spent_usd
+from povstorm_client.cloud_run.wave_share import write_wave
 from povstorm_client.errors import CloudError, PovstormError
+from povstorm_client.quantities import duration
 from povstorm_client.storage import layout
+from tasks.renderers.cloud_run.frame_wave import (
+    FrameWave,
+    WaitingFrame,
+    lost_frames,
+    read_left_wave,
+)
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.outcomes import Outcomes
-from tasks.renderers.cloud_run.wave import WaitingFrame, Wave, lost_frames
 from tasks.renderers.cloud_run.wave_board import WaveBoard
-from tasks.renderers.cloud_run.wave_execution import WaveExecutions
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
 from tasks.renderers.cloud_run.wave_starts import WaveStarts
+from tasks.waves.executions import Executions
 
 
 class Dispatcher:
     """gathering: the frames that are to come, and those that are in no wave yet."""
 
-    def __init__(
-        self, setting: WaveSetting, executions: WaveExecutions, planner: WavePlanner
-    ) -> None:
+    def __init__(self, setting: WaveSetting, executions: Executions, planner: WavePlanner) -> None:
         self._setting = setting
         self._executions = executions
         self._planner = planner
@@ -38,7 +43,7 @@ class Dispatcher:
         sample = WaveSample(planner, self._board, setting.pace)
         self._starts = WaveStarts(setting.job_id, self.gathering, sample, planner, self._board)
         self._outcomes = Outcomes(setting, planner, self._board, sample, self.gathering)
-        self._launches: dict[asyncio.Task[None], Wave] = {}
+        self._launches: dict[asyncio.Task[None], FrameWave] = {}
         self._loop: asyncio.Task[None] | None = None
         self._fatal: Exception | None = None
         self._woken = asyncio.Event()
@@ -47,7 +52,11 @@ class Dispatcher:
     async def begin(self) -> None:
         """Take over what an earlier run of the job has left running, and start the loop."""
         await self._outcomes.note_what_is_there()
-        self._board.running += await self._executions.left_running()
+        storage, job_id = self._setting.storage, self._setting.job_id
+        self._board.running += await self._executions.left_running(
+            lambda wave_id: not layout.is_segment_wave(wave_id),
+            lambda wave_id, size: read_left_wave(storage, job_id, wave_id, size),
+        )
         self._loop = asyncio.create_task(self._run())
 
     async def end(self, *, orderly: bool) -> None:
@@ -132,14 +141,30 @@ class Dispatcher:
             self._launches[asyncio.create_task(self._launch(wave))] = wave
             self._setting.log.info("wave %s: %s", wave.wave_id, wave.plan)
 
-    async def _launch(self, wave: Wave) -> None:
+    async def _launch(self, wave: FrameWave) -> None:
         await self._outcomes.clear_earlier_attempts(wave)
         if wave.waiting:
             # Whoever goes on with the job, if this run is killed now, counts it.
             await self._write_plan()
-            await self._executions.submit(wave)
+            shares = wave.waiting_shares(self._setting.settings)
+            await asyncio.to_thread(write_wave, self._setting.storage, wave.prefix, shares)
+            await self._start(wave)
         else:
             self._board.running.remove(wave)
+
+    async def _start(self, wave: FrameWave) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            await self._executions.start(wave)
+        except CloudError as error:
+            if error.kind == "refused":
+                raise
+            raise CloudError(
+                f"not started for {duration(clock() - began)}: {error}: look at the quota with "
+                "`povstorm doctor`, and run the job again later",
+                "refused",
+            ) from error
 
     async def _count_what_others_cost(self) -> None:
         """What earlier runs of the job, and its video, cost is part of what it may cost."""
@@ -180,7 +205,7 @@ class Dispatcher:
                 self._board.end(wave)
                 await self._write_plan()
 
-    def _note_begin(self, wave: Wave) -> None:
+    def _note_begin(self, wave: FrameWave) -> None:
         """Take note of a wave's first task at work, or of that none is, though it was started."""
         now = asyncio.get_running_loop().time()
         if wave.begun is None and wave.state is not None and wave.state.has_begun:
@@ -198,7 +223,7 @@ class Dispatcher:
             self._told = line
             self._setting.tell(line)
 
-    async def _settle(self, wave: Wave, *, is_over: bool) -> None:
+    async def _settle(self, wave: FrameWave, *, is_over: bool) -> None:
         """Fail the frames whose task has ended without storing a result for them."""
         states = await self._executions.tasks(wave)
         # Again: a task may have stored its last frames since the results were listed, and ended.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tasks.renderers.cloud_run.wave import WaitingFrame
+from tasks.renderers.cloud_run.frame_wave import WaitingFrame
 from tasks.renderers.cloud_run.wave_setting import Pace
 
 

@@ -15,8 +15,8 @@ from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import StoredObject
 from render_image.unexpected import unexpected_failure
+from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
-from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
@@ -57,7 +57,7 @@ class Outcomes:
     async def _listed(self) -> dict[str, StoredObject]:
         return await asyncio.to_thread(self._results.listed)
 
-    async def clear_earlier_attempts(self, wave: Wave) -> None:
+    async def clear_earlier_attempts(self, wave: FrameWave) -> None:
         """Delete what earlier attempts stored: the container may create objects, not replace them.
 
         So its account needs no right to delete anything. Frames that another run of the job, or a
@@ -73,7 +73,7 @@ class Outcomes:
     async def collect(self) -> None:
         """Take in the results that were stored since the last look."""
         waiting = {frame.unit.work_unit_id: (wave, frame) for wave, frame in self._board.waiting()}
-        new: list[tuple[Wave, WaitingFrame]] = []
+        new: list[tuple[FrameWave, WaitingFrame]] = []
         for unit_id, entry in (await self._listed()).items():
             version = (entry.changed, entry.size)
             if self._seen.get(unit_id) != version:
@@ -99,7 +99,7 @@ class Outcomes:
                         frame.result.set_exception(unexpected_failure(error))
                         frame.result.exception()
 
-    def _take(self, wave: Wave, frame: WaitingFrame, result: FrameResult) -> None:
+    def _take(self, wave: FrameWave, frame: WaitingFrame, result: FrameResult) -> None:
         if (result.job_id, result.work_unit_id) != (self._setting.job_id, frame.unit.work_unit_id):
             raise StorageError(
                 f"what is stored of {frame.unit.name} is the result of another frame: delete it"
@@ -115,7 +115,13 @@ class Outcomes:
         resolve(frame, result, retryable=result.state == "retrying")
 
     async def lose(
-        self, wave: Wave, frame: WaitingFrame, task: TaskState | None, index: int, *, alone: bool
+        self,
+        wave: FrameWave,
+        frame: WaitingFrame,
+        task: TaskState | None,
+        index: int,
+        *,
+        alone: bool,
     ) -> None:
         """Make a lost container a failure of this frame, stored like any other.
 
@@ -173,7 +179,7 @@ def resolve(frame: WaitingFrame, result: FrameResult, *, retryable: bool) -> Non
 
 
 def lost_result(
-    wave: Wave,
+    wave: FrameWave,
     frame: WaitingFrame,
     task: TaskState | None,
     index: int,

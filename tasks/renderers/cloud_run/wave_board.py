@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
+from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 
 
 class WaveBoard:
     """running: waves whose execution has not ended, or not started yet; ended: all others."""
 
     def __init__(self) -> None:
-        self.running: list[Wave] = []
-        self.ended: list[Wave] = []
+        self.running: list[FrameWave] = []
+        self.ended: list[FrameWave] = []
         # What waves cost that are not here: of earlier runs of the job, and of its video.
         self.others_usd = 0.0
 
-    def end(self, wave: Wave) -> None:
+    def end(self, wave: FrameWave) -> None:
         """Take note that the wave's execution is over."""
         self.running.remove(wave)
         self.ended.append(wave)
 
-    def waiting(self) -> list[tuple[Wave, WaitingFrame]]:
+    def waiting(self) -> list[tuple[FrameWave, WaitingFrame]]:
         """Every frame of a running wave that has no result yet."""
         return [(wave, frame) for wave in self.running for frame in wave.waiting.values()]
 
-    def taken_over(self, unit_id: str) -> Wave | None:
+    def taken_over(self, unit_id: str) -> FrameWave | None:
         """The running wave of an earlier run of the job that renders the unit, if one does."""
         waves = (wave for wave in self.running if wave.plan is None and unit_id in wave.units)
         return next(waves, None)
 
-    def taken_over_units(self) -> dict[str, Wave]:
+    def taken_over_units(self) -> dict[str, FrameWave]:
         """Unit id → the running wave of an earlier run of the job that renders it."""
         left = [wave for wave in self.running if wave.plan is None]
         return {unit_id: wave for wave in reversed(left) for unit_id in wave.units}

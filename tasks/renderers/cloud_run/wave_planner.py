@@ -18,7 +18,7 @@ from povstorm_client.cloud_run.wave_plan import WavePlan, memory_needed_mib, pla
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
-from tasks.renderers.cloud_run.wave import WaitingFrame
+from tasks.renderers.cloud_run.frame_wave import WaitingFrame
 
 # From so few frames, spread over the animation, the seconds of all are guessed.
 SAMPLE_FRAMES = 16

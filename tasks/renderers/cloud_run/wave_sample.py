@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from povstorm_client.frames.result import FrameResult
-from tasks.renderers.cloud_run.wave import Wave
+from tasks.renderers.cloud_run.frame_wave import FrameWave
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_setting import Pace
@@ -19,12 +19,12 @@ class WaveSample:
         self._planner = planner
         self._board = board
         self._pace = pace
-        self._wave: Wave | None = None
+        self._wave: FrameWave | None = None
         self._any_rendered = False
         self._failures: Counter[str] = Counter()
         self._doubtful_since: float | None = None
 
-    def is_in(self, wave: Wave | None) -> None:
+    def is_in(self, wave: FrameWave | None) -> None:
         """The frames that come next wait for this wave; None: for none any more."""
         self._wave = wave
 
@@ -40,7 +40,7 @@ class WaveSample:
         sample = self._wave
         return sample is not None and (not self._is_known(sample, now) or self._is_doubtful(now))
 
-    def _is_known(self, sample: Wave, now: float) -> bool:
+    def _is_known(self, sample: FrameWave, now: float) -> bool:
         """Whether half of the sample has a result, or it has been waited for long enough."""
         if sample in self._board.ended or len(sample.waiting) <= len(sample.units) / 2:
             return True

@@ -10,34 +10,31 @@ from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
-from tasks.renderers.cloud_run.wave import Wave
+from tasks.waves.executions import ExecutionPace
 
 # Shows people a line, "" none any more: what frames wait for.
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Pace:
+@dataclass(frozen=True, kw_only=True)
+class Pace(ExecutionPace):
     """How the dispatcher paces itself, in seconds.
 
     A wave starts when every admitted frame is here, and none has come for gather_quiet, or when
     the first has waited gather_most.
-    poll: between looks at results and executions. sample: how long the first frames, from which
-    the time of the others is guessed, are waited for. park_first, park_most: before asking again
-    when a quota is used up; park_limit: how long that is done. unbegun: after which of a started
-    wave without a task at work it is said that it waits. finish: how long containers that have
-    nothing left to do may take.
+    sample: how long the first frames, from which the time of the others is guessed, are waited
+    for. unbegun: after which of a started wave without a task at work it is said that it waits.
     """
 
-    gather_quiet: float = 0.5
-    gather_most: float = 15.0
     poll: float = 2.0
-    sample: float = 90.0
     park_first: float = 2.0
     park_most: float = 60.0
     park_limit: float = 3600.0
-    unbegun: float = 60.0
     finish: float = 20.0
+    gather_quiet: float = 0.5
+    gather_most: float = 15.0
+    sample: float = 90.0
+    unbegun: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,14 +48,6 @@ class WaveSetting:
     pace: Pace
     log: RunLogger
     tell: Tell
-
-    def job_path(self, wave: Wave) -> str:
-        """The Cloud Run job that renders the wave."""
-        return self.fleet.job_path(self.fleet.jobs[wave.size])
-
-    def uri(self, wave: Wave) -> str:
-        """The wave's place in the storage, by which its execution is known."""
-        return f"{self.storage.uri}/{wave.prefix}"
 
     @property
     def waves_uri(self) -> str:

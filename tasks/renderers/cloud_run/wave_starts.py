@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.frames.spread import spread
 from povstorm_client.storage import layout
+from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
-from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
@@ -43,7 +43,7 @@ class WaveStarts:
         """Whether frames have gathered, and no sample is to be waited for."""
         return self._gathering.is_complete(now) and not self._sample.holds_back(now)
 
-    def next_waves(self, now: float) -> Iterator[Wave]:
+    def next_waves(self, now: float) -> Iterator[FrameWave]:
         """A wave for each kind of frame among those that have gathered.
 
         Raises CloudError if one would cost more than allowed; those before it are started.
@@ -54,7 +54,7 @@ class WaveStarts:
         sampling = self._planner.needs_sample
         if sampling:
             frames = spread(frames, SAMPLE_FRAMES)
-        started: list[Wave] = []
+        started: list[FrameWave] = []
         for kind, group in self._planner.by_kind(frames).items():
             used = self._board.tasks_at_work(kind.size)
             plan = self._planner.plan(len(group), kind, used_tasks=used)
@@ -67,10 +67,12 @@ class WaveStarts:
         if sampling and started:
             self._sample.is_in(max(started, key=lambda wave: len(wave.units)))
 
-    def _wave(self, frames: list[WaitingFrame], kind: Kind, plan: WavePlan, now: float) -> Wave:
+    def _wave(
+        self, frames: list[WaitingFrame], kind: Kind, plan: WavePlan, now: float
+    ) -> FrameWave:
         wave_id = f"w{next(self._numbers):04d}-{self._run_id}"
         shares = self._planner.share_out(frames, plan.tasks)
-        return Wave(
+        return FrameWave(
             wave_id=wave_id,
             prefix=layout.wave(self._job_id, wave_id),
             shares=[[frame.unit.work_unit_id for frame in share] for share in shares],

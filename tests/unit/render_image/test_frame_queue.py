@@ -25,7 +25,7 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import StoredObject
 from render_image.frame_queue import FrameQueue
-from tasks.renderers.cloud_run.wave import Wave, lost_frames
+from tasks.renderers.cloud_run.frame_wave import FrameWave, lost_frames
 
 JOB = "orbit-1"
 WAVE = layout.wave(JOB, "w1")
@@ -197,36 +197,38 @@ class TestLostFrames:
     """Which frames the dispatcher gives to the next wave when a container is lost."""
 
     @pytest.fixture
-    def wave(self, storage: FolderStorage) -> Wave:
+    def wave(self, storage: FolderStorage) -> FrameWave:
         store_shares(storage, 4, 4)
-        return Wave("w1", WAVE, read_index(storage, WAVE), 0, 0.0, 0.0)
+        return FrameWave("w1", WAVE, read_index(storage, WAVE), 0, 0.0, 0.0)
 
-    def test_all_of_its_share_that_nobody_has_claimed(self, storage: FolderStorage, wave: Wave):
+    def test_all_of_its_share_that_nobody_has_claimed(
+        self, storage: FolderStorage, wave: FrameWave
+    ):
         assert lost_frames(storage, wave, {0}, set(wave.units)) == {0: wave.shares[0]}
 
-    def test_nobody_takes_them_afterwards(self, storage: FolderStorage, wave: Wave):
+    def test_nobody_takes_them_afterwards(self, storage: FolderStorage, wave: FrameWave):
         lost_frames(storage, wave, {0}, set(wave.units))
         helper = queue(storage, 1)
         own(helper)
         assert others(helper) == []
 
-    def test_not_what_another_has_claimed(self, storage: FolderStorage, wave: Wave):
+    def test_not_what_another_has_claimed(self, storage: FolderStorage, wave: FrameWave):
         taken = wave.shares[0][3]
         claim(storage, WAVE, taken, Claim(1, "a"))
         assert lost_frames(storage, wave, {0}, set(wave.units)) == {0: wave.shares[0][:3]}
         assert lost_frames(storage, wave, {0, 1}, {taken}) == {1: [taken]}
 
-    def test_what_it_claimed_of_others(self, storage: FolderStorage, wave: Wave):
+    def test_what_it_claimed_of_others(self, storage: FolderStorage, wave: FrameWave):
         taken = wave.shares[1][3]
         claim(storage, WAVE, taken, Claim(0, "a"))
         assert lost_frames(storage, wave, {0}, {taken, *wave.shares[1]}) == {0: [taken]}
 
     def test_what_an_earlier_dispatcher_gave_up_and_stored_nothing_of(
-        self, storage: FolderStorage, wave: Wave
+        self, storage: FolderStorage, wave: FrameWave
     ):
         given_up = wave.shares[0][3]
         claim(storage, WAVE, given_up, Claim(DISPATCHER))
         assert lost_frames(storage, wave, {0}, {given_up}) == {0: [given_up]}
 
-    def test_nothing_that_has_a_result(self, storage: FolderStorage, wave: Wave):
+    def test_nothing_that_has_a_result(self, storage: FolderStorage, wave: FrameWave):
         assert lost_frames(storage, wave, {0, 1}, set()) == {}

@@ -10,15 +10,17 @@ import pytest
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.api import TaskState
 from povstorm_client.frames.result import FrameResult
+from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.outcomes import lost_result
-from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
 
 
 def lose(
     task: TaskState | None, *, final_attempt: bool = False, retryable: bool = True
 ) -> FrameResult:
     unit = WorkUnit(RenderSettings("scene.pov", 320, 240, final_frame=9), 4)
-    wave = Wave("w1", "waves/w1", [[unit.work_unit_id]], 0, 50.0, 0.0, execution="jobs/r/run-x")
+    wave = FrameWave(
+        "w1", "waves/w1", [[unit.work_unit_id]], 0, 50.0, 0.0, execution="jobs/r/run-x"
+    )
     loop = asyncio.new_event_loop()
     frame = WaitingFrame(unit, 2, final_attempt, 0.0, 0.0, loop.create_future())
     loop.close()

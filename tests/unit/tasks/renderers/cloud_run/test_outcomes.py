@@ -17,9 +17,9 @@ from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.outcomes import Outcomes
-from tasks.renderers.cloud_run.wave import WaitingFrame, Wave
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
@@ -57,10 +57,10 @@ def desk(storage: FolderStorage) -> tuple[Outcomes, Gathering, WavePlanner]:
     return Outcomes(setting, planner, board, sample, gathering), gathering, planner
 
 
-def wave_of(name: str, unit: WorkUnit, attempt: int, loop: asyncio.AbstractEventLoop) -> Wave:
+def wave_of(name: str, unit: WorkUnit, attempt: int, loop: asyncio.AbstractEventLoop) -> FrameWave:
     frame = WaitingFrame(unit, attempt, False, 0.0, 0.0, loop.create_future())
     unit_id = unit.work_unit_id
-    return Wave(name, f"waves/{name}", [[unit_id]], 0, 1.0, 0.0, waiting={unit_id: frame})
+    return FrameWave(name, f"waves/{name}", [[unit_id]], 0, 1.0, 0.0, waiting={unit_id: frame})
 
 
 def leave_half(storage: FolderStorage, unit: WorkUnit) -> None:

@@ -14,7 +14,7 @@ from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
-from tasks.renderers.cloud_run.wave import WaitingFrame
+from tasks.renderers.cloud_run.frame_wave import WaitingFrame
 from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, Kind, WavePlanner
 
 SMALL = CloudRunJob("render-1g", 1, 1024, 100, 0, 3600)

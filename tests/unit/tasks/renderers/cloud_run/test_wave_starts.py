@@ -14,8 +14,8 @@ from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult, FrameState
+from tasks.renderers.cloud_run.frame_wave import WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
-from tasks.renderers.cloud_run.wave import WaitingFrame
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import SAMPLE_FRAMES, WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample

@@ -1,0 +1,116 @@
+"""SegmentQueue: a video's segments from their last frame until who encodes them has begun.
+
+SegmentWaves takes from it, while whoever renders tells it of frames: its methods may be called by
+any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+
+from render_image.video.segments import Encoding, FrameImage, Segment
+from render_image.video.stored_segments import SegmentStore
+from tasks.video.cloud_run.segment_wave import WaitingSegment
+from tasks.video.encode import ReadySegments
+from tasks.video.segment_gathering import SegmentGathering
+
+
+class SegmentQueue:
+    """frames: all that the video is meant to have, ascending; store: where segments are kept."""
+
+    def __init__(self, frames: Sequence[int], store: SegmentStore, encoding: Encoding) -> None:
+        self._store = store
+        self._encoding = encoding
+        self._gathering = SegmentGathering(frames)
+        self._ready: dict[tuple[FrameImage, ...], Future[Segment]] = {}
+        # By name.
+        self._pending: dict[str, WaitingSegment] = {}
+        self._stopped = False
+        self._changing = threading.Lock()
+
+    def frame_is_final(self, frame: int, image: FrameImage | None) -> None:
+        """Take this for the frame's image, for good; None: it has none, since it failed."""
+        with self._changing:
+            complete = self._gathering.frame_is_final(frame, image)
+            if complete is None:
+                return
+            _, images = complete
+            if images and images not in self._ready and not self._stopped:
+                self._ready[images] = Future()
+                segment = WaitingSegment.of(images, self._encoding)
+                self._pending[segment.name] = segment
+
+    def stop(self) -> ReadySegments:
+        """No further frame is told of; returns the segments that are encoded, or will be."""
+        with self._changing:
+            self._stopped = True
+            return dict(self._ready)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no further segment will come."""
+        with self._changing:
+            return self._stopped
+
+    @property
+    def is_done(self) -> bool:
+        """Whether of each segment, and no further one will come, it is known what became of it."""
+        with self._changing:
+            return self._stopped and all(future.done() for future in self._ready.values())
+
+    @property
+    def segments(self) -> int:
+        """How many the video has."""
+        return self._gathering.segments
+
+    def pending(self) -> list[WaitingSegment]:
+        """Those that are in no wave."""
+        with self._changing:
+            return list(self._pending.values())
+
+    def take(self, segments: Iterable[WaitingSegment]) -> None:
+        """Somebody encodes these, also where they are not of this run: they wait no more here."""
+        with self._changing:
+            for segment in segments:
+                self._ready.setdefault(segment.images, Future())
+                self._pending.pop(segment.name, None)
+
+    def again(self, segments: Iterable[WaitingSegment]) -> None:
+        """These were taken, and are to be encoded by another wave."""
+        with self._changing:
+            self._pending |= {segment.name: segment for segment in segments}
+
+    def find(self, segment: WaitingSegment) -> bool:
+        """Whether the segment is stored: that is the end of it."""
+        stored = self._store.find(segment.name)
+        if stored is None or stored.frames != len(segment.images):
+            return False
+        self.take([segment])
+        future = self._ready[segment.images]
+        if not future.done():
+            future.set_result(Segment(segment.images, stored))
+        return True
+
+    def give_up(self, segments: Sequence[WaitingSegment], error: Exception) -> None:
+        """Leave these to encode_video, for this reason."""
+        with self._changing:
+            for segment in segments:
+                self._pending.pop(segment.name, None)
+            futures = [self._ready[segment.images] for segment in segments]
+        # Outside: who waits for one may ask something in turn.
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)
+
+    def end(self, taken: Sequence[WaitingSegment], error: Exception) -> int:
+        """Nobody encodes any more: leave all, and of the taken ones these, to encode_video.
+
+        Those whose last frame comes later are left to it too. Returns how many are left.
+        """
+        with self._changing:
+            self._stopped = True
+            left = [*self._pending.values(), *taken]
+        self.give_up(left, error)
+        return len(left)

@@ -1,0 +1,115 @@
+"""SegmentWave: segments of a video that one Cloud Run execution encodes, spread over its tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from povstorm_client.cloud_run.wave_share import (
+    SegmentImage,
+    SegmentWork,
+    WaveShare,
+    read_index,
+    read_share,
+)
+from povstorm_client.errors import VideoError
+from povstorm_client.storage import layout
+from povstorm_client.storage.protocol import Storage
+from render_image.image_check import inspect_png
+from render_image.video.segments import Encoding, FrameImage, StoredImage, segment_name
+from tasks.waves.wave import Wave
+
+
+@dataclass(frozen=True, eq=False)
+class WaitingSegment:
+    """A segment to be encoded; attempt counts from 1, size is the index of a render job."""
+
+    name: str
+    images: tuple[FrameImage, ...]
+    attempt: int = 1
+    size: int = 0
+
+    @classmethod
+    def of(
+        cls, images: tuple[FrameImage, ...], encoding: Encoding, size: int = 0
+    ) -> WaitingSegment:
+        """Of these images, none of which is known to have transparency: the first one decides."""
+        return cls(segment_name(images, encoding, has_alpha=False), images, size=size)
+
+    def pixels(self) -> int:
+        """Of its first image, which is read for it; all of a video have as many."""
+        facts = inspect_png(self.images[0].picture.read_bytes())
+        return facts.width * facts.height
+
+    def work(self, encoding: Encoding) -> SegmentWork:
+        """What a container is told of it; VideoError for an image that is not in the storage."""
+        images = tuple(
+            SegmentImage(image.frame, _key(image), image.crc32c) for image in self.images
+        )
+        return SegmentWork(images, ending_of(encoding), str(encoding.fps), has_alpha=False)
+
+
+@dataclass(eq=False)
+class SegmentWave(Wave):
+    """Segments; waiting: those that have no result yet, by name.
+
+    stored: since when nothing waits, in seconds of the event loop's clock.
+    """
+
+    waiting: dict[str, WaitingSegment] = field(default_factory=dict)
+    stored: float | None = None
+
+    def task_of(self, name: str) -> int:
+        """The index of the task that encodes the segment of this name."""
+        return next(task for task, share in enumerate(self.shares) if name in share)
+
+
+def shares_of(segments: Sequence[Sequence[WaitingSegment]], encoding: Encoding) -> list[WaveShare]:
+    """The share of each task, by which it encodes these segments."""
+    return [
+        WaveShare((), None, segments=tuple(segment.work(encoding) for segment in share))
+        for share in segments
+    ]
+
+
+def read_left_wave(
+    storage: Storage, job_id: str, encoding: Encoding, wave_id: str, size: int
+) -> SegmentWave:
+    """A wave that an earlier run of the job has stored; RecordError if it is not readable."""
+    prefix = layout.wave(job_id, wave_id)
+    shares = [
+        [
+            WaitingSegment.of(_stored_images(storage, work), encoding, size)
+            for work in read_share(storage, prefix, task).segments
+        ]
+        for task in range(len(read_index(storage, prefix)))
+    ]
+    return SegmentWave(
+        wave_id,
+        prefix,
+        [[segment.name for segment in share] for share in shares],
+        size,
+        submitted=time.time(),
+        launched=0.0,
+        waiting={segment.name: segment for share in shares for segment in share},
+    )
+
+
+def _stored_images(storage: Storage, work: SegmentWork) -> tuple[FrameImage, ...]:
+    return tuple(
+        FrameImage(image.frame, StoredImage(storage, image.key), image.crc32c)
+        for image in work.images
+    )
+
+
+def ending_of(encoding: Encoding) -> str:
+    """The video's file ending, such as ``mp4``."""
+    return encoding.target.suffix.lower().lstrip(".")
+
+
+def _key(image: FrameImage) -> str:
+    picture = image.picture
+    if not isinstance(picture, StoredImage):
+        raise VideoError(f"frame {image.frame} is not in the storage: render it again")
+    return picture.key

@@ -1,0 +1,183 @@
+"""Executions: a wave's Cloud Run execution, started once, found again, taken over, stopped.
+
+Who starts waves calls it: of frames the dispatcher, of a video's segments SegmentWaves. However
+often Google has to be asked, a wave is executed once: where an answer was lost, its execution is
+looked for by the wave's address, which is its argument, before it is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, TaskState
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.errors import CloudError, RecordError
+from povstorm_client.quantities import duration
+from povstorm_client.run_logger import RunLogger
+from tasks.waves.wave import Wave
+
+# A started execution is listed within seconds; only then is a submit without an answer repeated.
+_LOOKS_FOR_LOST_SUBMIT = 3
+_WaveT = TypeVar("_WaveT", bound=Wave)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionPace:
+    """Seconds.
+
+    poll: between looks at executions, and what they have stored. park_first, park_most: before
+    asking again when a quota is used up; park_limit: how long that is done. finish: how long
+    containers that have nothing left to do may take to end.
+    """
+
+    poll: float
+    park_first: float
+    park_most: float
+    park_limit: float
+    finish: float
+
+
+class Executions:
+    """The executions of one job's waves, by the render jobs of a fleet. Methods raise CloudError.
+
+    waves_uri: what the uris of all waves of the job begin with.
+    """
+
+    def __init__(
+        self,
+        api: CloudRunApi,
+        fleet: CloudRunFleet,
+        waves_uri: str,
+        pace: ExecutionPace,
+        logger: RunLogger,
+    ) -> None:
+        self._api = api
+        self._fleet = fleet
+        self._waves_uri = waves_uri
+        self._pace = pace
+        self._log = logger
+
+    def _job_path(self, wave: Wave) -> str:
+        return self._fleet.job_path(self._fleet.jobs[wave.size])
+
+    def _uri(self, wave: Wave) -> str:
+        return f"{self._waves_uri}{wave.wave_id}"
+
+    async def image(self) -> str:
+        """The image that renders. Raises CloudError if a render job cannot be reached."""
+        paths = [self._fleet.job_path(job) for job in self._fleet.jobs]
+        images = [await asyncio.to_thread(self._api.image, path) for path in paths]
+        return next((image for image in images if image), "")
+
+    async def start(self, wave: Wave) -> None:
+        """Start the execution of a stored wave; it has its name then.
+
+        Cancelled meanwhile, it waits for an answer, and whoever ends the wave knows what to stop.
+        Google is asked again as long as the pace allows; then, or once it refuses, its error is
+        raised.
+        """
+        clock = asyncio.get_running_loop().time
+        delay, began = self._pace.park_first, clock()
+        while wave.execution is None:
+            try:
+                await self._ask(wave)
+            except CloudError as error:
+                if error.kind == "unclear":
+                    wave.execution = await self._find(wave, _LOOKS_FOR_LOST_SUBMIT)
+                if wave.execution is None:
+                    if error.kind == "refused" or clock() - began >= self._pace.park_limit:
+                        raise
+                    wave.waits_for = (
+                        f"waiting for Google Cloud to start {wave.tasks} tasks, which is asked "
+                        f"again for up to {duration(self._pace.park_limit)}; nothing is billed for "
+                        f"them meanwhile ({error})"
+                    )
+                    self._log.warning("wave %s waits %.0f s: %s", wave.wave_id, delay, error)
+                    jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+                    await asyncio.sleep(delay * jitter)
+                    delay = min(2 * delay, self._pace.park_most)
+        wave.waits_for = ""
+
+    async def _ask(self, wave: Wave) -> None:
+        job_path, uri = self._job_path(wave), self._uri(wave)
+        asking = asyncio.ensure_future(
+            asyncio.to_thread(self._api.run, job_path, wave_uri=uri, tasks=wave.tasks)
+        )
+        try:
+            wave.execution = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            # What was asked for cannot be taken back: its answer says what to stop.
+            await asyncio.wait({asking})
+            if asking.exception() is None:
+                wave.execution = asking.result()
+            raise
+        wave.submitted = time.time()
+        wave.launched = asyncio.get_running_loop().time()
+
+    async def _find(self, wave: Wave, looks: int) -> str | None:
+        """The execution that a submit without an answer started after all."""
+        for look in range(looks):
+            if look:
+                await asyncio.sleep(self._pace.poll)
+            for execution in await asyncio.to_thread(self._api.executions, self._job_path(wave)):
+                if execution.wave_uri == self._uri(wave):
+                    self._log.info("found %s, whose start had no answer", execution.name)
+                    return execution.name
+        return None
+
+    async def left_running(
+        self, is_ours: Callable[[str], bool], read: Callable[[str, int], _WaveT]
+    ) -> list[_WaveT]:
+        """The waves that an earlier run of the job has started, and that have not ended.
+
+        is_ours: whether a wave, by its id, is of those that are wanted. read: the wave of this id
+        and size as it is stored; where that raises RecordError, it is left alone: what it does is
+        done a second time, which does no harm.
+        """
+        waves: list[_WaveT] = []
+        for size, job in enumerate(self._fleet.jobs):
+            path = self._fleet.job_path(job)
+            for execution in await asyncio.to_thread(self._api.executions, path):
+                wave_id = execution.wave_uri.removeprefix(self._waves_uri)
+                is_of_job = execution.wave_uri.startswith(self._waves_uri)
+                if execution.completed is not None or not is_of_job or not is_ours(wave_id):
+                    continue
+                try:
+                    wave = await asyncio.to_thread(read, wave_id, size)
+                except RecordError as error:
+                    self._log.warning("%s is not taken over: %s", execution.name, error)
+                    continue
+                self._log.info(
+                    "taking over %s, which an earlier run of the job started", execution.name
+                )
+                wave.execution = execution.name
+                wave.launched = asyncio.get_running_loop().time()
+                waves.append(wave)
+        return waves
+
+    async def look(self, wave: Wave) -> ExecutionState:
+        """How far the execution of a started wave is."""
+        return await asyncio.to_thread(self._api.execution, wave.execution or "")
+
+    async def tasks(self, wave: Wave) -> list[TaskState]:
+        """How far each of its tasks is."""
+        return await asyncio.to_thread(self._api.tasks, wave.execution or "")
+
+    async def cancel(self, wave: Wave) -> None:
+        """Have Google end the execution of a started wave; its tasks have not ended yet."""
+        await asyncio.to_thread(self._api.cancel, wave.execution or "")
+
+    async def stop(self, wave: Wave) -> None:
+        """Cancel a wave's execution, also one whose start has not been answered; raises nothing."""
+        try:
+            wave.execution = wave.execution or await self._find(wave, 1)
+            if wave.execution is not None:
+                await self.cancel(wave)
+                self._log.info("stopped %s", wave.execution)
+        except CloudError as error:
+            self._log.error("wave %s may be running, stop it by hand: %s", wave.wave_id, error)

@@ -1,0 +1,74 @@
+"""A video's segments wait for containers, and none is forgotten, whatever becomes of those."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from povstorm_client.errors import CloudError
+from povstorm_client.storage.folder import FolderStorage
+from render_image.video.segments import Encoding, FrameImage, StoredImage, plan_segments
+from tasks.video.cloud_run.segment_queue import SegmentQueue
+from tasks.video.job_video import segment_store
+
+FRAMES = range(1, 61)
+PLAN = plan_segments(FRAMES)
+
+
+@pytest.fixture
+def queue(storage: FolderStorage) -> SegmentQueue:
+    encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
+    return SegmentQueue(FRAMES, segment_store(storage, "orbit-1"), encoding)
+
+
+def tell(queue: SegmentQueue, storage: FolderStorage, *segments: int) -> None:
+    """Have all frames of these segments final."""
+    for segment in segments:
+        for frame in PLAN[segment]:
+            queue.frame_is_final(frame, FrameImage(frame, StoredImage(storage, f"{frame}"), "x"))
+
+
+def frames_of(queue: SegmentQueue) -> list[list[int]]:
+    return [[image.frame for image in segment.images] for segment in queue.pending()]
+
+
+def test_a_segment_waits_once_its_last_frame_is_final(queue: SegmentQueue, storage: FolderStorage):
+    assert frames_of(queue) == []
+    tell(queue, storage, 1)
+    assert frames_of(queue) == [list(PLAN[1])]
+
+
+def test_a_segment_that_is_taken_waits_again_only_if_it_is_lost(
+    queue: SegmentQueue, storage: FolderStorage
+):
+    tell(queue, storage, 0, 1)
+    first, second = queue.pending()
+    queue.take([first, second])
+    assert queue.pending() == []
+    queue.again([second])
+    assert queue.pending() == [second]
+
+
+def test_of_what_is_given_up_the_video_learns_why(queue: SegmentQueue, storage: FolderStorage):
+    tell(queue, storage, 0, 1)
+    queue.give_up(queue.pending()[:1], CloudError("no", "refused"))
+    ready = queue.stop()
+    assert [future.done() for future in ready.values()] == [True, False]
+    assert isinstance(next(iter(ready.values())).exception(), CloudError)
+    assert not queue.is_done
+
+
+def test_after_its_end_nobody_waits_for_a_segment_that_nobody_encodes(
+    queue: SegmentQueue, storage: FolderStorage
+):
+    """Also not for one whose last frame is final only then."""
+    tell(queue, storage, 0)
+    taken = queue.pending()
+    queue.take(taken)
+    tell(queue, storage, 1)
+    assert queue.end(taken, CloudError("no", "refused")) == 2
+    tell(queue, storage, 2)
+    assert [future.done() for future in queue.stop().values()] == [True, True]
+    assert queue.is_done
