@@ -18,9 +18,12 @@ from povstorm_client.errors import ToolError
 from povstorm_client.launch.prefect_server import server_command
 from povstorm_client.programs.tools import die_with_parent
 
-# What Prefect 3 sets for a server that lives as long as a process; it needs no user interface.
+# What Prefect 3 sets for a server that lives as long as a process; it needs no user interface, and
+# no run that it is told of makes blocks, to find whose types it would import prefect_gcp.
 _SETTINGS = {
     "PREFECT_UI_ENABLED": "0",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
 }
