@@ -145,7 +145,7 @@ async def _silent(story: Any, lifeline: Lifeline) -> str:  # noqa: ANN401 - impo
 
 
 def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str) -> None:
-    lower_session(NICENESS)
+    lower_session(NICENESS, os.getpid())
     says = int(words)
     lifeline = Lifeline()
 

@@ -27,16 +27,21 @@ def nice(niceness: int) -> list[str]:
     return [found, "-n", str(niceness)] if found else []
 
 
-def lower_session(niceness: int, pid: int | None = None) -> None:
-    """Lower the priority of a process's session; of this one's for no pid.
+def lower_session(niceness: int, leader: int) -> None:
+    """Lower the priority of a session; leader: the process that it began with.
 
     Where the kernel shares the cores among sessions a process's own priority counts within its
-    session alone (sched(7), "The autogroup feature"). Elsewhere, and where the kernel refuses it,
-    nothing is done.
+    session alone (sched(7), "The autogroup feature"). Nothing is done elsewhere, where the kernel
+    refuses it, and for a process that leads no session: others would be lowered too.
     """
+    try:
+        if os.getsid(leader) != leader:
+            return
+    except ProcessLookupError:
+        return
     for attempt in range(_TRIES):
         try:
-            Path(f"/proc/{pid or 'self'}/autogroup").write_text(str(niceness), "ascii")
+            Path(f"/proc/{leader}/autogroup").write_text(str(niceness), "ascii")
         except BlockingIOError:
             if attempt < _TRIES - 1:
                 time.sleep(_TRY_AGAIN_SECONDS)
