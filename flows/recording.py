@@ -26,7 +26,7 @@ STOP = b"stop"
 UNRECORDED = b"unrecorded "
 # POV-Ray goes before it, and what else a user does; its session, which Prefect's server is in, has
 # that priority too.
-NICENESS = 10
+NICENESS = 5
 
 
 class Recording:
