@@ -24,6 +24,7 @@ from povstorm_client.frames.job_settings import (
     VideoEnding,
 )
 from povstorm_client.frames.render_settings import MOST_SUB_FRAMES
+from povstorm_client.frames.video_options import VideoCodec
 from povstorm_client.job import Job
 from povstorm_client.scene_job import read_scene, scene_job, settings_of_options
 from povstorm_client.storage.credentials import google_credentials
@@ -49,6 +50,8 @@ async def render_scene(
     size: str = "",
     fps: str = "24",
     video: VideoFormat = "mp4",
+    codec: VideoCodec | None = None,
+    crf: Annotated[int, Field(ge=0)] | None = None,
     prefer: Preference = "cheapest",
     max_cost: float | None = None,
     retries: Annotated[int, Field(ge=0, le=MOST_RETRIES)] = 3,
@@ -79,6 +82,8 @@ async def render_scene(
         size: Image size such as 1920x1080. Empty for the scene's own.
         fps: Frames a second of the video; fractions such as 24000/1001 work.
         video: The video's format, or none.
+        codec: The video's codec. Empty for the format's own.
+        crf: The video's quality, as ffmpeg's -crf has it; 0 is the best. Empty for the codec's own.
         prefer: What the plan on Cloud Run prefers.
         max_cost: Refuse to spend more than so many US dollars on Cloud Run. Empty for no limit.
         retries: Further attempts for a frame that was lost.
@@ -104,6 +109,8 @@ async def render_scene(
     settings = settings_of_options(
         fps=fps,
         video=video,
+        codec=codec,
+        crf=crf,
         allow_missing_frames=allow_missing_frames,
         retries=retries,
         frame_timeout=frame_timeout,

@@ -33,7 +33,7 @@ from povstorm_client.launch.flow_process import FlowProcess
 from povstorm_client.launch.prefect_home import require_prefect_home
 from povstorm_client.launch.running_flow import RunningFlow
 from povstorm_client.programs.sandbox_mode import SandboxMode, announce_sandbox
-from povstorm_client.programs.tools import require_ffmpeg, require_povray
+from povstorm_client.programs.tools import require_povray
 from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.folder import FolderStorage
@@ -169,8 +169,8 @@ class Cluster:
             chosen.seconds_per_frame,
         )
 
-    def require_tools(self, *, video: bool) -> None:
-        """Raise ToolError unless this machine has what its part of the work needs.
+    def require_tools(self, settings: JobSettings) -> None:
+        """Raise ToolError unless this machine has what its part of a job's work needs.
 
         StorageError if a flow runs here and cannot write to Prefect's folder.
 
@@ -181,8 +181,8 @@ class Cluster:
             require_prefect_home()
         if self.outputs is None:
             require_povray()
-        if video and self.deployment is None:
-            require_ffmpeg()
+        if settings.video is not None and self.deployment is None:
+            settings.video_options.require_encoder(settings.video)
 
     def start(self, job_id: str, *, sandbox: SandboxMode = "auto") -> RunningFlow:
         """Start the flow for a stored job: on the deployment, or as a process of this machine.

@@ -78,6 +78,8 @@ class Job:
         *,
         fps: float | str | Fraction = "24",
         video: str | None = "mp4",
+        codec: str | None = None,
+        crf: int | None = None,
         allow_missing_frames: bool = False,
         retries: int = 3,
         frame_timeout: float | None = None,
@@ -98,6 +100,8 @@ class Job:
         self.settings = JobSettings(
             fps=fps,
             video=video,
+            codec=codec,
+            crf=crf,
             allow_missing_frames=allow_missing_frames,
             retries=retries,
             frame_timeout=frame_timeout,
@@ -244,7 +248,7 @@ class Job:
         if self._manifest is not None:
             return
         self._check()
-        announce_losses(self.video, self._units[0].settings)
+        announce_losses(self.settings, self._units[0].settings)
         storage = self.cluster.claimed_storage
         before = last_sweep(storage)
         digests = shared_resources.upload_missing(storage, self._shared)
@@ -300,7 +304,7 @@ class Job:
         """
         from povstorm_client.jobs.progress_bar import progress_bar
 
-        self.cluster.require_tools(video=self.video is not None)
+        self.cluster.require_tools(self.settings)
         self.submit()
         frames = [unit.frame for unit in self._units]
         before = self.readable_state()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings
+from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.frames.work_unit import WorkUnit, check_belongs
 from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import open_job
@@ -47,12 +48,14 @@ class SegmentWork:
     """A segment of a job's video to encode: its images, in order.
 
     ending: the video's, such as ``mp4``. fps: as an exact fraction, such as ``24000/1001``.
+    options: its codec and quality.
     """
 
     images: Annotated[tuple[SegmentImage, ...], Meta(min_length=1)]
     ending: str
     fps: str
     has_alpha: bool
+    options: VideoOptions = field(default_factory=VideoOptions)
 
 
 @dataclass(frozen=True)

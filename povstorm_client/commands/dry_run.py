@@ -28,7 +28,7 @@ def print_plan(scene: Scene, job: Job) -> None:
     for name, path in sorted(scene.files.items()):
         print(f"         {name}  <-  {path}")
     print(f"command  {' '.join(job.work_units[0].cmd)}")
-    announce_losses(job.video, settings)
+    announce_losses(job.settings, settings)
     _print_estimate(job)
 
 

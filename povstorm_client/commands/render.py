@@ -205,7 +205,7 @@ def _run_and_tell(
 def _run_and_save(
     job: Job, destination: Destination, *, live: bool = False, audio: Path | None = None
 ) -> None:
-    job.cluster.require_tools(video=job.video is not None)
+    job.cluster.require_tools(job.settings)
     job.submit()
     try:
         _run_and_save_submitted(job, destination, live=live, audio=audio)

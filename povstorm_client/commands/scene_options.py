@@ -13,6 +13,7 @@ import typer
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import PREFERENCES, VIDEO_ENDINGS, JobSettings
 from povstorm_client.frames.render_settings import MOST_SUB_FRAMES
+from povstorm_client.frames.video_options import VIDEO_CODECS
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import choose_povray
 from povstorm_client.scene_job import settings_of_options
@@ -68,6 +69,21 @@ Output = Annotated[
 Video = Annotated[
     str,
     typer.Option(help=f"Video format: {', '.join(VIDEO_ENDINGS)}, or none", rich_help_panel=VIDEO),
+]
+Codec = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help=f"Codec of the video, instead of the format's own: {', '.join(VIDEO_CODECS)}",
+        rich_help_panel=VIDEO,
+    ),
+]
+Crf = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        metavar="N",
+        help="Quality of the video, ffmpeg's -crf: 0 is the best, and the largest file",
+        rich_help_panel=VIDEO,
+    ),
 ]
 Include = Annotated[
     Optional[list[Path]],  # noqa: UP045
@@ -206,6 +222,8 @@ _DEFAULTS = JobSettings()
 JOB_OPTIONS: dict[str, tuple[Any, Any]] = {
     "fps": (Fps, _DEFAULTS.fps),
     "video": (Video, _DEFAULTS.video),
+    "codec": (Codec, _DEFAULTS.codec),
+    "crf": (Crf, _DEFAULTS.crf),
     "allow_missing_frames": (AllowMissingFrames, _DEFAULTS.allow_missing_frames),
     "retries": (Retries, _DEFAULTS.retries),
     "frame_timeout": (FrameTimeout, _DEFAULTS.frame_timeout),

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from povstorm_client.argument_checks import check_number, check_type
 from povstorm_client.errors import InputError
+from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.quantities import memory_size
 
 VideoEnding = Literal["mp4", "webm", "gif", "mov", "mkv"]
@@ -37,11 +38,11 @@ class JobSettings:
     """How a job is rendered.
 
     fps: frames a second, as a number or a fraction such as ``"24000/1001"``; kept as its text.
-    video: the video's format by its ending, None for no video. allow_missing_frames: make the
-    video although frames failed. retries: further attempts for a frame whose failure can pass.
-    frame_timeout: seconds for one frame, None for no limit; stall_timeout: seconds without a
-    further pixel (parsing makes none). frame_memory: bytes that a frame may use where the flow
-    renders it, None for most of the machine's.
+    video: the video's format by its ending, None for no video. codec, crf: how it is encoded, as
+    VideoOptions has them. allow_missing_frames: make the video although frames failed. retries:
+    further attempts for a frame whose failure can pass. frame_timeout: seconds for one frame, None
+    for no limit; stall_timeout: seconds without a further pixel (parsing makes none). frame_memory:
+    bytes that a frame may use where the flow renders it, None for most of the machine's.
 
     On Google Cloud, prefer is what the plan prefers ("fastest", "balanced", "cheapest"), max_usd
     refuses to spend more, and seconds_per_frame is what a frame is expected to take of a CPU;
@@ -53,6 +54,8 @@ class JobSettings:
 
     fps: float | str | Fraction = "24"
     video: str | None = "mp4"
+    codec: str | None = None
+    crf: int | None = None
     allow_missing_frames: bool = False
     retries: int = 3
     frame_timeout: float | None = None
@@ -65,8 +68,10 @@ class JobSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", str(_exact_fps(self.fps)))
         self._check_types()
+        options = self.video_options
         if self.video is not None:
             check_video(self.video, self.frames_per_second)
+            options.check(self.video)
         if not 0 <= self.retries <= MOST_RETRIES:
             raise InputError(f"retries is {self.retries}: 0 to {MOST_RETRIES}")
         for name, what in (
@@ -99,6 +104,11 @@ class JobSettings:
     def frames_per_second(self) -> Fraction:
         """The fps as an exact number."""
         return Fraction(self.fps)
+
+    @property
+    def video_options(self) -> VideoOptions:
+        """How the video is encoded."""
+        return VideoOptions(codec=self.codec, crf=self.crf)
 
 
 def check_video(video: str, fps: Fraction) -> None:

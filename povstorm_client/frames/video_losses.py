@@ -10,32 +10,52 @@ import re
 import sys
 from collections.abc import Iterator
 
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.frames.video_options import (
+    ALPHA_CODECS,
+    CODECS_OF,
+    DEEP_CODECS,
+    VideoOptions,
+)
 
-# The formats that keep transparency; render_image/video/video_formats.py encodes them so.
-ALPHA_ENDINGS = ("mov", "webm")
+# The formats that keep transparency, by their own codecs.
+ALPHA_ENDINGS = tuple(
+    ending
+    for ending in sorted(CODECS_OF)
+    if CODECS_OF[ending] and CODECS_OF[ending][0] in ALPHA_CODECS
+)
 _ALPHA = re.compile(r"([+-])UA|Output_Alpha=(on|off)", re.IGNORECASE)
 _BITS = re.compile(r"\+FN(\d*)")
 _GREY = "Grayscale_Output=on"
 
 
-def announce_losses(video: str | None, settings: RenderSettings) -> None:
+def announce_losses(job: JobSettings, settings: RenderSettings) -> None:
     """Print them as warnings; nothing where there is no video."""
-    for loss in video_losses(video, settings) if video else ():
+    for loss in video_losses(job.video, settings, job.video_options) if job.video else ():
         print(f"povstorm: warning: {loss}", file=sys.stderr)
 
 
-def video_losses(video: str, settings: RenderSettings) -> list[str]:
-    """A line for each thing that frames of these settings lose in a video of that ending."""
-    return list(_losses(video, settings))
+def video_losses(
+    video: str, settings: RenderSettings, options: VideoOptions | None = None
+) -> list[str]:
+    """A line for each thing that frames of these settings lose in a video of that ending.
+
+    options: its codec; the format's own if None.
+    """
+    return list(_losses(video, settings, options or VideoOptions()))
 
 
-def _losses(video: str, settings: RenderSettings) -> Iterator[str]:
-    if has_alpha(settings) and video not in ALPHA_ENDINGS:
+def _losses(video: str, settings: RenderSettings, options: VideoOptions) -> Iterator[str]:
+    codec = options.codec_in(video)
+    # What a user has chosen, and can choose otherwise.
+    name = video if options.codec is None else options.codec
+    if has_alpha(settings) and codec not in ALPHA_CODECS:
         others = " or ".join(ALPHA_ENDINGS)
-        yield f"{video} has no transparency: the video's frames lie on black; {others} keep it"
+        own = " by their own codecs" if video in ALPHA_ENDINGS else ""
+        yield f"{name} has no transparency: the video's frames lie on black; {others} keep it{own}"
     if _are_deep(settings) and video != "gif":
-        kept = "10 (mov)" if video == "mov" else f"8 ({video}; mov has 10)"
+        kept = f"10 ({name})" if codec in DEEP_CODECS else f"8 ({name}; mov has 10)"
         yield f"the images have 16 bits a colour, their video {kept}"
     if video == "gif":
         yield "a gif has 256 colours in all; webm and mp4 have all of them"

@@ -79,7 +79,7 @@ class JobManifest:
             video_ending=self.settings.video or "",
         )
         plain = asdict(stored)
-        for name in ("tracing", "prediction"):
+        for name in ("tracing", "prediction", "codec", "crf"):
             if plain[name] is None:
                 del plain[name]
         return plain
@@ -107,6 +107,8 @@ class _Stored:
     frame_memory: Annotated[int, Meta(gt=0, le=2**63 - 1)] | None = None
     tracing: Tracing | None = None
     prediction: Prediction | None = None
+    codec: str | None = None
+    crf: Count | None = None
 
     def manifest(self) -> JobManifest:
         """Raises InputError for settings that cannot be meant."""

@@ -123,6 +123,23 @@ def ffmpeg_version(path: str) -> str:
 
 
 @functools.cache
+def ffmpeg_encoders(path: str) -> frozenset[str]:
+    """The encoders that an ffmpeg was built with, as it calls them; ToolError if it fails."""
+    try:
+        finished = subprocess.run(
+            [path, "-hide_banner", "-encoders"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolError(f"{path} cannot be run ({error}): reinstall ffmpeg") from error
+    # " V....D libx264              libx264 H.264 / AVC …"
+    return frozenset(re.findall(r"^ [VAS.][A-Z.]{5} (\S+)", finished.stdout, re.MULTILINE))
+
+
+@functools.cache
 def die_with_parent() -> list[str]:
     """What to put before a command so that the kernel kills it when its parent dies.
 

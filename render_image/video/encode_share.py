@@ -28,6 +28,7 @@ def encode_share(
                 Path(f"video.{work.ending}"),
                 Fraction(work.fps),
                 f"`povstorm retry {job_id}` renders it again",
+                work.options,
             )
             images = [
                 FrameImage(image.frame, StoredImage(storage, image.key), image.crc32c)

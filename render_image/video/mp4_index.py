@@ -15,11 +15,16 @@ from povstorm_client.errors import VideoError
 from render_image.video.fragments import FrameTable, box, boxes, child
 
 _MOST_32_BITS = 2**32 - 1
-# "isom" and what ffmpeg names beside it; "qt  " with its version.
-_KINDS = {
-    ".mp4": box(b"ftyp", b"isom", struct.pack(">I", 512), b"isomiso2avc1mp41"),
-    ".mov": box(b"ftyp", b"qt  ", struct.pack(">I", 512), b"qt  "),
-}
+# What ffmpeg names beside "isom" for frames of a kind.
+_BRANDS = {b"avc1": b"avc1", b"av01": b"av01"}
+
+
+def _file_type(ending: str, sample_kind: bytes) -> bytes:
+    """The first box: "isom" and its like, or "qt  " with its version."""
+    if ending == ".mov":
+        return box(b"ftyp", b"qt  ", struct.pack(">I", 512), b"qt  ")
+    brands = b"isomiso2" + _BRANDS.get(sample_kind, b"") + b"mp41"
+    return box(b"ftyp", b"isom", struct.pack(">I", 512), brands)
 
 
 def is_joinable(tables: Iterable[FrameTable]) -> bool:
@@ -42,7 +47,9 @@ def file_head(tables: Sequence[FrameTable], fps: Fraction, ending: str) -> bytes
             "version for flow and render container"
         )
     try:
-        return _file_head(tables, fps, _KINDS[ending])
+        # Of the descriptions' list (8.5.2), after its head, the first one's size and kind.
+        sample_kind = _description(tables[0])[12:16]
+        return _file_head(tables, fps, _file_type(ending, sample_kind))
     except (ValueError, struct.error) as error:
         raise VideoError(f"the video's index cannot be made: {error}; reinstall ffmpeg") from error
 

@@ -14,12 +14,13 @@ import os
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 from povstorm_client.errors import VideoError
+from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.programs.tools import ffmpeg_version, require_ffmpeg
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.parallel import in_parallel
@@ -89,7 +90,7 @@ class Encoding:
     """What all segments of a video have in common.
 
     target: the video, for its file ending. remedy: what is advised where an image is not the one
-    that was rendered.
+    that was rendered. options: its codec and quality.
     """
 
     target: Path
@@ -97,11 +98,24 @@ class Encoding:
     remedy: str
     ffmpeg: str
     ffprobe: str
+    options: VideoOptions = field(default_factory=VideoOptions)
 
     @classmethod
-    def of(cls, target: Path, fps: Fraction, remedy: str) -> Encoding:
-        """With the ffmpeg of this machine; ToolError where there is none."""
-        return cls(target, fps, remedy, *require_ffmpeg())
+    def of(
+        cls, target: Path, fps: Fraction, remedy: str, options: VideoOptions | None = None
+    ) -> Encoding:
+        """With the ffmpeg of this machine; ToolError where there is none, or not with this codec.
+
+        options: the format's own choice if None.
+        """
+        chosen = options or VideoOptions()
+        chosen.require_encoder(target.suffix.lower().removeprefix("."))
+        return cls(target, fps, remedy, *require_ffmpeg(), chosen)
+
+    @property
+    def ending(self) -> str:
+        """The video's, such as ``mp4``."""
+        return self.target.suffix.lower().removeprefix(".")
 
     @property
     def version(self) -> str:
@@ -142,6 +156,7 @@ def segment_name(images: Sequence[FrameImage], encoding: Encoding, *, has_alpha:
         _FORMAT,
         encoding.target.suffix.lower(),
         str(encoding.fps),
+        asdict(encoding.options),
         has_alpha,
         [image.crc32c for image in images],
     ]
@@ -231,6 +246,7 @@ def _encoded(
             has_alpha=with_alpha,
             size=size,
             program=encoding.ffmpeg,
+            options=encoding.options,
         )
         ffmpeg_process.run(
             command,

@@ -61,6 +61,7 @@ def _encode(
         segment_store(storage, manifest.job_id),
         key,
         fps=manifest.settings.frames_per_second,
+        options=manifest.settings.video_options,
         expected_frames=manifest.frames,
         allow_missing_frames=manifest.settings.allow_missing_frames,
         checksums={result.frame: result.image_crc32c for result in rendered if result.image_crc32c},

@@ -18,6 +18,7 @@ from pathlib import Path
 from povstorm_client.errors import InputError, StorageError, VideoError
 from povstorm_client.frames.job_settings import check_video
 from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
 from render_image.machine import available_memory, cores
 from render_image.video.ffmpeg_process import Cancellation
@@ -33,13 +34,10 @@ from render_image.video.segments import (
     plan_segments,
 )
 from render_image.video.stored_segments import SegmentStore
-from render_image.video.video_formats import encoding_commands, is_joined
+from render_image.video.video_formats import cost_of, encoding_commands, is_joined
 from tasks.stored.last_writes import store_last
 from tasks.video.join import VideoInfo, join_segments, one_pass
 
-# What an encoder of one thread, and ffprobe beside it, need beside a few megabytes, bytes for each
-# pixel of a frame (measured: libx264 at 720p and 1080p; libvpx-vp9 and prores_ks need less).
-_BYTES_PER_PIXEL = 190
 _POLL_SECONDS = 0.1
 # How often a video is joined anew because segments were deleted meanwhile.
 _JOINS = 4
@@ -54,6 +52,7 @@ def encode_video(
     key: str,
     *,
     fps: Fraction | float,
+    options: VideoOptions | None = None,
     expected_frames: Sequence[int],
     allow_missing_frames: bool = False,
     checksums: Mapping[int, str] | None = None,
@@ -66,21 +65,26 @@ def encode_video(
 
     store: where its segments are kept, in the same storage; empty when the video is there.
     fps: frames a second; a float is taken as the decimal that it prints as (23.976 is 2997/125).
+    options: codec and quality, the format's own choice if None.
     checksums: frame → crc32c of its image, of those that are to be compared; remedy: what the error
     for another image advises.
     on_progress is told the frames encoded and their total. Setting ``cancelled`` ends it early.
     ready: segments of these images that need not be encoded again. The video has the same bytes
     with them and without.
 
-    Raises InputError for an unknown ending or an impossible fps, ToolError without ffmpeg, and
+    Raises InputError for an unknown ending or an impossible fps, ToolError without ffmpeg or its
+    encoder, and
     VideoError for frames that are missing, doubled, unreadable or of another size, when ffmpeg
     fails, is cancelled, or made another number of frames; StorageError. The object is complete, or
     as it was; segments that were encoded stay for the next try.
     """
     rate = exact_fps(fps)
     target = Path(Path(key).name)
-    check_video(target.suffix.lower().removeprefix("."), rate)
-    encoding = Encoding.of(target, rate, remedy)
+    ending = target.suffix.lower().removeprefix(".")
+    check_video(ending, rate)
+    options = options or VideoOptions()
+    options.check(ending)
+    encoding = Encoding.of(target, rate, remedy, options)
     ordered = _in_order(images, checksums or {}, expected_frames, allow_missing_frames)
     progress = _Progress(len(ordered), on_progress)
     stop = _Stop(cancelled)
@@ -301,5 +305,5 @@ def _taken(ready: Future[Segment], stop: _Stop) -> Segment | None:
 def _at_once(image: FrameImage, encoding: Encoding) -> int:
     """How many segments are encoded at once: one a core, if there is memory for them."""
     [(_, _, facts)] = checked_images([image], encoding.remedy)
-    needed = facts.width * facts.height * _BYTES_PER_PIXEL
+    needed = facts.width * facts.height * cost_of(encoding.ending, encoding.options)[0]
     return max(1, min(int(cores()), available_memory() // 2 // needed))

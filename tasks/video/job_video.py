@@ -109,7 +109,10 @@ def _segments(
         logger.info("the video is encoded when all frames are rendered, not before: %s", error)
 
     try:
-        encoding = Encoding.of(target, manifest.settings.frames_per_second, remedy(manifest.job_id))
+        settings = manifest.settings
+        encoding = Encoding.of(
+            target, settings.frames_per_second, remedy(manifest.job_id), settings.video_options
+        )
         if manifest.cloud_run is not None:
             return SegmentWaves(
                 manifest.frames,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from povstorm_client import VideoError
+from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.programs.tools import require_ffmpeg
 from povstorm_client.storage.checksum import crc32c
 from render_image.video import ffmpeg_process
@@ -42,8 +43,11 @@ FRAMES = range(1, 21)
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Frames of something that moves over something that does not."""
-    folder = tmp_path_factory.mktemp("frames")
+    return moving_images(tmp_path_factory.mktemp("frames"))
+
+
+def moving_images(folder: Path) -> dict[int, Path]:
+    """FRAMES of something that moves over something that does not."""
     ground = Image.effect_noise((96, 64), 60).convert("RGB")
     made = {}
     for frame in FRAMES:
@@ -55,13 +59,19 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 
 def encoded(
-    images: dict[int, Path], target: Path, *, fps: Fraction = Fraction(24), ahead: object = None
+    images: dict[int, Path],
+    target: Path,
+    *,
+    fps: Fraction = Fraction(24),
+    ahead: object = None,
+    options: VideoOptions | None = None,
 ) -> bytes:
     """The bytes of a video of these images; of FRAMES, the others are missing."""
     info = encode_video(
         list(images.items()),
         target,
         fps=fps,
+        options=options,
         expected_frames=FRAMES,
         allow_missing_frames=True,
         checksums={frame: crc32c(path) for frame, path in images.items()},
@@ -73,11 +83,14 @@ def encoded(
 
 
 @contextmanager
-def segments_ahead(target: Path, fps: Fraction = Fraction(24)) -> Iterator[SegmentsAhead]:
+def segments_ahead(
+    target: Path, fps: Fraction = Fraction(24), options: VideoOptions | None = None
+) -> Iterator[SegmentsAhead]:
     """What encodes a video of FRAMES ahead; it meets no trouble."""
     troubles: list[Exception] = []
     store = segment_store(target.parent)
-    ahead = SegmentsAhead(FRAMES, store, Encoding.of(target, fps, "retry"), troubles.append)
+    encoding = Encoding.of(target, fps, "retry", options)
+    ahead = SegmentsAhead(FRAMES, store, encoding, troubles.append)
     try:
         yield ahead
     finally:
@@ -99,11 +112,18 @@ def all_encoded(ahead: SegmentsAhead) -> int:
     return len([future.result() for future in ahead.ready().values()])
 
 
-def single_pass(images: dict[int, Path], target: Path, fps: Fraction) -> None:
+def single_pass(
+    images: dict[int, Path], target: Path, fps: Fraction, options: VideoOptions | None = None
+) -> None:
     """All images by one ffmpeg, into a whole file of its own making."""
     ffmpeg_path, _ = require_ffmpeg()
     [command] = encoding_commands(
-        target, fps=fps, has_alpha=False, size=(96, 64), program=ffmpeg_path
+        target,
+        fps=fps,
+        has_alpha=False,
+        size=(96, 64),
+        program=ffmpeg_path,
+        options=options,
     )
     for option in ("-f", "-movflags"):
         if option in command[command.index("pipe:0") :]:

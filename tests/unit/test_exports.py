@@ -23,12 +23,13 @@ EXPORTED = {
     *("CloudError", "InputError", "JobError", "PovstormError", "RecordError"),
     *("RenderError", "StorageError", "ToolError", "VideoError"),
 }
-# What Cluster and WorkUnit show to the rooms above: seams, and what lies behind them.
+# What Cluster, JobSettings and WorkUnit show to the rooms above: seams, and what lies behind them.
 SEAMS = {
     "ChainLink",
     *("CloudRunApi", "CloudRunFleet", "TaskState"),
     *("DeployedFlow", "RunningFlow"),
     *("Storage", "StoredObject"),
+    "VideoOptions",
 }
 
 

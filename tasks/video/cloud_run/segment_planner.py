@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.wave_plan import WavePlan, plan_wave
+from povstorm_client.frames.video_options import VideoOptions
+from render_image.video.video_formats import cost_of
 from tasks.video.cloud_run.segment_wave import WaitingSegment
 
-# CPU seconds a pixel, images decoded and frames counted (measured at 1080p).
-_SECONDS_PER_PIXEL = {"mp4": 8e-8, "mkv": 8e-8, "mov": 8e-8, "webm": 8e-7}
-_MOST_SECONDS_PER_PIXEL = 8e-7
-# What an encoder, ffprobe and Python need: bytes a pixel, and MiB beside.
-_BYTES_PER_PIXEL, _CONTAINER_MIB = 190, 256
+# MiB that ffmpeg, ffprobe and Python need beside what they need for each pixel.
+_CONTAINER_MIB = 256
 # Before all frames are there, segments wait for so many others: a share of all, and at least a few.
 _GATHERED_SHARE, _GATHERED_LEAST = 4, 8
 
@@ -21,12 +20,20 @@ _GATHERED_SHARE, _GATHERED_LEAST = 4, 8
 class SegmentPlanner:
     """worth: what is encoded here within these seconds is not worth starting containers for.
 
-    ending: the video's, such as ``mp4``. segments: how many it has.
+    ending: the video's, such as ``mp4``. segments: how many it has. options: its codec; the
+    format's own if None.
     """
 
-    def __init__(self, fleet: CloudRunFleet, ending: str, segments: int, worth: float) -> None:
+    def __init__(
+        self,
+        fleet: CloudRunFleet,
+        ending: str,
+        segments: int,
+        worth: float,
+        options: VideoOptions | None = None,
+    ) -> None:
         self._fleet = fleet
-        self._seconds_per_pixel = _SECONDS_PER_PIXEL.get(ending, _MOST_SECONDS_PER_PIXEL)
+        self._bytes_per_pixel, self._seconds_per_pixel = cost_of(ending, options or VideoOptions())
         self._gathered = max(_GATHERED_LEAST, segments // _GATHERED_SHARE)
         self._worth = worth
 
@@ -51,7 +58,7 @@ class SegmentPlanner:
         return found
 
     def _least_size(self, pixels: int) -> int:
-        needed = _CONTAINER_MIB + pixels * _BYTES_PER_PIXEL / 2**20
+        needed = _CONTAINER_MIB + pixels * self._bytes_per_pixel / 2**20
         jobs = self._fleet.jobs
         return next((n for n, job in enumerate(jobs) if job.memory_mib >= needed), len(jobs) - 1)
 

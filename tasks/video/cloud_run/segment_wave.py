@@ -47,7 +47,13 @@ class WaitingSegment:
         images = tuple(
             SegmentImage(image.frame, _key(image), image.crc32c) for image in self.images
         )
-        return SegmentWork(images, ending_of(encoding), str(encoding.fps), has_alpha=False)
+        return SegmentWork(
+            images,
+            encoding.ending,
+            str(encoding.fps),
+            has_alpha=False,
+            options=encoding.options,
+        )
 
 
 @dataclass(eq=False)
@@ -101,11 +107,6 @@ def _stored_images(storage: Storage, work: SegmentWork) -> tuple[FrameImage, ...
         FrameImage(image.frame, StoredImage(storage, image.key), image.crc32c)
         for image in work.images
     )
-
-
-def ending_of(encoding: Encoding) -> str:
-    """The video's file ending, such as ``mp4``."""
-    return encoding.target.suffix.lower().lstrip(".")
 
 
 def _key(image: FrameImage) -> str:

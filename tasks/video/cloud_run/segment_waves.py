@@ -32,7 +32,6 @@ from tasks.video.cloud_run.segment_queue import SegmentQueue
 from tasks.video.cloud_run.segment_wave import (
     SegmentWave,
     WaitingSegment,
-    ending_of,
     read_left_wave,
     shares_of,
 )
@@ -87,7 +86,7 @@ class SegmentWaves:
         self._store = SegmentStore(storage, layout.segments(job_id))
         self._queue = SegmentQueue(frames, self._store, encoding)
         self._planner = SegmentPlanner(
-            fleet, ending_of(encoding), self._queue.segments, self._pace.worth
+            fleet, encoding.ending, self._queue.segments, self._pace.worth, encoding.options
         )
         self._executions: Executions | None = None
         self._waves: list[SegmentWave] = []

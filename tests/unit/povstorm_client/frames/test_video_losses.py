@@ -9,6 +9,12 @@ import pytest
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
 from povstorm_client.frames.job_settings import VIDEO_ENDINGS
 from povstorm_client.frames.video_losses import ALPHA_ENDINGS, video_losses
+from povstorm_client.frames.video_options import (
+    ALPHA_CODECS,
+    CODECS_OF,
+    DEEP_CODECS,
+    VideoOptions,
+)
 from povstorm_client.scene.load_scene import load_scene
 from render_image.video import video_formats
 
@@ -20,9 +26,30 @@ def losses(video: str, *options: str, size: tuple[int, int] = (64, 48)) -> str:
 
 def test_alpha_is_said_to_be_kept_where_the_encoder_keeps_it():
     with_alpha = {
-        ending for ending, codec in video_formats._CODECS.items() if codec.with_alpha is not None
+        name for name, codec in video_formats._CODECS.items() if codec.with_alpha is not None
     }
-    assert with_alpha == {f".{ending}" for ending in ALPHA_ENDINGS}
+    assert with_alpha == set(ALPHA_CODECS)
+    own = {ending: codecs[0] for ending, codecs in CODECS_OF.items() if codecs}
+    assert {ending for ending, codec in own.items() if codec in with_alpha} == set(ALPHA_ENDINGS)
+    assert set(ALPHA_ENDINGS) == {"mov", "webm"}
+
+
+def test_a_chosen_codec_decides_what_is_lost():
+    def told(video: str, codec: str) -> str:
+        settings = RenderSettings("a.pov", width=64, height=48, options=("+UA", "+FN16"))
+        return "\n".join(video_losses(video, settings, VideoOptions(codec=codec)))
+
+    assert "h264 has no transparency" in told("mov", "h264")
+    assert "mov or webm keep it by their own codecs" in told("mov", "h264")
+    assert "their video 8 (h264; mov has 10)" in told("mov", "h264")
+    assert "av1 has no transparency" in told("webm", "av1")
+    assert "their video 10 (h265)" in told("mp4", "h265")
+    assert told("mov", "prores") == "the images have 16 bits a colour, their video 10 (prores)"
+
+
+def test_what_has_ten_bits_is_said_to():
+    deep = {name for name, codec in video_formats._CODECS.items() if codec.pixels.endswith("10le")}
+    assert deep == set(DEEP_CODECS)
 
 
 @pytest.mark.parametrize("video", VIDEO_ENDINGS)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster, InputError, Job, RenderSettings, ToolError, WorkUnit
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.launch.prefect_server import chosen_server, require_server, server_version
 
 
@@ -140,4 +141,4 @@ def test_a_server_that_is_not_there_stops_a_job_before_it_is_stored(
 
 def test_a_deployment_needs_a_server(cluster: Cluster):
     with pytest.raises(InputError, match="set PREFECT_API_URL"):
-        cluster.with_deployment("render-job/local").require_tools(video=False)
+        cluster.with_deployment("render-job/local").require_tools(JobSettings(video=None))

@@ -9,6 +9,7 @@ import pytest
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
+from povstorm_client.frames.video_options import VideoOptions
 from render_image.video.segments import FrameImage
 from tasks.video.cloud_run.segment_planner import SegmentPlanner
 from tasks.video.cloud_run.segment_wave import WaitingSegment
@@ -54,6 +55,14 @@ def test_little_is_not_worth_containers(planner: SegmentPlanner):
 def test_webm_takes_longer(planner: SegmentPlanner):
     webm = SegmentPlanner(FLEET, "webm", segments=40, worth=15.0)
     assert webm.is_worth_it(segments(1), FULL_HD // 10)
+
+
+def test_a_chosen_codec_has_its_own_time_and_memory(planner: SegmentPlanner):
+    av1 = SegmentPlanner(FLEET, "mp4", 40, 15.0, VideoOptions(codec="av1"))
+    assert av1.is_worth_it(segments(1), FULL_HD // 5)
+    assert not planner.is_worth_it(segments(1), FULL_HD // 5)
+    assert list(av1.by_size(segments(2), 1280 * 720)) == [1]
+    assert list(planner.by_size(segments(2), 1280 * 720)) == [0]
 
 
 def test_large_images_and_what_ran_out_of_memory_get_the_larger_job(planner: SegmentPlanner):
