@@ -27,9 +27,9 @@ from povstorm_client.run_until import run_until
 from povstorm_client.storage.protocol import Storage
 from tasks.frames.map_frames import FrameRun, map_frames
 from tasks.frames.remember_estimate import remember_estimate
-from tasks.job_run import JobRun
 from tasks.renderers.choose_renderer import choose_renderer
 from tasks.renderers.renderer import Renderer
+from tasks.report.job_run import JobRun
 from tasks.report.previews_ahead import PreviewsAhead, previews_ahead
 from tasks.stored.stored_results import find_stored_results
 from tasks.video.encode import ReadySegments

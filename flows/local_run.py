@@ -21,7 +21,7 @@ from flows.plain_steps import PlainSteps
 from flows.recording import Recording
 from povstorm_client.storage import disk_full
 from povstorm_client.storage.disk_full import is_disk_full
-from tasks.journal import LOGGER
+from tasks.journal.journal import LOGGER
 
 # After that a run that was stopped ends whatever it waits for, and its log says where that was.
 # Its client, if that lives, would kill it a little later.

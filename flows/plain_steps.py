@@ -14,12 +14,14 @@ from povstorm_client.jobs.statistics import JobStatistics
 from povstorm_client.storage.protocol import Storage
 from tasks.frames.map_frames import FrameRun
 from tasks.frames.plain_runs import PlainRuns
-from tasks.job_run import JobRun
-from tasks.journal import Journal, Step, StepBegun, StepEnded
+from tasks.journal.events import StepBegun, StepEnded
+from tasks.journal.journal import Journal
 from tasks.renderers.renderer import Renderer
+from tasks.report.job_run import JobRun
 from tasks.steps.report_step import make_report_page
 from tasks.steps.staging import lay_out
 from tasks.steps.statistics_step import make_statistics
+from tasks.steps.step import Step
 from tasks.steps.video_step import make_video
 from tasks.video.encode import ReadySegments
 
@@ -36,7 +38,7 @@ class PlainSteps:
 
     async def stage(self, storage: Storage, manifest: JobManifest) -> None:
         """Lay the shared files out."""
-        with self._told("stage_shared_resources") as told:
+        with self._told(Step.STAGE) as told:
             told.append(await lay_out(storage, manifest, self.logger.warning))
 
     async def frame_run(
@@ -60,7 +62,7 @@ class PlainSteps:
         ready: ReadySegments,
     ) -> dict[str, Any]:
         """Make the video."""
-        with self._told("stitch_video") as told:
+        with self._told(Step.VIDEO) as told:
             facts = await make_video(storage, manifest, results, on_progress, ready)
             told.append(f"video: {facts}")
         return facts
@@ -76,7 +78,7 @@ class PlainSteps:
         ended: float,
     ) -> JobStatistics:
         """Make the statistics."""
-        with self._told("collect_statistics") as told:
+        with self._told(Step.STATISTICS) as told:
             statistics = await make_statistics(
                 storage, manifest, results, video=video, started=started, ended=ended
             )
@@ -85,7 +87,7 @@ class PlainSteps:
 
     async def report(self, storage: Storage, run: JobRun, ready: ReadyPreviews | None) -> None:
         """Make the report."""
-        with self._told("make_report") as told:
+        with self._told(Step.REPORT) as told:
             report = await make_report_page(storage, run, ready)
             told += [report.told, report.address, report.how, report.summary]
 

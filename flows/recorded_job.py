@@ -41,21 +41,23 @@ from povstorm_client.jobs.state import JobState
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.protocol import Storage
-from tasks.artifacts import publish_frames, publish_report
-from tasks.frame_attempt import tell_output
-from tasks.frames.progress_artifact import progress_artifact
+from tasks.artifacts.job_artifacts import publish_frames, publish_report
+from tasks.artifacts.progress_artifact import progress_artifact
 from tasks.frames.task_runs import forget_results
-from tasks.journal import (
+from tasks.journal.events import (
     Event,
     FrameBegun,
     FrameEnded,
     FrameTold,
     JobEnded,
-    JournalReader,
     StepBegun,
     StepEnded,
     Told,
 )
+from tasks.journal.journal_reader import JournalReader
+from tasks.render_frame import render_frame
+from tasks.steps.frame_attempt import tell_output
+from tasks.steps.step import Step
 
 _LOOK_SECONDS = 0.2
 # Runs that are told at once of what has ended; they hold memory.
@@ -251,8 +253,8 @@ async def _goes_on(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
 
 
 @task(
-    name="render_frame",
-    task_run_name="{unit.name}",
+    name=render_frame.name,
+    task_run_name=render_frame.task_run_name,
     cache_policy=NO_CACHE,
     persist_result=False,
     retry_delay_seconds=0,
@@ -285,8 +287,8 @@ async def _step(units: list[WorkUnit], entry: _Told, storage: Storage) -> None:
     if event.error:
         raise PovstormError(event.error)
     job_id = units[0].job_id
-    if event.step == "collect_statistics":
+    if event.step == Step.STATISTICS:
         stored = await asyncio.to_thread(FrameResults(storage, job_id).of, units)
         await publish_frames(job_id, stored.results)
-    if event.step == "make_report":
+    if event.step == Step.REPORT:
         await publish_report(job_id, *event.told[1:])

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from flows.job_steps import Outcome
 from flows.opened_job import OpenedJob
 from povstorm_client.programs.priority import nice
-from tasks.journal import LOGGER, JobEnded, Journal, JournalHandler
+from tasks.journal.events import JobEnded
+from tasks.journal.journal import LOGGER, Journal, JournalHandler
 
 # What the process may say; the second is followed by a line for people.
 STOP = b"stop"

@@ -26,13 +26,13 @@ from povstorm_client.run_logger import RunLogger
 from povstorm_client.run_until import listen_to_sigterm
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.protocol import Storage
+from tasks.artifacts.progress_artifact import progress_artifact
 from tasks.collect_statistics import collect_statistics
 from tasks.frames.map_frames import FrameRun
-from tasks.frames.progress_artifact import progress_artifact
 from tasks.frames.task_runs import TaskRuns
-from tasks.job_run import JobRun
 from tasks.make_report import make_report
 from tasks.renderers.renderer import Renderer
+from tasks.report.job_run import JobRun
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
 from tasks.stored.result_storage import choose_result_storage

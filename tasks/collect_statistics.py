@@ -11,11 +11,12 @@ from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.statistics import JobStatistics
 from povstorm_client.storage.protocol import Storage
-from tasks.artifacts import publish_frames
+from tasks.artifacts.job_artifacts import publish_frames
 from tasks.steps.statistics_step import make_statistics
+from tasks.steps.step import Step
 
 
-@task(name="collect_statistics", cache_policy=NO_CACHE, persist_result=False)
+@task(name=Step.STATISTICS, cache_policy=NO_CACHE, persist_result=False)
 async def collect_statistics(
     storage: Storage,
     manifest: JobManifest,

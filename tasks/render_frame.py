@@ -17,14 +17,14 @@ from prefect.tasks import Task, exponential_backoff
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage.protocol import Storage
-from tasks.frame_attempt import (
+from tasks.renderers.renderer import Renderer
+from tasks.steps.frame_attempt import (
     RETRY_JITTER,
     RETRY_SECONDS,
     attempt_frame,
     can_pass,
     tell_output,
 )
-from tasks.renderers.renderer import Renderer
 from tasks.stored.stored_results import cache_key
 
 

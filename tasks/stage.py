@@ -11,10 +11,11 @@ from povstorm_client.jobs import shared_resources
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.storage.protocol import Storage
 from tasks.steps.staging import RETRY_DELAYS
+from tasks.steps.step import Step
 
 
 @task(
-    name="stage_shared_resources",
+    name=Step.STAGE,
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=len(RETRY_DELAYS),

@@ -11,11 +11,12 @@ from prefect.cache_policies import NO_CACHE
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.storage.protocol import Storage
+from tasks.steps.step import Step
 from tasks.steps.video_step import make_video
 from tasks.video.encode import ReadySegments
 
 
-@task(name="stitch_video", cache_policy=NO_CACHE, persist_result=False)
+@task(name=Step.VIDEO, cache_policy=NO_CACHE, persist_result=False)
 async def stitch_video(
     storage: Storage,
     manifest: JobManifest,

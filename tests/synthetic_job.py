@@ -21,7 +21,7 @@ from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.statistics import summarize
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from tasks.job_run import JobRun
+from tasks.report.job_run import JobRun
 
 # Whenever: times in a report are differences.
 START = 1_790_000_000.0

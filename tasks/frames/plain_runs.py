@@ -14,9 +14,10 @@ from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import Warn
 from povstorm_client.storage.protocol import Storage
-from tasks.frame_attempt import RETRY_JITTER, RETRY_SECONDS, attempt_frame, can_pass
-from tasks.journal import FrameBegun, FrameEnded, How, Journal, frame_logger
+from tasks.journal.events import FrameBegun, FrameEnded, How
+from tasks.journal.journal import Journal, frame_logger
 from tasks.renderers.renderer import Renderer
+from tasks.steps.frame_attempt import RETRY_JITTER, RETRY_SECONDS, attempt_frame, can_pass
 from tasks.stored.stored_results import cache_key, read_cache, write_cache
 
 

@@ -15,9 +15,9 @@ from povstorm_client.jobs.thumbnails import contact_sheet
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.protocol import Storage
-from tasks.job_run import JobRun
 from tasks.report.facts import FrameFacts, ReportFacts
 from tasks.report.gather import gather
+from tasks.report.job_run import JobRun
 from tasks.report.page import Plots, render_page
 from tasks.report.previews import ReadyPreviews, make_previews
 from tasks.report.seconds_plot import seconds_plot

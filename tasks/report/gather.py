@@ -24,8 +24,8 @@ from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage, StoredObject
 from povstorm_client.version import povstorm_version
 from render_image.machine import cores
-from tasks.job_run import JobRun
 from tasks.report.facts import FrameFacts, Outcome, ReportFacts, Span, Timing
+from tasks.report.job_run import JobRun
 
 # Each is a call to the storage; more would not be told apart in the plot either.
 _MOST_ATTEMPTS = 2000

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
-from tasks.job_run import JobRun
+from tasks.report.job_run import JobRun
 from tasks.report.markdown_summary import summary, where_report_is
 from tasks.stored.last_writes import store_last
 

@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 from povstorm_client import InputError, Job, JobError
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from tasks.job_run import JobRun
 from tasks.report.build import build_report
+from tasks.report.job_run import JobRun
 from tests.conftest import SPHERE
 from tests.e2e.browser import PHONE, browser, needs_browser
 from tests.recording import until_recorded

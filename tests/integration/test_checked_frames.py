@@ -23,8 +23,8 @@ from povstorm_client.storage.checksum import crc32c, crc32c_of
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
 from render_image.render_unit import render_unit
-from tasks.job_run import JobRun
 from tasks.report.build import build_report
+from tasks.report.job_run import JobRun
 from tasks.stored.stored_results import find_stored_results
 from tests.conftest import SPHERE
 from tests.integration.video_files import encode_video

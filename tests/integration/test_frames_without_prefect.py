@@ -21,7 +21,9 @@ from povstorm_client.storage.folder import FolderStorage
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
 from tasks.frames.plain_runs import PlainRuns
-from tasks.journal import FrameBegun, FrameEnded, Journal, JournalReader
+from tasks.journal.events import FrameBegun, FrameEnded
+from tasks.journal.journal import Journal
+from tasks.journal.journal_reader import JournalReader
 
 LOG = logging.getLogger("povstorm")
 IMAGE = b"an image"

@@ -45,10 +45,10 @@ FLOORS = {
         {"cli"},
     ],
     "tasks": [
-        {"artifacts", "job_run", "journal", "stored", "waves"},
+        {"artifacts", "stored", "waves"},
         {"renderers", "report", "video"},
-        {"frame_attempt", "steps"},
-        {"stage", "render_frame", "stitch_video", "collect_statistics", "make_report"},
+        {"steps"},
+        {"stage", "render_frame", "stitch_video", "collect_statistics", "make_report", "journal"},
         {"frames"},
     ],
 }
@@ -234,6 +234,20 @@ def test_a_folder_says_in_a_sentence_what_is_in_it():
         if file.name == "__init__.py":
             text = file.read_text(encoding="utf-8")
             assert ast.get_docstring(ast.parse(text)), f"{module} has no docstring"
+
+
+def test_a_module_on_top_of_tasks_is_one_task():
+    for file in (ROOT / "tasks").glob("*.py"):
+        if file.name != "__init__.py":
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            decorators = [
+                ast.unparse(decorator)
+                for node in tree.body
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+                for decorator in node.decorator_list
+            ]
+
+            assert len([each for each in decorators if each.startswith("task(")]) == 1, file
 
 
 def test_unit_tests_lie_where_what_they_test_does():

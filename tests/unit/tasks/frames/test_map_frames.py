@@ -18,7 +18,7 @@ from tasks.frames import head_start, plain_runs
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
 from tasks.frames.plain_runs import PlainRuns
-from tasks.journal import Journal
+from tasks.journal.journal import Journal
 
 LOG = logging.getLogger(__name__)
 

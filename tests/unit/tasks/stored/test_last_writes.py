@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from prefect.logging import disable_run_logger
 
-import tasks.artifacts
+import tasks.artifacts.job_artifacts
 import tasks.collect_statistics
 import tasks.make_report
 import tasks.report.build
@@ -71,7 +71,7 @@ async def no_server(*_: object, **__: object) -> None:
 
 
 def test_the_statistics_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tasks.artifacts, "acreate_table_artifact", no_server)
+    monkeypatch.setattr(tasks.artifacts.job_artifacts, "acreate_table_artifact", no_server)
     storage = FullAtFirst(tmp_path, refused=1)
     manifest = SimpleNamespace(job_id="job", name="job", frames=(), cloud_run=None, tracing=None)
     with disable_run_logger():
@@ -87,7 +87,7 @@ def test_the_report_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     built = SimpleNamespace(html="<html></html>", facts=SimpleNamespace(show="show"), sheet=b"")
     monkeypatch.setattr(tasks.report.build, "build_report", lambda *_: built)
     monkeypatch.setattr(tasks.steps.report_step, "summary", lambda *_: "")
-    monkeypatch.setattr(tasks.artifacts, "acreate_markdown_artifact", no_server)
+    monkeypatch.setattr(tasks.artifacts.job_artifacts, "acreate_markdown_artifact", no_server)
     storage = FullAtFirst(tmp_path, refused=1)
     run = SimpleNamespace(manifest=SimpleNamespace(job_id="job"))
     with disable_run_logger():

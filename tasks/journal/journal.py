@@ -1,0 +1,71 @@
+"""Journal: what a run on this machine did, written down in the order in which it did.
+
+local_run has it written while the job runs; record_run reads it from its beginning, meanwhile or
+afterwards, and tells Prefect.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import BinaryIO
+
+import msgspec
+
+from povstorm_client.frames.work_unit import WorkUnit
+from tasks.journal.events import Event, FrameBegun, FrameTold, Told
+
+# What a run without Prefect logs to.
+LOGGER = "povstorm"
+_UNIT = "work_unit"
+
+
+class Journal:
+    """Writes events to a file, by any thread, and waits for no reader; None for a file: nowhere.
+
+    on_frame is called with each attempt that begins. broken: why not all could be written, "" as
+    long as it could.
+    """
+
+    def __init__(self, file: BinaryIO | None, on_frame: Callable[[], None] | None = None) -> None:
+        self.broken = ""
+        self._file = file
+        self._on_frame = on_frame
+        self._encoder = msgspec.json.Encoder()
+        self._writing = threading.Lock()
+
+    def write(self, event: Event) -> None:
+        """Write down what has happened."""
+        if self._on_frame is not None and isinstance(event, FrameBegun):
+            self._on_frame()
+        if self._file is None or self.broken:
+            return
+        # Alone, as encoders of msgspec are not made for several threads either.
+        with self._writing:
+            try:
+                self._file.write(self._encoder.encode(event) + b"\n")
+                self._file.flush()
+            except OSError as error:
+                # The record of the job is not worth the job.
+                self.broken = f"its journal cannot be written ({error.strerror or error})"
+
+
+class JournalHandler(logging.Handler):
+    """Has what a run logs in its journal; with its traceback, if it has one."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(logging.INFO)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record down, as the frame's that frame_logger was made for."""
+        unit, text = getattr(record, _UNIT, ""), self.format(record)
+        self._journal.write(
+            FrameTold(unit, record.levelno, text) if unit else Told(record.levelno, text)
+        )
+
+
+def frame_logger(unit: WorkUnit) -> logging.LoggerAdapter[logging.Logger]:
+    """A logger for what belongs to one frame."""
+    return logging.LoggerAdapter(logging.getLogger(LOGGER), {_UNIT: unit.work_unit_id})
