@@ -105,7 +105,7 @@ async def run_steps(job: OpenedJob, gcp_credentials: str, steps: Steps) -> Outco
     try:
         outcome = await run_until(job.stop, _Run(job, gcp_credentials, steps).to_its_end())
     except Exception as error:
-        outcome = Outcome("failed", _told(error, steps.logger))
+        outcome = Outcome("failed", _in_words(error, steps.logger))
     if outcome is None:
         outcome = Outcome("cancelled", STOPPED)
     job.progress.enter(outcome.phase, outcome.message)
@@ -142,7 +142,7 @@ class _Run:
             raise
         except Exception as error:
             results = await asyncio.to_thread(FrameResults(storage, manifest.job_id).all)
-            message = _told(error, self._logger)
+            message = _in_words(error, self._logger)
             run = JobRun(manifest, units, results, None, completed=False, message=message)
         self._progress.enter("reporting")
         message = run.message
@@ -168,7 +168,7 @@ class _Run:
             await asyncio.to_thread(remember_estimate, storage, manifest, units, results)
         except Exception as error:
             # Only the next run would have been planned by it.
-            words = _told(error, self._logger)
+            words = _in_words(error, self._logger)
             self._logger.warning("what the frames took is not kept: %s", words)
         rendered = {result.frame for result in results if result.state == "rendered"}
         missing = [frame for frame in manifest.frames if frame not in rendered]
@@ -188,7 +188,7 @@ class _Run:
                 )
             except Exception as error:
                 # The statistics of the frames are wanted all the same.
-                complete, message = False, _told(error, self._logger)
+                complete, message = False, _in_words(error, self._logger)
         statistics: JobStatistics | None = None
         try:
             statistics = await self._steps.statistics(
@@ -197,7 +197,7 @@ class _Run:
         except StorageError:
             raise
         except Exception as error:
-            message += f"; there are no statistics: {_told(error, self._logger)}"
+            message += f"; there are no statistics: {_in_words(error, self._logger)}"
         return JobRun(manifest, units, results, statistics, completed=complete, message=message)
 
     async def _frames(
@@ -279,7 +279,7 @@ def _once(logger: RunLogger) -> Warn:
     return warn
 
 
-def _told(error: Exception, logger: RunLogger) -> str:
+def _in_words(error: Exception, logger: RunLogger) -> str:
     """An error for a state's message; one that is none of ours has its traceback in the log."""
     if isinstance(error, PovstormError):
         return str(error)

@@ -4,7 +4,7 @@
 input is closed, and removes the folder when it has stopped.
 
 It imports no Prefect, and does not wait for it: another process tells Prefect what happens here
-(recording.py), meanwhile, and afterwards as long as it takes.
+(recorder_process.py), meanwhile, and afterwards as long as it takes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from flows.job_steps import run_steps
 from flows.opened_job import opened_job
 from flows.plain_steps import PlainSteps
-from flows.recording import Recording
+from flows.recorder_process import RecorderProcess
 from povstorm_client.storage import disk_full
 from povstorm_client.storage.disk_full import is_disk_full
 from tasks.journal.journal import LOGGER
@@ -39,11 +39,11 @@ async def _run(job_uri: str, gcp_credentials: str) -> int:
 
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), client_is_gone)
     async with opened_job(job_uri, gcp_credentials, stop, logging.getLogger(LOGGER)) as job:
-        recording = Recording(job, job_uri, gcp_credentials)
-        with recording.logged() as logger:
-            steps = PlainSteps(recording.journal, logger)
+        recorder = RecorderProcess(job, job_uri, gcp_credentials)
+        with recorder.logged() as logger:
+            steps = PlainSteps(recorder.journal, logger)
             outcome = await run_steps(job, gcp_credentials, steps)
-        recording.end(outcome)
+        recorder.end(outcome)
     return 0 if outcome.phase == "completed" else 1
 
 

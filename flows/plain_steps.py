@@ -38,8 +38,8 @@ class PlainSteps:
 
     async def stage(self, storage: Storage, manifest: JobManifest) -> None:
         """Lay the shared files out."""
-        with self._told(Step.STAGE) as told:
-            told.append(await lay_out(storage, manifest, self.logger.warning))
+        with self._noted(Step.STAGE) as shown:
+            shown.append(await lay_out(storage, manifest, self.logger.warning))
 
     async def frame_run(
         self,
@@ -62,9 +62,9 @@ class PlainSteps:
         ready: ReadySegments,
     ) -> dict[str, Any]:
         """Make the video."""
-        with self._told(Step.VIDEO) as told:
+        with self._noted(Step.VIDEO) as shown:
             facts = await make_video(storage, manifest, results, on_progress, ready)
-            told.append(f"video: {facts}")
+            shown.append(f"video: {facts}")
         return facts
 
     async def statistics(
@@ -78,28 +78,28 @@ class PlainSteps:
         ended: float,
     ) -> JobStatistics:
         """Make the statistics."""
-        with self._told(Step.STATISTICS) as told:
+        with self._noted(Step.STATISTICS) as shown:
             statistics = await make_statistics(
                 storage, manifest, results, video=video, started=started, ended=ended
             )
-            told.append(f"\n{statistics}")
+            shown.append(f"\n{statistics}")
         return statistics
 
     async def report(self, storage: Storage, run: JobRun, ready: ReadyPreviews | None) -> None:
         """Make the report."""
-        with self._told(Step.REPORT) as told:
+        with self._noted(Step.REPORT) as shown:
             report = await make_report_page(storage, run, ready)
-            told += [report.told, report.address, report.how, report.summary]
+            shown += [report.log_line, report.address, report.how, report.summary]
 
     @contextmanager
-    def _told(self, step: Step) -> Iterator[list[str]]:
+    def _noted(self, step: Step) -> Iterator[list[str]]:
         """Have the journal know of the step in the block, with what that says of it."""
-        told: list[str] = []
+        shown: list[str] = []
         self._journal.write(StepBegun(step))
         try:
-            yield told
+            yield shown
         except BaseException as error:
             words = f"{type(error).__name__}: {error}"
             self._journal.write(StepEnded(step, error=words))
             raise
-        self._journal.write(StepEnded(step, told=tuple(told)))
+        self._journal.write(StepEnded(step, shown=tuple(shown)))

@@ -1,4 +1,4 @@
-"""Tell Prefect of a run on this machine; recording.py starts this beside the run.
+"""Tell Prefect of a run on this machine; recorder_process.py starts this beside the run.
 
 ``python -P -m flows.record_run JOB_URI GCP_CREDENTIALS RUN JOURNAL WORDS``; RUN is the JobState's,
 the last two are descriptors: of the journal, and of a pipe on which the run is told to stop, or
@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from flows.embedded_server import EmbeddedServer
-from flows.recording import NICENESS, UNRECORDED
+from flows.recorder_process import NICENESS, UNRECORDED
 from povstorm_client.errors import PovstormError, ToolError
 from povstorm_client.jobs.state import end_recording
 from povstorm_client.launch.prefect_server import VARIABLE, chosen_server, prefect_home
@@ -89,12 +89,12 @@ async def _recorded(
     # Modules that are imported leave next to no garbage, and looking for it takes a sixth of the
     # time (measured), as in the server (prefect_server.py).
     gc.disable()
-    from flows.recorded_job import Story, recorded_job, told, until_kept
+    from flows.recorded_job import RunRecord, current_record, recorded_job, until_kept
 
     gc.enable()
 
     none = "Prefect has no record of this run"
-    story = Story(journal, lambda: lifeline.has_ended, ask_to_stop)
+    record = RunRecord(journal, lambda: lifeline.has_ended, ask_to_stop)
     if server is not None:
         try:
             async with asyncio.timeout(SERVER_SECONDS):
@@ -103,42 +103,42 @@ async def _recorded(
             return f"{none}: its server did not answer within {SERVER_SECONDS:.0f} s"
         except ToolError as error:
             return f"{none}: {error}"
-    if lifeline.has_ended and story.was_stopped():
+    if lifeline.has_ended and record.was_stopped():
         return f"{none}, which was stopped before Prefect was there"
-    told.set(story)
+    current_record.set(record)
 
-    async def record() -> str:
+    async def tell() -> str:
         state = await recorded_job(job_uri, gcp_credentials, return_state=True)
-        if story.flow_run is None:
+        if record.flow_run is None:
             return state.message or state.name or "its flow run did not begin"
-        if not story.lost:
-            await until_kept(story)
-        return story.lost
+        if not record.lost:
+            await until_kept(record)
+        return record.lost
 
-    recording = asyncio.ensure_future(record())
-    losing = {asyncio.ensure_future(_silent(story, lifeline))}
+    telling = asyncio.ensure_future(tell())
+    losing = {asyncio.ensure_future(_silent(record, lifeline))}
     if server is not None:
         losing.add(asyncio.ensure_future(server.ended()))
-    await asyncio.wait({recording, *losing}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({telling, *losing}, return_when=asyncio.FIRST_COMPLETED)
     why = ""
-    if not recording.done():
+    if not telling.done():
         why = next(each.result() for each in losing if each.done())
-    elif (failure := recording.exception()) is not None:
+    elif (failure := telling.exception()) is not None:
         why = f"{type(failure).__name__}: {failure}"
     else:
-        why = recording.result()
+        why = telling.result()
     for each in losing:
         each.cancel()
     some = "Prefect has not recorded all of this run"
-    return f"{some if story.flow_run else none}: {why}" if why else ""
+    return f"{some if record.flow_run else none}: {why}" if why else ""
 
 
-async def _silent(story: Any, lifeline: Lifeline) -> str:  # noqa: ANN401 - imports Prefect
+async def _silent(record: Any, lifeline: Lifeline) -> str:  # noqa: ANN401 - imports Prefect
     """Wait until nothing could be told for long, though the run has ended; why, in words."""
-    told, since = -1, time.monotonic()
+    events, since = -1, time.monotonic()
     while True:
-        if not lifeline.has_ended or told != story.told:
-            told, since = story.told, time.monotonic()
+        if not lifeline.has_ended or events != record.events:
+            events, since = record.events, time.monotonic()
         if time.monotonic() - since > PATIENCE_SECONDS:
             return f"its server did not answer within {PATIENCE_SECONDS:.0f} s"
         await asyncio.sleep(_LOOK_SECONDS)

@@ -48,11 +48,11 @@ from tasks.journal.events import (
     Event,
     FrameBegun,
     FrameEnded,
-    FrameTold,
+    FrameLogged,
     JobEnded,
+    RunLogged,
     StepBegun,
     StepEnded,
-    Told,
 )
 from tasks.journal.journal_reader import JournalReader
 from tasks.render_frame import render_frame
@@ -64,19 +64,19 @@ _LOOK_SECONDS = 0.2
 _CATCHING_UP = 16
 
 
-class Story:
-    """A journal as it is told. has_ended: whether nothing is written to it any more.
+class RunRecord:
+    """What Prefect knows of a run by its journal, to which nothing is written once has_ended.
 
-    flow_run: its id, once it has begun; told: how many events were; runs: how many task runs have
-    ended; lost: why the rest could not be told, "" if it could.
+    flow_run: its id, once it has begun; events: how many were told; task_runs: how many have ended;
+    lost: why the rest could not be told, "" if it could.
     """
 
     def __init__(
         self, journal: int, has_ended: Callable[[], bool], ask_to_stop: Callable[[], None]
     ) -> None:
         self.flow_run: uuid.UUID | None = None
-        self.told = 0
-        self.runs = 0
+        self.events = 0
+        self.task_runs = 0
         self.lost = ""
         self.ask_to_stop = ask_to_stop
         self._journal = journal
@@ -89,7 +89,7 @@ class Story:
         ]
         return not ends or ends[-1].phase == "cancelled"
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def to_tell(self) -> AsyncIterator[Event]:
         """All of them, as they come."""
         reader = JournalReader(self._journal)
         while True:
@@ -97,70 +97,70 @@ class Story:
             ended = self._has_ended()
             for event in reader.new():
                 yield event
-                self.told += 1
+                self.events += 1
             if ended:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def until_kept(story: Story) -> None:
+async def until_kept(record: RunRecord) -> None:
     """Wait until the server has kept the ends of all task runs: it queues what it is told of them.
 
     A server that is stopped before would leave them Running for ever.
     """
-    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[story.flow_run] if story.flow_run else []))
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[record.flow_run] if record.flow_run else []))
     ended = TaskRunFilter(
         state=TaskRunFilterState(type=TaskRunFilterStateType(any_=list(TERMINAL_STATES)))
     )
     async with get_client() as client:
-        while story.runs and not await client.read_task_runs(
-            flow_run_filter=of_run, task_run_filter=ended, offset=story.runs - 1, limit=1
+        while record.task_runs and not await client.read_task_runs(
+            flow_run_filter=of_run, task_run_filter=ended, offset=record.task_runs - 1, limit=1
         ):
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-told: ContextVar[Story] = ContextVar("told")
+current_record: ContextVar[RunRecord] = ContextVar("current_record")
 
 
 @flow(name=FLOW, flow_run_name=job_id_of_run, persist_result=False)
 async def recorded_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     """Tell of a job's run; the parameters are render_job's."""
-    story = told.get()
-    story.flow_run = uuid.UUID(flow_run.get_id())
+    record = current_record.get()
+    record.flow_run = uuid.UUID(flow_run.get_id())
     storage, job_id = open_job(
         job_uri, await asyncio.to_thread(google_credentials, gcp_credentials)
     )
     manifest = await asyncio.to_thread(read_manifest, storage, job_id)
     units = await asyncio.to_thread(read_work_units, storage, job_id)
-    teller = _Teller(story, storage, units, manifest.settings.retries, len(manifest.frames))
+    task_runs = _TaskRuns(record, storage, units, manifest.settings.retries, len(manifest.frames))
     stop = asyncio.Event()
-    asking = asyncio.ensure_future(_pass_on(stop, story))
+    asking = asyncio.ensure_future(_pass_on(stop, record))
     try:
         async with (
             cancelled_in_prefect(stop, get_run_logger()),
-            progress_artifact(lambda: teller.state),
+            progress_artifact(lambda: task_runs.state),
         ):
-            async for event in story.events():
-                await teller.tell(event)
+            async for event in record.to_tell():
+                await task_runs.tell(event)
                 if isinstance(event, JobEnded):
                     break
-            await teller.end()
+            await task_runs.end()
     except Exception as error:
-        story.lost = f"{type(error).__name__}: {error}"
+        record.lost = f"{type(error).__name__}: {error}"
         raise
     finally:
         asking.cancel()
-    if teller.outcome is None:
+    if task_runs.outcome is None:
         return Crashed(message="the process of the run has ended before the job did")
-    return state_of(teller.outcome)
+    return state_of(task_runs.outcome)
 
 
-async def _pass_on(stop: asyncio.Event, story: Story) -> None:
+async def _pass_on(stop: asyncio.Event, record: RunRecord) -> None:
     await stop.wait()
-    story.ask_to_stop()
+    record.ask_to_stop()
 
 
-class _Told:
+class _TaskRun:
     """What is known of one task run, in order; an end ends the attempt, or the run."""
 
     def __init__(self) -> None:
@@ -168,29 +168,29 @@ class _Told:
         self.run: asyncio.Task[Any] | None = None
 
 
-class _Teller:
+class _TaskRuns:
     """Has a task run for each frame and step that the journal tells of.
 
     state: how far the job is; outcome: how it ended, once that was told.
     """
 
     def __init__(
-        self, story: Story, storage: Storage, units: list[WorkUnit], retries: int, total: int
+        self, record: RunRecord, storage: Storage, units: list[WorkUnit], retries: int, total: int
     ) -> None:
-        self._story = story
+        self._record = record
         self.state = JobState("rendering", total)
         self.outcome: Outcome | None = None
         self._storage = storage
         self._units = {unit.work_unit_id: unit for unit in units}
         self._frame_task = _frame.with_options(retries=retries)
-        self._at_work: dict[str, _Told] = {}
+        self._at_work: dict[str, _TaskRun] = {}
         # Runs that know their end, and only tell it to Prefect.
         self._catching_up: set[asyncio.Task[Any]] = set()
 
     async def tell(self, event: Event) -> None:
         """Take note of what has happened, and wait while Prefect is far behind."""
         match event:
-            case Told():
+            case RunLogged():
                 get_run_logger().log(event.level, "%s", event.text)
             case FrameBegun(unit=unit, attempt=1):
                 self._begin(unit, self._frame_task, self._units[unit])
@@ -199,7 +199,7 @@ class _Teller:
             case JobEnded():
                 self.outcome = Outcome(event.phase, event.message)
         match event:
-            case FrameBegun(unit=key) | FrameTold(unit=key) | FrameEnded(unit=key):
+            case FrameBegun(unit=key) | FrameLogged(unit=key) | FrameEnded(unit=key):
                 await self._add(key, event)
             case StepEnded(step=key):
                 await self._add(key, event)
@@ -211,7 +211,7 @@ class _Teller:
                 self.state = replace(self.state, done=done + 1)
 
     def _begin(self, key: str, task: Task[..., Any], about: object) -> None:
-        entry = self._at_work[key] = _Told()
+        entry = self._at_work[key] = _TaskRun()
         entry.run = asyncio.ensure_future(
             task(quote(about), quote(entry), quote(self._storage), return_state=True)
         )
@@ -223,7 +223,7 @@ class _Teller:
             return
         entry.events.put_nowait(event)
         if isinstance(event, FrameEnded | StepEnded) and not getattr(event, "again", False):
-            self._story.runs += 1
+            self._record.task_runs += 1
             self._catching_up.add(entry.run)
             del self._at_work[key]
         if len(self._catching_up) >= _CATCHING_UP:
@@ -260,12 +260,12 @@ async def _goes_on(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
     retry_delay_seconds=0,
     retry_condition_fn=_goes_on,
 )
-async def _frame(unit: WorkUnit, entry: _Told, storage: Storage) -> State[None] | None:
+async def _frame(unit: WorkUnit, entry: _TaskRun, storage: Storage) -> State[None] | None:
     """An attempt to render a frame; the next call goes on with the next."""
     logger = get_run_logger()
     while True:
         event = await entry.events.get()
-        if isinstance(event, FrameTold):
+        if isinstance(event, FrameLogged):
             logger.log(event.level, "%s", event.text)
         elif isinstance(event, FrameEnded):
             if event.error:
@@ -278,11 +278,11 @@ async def _frame(unit: WorkUnit, entry: _Told, storage: Storage) -> State[None] 
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def _step(units: list[WorkUnit], entry: _Told, storage: Storage) -> None:
+async def _step(units: list[WorkUnit], entry: _TaskRun, storage: Storage) -> None:
     """A step that is no frame, and what Prefect's pages show of it."""
     event = await entry.events.get()
     assert isinstance(event, StepEnded)  # noqa: S101 - nothing else is told of a step
-    for text in event.told[:1]:
+    for text in event.shown[:1]:
         get_run_logger().log(logging.INFO, "%s", text)
     if event.error:
         raise PovstormError(event.error)
@@ -291,4 +291,4 @@ async def _step(units: list[WorkUnit], entry: _Told, storage: Storage) -> None:
         stored = await asyncio.to_thread(FrameResults(storage, job_id).of, units)
         await publish_frames(job_id, stored.results)
     if event.step == Step.REPORT:
-        await publish_report(job_id, *event.told[1:])
+        await publish_report(job_id, *event.shown[1:])

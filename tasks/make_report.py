@@ -21,6 +21,6 @@ if TYPE_CHECKING:
 async def make_report(storage: Storage, run: JobRun, ready: ReadyPreviews | None = None) -> str:
     """As make_report_page; returns the report's address, which the flow run gets as an artifact."""
     report = await make_report_page(storage, run, ready)
-    get_run_logger().info("%s", report.told)
+    get_run_logger().info("%s", report.log_line)
     await publish_report(run.manifest.job_id, report.address, report.how, report.summary)
     return report.address

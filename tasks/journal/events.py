@@ -24,7 +24,7 @@ class FrameBegun(_Event, frozen=True):
     attempt: int = 1
 
 
-class FrameTold(_Event, frozen=True):
+class FrameLogged(_Event, frozen=True):
     """Something was logged of a frame; level: as of logging."""
 
     unit: str
@@ -54,15 +54,15 @@ class StepBegun(_Event, frozen=True):
 class StepEnded(_Event, frozen=True):
     """A step has ended; error: why it failed, "" if not.
 
-    told: what its log says, and after that, of make_report, its StoredReport's other fields.
+    shown: what its log says, and after that, of make_report, its StoredReport's other fields.
     """
 
     step: Step
     error: str = ""
-    told: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
 
-class Told(_Event, frozen=True):
+class RunLogged(_Event, frozen=True):
     """Something was logged of the run; level: as of logging."""
 
     level: int
@@ -76,4 +76,6 @@ class JobEnded(_Event, frozen=True):
     message: str
 
 
-Event: TypeAlias = FrameBegun | FrameTold | FrameEnded | StepBegun | StepEnded | Told | JobEnded
+Event: TypeAlias = (
+    FrameBegun | FrameLogged | FrameEnded | StepBegun | StepEnded | RunLogged | JobEnded
+)

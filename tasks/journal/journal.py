@@ -14,7 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from povstorm_client.frames.work_unit import WorkUnit
-from tasks.journal.events import Event, FrameBegun, FrameTold, Told
+from tasks.journal.events import Event, FrameBegun, FrameLogged, RunLogged
 
 # What a run without Prefect logs to.
 LOGGER = "povstorm"
@@ -62,7 +62,7 @@ class JournalHandler(logging.Handler):
         """Write a record down, as the frame's that frame_logger was made for."""
         unit, text = getattr(record, _UNIT, ""), self.format(record)
         self._journal.write(
-            FrameTold(unit, record.levelno, text) if unit else Told(record.levelno, text)
+            FrameLogged(unit, record.levelno, text) if unit else RunLogged(record.levelno, text)
         )
 
 

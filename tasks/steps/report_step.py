@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 class StoredReport:
     """A report that is stored: its address, and what Prefect's pages show of it, as Markdown.
 
-    how: how it is opened; summary: the job's; told: a line for logs.
+    how: how it is opened; summary: the job's; log_line: for logs.
     """
 
     address: str
     how: str
     summary: str
-    told: str
+    log_line: str
 
 
 async def make_report_page(

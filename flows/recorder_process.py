@@ -1,4 +1,4 @@
-"""Recording: has Prefect told of a run on this machine, by a process that nobody waits for.
+"""RecorderProcess: has Prefect told of a run on this machine, by a process that nobody waits for.
 
 local_run keeps one. The process (record_run) reads the run's journal, at low priority, and goes on
 after the run until Prefect knows all of it; it writes nothing of the job but its state's note of
@@ -30,7 +30,7 @@ UNRECORDED = b"unrecorded "
 NICENESS = 5
 
 
-class Recording:
+class RecorderProcess:
     """A journal, and the process that reads it from when the first frame is in work."""
 
     def __init__(self, job: OpenedJob, job_uri: str, gcp_credentials: str) -> None:
