@@ -63,20 +63,20 @@ def _measure(frames: int) -> None:
                     job.run(show_progress=False)
                     seconds = time.monotonic() - started
                     runs = Counter(cloud.run.statistics()["calls"])
-                    by_containers = Counter(cloud.door.calls)
+                    by_containers = Counter(cloud.door.asked)
             time.sleep(5)  # events reach the database in batches
         finally:
             server.terminate()
             server.wait(60)
         stored = _stored_by_prefect(folder / "prefect.db")
     print(f"\n{frames} frames in {seconds:.0f} s, client and flow together")
-    _print("Google Cloud Storage", gcs_proxy.calls + by_containers, frames)
+    _print("Google Cloud Storage", gcs_proxy.asked + by_containers, frames)
     _print("of these by containers", by_containers, frames)
     _print("Cloud Run", runs, frames)
     _print("Prefect", prefect.calls, frames)
     _print("stored by Prefect", stored, frames)
     calls = prefect.calls.total() / frames
-    events = stored.total() / frames
+    events = max(stored.total(), 1) / frames
     print(
         f"Prefect Cloud's smallest plan carries {PREFECT_CALLS_A_MINUTE / calls:.0f} frames a "
         f"minute by its calls, {PREFECT_EVENTS_A_MINUTE / events:.0f} by its logs and events"
@@ -106,7 +106,7 @@ def _stored_by_prefect(database: Path) -> Counter[str]:
 
 def _print(name: str, calls: Counter[str], frames: int) -> None:
     print(f"{name}: {calls.total()}, {calls.total() / frames:.2f} a frame")
-    for kind, count in calls.most_common(12):
+    for kind, count in calls.most_common(30):
         print(f"  {count:8} {count / frames:8.3f}  {kind}")
 
 

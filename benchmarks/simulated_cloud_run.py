@@ -54,10 +54,13 @@ class MemoryStorage:
 
     def create(self, key: str, data: bytes) -> bool:
         """Create an object that is not there yet."""
-        if key in self._objects:
-            return False
-        self.write(key, data)
-        return True
+        return self.create_or_read(key, data) == data
+
+    def create_or_read(self, key: str, data: bytes) -> bytes:
+        """The object's bytes, which are these if it was not there yet."""
+        if key not in self._objects:
+            self.write(key, data)
+        return self.read(key)
 
     def stat(self, key: str) -> StoredObject | None:
         """What is known of the object."""
@@ -66,11 +69,11 @@ class MemoryStorage:
         data, changed = self._objects[key]
         return StoredObject(key, len(data), changed)
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
+    def list(self, prefix: str, *, contents: bool = False) -> Iterator[StoredObject]:
         """All objects under the prefix."""
         for key, (data, changed) in list(self._objects.items()):
             if key.startswith(f"{prefix}/"):
-                yield StoredObject(key, len(data), changed)
+                yield StoredObject(key, len(data), changed, content=data if contents else None)
 
     def upload(self, key: str, path: Path) -> str:
         raise NotImplementedError

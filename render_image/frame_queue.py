@@ -11,7 +11,7 @@ import asyncio
 import random
 import secrets
 
-from povstorm_client.cloud_run.wave_claim import Claim, claim, first_open, read_claim
+from povstorm_client.cloud_run.wave_claim import Claim, claim, first_open
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, read_index, read_share
 from povstorm_client.errors import RecordError
 from povstorm_client.storage import layout
@@ -59,11 +59,8 @@ class FrameQueue:
             return await asyncio.to_thread(self._help)
 
     def _take(self, frame: WaveFrame) -> bool:
-        unit_id = frame.unit.work_unit_id
-        if claim(self._storage, self._wave, unit_id, self._me):
-            return True
-        holder = read_claim(self._storage, self._wave, unit_id)
-        return self._again and holder is not None and holder.task == self._me.task
+        holder = claim(self._storage, self._wave, frame.unit.work_unit_id, self._me)
+        return holder == self._me or (self._again and holder.task == self._me.task)
 
     def _help(self) -> WaveFrame | None:
         """An open frame of a task that has many left, as far as a few looks can tell."""
@@ -85,11 +82,11 @@ class FrameQueue:
                 [task for task in left if len(self._others[task]) == most]
             )
             unit_id = self._others[task].pop()
-            if claim(self._storage, self._wave, unit_id, self._me):
+            holder = claim(self._storage, self._wave, unit_id, self._me)
+            if holder == self._me:
                 return self._frame(task, unit_id)
             lost += 1
-            holder = read_claim(self._storage, self._wave, unit_id)
-            if holder is not None and holder.task == task:
+            if holder.task == task:
                 self._others[task] = []  # it has come to its last
         self._others = {}
         return None

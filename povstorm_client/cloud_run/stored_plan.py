@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from povstorm_client.errors import RecordError
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
-from povstorm_client.storage.records import Count, Moment, Seconds, Usd, read_record
+from povstorm_client.storage.records import Count, Moment, Seconds, Usd, find_record
 
 _WRITING = threading.Lock()
 
@@ -141,5 +141,4 @@ def _readable_plan(storage: Storage, job_id: str) -> StoredPlan | None:
 
 def read_plan(storage: Storage, job_id: str) -> StoredPlan | None:
     """The plan of a job's waves, None where there is none; RecordError if it is not readable."""
-    key = layout.plan(job_id)
-    return None if storage.stat(key) is None else read_record(storage, key, StoredPlan)
+    return find_record(storage, layout.plan(job_id), StoredPlan)

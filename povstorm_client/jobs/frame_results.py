@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +27,10 @@ from povstorm_client.storage.protocol import Storage, StoredObject
 from povstorm_client.storage.records import read_record, readable
 
 _log = logging.getLogger(__name__)
+# https://cloud.google.com/storage/docs/json_api/v1/objects/list: the most that a page has.
+_LISTED_A_CALL = 1000
+# What a listing of a page costs: 0.005 of a dollar for a thousand, and a read 0.0004.
+_READS_FOR_A_LISTING = 12
 Warn = Callable[[str], None]
 
 
@@ -52,10 +56,13 @@ class FrameResults:
 
     def listed(self) -> dict[str, StoredObject]:
         """Work unit id → its result, as a listing tells it; a call for each thousand."""
+        return self._listed(contents=False)
+
+    def _listed(self, *, contents: bool) -> dict[str, StoredObject]:
         prefix = layout.results(self._job_id)
         return {
             entry.key.removeprefix(f"{prefix}/").removesuffix(".json"): entry
-            for entry in self._storage.list(prefix)
+            for entry in self._storage.list(prefix, contents=contents)
         }
 
     def begun(self) -> set[str]:
@@ -89,30 +96,70 @@ class FrameResults:
 
     def all(self) -> list[FrameResult]:
         """All results that can be read, ascending by frame, without asking for the work units."""
-        found = in_parallel(self._read_own, self.listed())
+
+        def read(item: tuple[str, StoredObject]) -> FrameResult | None:
+            unit_id, entry = item
+            try:
+                data = self._storage.read(entry.key) if entry.content is None else entry.content
+                return self._parse_own(data, unit_id)
+            except StorageError:
+                return None  # it was deleted, or is none
+
+        found = in_parallel(read, self._listed(contents=True).items())
         return sorted((each for each in found if each), key=lambda each: each.frame)
 
     def of(self, units: Sequence[WorkUnit]) -> StoredFrames:
         """The results that are stored of these frames; a bad one takes no other frame down."""
         if not units:
             return StoredFrames([])
-        listed = self.listed()
-        there = [unit for unit in units if unit.work_unit_id in listed]
-
-        def read(unit: WorkUnit) -> FrameResult | RecordError | None:
-            try:
-                return self.read(unit)
-            except RecordError as error:
-                return error
-
+        there = self._listed(contents=True)
         results: list[FrameResult] = []
         unreadable: dict[int, str] = {}
-        for unit, found in zip(there, in_parallel(read, there), strict=True):
+        for unit, found in self._read_listed(units, there):
             if isinstance(found, RecordError):
                 unreadable[unit.frame] = str(found)
+            elif isinstance(found, StorageError):
+                raise found
             elif found is not None:
                 results.append(found)
         return StoredFrames(sorted(results, key=lambda result: result.frame), unreadable)
+
+    def new(
+        self, units: Sequence[WorkUnit], listed: int
+    ) -> Iterator[tuple[WorkUnit, FrameResult | None]]:
+        """Each of these frames, which a listing has told of, with its result; None if unreadable.
+
+        listed: how many results there were in all. Many frames' are taken from another listing
+        instead of a call for each.
+        """
+        pages = -(-listed // _LISTED_A_CALL)
+        there: dict[str, StoredObject] = {}
+        if len(units) >= _READS_FOR_A_LISTING * pages:
+            there = self._listed(contents=True)
+        known = {unit.work_unit_id: there.get(unit.work_unit_id) for unit in units}
+        for unit, found in self._read_listed(units, known):
+            yield unit, None if isinstance(found, StorageError) else found
+
+    def _read_listed(
+        self, units: Sequence[WorkUnit], there: Mapping[str, StoredObject | None]
+    ) -> Iterator[tuple[WorkUnit, FrameResult | StorageError | None]]:
+        """The results of those units that are there, read where the listing does not tell them."""
+
+        def content(unit: WorkUnit) -> bytes | None:
+            entry = there[unit.work_unit_id]
+            return None if entry is None else entry.content
+
+        def found(unit: WorkUnit) -> FrameResult | StorageError | None:
+            data = content(unit)
+            try:
+                return self.read(unit) if data is None else self._parse(data, unit)
+            except StorageError as error:
+                return error
+
+        chosen = [unit for unit in units if unit.work_unit_id in there]
+        unknown = in_parallel(found, [unit for unit in chosen if content(unit) is None])
+        for unit in chosen:
+            yield unit, next(unknown) if content(unit) is None else found(unit)
 
     def read(self, unit: WorkUnit) -> FrameResult | None:
         """What is stored of a frame, None for nothing; RecordError if it is not its result."""

@@ -18,7 +18,7 @@ from typing import Literal
 
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
-from povstorm_client.storage.records import Count, Frame, Moment, Seconds, read_record
+from povstorm_client.storage.records import Count, Frame, Moment, Seconds, find_record
 
 Phase = Literal[
     "submitted",
@@ -132,5 +132,4 @@ def announced_run(storage: Storage, job_id: str) -> Iterator[None]:
 
 def read_state(storage: Storage, job_id: str) -> JobState | None:
     """A job's state, None before there is one; RecordError if it is not readable."""
-    key = layout.job_state(job_id)
-    return None if storage.stat(key) is None else read_record(storage, key, JobState)
+    return find_record(storage, layout.job_state(job_id), JobState)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _PART_BYTES = 8 * 2**20
 # https://cloud.google.com/storage/docs/composite-objects: "from 1 to 32 source objects".
 _MOST_COMPOSED = 32
+# https://cloud.google.com/storage/quotas#objects: custom metadata of an object is at most 8 KiB.
+_CONTENT = "povstorm-content"
+_MOST_LISTED = 4096
 # Until then a call is repeated.
 _RETRY_SECONDS = 180.0
 
@@ -83,9 +86,14 @@ class GcsStorage:
         self._put(key, len(data), lambda: crc32c_of(data), send)
 
     def create(self, key: str, data: bytes) -> bool:
+        return self.create_or_read(key, data) == data
+
+    def create_or_read(self, key: str, data: bytes) -> bytes:
         from google.api_core.exceptions import Forbidden, PreconditionFailed
 
         blob = self._blob(key)
+        if (text := _listable(data)) is not None:
+            blob.metadata = {_CONTENT: text}
         try:
             with self._errors("write", key):
                 blob.upload_from_string(
@@ -97,12 +105,15 @@ class GcsStorage:
                 )
         except StorageError as error:
             if isinstance(error.__cause__, PreconditionFailed):
-                return self.read(key) == data
+                return self.read(key)
+            if not isinstance(error.__cause__, Forbidden):
+                raise
             # Who may not delete may be told that first; or it may not create at all.
-            if isinstance(error.__cause__, Forbidden) and self._seen(key) is not None:
-                return self.read(key) == data
-            raise
-        return True
+            try:
+                return self.read(key)
+            except StorageError:
+                raise error from error.__cause__
+        return data
 
     def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
         checksum = crc32c(path)
@@ -220,16 +231,17 @@ class GcsStorage:
     def sha256(self, key: str) -> str | None:
         return None
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
+    def list(self, prefix: str, *, contents: bool = False) -> Iterator[StoredObject]:
         check_workspace_path(prefix, "storage prefix")
+        told = ",metadata" if contents else ""
         with self._errors("list", prefix):
             for blob in self._client.list_blobs(
                 self._name,
                 prefix=f"{prefix}/",
-                fields="items(name,size,updated,crc32c),nextPageToken",
+                fields=f"items(name,size,updated,crc32c{told}),nextPageToken",
                 retry=_retry(),
             ):
-                yield _stored_object(blob)
+                yield _stored_object(blob, contents=contents)
 
     def folders(self, prefix: str) -> Iterator[str]:
         check_workspace_path(prefix, "storage prefix")
@@ -416,10 +428,25 @@ def _retry() -> Any:  # noqa: ANN401 - google.api_core has no types
     return DEFAULT_RETRY.with_delay(initial=0.5, maximum=30.0).with_timeout(_RETRY_SECONDS)
 
 
-def _stored_object(blob: Blob) -> StoredObject:
+def _stored_object(blob: Blob, *, contents: bool = False) -> StoredObject:
     updated = blob.updated
     changed = updated.timestamp() if updated else 0.0
-    return StoredObject(blob.name, blob.size or 0, changed, blob.crc32c or "")
+    crc32c = blob.crc32c or ""
+    content = None
+    if contents and (text := (blob.metadata or {}).get(_CONTENT)) is not None:
+        # Whatever wrote the object: only what has its checksum is what it holds.
+        content = text.encode() if crc32c_of(text.encode()) == crc32c else None
+    return StoredObject(blob.name, blob.size or 0, changed, crc32c, content)
+
+
+def _listable(data: bytes) -> str | None:
+    """What goes into an object's metadata besides, so that a listing tells it."""
+    if len(data) > _MOST_LISTED:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _content_type(key: str) -> str:

@@ -126,6 +126,9 @@ class FolderStorage:
             partial.write_bytes(data)
 
     def create(self, key: str, data: bytes) -> bool:
+        return self.create_or_read(key, data) == data
+
+    def create_or_read(self, key: str, data: bytes) -> bytes:
         target = self.path(key)
         try:
             partial = self._new_partial()
@@ -137,10 +140,10 @@ class FolderStorage:
             finally:
                 partial.unlink(missing_ok=True)
         except FileExistsError:
-            return self.read(key) == data
+            return self.read(key)
         except OSError as error:
             raise _storage_error("write", key, self.uri, error) from error
-        return True
+        return data
 
     def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
         with self._complete_or_absent(key) as partial:
@@ -208,7 +211,8 @@ class FolderStorage:
         except OSError as error:
             raise _storage_error("read", key, self.uri, error) from error
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
+    def list(self, prefix: str, *, contents: bool = False) -> Iterator[StoredObject]:
+        # A folder's files are read at no price.
         self.path(prefix)
         for folder, entries in self._walk(prefix):
             for name, status in entries:

@@ -22,13 +22,15 @@ _CHUNK_BYTES = 1 << 20
 class StoredObject:
     """What a storage knows of an object: its key, size in bytes, time of change (Unix seconds).
 
-    crc32c: as GCS writes it, "" where the storage would have to read the object for it.
+    crc32c: as GCS writes it, "" where the storage would have to read the object for it. content:
+    the object's bytes, where a listing was asked for them and knows them.
     """
 
     key: str
     size: int
     changed: float
     crc32c: str = ""
+    content: bytes | None = None
 
 
 class Storage(Protocol):
@@ -59,6 +61,12 @@ class Storage(Protocol):
 
         One with the same data is taken for one that this call has made: its answer may have been
         lost. So data that tells who made it decides between two makers.
+        """
+
+    def create_or_read(self, key: str, data: bytes) -> bytes:
+        """Create an object unless there is one already; returns what it has then, whoever made it.
+
+        Small text goes where ``list(prefix, contents=True)`` finds it, if the storage can do that.
         """
 
     def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
@@ -94,8 +102,11 @@ class Storage(Protocol):
     def sha256(self, key: str) -> str | None:
         """The object's SHA-256 (hex); None where it would have to be fetched for it."""
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """All objects whose key starts with ``prefix/``, in no particular order."""
+    def list(self, prefix: str, *, contents: bool = False) -> Iterator[StoredObject]:
+        """All objects whose key starts with ``prefix/``, in no particular order.
+
+        contents: with those of small objects that were created, where that takes no further call.
+        """
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names directly below ``prefix/`` that objects lie under, in no particular order.

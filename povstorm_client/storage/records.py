@@ -52,6 +52,12 @@ def read_record(storage: Storage, key: str, kind: type[T]) -> T:
     return decode(storage.read(key), kind, key, storage)
 
 
+def find_record(storage: Storage, key: str, kind: type[T]) -> T | None:
+    """The same, and None if there is none."""
+    data = storage.find(key)
+    return None if data is None else decode(data, kind, key, storage)
+
+
 def decode(data: bytes, kind: type[T], what: str, storage: Storage | None = None) -> T:
     """A record from its JSON; RecordError if it is none of that kind, naming what and where."""
     decoder = _decoder(kind)

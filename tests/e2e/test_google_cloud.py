@@ -27,6 +27,7 @@ from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, 
 from povstorm_client.storage import layout
 from tests.conftest import SPHERE
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
+from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.gcs.server import GcsServer
 
 # The later a frame, the longer it takes: some are finished while others have just begun.
@@ -290,6 +291,40 @@ def test_containers_need_no_more_rights_than_to_read_their_inputs_and_create_the
     assert attempts(job) == {1: 1, 2: 1, 3: 1, 4: 2}
     assert cloud.door.calls["insert"] > 0
     assert cloud.door.calls["delete"] == 0
+
+
+def test_each_frame_costs_only_the_calls_that_store_it_and_one_that_shows_it(
+    tmp_path: Path, on_server: str
+):
+    frames = 60
+    with (
+        GcsProxy() as proxy,
+        GcsServer(proxy) as gcs,
+        google_cloud(tmp_path, gcs) as cloud,
+    ):
+        job = make_job(
+            Cluster.from_terraform_outputs(cloud.outputs), frames, video=None, prefer="fastest"
+        )
+        job.run(show_progress=False)
+        asked = proxy.asked + cloud.door.asked
+        storage = job.cluster.storage
+        (wave,) = storage.folders(f"{layout.job(job.job_id)}/waves")
+        claims = list(storage.list(layout.wave_claims(layout.wave(job.job_id, wave))))
+
+    stored = ("jobs/logs", "jobs/output", "jobs/results", layout.RESULT_CACHE)
+    assert {kind: asked.pop(f"insert {kind}") for kind in stored} == dict.fromkeys(stored, frames)
+    # The previews; a result is read by itself only where few are new, and told by a listing else.
+    assert frames <= asked.pop("read jobs/output") < 1.5 * frames
+    assert asked.pop("read jobs/results", 0) <= frames
+    # Who loses a claim is told in the next call whose the frame is.
+    lost = asked.pop("insert jobs/waves/claims") - len(claims)
+    assert asked.pop("read jobs/waves/claims", 0) == lost
+    # These are of looks, however many frames there are: by time, not by frame.
+    of_looks = {"read jobs/state.json", "insert jobs/state.json", "stat jobs/state.json",
+                "list jobs/results", "stat jobs/cancel.json"}  # fmt: skip
+    left = {kind: count for kind, count in asked.items() if kind not in of_looks}
+    assert max(left.values()) < frames / 3, left
+    assert sum(left.values()) < 2 * frames, left
 
 
 def test_submitting_needs_a_deployment(cloud: GoogleCloud):

@@ -50,6 +50,32 @@ def test_an_object_is_created_once(storage: Storage):
     assert keys(storage, "jobs") == ["jobs/a/job.json"]
 
 
+def test_who_comes_second_is_told_what_is_there(storage: Storage):
+    assert storage.create_or_read("jobs/a/claim.json", b"mine") == b"mine"
+    assert storage.create_or_read("jobs/a/claim.json", b"another's") == b"mine"
+
+
+def test_a_listing_with_contents_tells_what_is_there_or_nothing(storage: Storage):
+    created = {"a/small.json": "{ä}".encode(), "a/large.json": b"x" * 10_000, "a/bytes": b"\xff"}
+    for key, data in created.items():
+        assert storage.create(key, data)
+    storage.create("a/replaced.json", b"first")
+    storage.write("a/replaced.json", b"second")
+    storage.copy("a/small.json", "a/copied.json")
+
+    listed = {entry.key: entry.content for entry in storage.list("a", contents=True)}
+
+    assert len(listed) == 5
+    there = {key: storage.read(key) for key in listed}
+    assert all(content in (None, there[key]) for key, content in listed.items())
+    if storage.uri.startswith("gs://"):
+        assert {key for key, content in listed.items() if content is not None} == {
+            "a/small.json",
+            "a/copied.json",
+        }
+    assert all(entry.content is None for entry in storage.list("a"))
+
+
 def test_an_object_is_removed_unless_it_is_to_stay(storage: Storage):
     storage.write("a/result.json", b"failed")
 

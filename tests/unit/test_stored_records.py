@@ -21,7 +21,7 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import read_estimate
 from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
-from povstorm_client.cloud_run.wave_claim import Claim, claim, read_claim
+from povstorm_client.cloud_run.wave_claim import Claim, claim, read_claims
 from povstorm_client.cloud_run.wave_share import (
     WaveFrame,
     WaveShare,
@@ -109,7 +109,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> FolderStorage:
     write_state(storage, JOB, JobState("rendering", 3, updated=time.time(), working=((2, 3),)))
     share = WaveShare(tuple(WaveFrame(unit, 1, False, START) for unit in units), None)
     write_wave(storage, WAVE, [share])
-    assert claim(storage, WAVE, "unit", Claim(1, "a"))
+    assert claim(storage, WAVE, "unit", Claim(1, "a")) == Claim(1, "a")
     wave = {
         "wave": "w1", "execution": "e", "render_job": "small", "tasks": 1, "frames": 3,
         "submitted": START, "completed": START + 9, "failed_tasks": 0,
@@ -167,7 +167,7 @@ def all_readers(storage: FolderStorage) -> dict[str, Callable[[], Any]]:
         layout.result(JOB, units[0].work_unit_id): one_result,
         layout.wave_share(WAVE, 0): lambda: read_share(storage, WAVE, 0),
         layout.wave_index(WAVE): lambda: read_index(storage, WAVE),
-        layout.wave_claim(WAVE, "unit"): lambda: read_claim(storage, WAVE, "unit"),
+        layout.wave_claim(WAVE, "unit"): lambda: read_claims(storage, WAVE, {"unit"}),
         layout.estimate("d"): lambda: read_estimate(storage, "d").cpu_seconds,
     }
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from povstorm_client.cloud_run.wave_claim import DISPATCHER, Claim, claim, first_open, read_claim
+from povstorm_client.cloud_run.wave_claim import DISPATCHER, Claim, claim, first_open, read_claims
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, read_index
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult
@@ -85,19 +85,18 @@ def lost_frames(
     waiting: the units without a result. An open frame belongs to whoever has claimed it; of an
     ended task, those that nobody has are claimed here, so that nobody takes them late.
     """
-    claimed = {entry.key for entry in storage.list(layout.wave_claims(wave.prefix))}
+    claims = read_claims(storage, wave.prefix, waiting)
 
     def holder(place: tuple[int, str, bool]) -> int:
         task, unit_id, is_open = place
         if not is_open:
             return task
-        is_claimed = layout.wave_claim(wave.prefix, unit_id) in claimed
-        if not is_claimed and (
-            task not in ended or claim(storage, wave.prefix, unit_id, Claim(DISPATCHER))
-        ):
-            return task
-        taken = read_claim(storage, wave.prefix, unit_id)
-        return task if taken is None or taken.task == DISPATCHER else taken.task
+        taken = claims.get(unit_id)
+        if taken is None:
+            if task not in ended:
+                return task
+            taken = claim(storage, wave.prefix, unit_id, Claim(DISPATCHER))
+        return task if taken.task == DISPATCHER else taken.task
 
     places = [
         (task, unit_id, place >= first_open(len(share)))

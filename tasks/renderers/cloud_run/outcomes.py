@@ -11,6 +11,7 @@ import time
 from povstorm_client.cloud_run.api import TaskState
 from povstorm_client.errors import RenderError, StorageError
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import StoredObject
@@ -73,16 +74,17 @@ class Outcomes:
     async def collect(self) -> None:
         """Take in the results that were stored since the last look."""
         waiting = {frame.unit.work_unit_id: (wave, frame) for wave, frame in self._board.waiting()}
-        new: list[tuple[FrameWave, WaitingFrame]] = []
-        for unit_id, entry in (await self._listed()).items():
+        new: list[WorkUnit] = []
+        listed = await self._listed()
+        for unit_id, entry in listed.items():
             version = (entry.changed, entry.size)
             if self._seen.get(unit_id) != version:
                 self._seen[unit_id] = version
                 if unit_id in waiting:
-                    new.append(waiting[unit_id])
-        read = self._results.read_if_readable
-        results = await asyncio.gather(*(asyncio.to_thread(read, frame.unit) for _, frame in new))
-        for (wave, frame), result in zip(new, results, strict=True):
+                    new.append(waiting[unit_id][1].unit)
+        results = await asyncio.to_thread(lambda: list(self._results.new(new, len(listed))))
+        for unit, result in results:
+            wave, frame = waiting[unit.work_unit_id]
             # A failure of an earlier attempt, such as lose stores, says nothing about this one.
             if result is not None and (
                 result.state == "rendered" or result.attempt == frame.attempt

@@ -70,6 +70,8 @@ class GcsProxy:
         # Where clients find it, if that is elsewhere: links in answers lead there.
         self.public_url = ""
         self.calls: Counter[str] = Counter()
+        # The same by what is asked for: "insert jobs/results", say.
+        self.asked: Counter[str] = Counter()
         self.injected: Counter[Fault] = Counter()
         # Grants by bearer token; None asks nobody.
         self.grants: Mapping[str, list[Grant]] | None = None
@@ -228,6 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             proxy.calls[self._kind(is_upload)] += 1
             self._metadata = self._told_metadata(body) if is_upload else {}
+            proxy.asked[f"{self._kind(is_upload)} {self._kind_of_object(is_upload)}"] += 1
             self._check_grants(is_upload)
             if match:
                 self._check_preconditions(is_upload)
@@ -399,6 +402,15 @@ class _Handler(BaseHTTPRequestHandler):
             is_media = self._query.get("alt") == "media" or "/download/" in self._url.path
             return "read" if is_media else "stat"
         return self.command.lower()
+
+    def _kind_of_object(self, is_upload: bool) -> str:
+        """The folder that an object, or what is listed, lies in; of a job's the part below it."""
+        name = self._upload_name() if is_upload else self._name or self._query.get("prefix", "")
+        first, *further = name.split("/")
+        if first != "jobs":
+            return first
+        parts = further[1:2] if len(further) < 4 else [further[1], *further[3:-1]]
+        return "/".join([first, *parts])
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
