@@ -115,14 +115,49 @@ def add_to_plan(
     """
     with _WRITING:
         before = _readable_plan(storage, job_id)
-        records = {wave.wave: wave for wave in (before.waves if before else ())}
-        records |= {wave.wave: wave for wave in waves}
-        plan = StoredPlan.of_waves(
-            tuple(records.values()),
-            lean=lean or (before.lean if before else ""),
-            seconds_per_frame=seconds_per_frame or (before.seconds_per_frame if before else None),
-        )
-        write_plan(storage, job_id, plan)
+        _write_added(storage, job_id, before, waves, lean, seconds_per_frame)
+
+
+def reserve(
+    storage: Storage,
+    job_id: str,
+    wave: StoredWave,
+    most_usd: float | None,
+    *,
+    lean: str = "",
+    seconds_per_frame: float | None = None,
+) -> float | None:
+    """Write a wave down before it starts, unless with it the job would cost more than most_usd.
+
+    Returns None if it is written down, and else what the job's others cost. Frames and segments are
+    planned by two threads of one process: what one has reserved the other counts.
+    """
+    with _WRITING:
+        before = _readable_plan(storage, job_id)
+        others = (each for each in (before.waves if before else ()) if each.wave != wave.wave)
+        spent = sum(each.spent_usd for each in others)
+        if most_usd is not None and spent + wave.predicted_usd > most_usd:
+            return spent
+        _write_added(storage, job_id, before, [wave], lean, seconds_per_frame)
+        return None
+
+
+def _write_added(
+    storage: Storage,
+    job_id: str,
+    before: StoredPlan | None,
+    waves: Iterable[StoredWave],
+    lean: str,
+    seconds_per_frame: float | None,
+) -> None:
+    records = {wave.wave: wave for wave in (before.waves if before else ())}
+    records |= {wave.wave: wave for wave in waves}
+    plan = StoredPlan.of_waves(
+        tuple(records.values()),
+        lean=lean or (before.lean if before else ""),
+        seconds_per_frame=seconds_per_frame or (before.seconds_per_frame if before else None),
+    )
+    write_plan(storage, job_id, plan)
 
 
 def spent_usd(storage: Storage, job_id: str, *, without: Collection[str] = ()) -> float:

@@ -15,6 +15,7 @@ from povstorm_client import WorkUnit
 from povstorm_client.cloud_run.api import ExecutionState, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
+from povstorm_client.cloud_run.stored_plan import StoredWave, reserve, spent_usd
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError, RenderError
 from povstorm_client.frames.result import FrameResult
@@ -238,3 +239,52 @@ def test_what_google_refuses_to_start_is_the_frames_error(unit: WorkUnit, storag
                 await outcome
 
     asyncio.run(begin())
+
+
+class SegmentsBeginMeanwhile(FolderStorage):
+    """A storage in which containers for the video are reserved once the frames' cost is counted."""
+
+    def __init__(self, root: Path, usd: float) -> None:
+        super().__init__(root)
+        self.usd = usd
+        self.counted = 0
+
+    def find(self, key: str) -> bytes | None:
+        found = super().find(key)
+        if key == layout.plan(JOB):
+            self.counted += 1
+            if self.counted == 1:
+                wave = StoredWave(
+                    wave="v0001-a", segments=3, render_job="render", tasks=1, frames=0,
+                    submitted=1.0, completed=None, failed_tasks=0,
+                    predicted_seconds=60.0, predicted_usd=self.usd, billed_usd=None,
+                )  # fmt: skip
+                assert reserve(self, JOB, wave, None) is None
+        return found
+
+
+@pytest.mark.parametrize(("usd", "starts"), [(0.0001, 1), (0.01, 0)])
+def test_segments_that_begin_in_the_same_moment_count_for_what_frames_may_cost(
+    unit: WorkUnit, tmp_path: Path, usd: float, starts: int
+):
+    storage, api = SegmentsBeginMeanwhile(tmp_path, usd), OneExecution()
+
+    async def render() -> None:
+        async with (
+            CloudRunRenderer(
+                storage, JOB, replace(FLEET, max_usd=0.01), api, pace=HASTE,
+                estimate=Estimate(frames=1, total_cpu_seconds=1.0),
+            ) as renderer,
+            renderer.admission(unit),
+        ):  # fmt: skip
+            rendering = asyncio.create_task(renderer.render(unit, attempt=1, final_attempt=True))
+            await until(lambda: api.started > 0, rendering)
+            if starts:
+                rendering.cancel()
+            else:
+                with pytest.raises(CloudError, match=r"after \$0.010 .* the most it may cost"):
+                    await rendering
+
+    asyncio.run(render())
+    assert api.started == starts
+    assert spent_usd(storage, JOB) <= 0.01

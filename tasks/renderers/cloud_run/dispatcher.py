@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 
 from povstorm_client.cloud_run.cost import billed_usd
-from povstorm_client.cloud_run.stored_plan import add_to_plan, spent_usd
+from povstorm_client.cloud_run.stored_plan import add_to_plan, reserve, spent_usd
 from povstorm_client.cloud_run.wave_share import write_wave
 from povstorm_client.errors import CloudError, PovstormError
 from povstorm_client.quantities import duration
@@ -144,13 +144,32 @@ class Dispatcher:
     async def _launch(self, wave: FrameWave) -> None:
         await self._outcomes.clear_earlier_attempts(wave)
         if wave.waiting:
-            # Whoever goes on with the job, if this run is killed now, counts it.
-            await self._write_plan()
+            await self._reserve(wave)
             shares = wave.waiting_shares(self._setting.settings)
             await asyncio.to_thread(write_wave, self._setting.storage, wave.prefix, shares)
             await self._start(wave)
         else:
             self._board.running.remove(wave)
+
+    async def _reserve(self, wave: FrameWave) -> None:
+        """Write it down; CloudError if it would cost too much, by what others have started since.
+
+        Whoever goes on with the job, if this run is killed now, counts it.
+        """
+        record, setting = wave.record(), self._setting
+        assert wave.plan is not None and record is not None, "it is ours"  # noqa: S101
+        spent = await asyncio.to_thread(
+            reserve,
+            setting.storage,
+            setting.job_id,
+            record,
+            setting.fleet.max_usd,
+            lean=setting.fleet.lean,
+            seconds_per_frame=self._planner.cpu_seconds,
+        )
+        if spent is not None:
+            wave.billed_usd = 0.0
+            self._planner.check_budget(wave.plan, spent)
 
     async def _start(self, wave: FrameWave) -> None:
         clock = asyncio.get_running_loop().time

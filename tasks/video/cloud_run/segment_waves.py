@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from povstorm_client.cloud_run.api import CloudRunApi, TaskState
 from povstorm_client.cloud_run.cost import billed_usd
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.cloud_run.stored_plan import add_to_plan, spent_usd
+from povstorm_client.cloud_run.stored_plan import add_to_plan, reserve
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.cloud_run.wave_share import write_wave
 from povstorm_client.errors import CloudError, PovstormError, VideoError
@@ -203,11 +203,6 @@ class SegmentWaves:
     async def _start_wave(
         self, executions: Executions, segments: list[WaitingSegment], plan: WavePlan, size: int
     ) -> None:
-        spent, most = spent_usd(self._storage, self._job_id), self._fleet.max_usd
-        if most is not None and spent + plan.usd > most:
-            words = f"containers for them would cost ${plan.usd:.3f}, after ${spent:.3f}"
-            self._give_up(segments, CloudError(f"{words}, and the most is ${most:g}", "refused"))
-            return
         wave_id = f"v{next(self._numbers):04d}-{self._run_id}"
         shares = [segments[task :: plan.tasks] for task in range(plan.tasks)]
         wave = SegmentWave(
@@ -220,9 +215,15 @@ class SegmentWaves:
             plan=plan,
             waiting={segment.name: replace(segment, size=size) for segment in segments},
         )
+        record, most = wave.record(), self._fleet.max_usd
+        assert record is not None, "it has a plan"  # noqa: S101 - a mistake of ours
+        # Before it costs anything: whoever starts another wave, or goes on with the job, counts it.
+        spent = reserve(self._storage, self._job_id, record, most)
+        if spent is not None:
+            words = f"containers for them would cost ${plan.usd:.3f}, after ${spent:.3f}"
+            self._give_up(segments, CloudError(f"{words}, and the most is ${most:g}", "refused"))
+            return
         write_wave(self._storage, wave.prefix, shares_of(shares, self._encoding))
-        # Before it costs anything: whoever goes on with the job counts it.
-        self._write_down(wave)
         self._queue.take(segments)
         self._waves.append(wave)
         try:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from povstorm_client.cloud_run.stored_plan import StoredPlan, StoredWave, read_plan, write_plan
+from povstorm_client.cloud_run.stored_plan import (
+    StoredPlan,
+    StoredWave,
+    read_plan,
+    reserve,
+    spent_usd,
+    write_plan,
+)
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 
@@ -44,3 +53,25 @@ def test_a_plan_is_read_as_it_was_written(storage: FolderStorage):
 
 def test_a_job_without_waves_has_no_plan(storage: FolderStorage):
     assert read_plan(storage, "job") is None
+
+
+def test_waves_that_are_planned_in_one_moment_do_not_cost_more_than_allowed_together(
+    storage: FolderStorage,
+):
+    waves = [
+        replace(RUNNING, wave=f"w{number}", predicted_usd=0.3, billed_usd=None)
+        for number in range(12)
+    ]
+    with ThreadPoolExecutor(len(waves)) as pool:
+        refused = list(pool.map(lambda wave: reserve(storage, "a", wave, 1.0), waves))
+    assert refused.count(None) == 3
+    assert all(spent == pytest.approx(0.9) for spent in refused if spent is not None)
+    assert spent_usd(storage, "a") == pytest.approx(0.9)
+
+
+def test_a_wave_that_is_reserved_again_counts_once(storage: FolderStorage):
+    wave = replace(RUNNING, predicted_usd=0.3, billed_usd=None)
+    assert reserve(storage, "a", wave, 0.5) is None
+    assert reserve(storage, "a", wave, 0.5) is None
+    assert reserve(storage, "a", replace(wave, wave="another"), 0.5) == pytest.approx(0.3)
+    assert reserve(storage, "a", replace(wave, wave="another"), None) is None
