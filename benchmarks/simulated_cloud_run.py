@@ -251,11 +251,12 @@ class SimulatedCloudRun:
                 unit = frame.unit
                 self._storage.write(f"{unit.offload_gcs_prefix}/{unit.image_name}", _IMAGE)
                 results = FrameResults(self._storage, unit.job_id)
-                results.commit(_rendered(frame, seconds, started, f"task-{task.index}"))
+                results.commit(rendered(frame, seconds, started, f"task-{task.index}"))
             task.completed = loop.time()
 
 
-def _rendered(frame: WaveFrame, seconds: float, started: float, host: str) -> FrameResult:
+def rendered(frame: WaveFrame, seconds: float, started: float, host: str) -> FrameResult:
+    """What a container stores of a frame; seconds: what it took, started: Unix seconds."""
     unit = frame.unit
     return FrameResult(
         work_unit_id=unit.work_unit_id,
