@@ -8,19 +8,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flows.ahead import Ahead, plan_ahead
 from flows.opened_job import STOPPED, OpenedJob
-from povstorm_client.errors import PovstormError, StorageError
+from flows.outcome import Outcome, error_in_words, missing_frames_in_words
+from povstorm_client.errors import StorageError
 from povstorm_client.frames.doubled_outputs import doubled_outputs
-from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.jobs.manifest import JobManifest, check_frames, read_work_units
-from povstorm_client.jobs.state import Phase
 from povstorm_client.jobs.statistics import JobStatistics
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.run_until import run_until
@@ -37,14 +35,6 @@ from tasks.video.job_video import VideoAhead, video_ahead
 
 if TYPE_CHECKING:
     from tasks.report.previews import ReadyPreviews
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended, and why."""
-
-    phase: Phase
-    message: str
 
 
 class Steps(Protocol):
@@ -105,7 +95,7 @@ async def run_steps(job: OpenedJob, gcp_credentials: str, steps: Steps) -> Outco
     try:
         outcome = await run_until(job.stop, _Run(job, gcp_credentials, steps).to_its_end())
     except Exception as error:
-        outcome = Outcome("failed", _in_words(error, steps.logger))
+        outcome = Outcome("failed", error_in_words(error, steps.logger))
     if outcome is None:
         outcome = Outcome("cancelled", STOPPED)
     job.progress.enter(outcome.phase, outcome.message)
@@ -142,7 +132,7 @@ class _Run:
             raise
         except Exception as error:
             results = await asyncio.to_thread(FrameResults(storage, manifest.job_id).all)
-            message = _in_words(error, self._logger)
+            message = error_in_words(error, self._logger)
             run = JobRun(manifest, units, results, None, completed=False, message=message)
         self._progress.enter("reporting")
         message = run.message
@@ -168,7 +158,7 @@ class _Run:
             await asyncio.to_thread(remember_estimate, storage, manifest, units, results)
         except Exception as error:
             # Only the next run would have been planned by it.
-            words = _in_words(error, self._logger)
+            words = error_in_words(error, self._logger)
             self._logger.warning("what the frames took is not kept: %s", words)
         rendered = {result.frame for result in results if result.state == "rendered"}
         missing = [frame for frame in manifest.frames if frame not in rendered]
@@ -178,7 +168,7 @@ class _Run:
             f"; {doubled}" if doubled else ""
         )
         if not complete:
-            message = _missing_words(manifest, results, missing)
+            message = missing_frames_in_words(manifest.frames, results)
         video = None
         if complete and manifest.settings.video:
             progress.enter("stitching")
@@ -188,7 +178,7 @@ class _Run:
                 )
             except Exception as error:
                 # The statistics of the frames are wanted all the same.
-                complete, message = False, _in_words(error, self._logger)
+                complete, message = False, error_in_words(error, self._logger)
         statistics: JobStatistics | None = None
         try:
             statistics = await self._steps.statistics(
@@ -197,7 +187,7 @@ class _Run:
         except StorageError:
             raise
         except Exception as error:
-            message += f"; there are no statistics: {_in_words(error, self._logger)}"
+            message += f"; there are no statistics: {error_in_words(error, self._logger)}"
         return JobRun(manifest, units, results, statistics, completed=complete, message=message)
 
     async def _frames(
@@ -255,18 +245,6 @@ def _last_end(results: list[FrameResult], started: float) -> float:
     return max((result.ended for result in results if started < result.ended <= now), default=now)
 
 
-def _missing_words(manifest: JobManifest, results: list[FrameResult], missing: list[int]) -> str:
-    first = next((result for result in results if result.state == "failed"), None)
-    untried = len(manifest.frames) - len(results)
-    words = (
-        f"{len(missing)} of {len(manifest.frames)} frames were not rendered: "
-        f"{frame_ranges(missing)}" + (f"; frame {first.frame}: {first.error}" if first else "")
-    )
-    if untried:
-        words += f" ({untried} frames were not tried, since those that were failed alike)"
-    return words
-
-
 def _once(logger: RunLogger) -> Warn:
     """A function that logs a line unless it was: the cache may name what was found damaged."""
     told: set[str] = set()
@@ -277,12 +255,3 @@ def _once(logger: RunLogger) -> Warn:
             logger.warning("%s", line)
 
     return warn
-
-
-def _in_words(error: Exception, logger: RunLogger) -> str:
-    """An error for a state's message; one that is none of ours has its traceback in the log."""
-    if isinstance(error, PovstormError):
-        return str(error)
-    said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-    logger.error("%s", said, exc_info=error)
-    return f"povstorm itself failed ({said}): please report it with the flow's log"

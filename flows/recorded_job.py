@@ -30,7 +30,7 @@ from prefect.states import Completed, Crashed
 from prefect.tasks import Task
 from prefect.utilities.annotations import quote
 
-from flows.job_steps import Outcome
+from flows.outcome import Outcome
 from flows.prefect_cancellation import cancelled_in_prefect
 from flows.render_job import FLOW, job_id_of_run, state_of
 from povstorm_client.errors import PovstormError, RenderError

@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.job_steps import Outcome
 from flows.opened_job import OpenedJob
+from flows.outcome import Outcome
 from povstorm_client.programs.priority import nice
 from tasks.journal.events import JobEnded
 from tasks.journal.journal import LOGGER, Journal, JournalHandler

@@ -15,8 +15,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.annotations import quote
 
-from flows.job_steps import Outcome, run_steps
+from flows.job_steps import run_steps
 from flows.opened_job import opened_job
+from flows.outcome import Outcome
 from flows.prefect_cancellation import cancelled_in_prefect
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import Warn

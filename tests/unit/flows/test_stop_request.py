@@ -59,7 +59,7 @@ def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def is_asked_to_stop(storage: FolderStorage) -> bool:
     async with stop_request.stop_request(storage, JOB, asyncio.Event(), LOG) as stop:
-        await asyncio.wait_for(stop.wait(), 20)
+        await asyncio.wait_for(stop.wait(), 120)
         return stop.is_set()
 
 
@@ -79,7 +79,7 @@ def test_a_run_that_is_cancelled_in_prefect_is_seen_though_its_server_was_away_o
     async def is_asked() -> bool:
         stop = asyncio.Event()
         async with prefect_cancellation.cancelled_in_prefect(stop, LOG):
-            await asyncio.wait_for(stop.wait(), 20)
+            await asyncio.wait_for(stop.wait(), 120)
             return stop.is_set()
 
     assert asyncio.run(is_asked())

@@ -1,0 +1,46 @@
+"""Outcome: how a job ended and why, in words for its state; job_steps makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from povstorm_client.errors import PovstormError
+from povstorm_client.frames.ranges import frame_ranges
+from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.state import Phase
+from povstorm_client.run_logger import RunLogger
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended, and why."""
+
+    phase: Phase
+    message: str
+
+
+def missing_frames_in_words(frames: Sequence[int], results: Sequence[FrameResult]) -> str:
+    """Which of a job's frames were not rendered, and why the first of them was not.
+
+    results: of those that were tried.
+    """
+    rendered = {result.frame for result in results if result.state == "rendered"}
+    missing = [frame for frame in frames if frame not in rendered]
+    first = next((result for result in results if result.state == "failed"), None)
+    untried = len(frames) - len(results)
+    words = f"{len(missing)} of {len(frames)} frames were not rendered: {frame_ranges(missing)}" + (
+        f"; frame {first.frame}: {first.error}" if first else ""
+    )
+    if untried:
+        words += f" ({untried} frames were not tried, since those that were failed alike)"
+    return words
+
+
+def error_in_words(error: Exception, logger: RunLogger) -> str:
+    """An error for a state's message; one that is none of ours has its traceback in the log."""
+    if isinstance(error, PovstormError):
+        return str(error)
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    logger.error("%s", said, exc_info=error)
+    return f"povstorm itself failed ({said}): please report it with the flow's log"
