@@ -31,6 +31,7 @@ from povstorm_client.commands.server import server
 from povstorm_client.commands.status import status
 from povstorm_client.commands.submit import submit
 from povstorm_client.commands.ui import ui
+from povstorm_client.commands.watch import watch
 from povstorm_client.termination import ToldInterrupt, tell_stopped
 from povstorm_client.version import povstorm_version
 
@@ -129,6 +130,7 @@ def _add(command: Any, group: str, example: str, *, switches: bool = False) -> N
 
 
 _add(render, _RENDER, "povstorm render anim.ini +W640 +H480 --fps 30", switches=True)
+_add(watch, _RENDER, "povstorm watch anim.ini +W640 +H480", switches=True)
 _add(check, _RENDER, "povstorm check anim.ini", switches=True)
 _add(retry, _RENDER, "povstorm retry anim-20260102-030405-ab12")
 _add(submit, _RENDER, "povstorm --cluster outputs.json submit anim.ini", switches=True)

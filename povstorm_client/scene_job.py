@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -43,6 +44,7 @@ def read_scene(
     declare: list[str] | None = None,
     motion_blur: int = 0,
     shutter: float = 180.0,
+    stop_trace: threading.Event | None = None,
 ) -> Scene:
     """The scene with its options; warn is told what it should know. InputError: what is wrong.
 
@@ -50,7 +52,8 @@ def read_scene(
     running the scene to see what it does with files, which happens where that has to be.
     refuse_unparsable: whether a frame that cannot be parsed then is an error; elsewhere it will
     fail, and others are rendered, where they can be. declare: values to render it with, as
-    read_variants has them. motion_blur, shutter: as RenderSettings has them.
+    read_variants has them. motion_blur, shutter: as RenderSettings has them. stop_trace: as
+    trace_scene has it.
     """
     for word in switches or ():
         if word.startswith("--"):
@@ -63,7 +66,7 @@ def read_scene(
         preview=preview,
         includes=tuple(include or ()),
         cwd=cwd,
-        tracer=partial(trace_scene, sandbox=sandbox),
+        tracer=partial(trace_scene, sandbox=sandbox, stop=stop_trace),
         always_trace=always_trace,
         refuse_unparsable=refuse_unparsable,
     )

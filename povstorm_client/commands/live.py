@@ -20,10 +20,12 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.private_files import create_private_file
 
 if TYPE_CHECKING:
-    from povstorm_client.live.live_server import LiveServer
+    from povstorm_client.live.page_server import LiveServer
 
 # A browser that is open takes the report when the job has ended; longer nobody waits for one.
 _LAST_SECONDS = 10.0
+
+NoOpen = Annotated[bool, typer.Option("--no-open", help="Say the address, and open nothing")]
 
 
 def live(
@@ -33,9 +35,7 @@ def live(
         Optional[int],  # noqa: UP045 - typer reads it at run time
         typer.Option(min=1024, max=65535, help="Of the page; one of the job's own by default"),
     ] = None,
-    no_open: Annotated[
-        bool, typer.Option("--no-open", help="Say the address, and open nothing")
-    ] = False,
+    no_open: NoOpen = False,
 ) -> None:
     """Show a job in the browser: its frames as they are done, what is left, who renders what.
 
@@ -47,7 +47,7 @@ def live(
         print(f"page    {server.address.url}", flush=True)
         print("povstorm: the page is there until Ctrl-C", file=sys.stderr)
         if not no_open:
-            _open(server.address.url)
+            open_page(server.address.url)
         threading.Event().wait()
 
 
@@ -59,7 +59,7 @@ def live_beside(cluster: Cluster, job_id: str) -> Iterator[None]:
     """
     with live_job(cluster, job_id) as server:
         print(f"povstorm: live page {server.address.url}", file=sys.stderr)
-        _open(server.address.url)
+        open_page(server.address.url)
         try:
             yield
         finally:
@@ -81,7 +81,7 @@ def live_job(cluster: Cluster, job_id: str, *, port: int | None = None) -> Itera
         yield server
 
 
-def _open(url: str) -> None:
+def open_page(url: str) -> None:
     """Open the page, by a file that leads to it: what a program is started with, all users see."""
     page = home_folder() / layout.LIVE_PAGE / "open.html"
     page.unlink(missing_ok=True)

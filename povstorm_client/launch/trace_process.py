@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from povstorm_client.programs.sandbox_mode import SandboxMode, sandbox_mode_here
 from povstorm_client.programs.tools import die_with_parent, require_povray
 from povstorm_client.scene.trace import FrameUse, Trace, TraceRequest
 
+# Between looks whether it is to be stopped.
+_STOP_SECONDS = 0.05
 # A frame's share of what frames leave to each other goes into its work unit.
 MAX_STATE_BYTES = 8 << 20
 # Of all frames together: it is uploaded, and the flow holds it.
@@ -30,8 +33,15 @@ MAX_ALL_STATE_BYTES = 256 << 20
 _TOO_LARGE = frozenset((Path("/"), Path.home()))
 
 
-def trace_scene(request: TraceRequest, *, sandbox: SandboxMode | None = None) -> Trace:
+def trace_scene(
+    request: TraceRequest,
+    *,
+    sandbox: SandboxMode | None = None,
+    stop: threading.Event | None = None,
+) -> Trace:
     """Parse the request's frames in their order, and tell what they did with files.
+
+    stop: set from another thread, it ends the trace at once, by a ToolError.
 
     Raises ToolError where POV-Ray cannot be run or watched here, InputError for a scene that
     cannot be traced: its current folder holds more than a scene, or its frames leave each other
@@ -48,7 +58,7 @@ def trace_scene(request: TraceRequest, *, sandbox: SandboxMode | None = None) ->
     with tempfile.TemporaryDirectory(prefix="povstorm-trace-") as name:
         folder = Path(name)
         (folder / "request.json").write_text(json.dumps(_plain(request)), "utf-8")
-        _run(folder, mode)
+        _run(folder, mode, stop or threading.Event())
         return _found(json.loads((folder / "trace.json").read_text("utf-8")))
 
 
@@ -65,7 +75,7 @@ def _plain(request: TraceRequest) -> dict[str, object]:
     }
 
 
-def _run(folder: Path, mode: SandboxMode) -> None:
+def _run(folder: Path, mode: SandboxMode, stop: threading.Event) -> None:
     child = subprocess.Popen(
         [*die_with_parent(), sys.executable, "-P", "-m", "render_image.trace_scene", str(folder)],
         stdin=subprocess.DEVNULL,
@@ -76,16 +86,29 @@ def _run(folder: Path, mode: SandboxMode) -> None:
         env={**os.environ, sandbox_mode.VARIABLE: mode},
     )
     try:
-        said, _ = child.communicate()
+        said = _said(child, stop)
     finally:
         if child.poll() is None:
+            # Ctrl-C reaches it from the terminal.
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(1)
+                child.wait(0 if stop.is_set() else 1)
             kill(family_of(child.pid))
             child.wait()
     if child.returncode:
         reason = said.strip().splitlines()
         raise ToolError(reason[-1] if reason else f"exit code {child.returncode}")
+
+
+def _said(child: subprocess.Popen[str], stop: threading.Event) -> str:
+    """What the child printed until its end."""
+    while True:
+        try:
+            said, _ = child.communicate(timeout=_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise ToolError("it was stopped") from None
+        else:
+            return said
 
 
 def _found(trace: dict[str, Any]) -> Trace:

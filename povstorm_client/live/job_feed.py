@@ -13,12 +13,12 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from povstorm_client.cloud_run.cost import JobCost, job_cost
 from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.spread import bisected
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.forecast import Forecast
 from povstorm_client.jobs.frame_results import FrameResults
@@ -31,12 +31,10 @@ from povstorm_client.jobs.manifest import (
 from povstorm_client.jobs.remaining_time import forecast_left
 from povstorm_client.jobs.state import JobState, read_state
 from povstorm_client.jobs.statistics import FrameLine, read_statistics
+from povstorm_client.live.frame_row import FrameRow, Letter
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
-
-# rendered, from the cache, failed, in work, to be tried again, waiting
-Letter = Literal["r", "c", "f", "w", "t", "."]
 
 # Results that one look reads: a bucket gives them in about two seconds, and the page goes on.
 _READ_A_LOOK = 250
@@ -48,26 +46,6 @@ _MOST_ATTEMPTS = 200
 # Between lists of failed attempts, in polls of the storage; a list is a call for each thousand.
 _POLLS_A_LIST = 8
 _SECONDS_AN_ATTEMPT = 0.002
-
-
-@dataclass(frozen=True)
-class FrameRow:
-    """A frame as the page shows it.
-
-    seconds, cpu_seconds: of its POV-Ray process, None where that is not known; started, ended: Unix
-    seconds, 0 where there is none; version: tells its image from an earlier one of the frame, ""
-    where there is none.
-    """
-
-    letter: Letter = "."
-    seconds: float | None = None
-    cpu_seconds: float | None = None
-    peak_memory_bytes: int | None = None
-    host: str = ""
-    attempts: int = 0
-    started: float = 0.0
-    ended: float = 0.0
-    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,7 +215,7 @@ class JobFeed:
 
     def _read(self, wanted: Sequence[int]) -> None:
         """The results of some frames: those whose pictures fill the gaps first."""
-        chosen = [index for index in _bisected(wanted) if self._tries[index] < _TRIES]
+        chosen = [index for index in bisected(wanted) if self._tries[index] < _TRIES]
         chosen = chosen[:_READ_A_LOOK]
         units = [self.units[index] for index in chosen]
         found = in_parallel(self._results.read_if_readable, units)
@@ -409,20 +387,3 @@ def _hosts(rows: Sequence[FrameRow]) -> Iterator[HostShare]:
             last[row.host] = max(last.get(row.host, 0.0), row.ended)
     for host in sorted(last, key=lambda each: -last[each]):
         yield HostShare(host, frames[host], seconds[host], last[host])
-
-
-def _bisected(items: Sequence[int]) -> Iterator[int]:
-    """First, last, middle, and so on into each half: early ones lie everywhere."""
-    if not items:
-        return
-    yield items[0]
-    if len(items) > 1:
-        yield items[-1]
-    waiting = deque([(0, len(items) - 1)])
-    while waiting:
-        low, high = waiting.popleft()
-        if high - low < 2:
-            continue
-        middle = (low + high) // 2
-        yield items[middle]
-        waiting += [(low, middle), (middle, high)]

@@ -20,10 +20,10 @@
     versions: column(""), hosts: [],
   };
   const errors = new Map();
-  const WORDS = { r: "", c: "from the cache", f: "failed", w: "in work", t: "to be tried again",
-    ".": "waiting" };
+  const WORDS = { r: "", c: given.cached, f: "failed", w: "in work", t: "to be tried again",
+    ".": "waiting", o: "outdated" };
   const KINDS = { r: "rendered", c: "cached", f: "failed", w: "working", t: "retried",
-    ".": "waiting" };
+    ".": "waiting", o: "outdated" };
   const hasImage = (index) => data.versions[index] !== "";
   const make = (kind, words, className) => {
     const element = document.createElement(kind);
@@ -61,6 +61,11 @@
     return -1;
   };
   const shownAt = (index, playing) => {
+    // In place of a frame as it was before a save comes the nearest that is new: so it moves soon.
+    if (data.states[index] === "o") {
+      const anew = nearest(index, (at) => data.states[at] === "r" && (!playing || isLoaded(at)));
+      return anew >= 0 ? anew : index;
+    }
     const loaded = playing ? nearest(index, (at) => hasImage(at) && isLoaded(at)) : -1;
     return loaded >= 0 ? loaded : nearest(index, hasImage);
   };
@@ -80,7 +85,8 @@
     imageOf: (index) => addressOf(index, "png"),
     missing: (index) => `The image of frame ${frames[index]} cannot be read.`,
     note: (index) => {
-      const at = hasImage(index) || data.states[index] === "f" ? index : nearest(index, hasImage);
+      const isOwn = data.states[index] === "f" || (hasImage(index) && data.states[index] !== "o");
+      const at = isOwn ? index : shownAt(index, false);
       const words = [WORDS[data.states[index]], at >= 0 && at !== index ? `shown: ${frames[at]}` : ""];
       return words.filter(Boolean).join(", ");
     },
@@ -104,6 +110,12 @@
     if (yes) showNewest();
   };
   const showNewest = () => {
+    if (given.edition) {
+      // Drafts: stay, unless a save has changed other frames than the one that is shown.
+      const changed = nearest(player.current, (at) => "ro".includes(data.states[at]));
+      player.show(changed < 0 ? Math.max(0, player.current) : changed);
+      return;
+    }
     let best = -1;
     for (let index = 0; index < count; index++) {
       if (data.states[index] === "r" && hasImage(index) &&
@@ -124,6 +136,12 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-frame], #play")) follow(false);
   }, true);
+
+  const hideProblem = () => (byId("problem").hidden = true);
+  byId("problem-close").addEventListener("click", hideProblem);
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") hideProblem();
+  });
 
   // The contact sheet has buttons for what can be seen of it only.
   const sheet = byId("sheet"), box = byId("window");
@@ -435,7 +453,7 @@
       });
       byId("meter").setAttribute("aria-valuenow", rendered + cached);
       const share = Math.floor((100 * (rendered + cached)) / count);
-      document.title = (ended ? phase : `${share} %`) + ` · ${document.querySelector("h1").textContent}`;
+      document.title = (ended || given.edition ? phase : `${share} %`) + ` · ${document.querySelector("h1").textContent}`;
       if (ended && report) location.replace("report.html");
     },
     tiles: (tiles) => {
@@ -496,6 +514,26 @@
       byId("timeline-lead").textContent = number === 1 ? "One machine or container."
         : `${number} machines or containers, those that ended a frame last first.`;
     },
+    edition: (edition) => {
+      // Other frames, or another size: the page begins anew, with the frame that is shown.
+      if (edition === given.edition) return;
+      sessionStorage.setItem("frame", frames[Math.max(0, player.current)]);
+      location.reload();
+    },
+    problem: (problem) => {
+      byId("problem").hidden = problem === null;
+      if (problem === null) return;
+      byId("problem-where").textContent = problem.where;
+      byId("problem-words").textContent = problem.words;
+      byId("problem-note").textContent = problem.note;
+      byId("problem-lines").hidden = problem.lines.length === 0;
+      byId("problem-lines").replaceChildren(...problem.lines.map(([number, text, isIt]) => {
+        const line = make("li", text || " ");
+        line.value = number;
+        if (isIt) line.setAttribute("aria-current", "true");
+        return line;
+      }));
+    },
     notes: (notes) => {
       byId("notes").replaceChildren(...notes.map((note) => make("p", note, "muted")));
     },
@@ -539,7 +577,7 @@
     source.addEventListener("message", (message) => take(JSON.parse(message.data)));
     source.addEventListener("error", () => {
       lost.hidden = false;
-      lost.textContent = "The server does not answer. Is `povstorm live` still running? " +
+      lost.textContent = `The server does not answer. ${given.unanswered} ` +
         "This page goes on when it does.";
       // Some browsers give up, and none tries again where the answer was no stream.
       if (source.readyState === EventSource.CLOSED) setTimeout(listen, 1500);
@@ -551,6 +589,7 @@
     drawPlots();
   }).observe(document.querySelector("main"));
   laySheet();
-  player.show(0);
+  player.show(player.indexOf.get(Number(sessionStorage.getItem("frame"))) ?? 0);
+  sessionStorage.removeItem("frame");
   listen();
 })();

@@ -52,7 +52,7 @@ class PovraySettings:
 
     library_paths are as written, in order; output is where POV-Ray's own loop would put its images,
     which povstorm does not; options are POV-Ray options to hand on. Of several Declares of one name
-    the first wins (tried; case counts).
+    the first wins (tried; case counts). read: the ini files.
     """
 
     values: dict[str, str] = field(default_factory=dict)
@@ -62,6 +62,7 @@ class PovraySettings:
     options: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     output: str = field(default="", compare=False)
+    read: list[Path] = field(default_factory=list, compare=False)
 
     def integer(self, key: str) -> int | None:
         """A number that counts something; POV-Ray cuts off its fraction."""
@@ -98,6 +99,7 @@ def read_ini(
     """
     if _depth > _DEEPEST:
         raise InputError(f"{path} is included by itself: remove its Include_Ini")
+    settings.read.append(path)
     folders = (*((folder,) if folder else ()), path.parent)
     wanted = {section_name(section): section for section in sections}
     seen: set[str] = set()

@@ -49,7 +49,8 @@ class Scene:
     there, of numbered ones. uses: frame → what it uses of files, where that is known. links: frame
     → where it stands among frames that have to be rendered in order, empty where they have not.
     own_settings: frame → what it has in place of settings, of a variant's.
-    trace: what running the scene showed, None where reading it was enough.
+    trace: what running the scene showed, None where reading it was enough. sources: what it was
+    read from besides files: ini files, and numbered scenes.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Scene:
     links: Mapping[int, ChainLink] = field(default_factory=dict)
     own_settings: Mapping[int, RenderSettings] = field(default_factory=dict)
     trace: Trace | None = None
+    sources: tuple[Path, ...] = ()
 
     def work_units(self) -> list[WorkUnit]:
         """One for each frame, with what earlier frames leave it."""
@@ -184,6 +186,7 @@ def load_scene(
         uses=uses,
         links=links,
         trace=trace,
+        sources=(*settings.read, *(numbered.files.values() if numbered else ())),
     )
 
 

@@ -36,7 +36,7 @@ FLOORS = {
         {"cloud_run", "scene"},
         {"jobs"},
         {"cleaning", "launch", "live"},
-        {"doctor"},
+        {"doctor", "watch"},
         {"cluster"},
         {"job"},
         {"saving", "scene_job"},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from povstorm_client.jobs.statistics import summarize
+from povstorm_client.live.event_stream import EventStream
 from povstorm_client.live.job_feed import JobFeed
-from povstorm_client.live.live_events import EventStream
+from povstorm_client.live.job_sections import job_sections
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tests.live_job import LiveJob
@@ -139,7 +141,7 @@ def test_a_stream_tells_all_at_first_and_then_what_changed(storage: FolderStorag
     job.render(1)
     feed = feed_of(job)
     feed.look()
-    stream = EventStream(feed)
+    stream = EventStream(feed.changes, partial(job_sections, feed))
     first = stream.next()
     assert first is not None
     assert '"all":true' in first

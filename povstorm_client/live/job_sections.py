@@ -1,8 +1,7 @@
-"""What the live page is told, as JSON: all at first, then what changed; live_server.py sends it."""
+"""What a job's live page shows besides its frames' rows, as JSON; live_server.py has it sent."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.forecast import Forecast
-from povstorm_client.live.job_feed import FrameRow, JobFeed, Letter, Outlook
+from povstorm_client.live.frame_row import Letter
+from povstorm_client.live.job_feed import JobFeed, Outlook
 from povstorm_client.quantities import age_words, amount, duration, usd
 
 # The flow writes the job's state every half minute: after so many seconds something is wrong.
@@ -32,54 +32,11 @@ _PHASES = {
 }
 
 
-class EventStream:
-    """The events for one browser; of what it has been told already, each has only what changed."""
-
-    def __init__(self, feed: JobFeed) -> None:
-        self._feed = feed
-        self._revision = 0
-        self._hosts: dict[str, int] = {}
-        self._told: dict[str, str] = {}
-
-    def next(self) -> str | None:
-        """The next event, JSON in one line; None while there is nothing new."""
-        outlook = self._feed.outlook
-        if outlook is None:
-            return None
-        first = not self._told
-        event: dict[str, Any] = {"all": True} if first else {}
-        known = len(self._hosts)
-        self._revision, rows = self._feed.changes(self._revision)
-        if rows:
-            event["rows"] = [self._row(index, row) for index, row in rows]
-            event["hosts"] = list(self._hosts)[known:]
-        for name, section in _sections(self._feed, outlook).items():
-            text = json.dumps(section)
-            if self._told.get(name) != text:
-                self._told[name] = text
-                event[name] = section
-        return json.dumps(event, separators=(",", ":")) if event else None
-
-    def _row(self, index: int, row: FrameRow) -> list[Any]:
-        return [
-            index,
-            row.letter,
-            _short(row.seconds),
-            _short(row.cpu_seconds),
-            None if row.peak_memory_bytes is None else round(row.peak_memory_bytes / 2**20),
-            self._hosts.setdefault(row.host, len(self._hosts)) if row.host else -1,
-            row.attempts,
-            round(row.started, 2),
-            round(row.ended, 2),
-            row.version,
-        ]
-
-
-def _short(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 2)
-
-
-def _sections(feed: JobFeed, outlook: Outlook) -> dict[str, Any]:
+def job_sections(feed: JobFeed) -> dict[str, Any] | None:
+    """The sections by name, as of the feed's last look; None before the first."""
+    outlook = feed.outlook
+    if outlook is None:
+        return None
     state = outlook.state
     counts = outlook.counts
     return {

@@ -1,0 +1,272 @@
+"""DraftLoop: from a save to the frames that it changes; ``povstorm watch`` runs it.
+
+A save stops what is in work, the scene is read again, and the frames whose content is another are
+drawn, those first that lie far apart. When all are there, the scene is run in the background to see
+which files each frame uses, so that the next save draws those alone that it concerns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from povstorm_client.errors import InputError, PovstormError, ToolError
+from povstorm_client.frames.spread import bisected
+from povstorm_client.launch.draft_process import DraftedFrame, DraftProcess
+from povstorm_client.programs.sandbox_mode import SandboxMode
+from povstorm_client.scene.load_scene import Scene
+from povstorm_client.watch.draft_feed import DraftFeed
+from povstorm_client.watch.draft_folder import MOST_BYTES, DraftFolder
+from povstorm_client.watch.file_watch import FileWatch
+from povstorm_client.watch.known_frames import Draft, KnownFrames, SharedTree
+from povstorm_client.watch.scene_problem import problem_of_frame, problem_of_scene
+
+# Of a scene that cannot be parsed its first, last and middle frame tell it.
+_TELLING_FAILURES = 3
+# Saved files that a line names.
+_NAMED = 3
+# A read that finds further files is done again with those followed.
+_READS = 5
+
+
+class ReadScene(Protocol):
+    """Reads the scene as its options describe it.
+
+    always_trace: whether to run it even where reading it is enough; stop ends that. warn is told
+    what its user should know. Raises InputError for what is wrong with it.
+    """
+
+    def __call__(
+        self, *, always_trace: bool, stop: threading.Event, warn: Callable[[str], None]
+    ) -> Scene:
+        """Read it."""
+        ...
+
+
+@dataclass
+class _Turn:
+    """What a save came to."""
+
+    number: int
+    scene: Scene
+    tree: SharedTree
+    drafts: Sequence[Draft]
+    what: str
+    waiting: set[int] = field(default_factory=set)
+    drawn: int = 0
+    failed: int = 0
+
+
+class DraftLoop:
+    """Reads, draws and watches. say: tells a person what became of a save, in a line."""
+
+    def __init__(
+        self,
+        read: ReadScene,
+        name: str,
+        here: Path,
+        folder: DraftFolder,
+        feed: DraftFeed,
+        say: Callable[[str], None],
+    ) -> None:
+        self._read_scene = read
+        self._name = name
+        self._here = here
+        self._folder = folder
+        self._feed = feed
+        self._say = say
+        self._files = FileWatch()
+        self._known = KnownFrames()
+        # Guards what the drawing process's thread and the trace's touch as well.
+        self._lock = threading.RLock()
+        self._turn: _Turn | None = None
+        self._numbers = 0
+        self._process: DraftProcess | None = None
+        self._stop = threading.Event()
+        self._ended = ""
+        self._stop_trace = threading.Event()
+        self._traces: list[threading.Thread] = []
+
+    def open(self) -> None:
+        """Read the scene for the first time; raises InputError for what is wrong with it."""
+        self._begin("opened", time.time())
+
+    def run(self, sandbox: SandboxMode) -> None:
+        """Draw and watch until this is interrupted; ToolError if drawing is not possible."""
+        self._process = DraftProcess(
+            self._folder.storage.uri,
+            self._folder.folder,
+            sandbox=sandbox,
+            on_frame=self._took,
+            on_end=self._end,
+        )
+        try:
+            self._draw()
+            while (changed := self._files.wait(self._stop)) is not None:
+                self._saved(changed)
+            raise ToolError(self._ended)
+        finally:
+            self._stop_tracing()
+            self._process.close()
+
+    def _end(self, reason: str) -> None:
+        self._ended = reason
+        self._stop.set()
+
+    def _saved(self, changed: Sequence[Path]) -> None:
+        found = time.time()
+        if changed:
+            self._give_way()
+        what = _words(changed)
+        try:
+            self._begin(what, _moment(changed, found))
+        except PovstormError as error:
+            problem = problem_of_scene(str(error), self._name, self._here)
+            self._feed.cannot_read(problem)
+            self._say(f"{what}: {problem.line}")
+
+    def _give_way(self) -> None:
+        """Stop what is in work, at once."""
+        with self._lock:
+            self._numbers += 1
+            turn, self._turn = self._turn, None
+            if self._process is not None:
+                self._process.draw(self._numbers, [])
+            self._stop_trace.set()
+        if turn is not None and turn.waiting:
+            self._say(f"{turn.what}: {turn.drawn} frames, then it was saved again")
+
+    def _begin(self, what: str, saved: float) -> None:
+        """Read the scene, and find what of it is known. Raises InputError."""
+        notes: list[str] = []
+        scene = self._read(notes)
+        tree = self._folder.lay_out(scene.files)
+        with self._lock:
+            drafts = self._known.drafts(scene, tree)
+            versions = [draft.version for draft in drafts]
+            before = self._turn
+            if before is not None and not self._feed.is_in_trouble:
+                # Nothing was saved, but a name has come or gone in one of the folders.
+                if versions == [draft.version for draft in before.drafts]:
+                    return
+                self._give_way()
+            self._known.shown(versions)
+            results = [self._known.drawn(version) for version in versions]
+            self._numbers += 1
+            waiting = {at for at, result in enumerate(results) if result is None}
+            self._turn = _Turn(self._numbers, scene, tree, drafts, what, waiting)
+            self._folder.forget(self._known.forget_beyond(MOST_BYTES, versions))
+            self._feed.begin(drafts, results, what=what, saved=saved, notes=notes)
+        self._draw()
+
+    def _read(self, notes: list[str]) -> Scene:
+        for _ in range(_READS):
+            notes.clear()
+            scene = self._read_scene(always_trace=False, stop=threading.Event(), warn=notes.append)
+            if not self._files.follow(_files_of(scene)):
+                break
+        if scene.links:
+            raise InputError(
+                "the frames of this scene go on from each other's images, so that none can be "
+                "drawn by itself: `povstorm render --preview` renders them in order"
+            )
+        return scene
+
+    def _draw(self) -> None:
+        with self._lock:
+            turn = self._turn
+            if turn is None or self._process is None:
+                return
+            order = bisected(sorted(turn.waiting))
+            self._process.draw(turn.number, [turn.drafts[at].unit for at in order])
+            if not turn.waiting:
+                self._finish(turn)
+
+    def _took(self, frame: DraftedFrame) -> None:
+        """A frame was drawn, or cannot be; called from the drawing process's thread."""
+        with self._lock:
+            turn = self._turn
+            if turn is None or frame.turn != turn.number:
+                return
+            at = next(at for at, draft in enumerate(turn.drafts) if draft.unit.frame == frame.frame)
+            turn.waiting.discard(at)
+            if frame.result is not None:
+                turn.drawn += 1
+                self._known.add(turn.drafts[at], frame.result)
+                self._feed.drew(at, turn.drafts[at], frame.result)
+            else:
+                turn.failed += 1
+                problem = problem_of_frame(frame.error, frame.frame, turn.scene, self._here)
+                if turn.failed == 1:
+                    self._say(f"{turn.what}: {problem.line}")
+                self._feed.fail(at, problem)
+                if turn.failed >= _TELLING_FAILURES and not turn.drawn and turn.waiting:
+                    turn.waiting.clear()
+                    self._feed.give_up()
+                    if self._process is not None:
+                        self._process.draw(turn.number, [])
+            if not turn.waiting:
+                self._finish(turn)
+
+    def _finish(self, turn: _Turn) -> None:
+        """All frames of a save are there."""
+        if turn.failed:
+            return
+        took = self._feed.took
+        first, last = took or (0.0, 0.0)
+        told = f"the first after {first:.2f} s, all after {last:.2f} s" if took else "all known"
+        self._say(f"{turn.what}: {turn.drawn} of {len(turn.drafts)} frames drawn, {told}")
+        if len(turn.drafts) > 1 and not all(draft.is_exact for draft in turn.drafts):
+            self._stop_trace = threading.Event()
+            self._trace = threading.Thread(
+                target=self._learn,
+                args=(turn, self._stop_trace),
+                name="povstorm-trace",
+                daemon=True,
+            )
+            self._trace.start()
+
+    def _learn(self, turn: _Turn, stop: threading.Event) -> None:
+        """See which files the frames use, for the next save."""
+        try:
+            scene = self._read_scene(always_trace=True, stop=stop, warn=lambda _words: None)
+            tree = self._folder.digests(scene.files)
+        except (PovstormError, OSError):
+            return  # all frames are drawn at the next save, and what is wrong is told then
+        with self._lock:
+            # What was saved meanwhile may be what was traced.
+            if self._turn is turn and tree == turn.tree.digests and not stop.is_set():
+                self._known.learn(turn.drafts, scene.uses, turn.tree)
+                self._say(f"{len(scene.uses)} frames run, to know which files each of them uses")
+
+    def _stop_tracing(self) -> None:
+        self._stop_trace.set()
+        for each in self._traces:
+            each.join()
+
+
+def _files_of(scene: Scene) -> Iterable[Path]:
+    return {*scene.files.values(), *scene.sources}
+
+
+def _words(changed: Sequence[Path]) -> str:
+    if not changed:
+        return "a file came or went"
+    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    return ", ".join(path.name for path in changed[:_NAMED]) + more + " saved"
+
+
+def _moment(changed: Sequence[Path], found: float) -> float:
+    """When the files were saved: by their own times, where those are of the last second."""
+    times = []
+    for path in changed:
+        try:
+            times.append(path.stat().st_mtime)
+        except OSError:
+            continue
+    newest = max(times, default=found)
+    return newest if found - 1.0 < newest <= found else found
