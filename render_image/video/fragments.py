@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from povstorm_client.errors import VideoError
+from render_image.video.stream_reader import StreamReader
 
 # No index of no frame, and no head of one fragment, is larger.
 _MOST_HEAD_BYTES = 1 << 20
@@ -68,19 +68,19 @@ class FrameTable:
     template: bytes
 
 
-class FragmentReader:
+class FragmentReader(StreamReader):
     """Reads the stream piece by piece."""
 
+    _what = "segment of the video"
+
     def __init__(self) -> None:
-        self._unread = bytearray()
-        self._data_left = 0
+        super().__init__()
         self._template = b""
         self._defaults: tuple[int, int, int] = (0, 0, 0)
         self._sizes: list[int] = []
         self._times: list[int] = []
         self._durations: set[int] = set()
         self._whole: list[int] = []
-        self._data_bytes = 0
         self._decoded = 0
 
     @property
@@ -88,26 +88,7 @@ class FragmentReader:
         """How many have begun so far."""
         return len(self._sizes)
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take the next piece of the stream; gives the frames' data in it.
-
-        Raises VideoError for what is no such stream.
-        """
-        self._unread += piece
-        try:
-            while self._unread:
-                if self._data_left:
-                    data = bytes(self._unread[: self._data_left])
-                    del self._unread[: len(data)]
-                    self._data_left -= len(data)
-                    self._data_bytes += len(data)
-                    yield data
-                elif not self._next_box():
-                    return
-        except (ValueError, struct.error) as error:
-            raise _not_understood(error) from error
-
-    def _next_box(self) -> bool:
+    def _take_next(self) -> bool:
         """Take the box that comes next, if enough of it is there."""
         if len(self._unread) < _HEAD.size + _LARGE.size:
             # Only the last box of all could be so short, and none of ours is.
@@ -195,12 +176,5 @@ class FragmentReader:
             if not self._whole or self._whole[0] != 0:
                 raise ValueError("its first frame refers to another")
         except ValueError as error:
-            raise _not_understood(error) from error
+            raise self._not_understood(error) from error
         return FrameTable(tuple(self._sizes), shown, tuple(self._whole), self._template)
-
-
-def _not_understood(error: Exception) -> VideoError:
-    return VideoError(
-        f"ffmpeg's segment of the video is not what it should be ({error}): it is not kept; "
-        "reinstall ffmpeg"
-    )

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from queue import Empty, Full, Queue
 
-from povstorm_client.errors import VideoError
 from render_image.video import ffmpeg_process
 from render_image.video.ffmpeg_process import Cancellation
+from render_image.video.probe import CountedVideo, read_stream
 
 # Pieces that wait for ffprobe; one is 64 KiB at most.
 _WAITING_PIECES = 16
 _POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class CountedVideo:
-    """What ffprobe says of a video: frames, its size in pixels, and its codec."""
-
-    frames: int
-    width: int
-    height: int
-    codec: str
 
 
 class FrameCounter:
@@ -109,16 +97,4 @@ class FrameCounter:
 
 def read_count(text: str, count: str) -> CountedVideo:
     """Ffprobe's JSON, its frames in the field ``count``; VideoError for what it should not say."""
-    try:
-        stream = json.loads(text)["streams"][0]
-        return CountedVideo(
-            frames=int(stream[count]),
-            width=int(stream["width"]),
-            height=int(stream["height"]),
-            codec=str(stream["codec_name"]),
-        )
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        raise VideoError(
-            f"ffprobe does not tell what is in the video ({error!r}): it is not kept; reinstall "
-            "ffmpeg, and look whether ffprobe is of the same version"
-        ) from error
+    return read_stream(text, lambda stream: CountedVideo.of(stream, count))

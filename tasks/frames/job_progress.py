@@ -22,6 +22,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.state import HEARTBEAT_SECONDS, JobState, Phase, write_state
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.protocol import Storage
+from tasks.stored.last_writes import LAST_DELAYS
 
 _log = logging.getLogger("povstorm")
 # Neighbours in an animation take about as long as each other, its two ends may not.
@@ -30,8 +31,6 @@ _LATEST = 50
 _MOST_BEGUN = 256
 # Of the frames that were timed the state has the latest, and some from all over the job.
 _LATEST_SAMPLED, _MOST_SAMPLED = 24, 64
-# Between attempts to publish how the job ended.
-_LAST_DELAYS = (1.0, 2.0, 4.0)
 
 
 class JobProgress:
@@ -80,7 +79,7 @@ class JobProgress:
             self._publishing.cancel()
             await asyncio.wait({self._publishing})
         # Nobody publishes the last one later, and room, or the network, may come back.
-        for seconds in _LAST_DELAYS:
+        for seconds in LAST_DELAYS:
             try:
                 await self._publish()
             except StorageError as error:

@@ -13,9 +13,9 @@ from povstorm_client.errors import StorageError
 from povstorm_client.storage.disk_full import is_disk_full
 
 T = TypeVar("T")
-# As long as a job's last state is waited for (tasks/frames/job_progress.py): frames that found no
-# room are tried again as well, and what is written beside them comes and goes.
-_DELAYS = (1.0, 2.0, 4.0)
+# Before each further try, seconds; a job's last state is waited for as long (job_progress.py).
+# Frames that found no room are tried again as well, and what is written beside them comes and goes.
+LAST_DELAYS = (1.0, 2.0, 4.0)
 
 
 def store_last(store: Callable[[], T]) -> T:
@@ -23,7 +23,7 @@ def store_last(store: Callable[[], T]) -> T:
 
     Blocks meanwhile: for threads. Raises the StorageError of the last call, and any other at once.
     """
-    for seconds in _DELAYS:
+    for seconds in LAST_DELAYS:
         try:
             return store()
         except StorageError as error:

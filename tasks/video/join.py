@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import json
 import math
 import os
 import secrets
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from povstorm_client.errors import VideoError
 from povstorm_client.storage import layout
@@ -27,6 +27,7 @@ from render_image.video import ffmpeg_process
 from render_image.video.ffmpeg_process import Cancellation
 from render_image.video.frame_counter import FrameCounter
 from render_image.video.mp4_index import file_head
+from render_image.video.probe import CountedVideo, read_stream
 from render_image.video.segments import Encoding, check_count
 from render_image.video.stored_segments import SegmentStore, StoredSegment
 from render_image.video.video_formats import has_index, join_command
@@ -51,6 +52,19 @@ class VideoInfo:
     codec: str
     seconds: float
     bytes: int
+
+    @classmethod
+    def of(cls, counted: CountedVideo, *, fps: Fraction, seconds: float, size: int) -> VideoInfo:
+        """A video of which ffprobe says so, with what it does not say; size: its bytes."""
+        return cls(
+            frames=counted.frames,
+            width=counted.width,
+            height=counted.height,
+            fps=fps,
+            codec=counted.codec,
+            seconds=seconds,
+            bytes=size,
+        )
 
 
 def join_segments(
@@ -111,25 +125,15 @@ def _probed(head: bytes, size: int, encoding: Encoding, cancelled: Cancellation)
 
 def read_index(text: str, fps: Fraction, size: int) -> VideoInfo:
     """Ffprobe's JSON about a video of so many bytes; VideoError for what it should not say."""
-    try:
-        stream = json.loads(text)["streams"][0]
-        info = VideoInfo(
-            frames=int(stream["nb_frames"]),
-            width=int(stream["width"]),
-            height=int(stream["height"]),
-            fps=fps,
-            codec=str(stream["codec_name"]),
-            seconds=float(stream["duration"]),
-            bytes=size,
-        )
-        if not math.isfinite(info.seconds):
-            raise ValueError(f"a duration of {info.seconds}")
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        raise VideoError(
-            f"ffprobe does not tell what is in the video ({error!r}): it is not kept; reinstall "
-            "ffmpeg, and look whether ffprobe is of the same version"
-        ) from error
-    return info
+
+    def read(stream: dict[str, Any]) -> VideoInfo:
+        seconds = float(stream["duration"])
+        if not math.isfinite(seconds):
+            raise ValueError(f"a duration of {seconds}")
+        counted = CountedVideo.of(stream, "nb_frames")
+        return VideoInfo.of(counted, fps=fps, seconds=seconds, size=size)
+
+    return read_stream(text, read)
 
 
 def _through_ffmpeg(
@@ -170,14 +174,11 @@ def _through_ffmpeg(
     parts = writer.end()
     store_last(lambda: store.storage.write(head_key, head))
     store_last(lambda: store.storage.join(key, [head_key, *(part.key for part in parts)]))
-    return VideoInfo(
-        frames=counted.frames,
-        width=counted.width,
-        height=counted.height,
+    return VideoInfo.of(
+        counted,
         fps=encoding.fps,
-        codec=counted.codec,
         seconds=float(frames / encoding.fps),
-        bytes=len(head) + sum(part.size for part in parts),
+        size=len(head) + sum(part.size for part in parts),
     )
 
 
@@ -284,7 +285,6 @@ def one_pass(
     for command in before:
         ffmpeg_process.run(command, contents=contents(), cancelled=cancelled, folder=folder)
     writer = store.writer(_new_name("body"))
-    frames = 0
     counter = FrameCounter(encoding.ffprobe, cancelled)
 
     def take(piece: bytes) -> None:
@@ -296,15 +296,11 @@ def one_pass(
             last, contents=contents(), on_data=take, cancelled=cancelled, folder=folder
         )
         counted = counter.end()
-    frames = counted.frames
     parts = writer.end()
     store_last(lambda: store.storage.join(key, [part.key for part in parts]))
-    return VideoInfo(
-        frames=frames,
-        width=counted.width,
-        height=counted.height,
+    return VideoInfo.of(
+        counted,
         fps=encoding.fps,
-        codec=counted.codec,
-        seconds=float(frames / encoding.fps),
-        bytes=sum(part.size for part in parts),
+        seconds=float(counted.frames / encoding.fps),
+        size=sum(part.size for part in parts),
     )

@@ -8,9 +8,10 @@ https://www.rfc-editor.org/rfc/rfc9559 (Matroska), https://www.rfc-editor.org/rf
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from povstorm_client.errors import VideoError
+from render_image.video.stream_reader import StreamReader
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = 0x114D9B74, 0x4DBB, 0x53AB, 0x53AC
@@ -29,44 +30,27 @@ class _More(Exception):  # noqa: N818 - no error
     """More of the stream is needed."""
 
 
-class MatroskaStream:
+class MatroskaStream(StreamReader):
     """Takes the stream piece by piece, gives its clusters, and makes the head in the end.
 
     begins: when its segments begin, in milliseconds: their first frames refer to no other.
     """
 
+    _what = "video"
+
     def __init__(self, begins: Collection[int]) -> None:
+        super().__init__()
         self._begins = frozenset(begins)
-        self._unread = bytearray()
-        self._data_left = 0
         self._kept: dict[int, bytes] = {}
         # Time in milliseconds and place of each cluster that a segment begins with.
         self._clusters: list[tuple[int, int]] = []
-        self._data_bytes = 0
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take the next piece; gives what of it is the clusters'.
-
-        Raises VideoError for what is no such stream.
-        """
-        self._unread += piece
+    def _take_next(self) -> bool:
         try:
-            while self._unread:
-                if self._data_left:
-                    data = bytes(self._unread[: self._data_left])
-                    del self._unread[: len(data)]
-                    self._data_left -= len(data)
-                    self._data_bytes += len(data)
-                    yield data
-                else:
-                    self._next_element()
+            self._next_element()
         except _More:
-            return
-        except (ValueError, struct.error) as error:
-            raise VideoError(
-                f"ffmpeg's video is not what it should be ({error}): it is not kept; "
-                "reinstall ffmpeg"
-            ) from error
+            return False
+        return True
 
     def _next_element(self) -> None:
         name, at = _number(self._unread, 0, keep_length=True)

@@ -12,9 +12,7 @@ import datetime
 import select
 import socket
 import ssl
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.emulators.http_server import LocalServer, QuietHandler
 
 _DOMAIN = "googleapis.com"
 _CHUNK = 1 << 16
@@ -45,16 +45,13 @@ class GoogleApisProxy:
         self.refused: list[str] = []
 
     def __enter__(self) -> GoogleApisProxy:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.proxy = self
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.stop()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,12 +76,11 @@ def address_of(url: str) -> Address:
     return parts.hostname, parts.port
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(LocalServer):
     proxy: GoogleApisProxy
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Server
 
     def do_CONNECT(self) -> None:
@@ -102,9 +98,6 @@ class _Handler(BaseHTTPRequestHandler):
             socket.create_connection(proxy.hosts[host]) as far,
         ):
             _pass_on(near, far)
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
 
 
 def _pass_on(near: ssl.SSLSocket, far: socket.socket) -> None:

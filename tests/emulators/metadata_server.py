@@ -7,11 +7,9 @@ those of https://cloud.google.com/compute/docs/metadata/overview.
 
 from __future__ import annotations
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.emulators.http_server import LocalServer, QuietHandler
 from tests.emulators.iam.tokens import token_of
 
 PROJECT = "test-project"
@@ -20,11 +18,11 @@ ACCOUNT = "renderer@test-project.iam.gserviceaccount.com"
 _ROOT = "/computeMetadata/v1"
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(LocalServer):
     answers: dict[str, object]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Server
 
     def do_GET(self) -> None:
@@ -39,17 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, "no such metadata")
 
     def _answer(self, status: int, content: object) -> None:
-        is_text = isinstance(content, str)
-        body = (content if is_text else json.dumps(content)).encode()
-        self.send_response(status)
-        self.send_header("Metadata-Flavor", "Google")
-        self.send_header("Content-Type", "text/plain" if is_text else "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        self.answer(status, content, Metadata_Flavor="Google")
 
 
 class MetadataServer:
@@ -60,17 +48,14 @@ class MetadataServer:
         self._project = project
 
     def __enter__(self) -> MetadataServer:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.answers = _answers(self._account, self._project)
         self.host = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.stop()
 
     @property
     def environment(self) -> dict[str, str]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.emulators.http_server import LocalServer, QuietHandler
 from tests.emulators.iam.policy import Policy
 from tests.emulators.iam.tokens import member_of
 
@@ -56,36 +55,29 @@ class ProjectApis:
         self.disabled: set[str] = set()
 
     def __enter__(self) -> ProjectApis:
-        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http = _Server(_Handler)
         self._http.apis = self
-        self.address = ("127.0.0.1", self._http.server_port)
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
+        self.address = self._http.address
+        self._http.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self._http.stop()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(LocalServer):
     apis: ProjectApis
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self._answer(*self._called({}))
+        self.answer(*self._called({}))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        self._answer(*self._called(json.loads(body)))
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        self.answer(*self._called(json.loads(body)))
 
     def _called(self, body: Json) -> tuple[int, Json]:
         apis = self.server.apis
@@ -123,14 +115,6 @@ class _Handler(BaseHTTPRequestHandler):
                 found = _filtered(found, parse_qs(urlsplit(self.path).query))
             return (200, found) if found is not None else _refused(404, f"{path} was not found.")
         raise AssertionError(f"no such call: {api}{path}")
-
-    def _answer(self, status: int, content: Json) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
 
 def _filtered(policies: Json, query: dict[str, list[str]]) -> Json:

@@ -253,7 +253,7 @@ def _handler_to(upstream: str | None) -> type[BaseHTTPRequestHandler]:
             )
             self._answer(answer.status_code, answer.headers, answer.content)
 
-        do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815
+        do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
 
         def _answer(self, status, headers, content: bytes) -> None:
             self.send_response(status)

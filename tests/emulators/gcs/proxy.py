@@ -23,12 +23,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import google_crc32c
 
+from tests.emulators.http_server import LocalServer, QuietHandler
 from tests.emulators.iam.policy import Grant
 from tests.emulators.iam.tokens import email_of, member_of
 
@@ -63,7 +63,7 @@ class GcsProxy:
     """
 
     def __init__(self) -> None:
-        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http = _Server(_Handler)
         self._http.proxy = self
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self.upstream = ""
@@ -85,14 +85,11 @@ class GcsProxy:
         self.set_faults(Faults())
 
     def __enter__(self) -> GcsProxy:
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
+        self._http.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self._http.stop()
 
     def set_faults(self, faults: Faults) -> None:
         """Inject these from now on."""
@@ -141,8 +138,7 @@ class _Upload:
     received: int = 0
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(LocalServer):
     proxy: GcsProxy
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -187,17 +183,14 @@ class _Access:
         )
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
     def do_GET(self) -> None:
         self._handle()
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_GET  # noqa: N815
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_GET
 
     def _handle(self) -> None:
         proxy = self.server.proxy

@@ -7,11 +7,8 @@ https://cloud.google.com/iam/docs/reference/credentials/rest.
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,6 +16,7 @@ import google.auth.jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.emulators.http_server import LocalServer, QuietHandler
 from tests.emulators.iam.policy import service_account_name
 from tests.emulators.iam.project import GoogleProject
 from tests.emulators.iam.tokens import member_of, token_of
@@ -38,17 +36,14 @@ class TokenServer:
         self.project = project
 
     def __enter__(self) -> TokenServer:
-        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http = _Server(_Handler)
         self._http.project = self.project
-        self.address = ("127.0.0.1", self._http.server_port)
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
+        self.address = self._http.address
+        self._http.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self._http.stop()
 
 
 def refresh_token_of(member: str) -> str:
@@ -100,27 +95,23 @@ def make_key(project: GoogleProject, email: str) -> Json:
     }
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(LocalServer):
     project: GoogleProject
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Server
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         act_as = _ACT_AS.fullmatch(self.path)
         if act_as:
-            self._answer(*self._token_of_account(act_as[1]))
+            self.answer(*self._token_of_account(act_as[1]))
         elif self.path == "/token":
             form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-            self._answer(*self._token(form))
+            self.answer(*self._token(form))
         else:
-            self._answer(404, {"error": {"code": 404, "message": f"no {self.path}"}})
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+            self.answer(404, {"error": {"code": 404, "message": f"no {self.path}"}})
 
     def _token(self, form: dict[str, str]) -> tuple[int, Json]:
         member = None
@@ -165,11 +156,3 @@ class _Handler(BaseHTTPRequestHandler):
             "accessToken": token_of(f"serviceAccount:{email}"),
             "expireTime": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-
-    def _answer(self, status: int, content: Json) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
