@@ -19,6 +19,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.scene.accesses import Place
 from povstorm_client.scene.carried import Carried, carried_files
 from povstorm_client.scene.chain import chain_links, chain_warning
+from povstorm_client.scene.discover import SceneFiles
 from povstorm_client.scene.numbered_scenes import NumberedScenes
 from povstorm_client.scene.refusals import (
     listed,
@@ -124,70 +125,78 @@ def load_scene(
     """
     here = normal((cwd or Path.cwd()).absolute())
     sources = read_sources([str(path), *switches], tuple(sections), includes, here)
-    settings, numbered, needed = sources.settings, sources.numbered, sources.needed
-    refuse_missing(needed, sources.search)
-    tree = sources.lay_out(needed)
-    render_settings = render_settings_of(settings, tree, size, preview)
-    numbers = chosen_frames(render_settings, settings, frames)
-    if numbered is not None:
-        numbers = _numbered_frames(numbers, numbered, is_chosen=frames is not None)
-    files_between = _files_between_frames(sources, render_settings, numbers, frames)
-    carried = files_between.possible if len(numbers) > 1 else []
-    trace, unparsable = None, list[str]()
-    loop = loop_frames(numbers, render_settings, settings, frames)
-    if tracer is not None and numbered is None and (files_between.is_open or always_trace):
-        request = sources.trace_request(render_settings, loop)
-        must = always_trace or bool(files_between.certain)
-        trace = _traced(tracer, request, files_between.certain, must=must)
-    if trace is not None and trace.failures:
-        unparsable = _unparsable(trace, numbers, files_between.certain, refuse=refuse_unparsable)
-        trace = trace if trace.is_whole else None
-    state: dict[int, dict[str, bytes]] = {}
-    uses: dict[int, SharedUse] = {}
-    links: dict[int, ChainLink] = {}
+    refuse_missing(sources.needed, sources.search)
+    laid_out = _lay_out(sources, sources.needed, size, preview)
+    numbers = _frame_numbers(sources, laid_out.settings, frames)
+    between = _files_between_frames(sources, laid_out.settings, numbers, frames)
+    loop = loop_frames(numbers, laid_out.settings, sources.settings, frames)
+    trace, unparsable, shown = None, list[str](), _Shown()
+    if tracer is not None and sources.numbered is None and (between.is_open or always_trace):
+        request = sources.trace_request(laid_out.settings, loop)
+        trace = _traced(
+            tracer, request, between.certain, must=always_trace or bool(between.certain)
+        )
+        unparsable = _unparsable(trace, numbers, between.certain, refuse=refuse_unparsable)
+    if trace is not None and not trace.is_whole:
+        trace = None
     if trace is None:
-        refuse_computed(needed, bool(sources.extra))
-        refuse_carried(files_between.carried if len(numbers) > 1 else [])
+        refuse_computed(sources.needed, bool(sources.extra))
+        refuse_carried(between.carried if len(numbers) > 1 else [])
     else:
-        needed = with_traced(needed, trace, sources.search)
-        tree = sources.lay_out(needed)
-        render_settings = render_settings_of(settings, tree, size, preview)
-        carried = []
-        links = chain_links(trace, sources.images, tree, numbers, loop)
-        if not links:
-            # What a chain's frames leave each other is known when they are rendered.
-            state = _state(trace, tree, numbers)
-            uses = shared_uses(trace, tree, sources.search.own)
-    files = tree.files
-    own_scenes: dict[int, str] = {}
-    if numbered is not None:
-        own_scenes = {frame: tree.places[numbered.files[frame]] for frame in numbers}
-        files, state = _with_own_scenes(files, own_scenes, sources.common)
-    return Scene(
-        name=numbered.name if numbered else sources.scene.stem,
-        settings=render_settings,
-        frames=numbers,
-        files=files,
-        unresolved=tuple(needed.computed),
-        warnings=(
-            *scene_warnings(
-                sources,
-                needed,
-                tree,
-                carried,
-                is_one=len(numbers) == 1,
-                is_traced=trace is not None,
-            ),
-            *unparsable,
-            *((chain_warning(trace),) if trace is not None and links else ()),
-        ),
-        state=state,
-        scenes=own_scenes,
-        uses=uses,
-        links=links,
-        trace=trace,
-        sources=(*settings.read, *(numbered.files.values() if numbered else ())),
+        needed = with_traced(sources.needed, trace, sources.search)
+        laid_out = _lay_out(sources, needed, size, preview)
+        shown = _shown(trace, sources, laid_out.tree, numbers, loop)
+    own = _own_scenes(sources, laid_out.tree, numbers)
+    warnings = scene_warnings(
+        sources,
+        laid_out.needed,
+        laid_out.tree,
+        between.possible if trace is None and len(numbers) > 1 else [],
+        is_one=len(numbers) == 1,
+        is_traced=trace is not None,
     )
+    if trace is not None and shown.links:
+        unparsable.append(chain_warning(trace))
+    return Scene(
+        name=sources.numbered.name if sources.numbered else sources.scene.stem,
+        settings=laid_out.settings,
+        frames=numbers,
+        files=own.shared,
+        unresolved=tuple(laid_out.needed.computed),
+        warnings=(*warnings, *unparsable),
+        state={**shown.state, **own.state},
+        scenes=own.scenes,
+        uses=shown.uses,
+        links=shown.links,
+        trace=trace,
+        sources=sources.files,
+    )
+
+
+@dataclass(frozen=True)
+class _LaidOut:
+    """The files that a scene needs, where they lie in the workspace, and settings that say so."""
+
+    needed: SceneFiles
+    tree: SceneTree
+    settings: RenderSettings
+
+
+def _lay_out(
+    sources: SceneSources, needed: SceneFiles, size: tuple[int, int] | None, preview: bool
+) -> _LaidOut:
+    tree = sources.lay_out(needed)
+    return _LaidOut(needed, tree, render_settings_of(sources.settings, tree, size, preview))
+
+
+def _frame_numbers(
+    sources: SceneSources, settings: RenderSettings, chosen: str | None
+) -> tuple[int, ...]:
+    """The frames to render: chosen ones, or all; of numbered scenes, those that have a file."""
+    numbers = chosen_frames(settings, sources.settings, chosen)
+    if sources.numbered is None:
+        return numbers
+    return _numbered_frames(numbers, sources.numbered, is_chosen=chosen is not None)
 
 
 @dataclass(frozen=True)
@@ -231,12 +240,28 @@ def _files_between_frames(
     return _FilesBetweenFrames(carried, possible, needed.computed, bool(needed.guesses))
 
 
-def _state(trace: Trace, tree: SceneTree, numbers: Iterable[int]) -> dict[int, dict[str, bytes]]:
-    return {
+@dataclass(frozen=True)
+class _Shown:
+    """What running a scene shows of its frames; as the fields of Scene."""
+
+    state: Mapping[int, Mapping[str, bytes]] = field(default_factory=dict)
+    uses: Mapping[int, SharedUse] = field(default_factory=dict)
+    links: Mapping[int, ChainLink] = field(default_factory=dict)
+
+
+def _shown(
+    trace: Trace, sources: SceneSources, tree: SceneTree, numbers: tuple[int, ...], loop: range
+) -> _Shown:
+    links = chain_links(trace, sources.images, tree, numbers, loop)
+    if links:
+        # What a chain's frames leave each other is known when they are rendered.
+        return _Shown(links=links)
+    state = {
         frame: {tree.place_of(file): data for file, data in trace.state[frame].items()}
         for frame in numbers
         if frame in trace.state
     }
+    return _Shown(state, shared_uses(trace, tree, sources.search.own))
 
 
 def _traced(
@@ -258,13 +283,15 @@ def _traced(
 
 
 def _unparsable(
-    trace: Trace, numbers: Sequence[int], places: Sequence[Carried | Place], *, refuse: bool
+    trace: Trace | None, numbers: Sequence[int], places: Sequence[Carried | Place], *, refuse: bool
 ) -> list[str]:
     """A line for each frame that cannot be parsed and will fail; the others can be rendered.
 
     places: what only running the scene tells. Raises InputError if refuse, if all frames fail, and
     if the others cannot be rendered, as they would go on from one that fails.
     """
+    if trace is None or not trace.failures:
+        return []
     lines = [f"frame {frame} cannot be parsed: {why}" for frame, why in trace.failures.items()]
     first = min(trace.failures)
     if not trace.is_whole and places:
@@ -302,18 +329,30 @@ def _numbered_frames(
     return there
 
 
-def _with_own_scenes(
-    files: Mapping[str, Path], scenes: Mapping[int, str], common: set[Path]
-) -> tuple[dict[str, Path], dict[int, dict[str, bytes]]]:
-    """The shared files, and each frame's scene as its own, so that changing it renders one frame.
+@dataclass(frozen=True)
+class _OwnScenes:
+    """shared: files, by their path below ``./shared``; state, scenes: as the fields of Scene."""
+
+    shared: dict[str, Path]
+    state: Mapping[int, Mapping[str, bytes]] = field(default_factory=dict)
+    scenes: Mapping[int, str] = field(default_factory=dict)
+
+
+def _own_scenes(sources: SceneSources, tree: SceneTree, numbers: tuple[int, ...]) -> _OwnScenes:
+    """Each frame's scene, of numbered ones, as its own, so that changing it renders one frame.
 
     Large ones stay shared: what is a frame's own is in its work unit, which the flow holds. So do
     those that other frames include.
     """
-    own = {place for place in scenes.values() if files[place] not in common}
+    files = tree.files
+    if sources.numbered is None:
+        return _OwnScenes(files)
+    scenes = {frame: tree.places[sources.numbered.files[frame]] for frame in numbers}
+    own = {place for place in scenes.values() if files[place] not in sources.common}
     if sum(files[place].stat().st_size for place in own) > _MOST_OWN_BYTES:
-        return dict(files), {}
+        return _OwnScenes(files, scenes=scenes)
     shared = {place: file for place, file in files.items() if place not in own}
-    return shared, {
+    state = {
         frame: {place: files[place].read_bytes()} for frame, place in scenes.items() if place in own
     }
+    return _OwnScenes(shared, state, scenes)

@@ -55,6 +55,11 @@ class SceneSources:
     common: set[Path]
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The ini files that were read, and numbered scenes."""
+        return (*self.settings.read, *(self.numbered.files.values() if self.numbered else ()))
+
+    @property
     def images(self) -> Path | None:
         """POV-Ray's images of the loop without number and ending; None if it writes none."""
         return _images(self.settings, self.scene, self.base)
