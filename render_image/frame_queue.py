@@ -60,6 +60,9 @@ class FrameQueue:
 
     def _take(self, frame: WaveFrame) -> bool:
         holder = claim(self._storage, self._wave, frame.unit.work_unit_id, self._me)
+        if holder.task != self._me.task:
+            # Others take from the back, each frame in its turn: all behind this one have takers.
+            self._own = []
         return holder == self._me or (self._again and holder.task == self._me.task)
 
     def _help(self) -> WaveFrame | None:
@@ -81,8 +84,10 @@ class FrameQueue:
             task = random.choice(  # noqa: S311 - no secret
                 [task for task in left if len(self._others[task]) == most]
             )
-            unit_id = self._others[task].pop()
+            unit_id = self._others[task][-1]
             holder = claim(self._storage, self._wave, unit_id, self._me)
+            # No sooner: whoever finds this one claimed counts on those behind it.
+            self._others[task].pop()
             if holder == self._me:
                 return self._frame(task, unit_id)
             lost += 1

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypedDict
 
+import msgspec
+
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.own_loop import own_loop_seconds
@@ -119,6 +121,10 @@ class JobStatistics:
     def to_json(self) -> dict[str, Any]:
         """Plain data, as stored."""
         return asdict(self)
+
+    def stored(self) -> bytes:
+        """The same as the text of statistics.json; plain data of 100,000 frames is 400 MB."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2)
 
     @classmethod
     def from_json(cls, data: dict[str, Any], what: str = "statistics.json") -> JobStatistics:

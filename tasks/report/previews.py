@@ -5,7 +5,7 @@ make_report makes them; they are the scrubber's frames and the contact sheet's t
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from povstorm_client.errors import StorageError
 from povstorm_client.frames.spread import spread
 from povstorm_client.jobs.thumbnails import encoded, small_image
 from povstorm_client.storage.parallel import in_parallel
+from render_image.machine import cores
 from tasks.report.facts import FrameFacts
 
 # Of all previews together; base64 makes a third more of it.
@@ -31,6 +32,8 @@ _SIZES = (
 )
 LARGEST_SIDE = _SIZES[0][0]
 _SAMPLE = 8
+# Each holds an image, and what it is decoded to.
+_MOST_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def make_previews(
     read: gives a frame's PNG, or raises StorageError. wanted: numbers of frames that get one in
     any case. budget: bytes of all of them. ready: what was made before.
     """
-    at_once = os.cpu_count() or 1
+    at_once = min(_MOST_AT_ONCE, math.ceil(cores()))
     if not frames:
         return Previews({}, {})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 from povstorm_client.frames.result import FrameResult
@@ -37,6 +36,6 @@ async def make_statistics(
         traced_frames=manifest.tracing.frames if manifest.tracing else 0,
         tracing_seconds=manifest.tracing.seconds if manifest.tracing else 0.0,
     )
-    key, text = layout.statistics(manifest.job_id), json.dumps(statistics.to_json(), indent=2)
-    await asyncio.to_thread(store_last, lambda: storage.write(key, text.encode()))
+    key, text = layout.statistics(manifest.job_id), statistics.stored()
+    await asyncio.to_thread(store_last, lambda: storage.write(key, text))
     return statistics

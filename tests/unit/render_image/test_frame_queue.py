@@ -135,6 +135,44 @@ def test_a_task_that_finds_all_claimed_soon_stops_asking(storage: FolderStorage)
     assert 0 < counted.creates <= 32
 
 
+def test_a_task_asks_for_none_of_its_frames_behind_one_that_another_has(storage: FolderStorage):
+    asked: list[str] = []
+
+    class Counted(FolderStorage):
+        def create_or_read(self, key: str, data: bytes) -> bytes:
+            asked.append(key)
+            return super().create_or_read(key, data)
+
+    store_shares(storage, 2, 12)
+    helper = queue(storage, 0)
+    own(helper)
+    taken = [asyncio.run(helper.next_of_others()) for _ in range(4)]
+    assert [frame.unit.frame for frame in taken if frame] == [14, 13, 12, 11]
+    counted = Counted(Path(storage.uri.removeprefix("file://")))
+    assert own(queue(counted, 1)) == list(range(3, 11))
+    assert len(asked) == 3  # two that it got, and the one that it did not
+
+
+def test_a_claim_without_an_answer_leaves_its_frame_to_be_asked_for_again(
+    storage: FolderStorage, tmp_path: Path
+):
+    class FailsOnce(FolderStorage):
+        has_failed = False
+
+        def create_or_read(self, key: str, data: bytes) -> bytes:
+            if not self.has_failed:
+                self.has_failed = True
+                raise StorageError("no answer")
+            return super().create_or_read(key, data)
+
+    store_shares(storage, 1, 6)
+    helper = queue(FailsOnce(tmp_path / "storage"), 0)
+    helper._others = None  # as of a task with more frames
+    with pytest.raises(StorageError, match="no answer"):
+        asyncio.run(helper.next_of_others())
+    assert others(helper)[0] == 7
+
+
 def test_a_frame_that_has_its_container_for_itself_keeps_it(queues):
     alone, busy = queues(1, 8)
     assert own(alone) == [1]

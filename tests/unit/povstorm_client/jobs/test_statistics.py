@@ -102,6 +102,13 @@ def test_statistics_survive_storage(results: list[FrameResult]):
     assert JobStatistics.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
+@given(results)
+def test_what_is_stored_is_the_same_as_their_plain_data(results: list[FrameResult]):
+    statistics = statistics_of(results, range(1, 31))
+    assert json.loads(statistics.stored()) == json.loads(json.dumps(statistics.to_json()))
+    assert statistics.stored().startswith(b'{\n  "schema": ')
+
+
 def test_povrays_own_loop_is_estimated_from_cpu_time_cores_and_what_it_waits():
     # Of each frame's CPU seconds a ninth is parsing, on one core; the rest is shared by both.
     found = statistics_of([result(1, wall=10), result(2, wall=20)], range(1, 3), cores=2.0)
