@@ -7,6 +7,7 @@ any thread.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 
@@ -25,8 +26,9 @@ class SegmentQueue:
         self._encoding = encoding
         self._gathering = SegmentGathering(frames)
         self._ready: dict[tuple[FrameImage, ...], Future[Segment]] = {}
-        # By name.
+        # By name, which segments of equal pictures share: what becomes of one becomes of all.
         self._pending: dict[str, WaitingSegment] = {}
+        self._named: dict[str, set[tuple[FrameImage, ...]]] = defaultdict(set)
         self._stopped = False
         self._changing = threading.Lock()
 
@@ -38,8 +40,8 @@ class SegmentQueue:
                 return
             _, images = complete
             if images and images not in self._ready and not self._stopped:
-                self._ready[images] = Future()
                 segment = WaitingSegment.of(images, self._encoding)
+                self._expect(segment)
                 self._pending[segment.name] = segment
 
     def stop(self) -> ReadySegments:
@@ -74,8 +76,12 @@ class SegmentQueue:
         """Somebody encodes these, also where they are not of this run: they wait no more here."""
         with self._changing:
             for segment in segments:
-                self._ready.setdefault(segment.images, Future())
+                self._expect(segment)
                 self._pending.pop(segment.name, None)
+
+    def _expect(self, segment: WaitingSegment) -> None:
+        self._ready.setdefault(segment.images, Future())
+        self._named[segment.name].add(segment.images)
 
     def again(self, segments: Iterable[WaitingSegment]) -> None:
         """These were taken, and are to be encoded by another wave."""
@@ -88,9 +94,11 @@ class SegmentQueue:
         if stored is None or stored.frames != len(segment.images):
             return False
         self.take([segment])
-        future = self._ready[segment.images]
-        if not future.done():
-            future.set_result(Segment(segment.images, stored))
+        with self._changing:
+            found = [(images, self._ready[images]) for images in self._named[segment.name]]
+        for images, future in found:
+            if not future.done():
+                future.set_result(Segment(images, stored))
         return True
 
     def give_up(self, segments: Sequence[WaitingSegment], error: Exception) -> None:
@@ -98,7 +106,8 @@ class SegmentQueue:
         with self._changing:
             for segment in segments:
                 self._pending.pop(segment.name, None)
-            futures = [self._ready[segment.images] for segment in segments]
+            named = (images for segment in segments for images in self._named[segment.name])
+            futures = [self._ready[images] for images in named]
         # Outside: who waits for one may ask something in turn.
         for future in futures:
             if not future.done():

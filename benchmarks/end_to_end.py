@@ -1,0 +1,383 @@
+"""A whole job on Cloud Run, from submit to a video that plays, with what each process takes.
+
+``python -m benchmarks.end_to_end [--frames 14400] [--seconds 10]``. Client, flow, Prefect, the
+Admin API's stand-in over HTTP and the encoding of the video are real, in real time; a container
+waits as long as its frame is said to take, claims and stores as the real one does, and stores a
+picture that was made before. The storage is a folder; ``--bucket`` takes a GCS server instead and
+counts the calls to it, which is for some hundred frames. What tells Prefect of all frames is ended
+with the job, or, with ``--told``, waited for. Aim: a minute beside the rendering, and 3 ms of the
+flow's and the client's CPU time a frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+from PIL import Image, ImageDraw
+
+from benchmarks.simulated_cloud_run import rendered
+from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from povstorm_client.cloud_run.api import EMULATOR_VARIABLE
+from povstorm_client.cloud_run.stored_plan import read_plan
+from povstorm_client.cloud_run.terraform_outputs import read_terraform_outputs
+from povstorm_client.cloud_run.wave_share import open_wave, read_share
+from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.programs.tools import require_ffmpeg
+from povstorm_client.storage import layout
+from povstorm_client.storage.open_storage import open_storage
+from povstorm_client.storage.protocol import Storage
+from render_image.frame_queue import FrameQueue
+from render_image.video.encode_share import encode_share
+from tests.e2e.google_cloud import terraform_outputs
+from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
+from tests.emulators.cloud_run.server import PROJECT, REGION
+from tests.emulators.gcs.proxy import GcsProxy
+from tests.emulators.gcs.server import GcsServer
+from tests.emulators.processes import free_port, wait_for_port
+
+ROOT = Path(__file__).parents[1]
+RENDER_JOB = "render-2g"
+PARALLELISM = 1000
+STARTUP_SECONDS = 10.0
+SIZE = (320, 180)
+# So many different pictures, over and over.
+PICTURES = 48
+LOG = b"Render Statistics: none, as nothing was rendered\n" * 40
+ROW = "{:<34}{:>9}{:>10}{:>12}"
+
+
+def make_pictures(folder: Path) -> None:
+    """Something that moves, as PNG files."""
+    folder.mkdir()
+    for number in range(PICTURES):
+        image = Image.new("RGB", SIZE, (20, 40, 4 * number))
+        place = SIZE[0] * number // PICTURES
+        ImageDraw.Draw(image).ellipse((place, 60, place + 60, 120), fill=(250, 160, 20))
+        image.save(folder / f"{number}.png")
+
+
+class Containers:
+    """What the stand-in runs for each task: frames on the clock, segments for real."""
+
+    def __init__(self, seconds: float, pictures: Path) -> None:
+        self._seconds = seconds
+        self._pictures = [pictures / f"{number}.png" for number in range(PICTURES)]
+        self._encoding = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def __call__(self, spec: ContainerSpec) -> ContainerEnd | None:
+        """Do the share of one task."""
+        storage, wave = open_wave(spec.arguments[-1])
+        share = await asyncio.to_thread(read_share, storage, wave, spec.index)
+        if share.segments:
+            async with self._encoding:
+                job_id = layout.job_of_wave(wave)
+                made = await asyncio.to_thread(
+                    lambda: list(encode_share(share.segments, storage, job_id, threading.Event()))
+                )
+            failed = [each for each in made if isinstance(each, Exception)]
+            print(*failed, sep="\n", end="", file=sys.stderr)
+            return ContainerEnd(exit_code=1) if failed else None
+        queue = FrameQueue(storage, wave, spec.index, share)
+        while frame := await queue.next_own() or await queue.next_of_others():
+            began = time.time()
+            await asyncio.sleep(self._seconds)
+            picture = self._pictures[frame.unit.frame % PICTURES]
+            result = replace(
+                rendered(frame, self._seconds, began, f"{spec.execution}/task-{spec.index}"),
+                image_bytes=picture.stat().st_size,
+                width=SIZE[0],
+                height=SIZE[1],
+            )
+            results = FrameResults(storage, frame.unit.job_id)
+            await asyncio.to_thread(results.commit_files, result, picture, {}, log=LOG)
+        return None
+
+
+async def serve_cloud(port: int, seconds: float, pictures: Path) -> None:
+    """Be Cloud Run, until standard input is closed."""
+    import uvicorn
+
+    from tests.emulators.cloud_run.knobs import Knobs
+    from tests.emulators.cloud_run.model import CloudRunModel
+    from tests.emulators.cloud_run.rest import rest_app
+    from tests.emulators.cloud_run.simulated_containers import SimulatedContainers
+
+    knobs = Knobs(
+        parallel_tasks=PARALLELISM, vcpu_quota=PARALLELISM, memory_gib_quota=4.0 * PARALLELISM,
+        startup_seconds=STARTUP_SECONDS, startup_jitter=0.2,
+    )  # fmt: skip
+    model = CloudRunModel(SimulatedContainers(Containers(seconds, pictures)), knobs)
+    where = f"projects/{PROJECT}/locations/{REGION}"
+    limits = {"cpu": "1", "memory": "2048Mi"}
+    container = {"image": "render:benchmark", "resources": {"limits": limits}}
+    template = {"containers": [container], "maxRetries": 0}
+    model.create_job(where, RENDER_JOB, {"template": {"template": template}}, validate_only=False)
+    server = uvicorn.Server(
+        uvicorn.Config(rest_app(model), port=port, log_level="warning", lifespan="off")
+    )
+    asyncio.get_running_loop().add_reader(0, lambda: setattr(server, "should_exit", True))
+    await server.serve()
+    await model.close()
+
+
+def be_client(storage_uri: str, folder: Path, frames: int) -> None:
+    """What a user's program does; prints when it has submitted, and when it has the prompt."""
+    outputs = read_terraform_outputs(folder / "outputs.json")
+    cluster = Cluster(storage_uri, outputs)
+    job = Job(cluster, "benchmark", video="mp4", prefer="fastest", fps=24)
+    settings = RenderSettings("shared/scene.pov", *SIZE, final_frame=frames)
+    job.add_shared_files({"scene.pov": folder / "scene.pov"})
+    for frame in range(1, frames + 1):
+        job.add_work_unit(WorkUnit(settings, frame))
+    begun = time.time()
+    job.submit()
+    submitted = time.time()
+    job.run(show_progress=False)
+    told = {"job_id": job.job_id, "begun": begun, "submitted": submitted, "ended": time.time()}
+    print(json.dumps(told), flush=True)
+
+
+@dataclass
+class Taken:
+    """CPU seconds so far and peak memory in bytes of one process."""
+
+    cpu: float = 0.0
+    peak: int = 0
+
+
+class Watch:
+    """Looks at a process and all that it starts, and those start, also after it has ended.
+
+    programs: name → what a command line has that is of it.
+    """
+
+    def __init__(self, process: psutil.Process, programs: dict[str, str]) -> None:
+        self.taken = {name: Taken() for name in programs}
+        self._programs = programs
+        self._known = {process.pid: process}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def is_at_work(self, name: str) -> bool:
+        """Whether such a program runs."""
+        return any(self._is(process) == name for process in list(self._known.values()))
+
+    def end(self) -> None:
+        """Look no more, and end what is left."""
+        self._ended.set()
+        self._thread.join()
+        for process in self._known.values():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.1):
+            self.look()
+
+    def look(self) -> None:
+        """Add what is there now."""
+        for process in list(self._known.values()):
+            try:
+                for child in process.children(recursive=True):
+                    self._known.setdefault(child.pid, child)
+                name = self._is(process)
+                if name:
+                    taken = self.taken[name]
+                    times = process.cpu_times()
+                    taken.cpu = max(taken.cpu, times.user + times.system)
+                    taken.peak = max(taken.peak, _peak(process.pid))
+            except (psutil.Error, OSError):
+                self._known.pop(process.pid, None)
+
+    def _is(self, process: psutil.Process) -> str:
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.Error:
+            return ""
+        return next((name for name, part in self._programs.items() if part in line), "")
+
+
+def _peak(pid: int) -> int:
+    """VmHWM: the most memory that was resident."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+@contextmanager
+def cloud_process(folder: Path, seconds: float) -> Iterator[tuple[str, psutil.Process]]:
+    """Cloud Run as a process; its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.end_to_end", "--cloud", str(port)]
+    process = subprocess.Popen(
+        [*command, "--seconds", str(seconds), str(folder / "pictures")],
+        stdin=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    try:
+        wait_for_port(port, process)
+        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def measure_job(frames: int, seconds: float, *, bucket: bool, told: bool) -> None:
+    """Run one, and print what it took."""
+    with tempfile.TemporaryDirectory(prefix="povstorm-whole-") as name, ExitStack() as stack:
+        folder = Path(name)
+        make_pictures(folder / "pictures")
+        (folder / "scene.pov").write_text("sphere { 0, 1 }\n", encoding="utf-8")
+        os.environ.update(PREFECT_HOME=str(folder / "prefect"), POVSTORM_HOME=str(folder / "home"))
+        os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
+        proxy: GcsProxy | None = None
+        uri, bucket_name = (folder / "home").as_uri(), "none"
+        if bucket:
+            proxy = stack.enter_context(GcsProxy())
+            (folder / "gcs").mkdir()
+            gcs = stack.enter_context(GcsServer(proxy, folder / "gcs"))
+            bucket_name = gcs.make_bucket()
+            uri = f"gs://{bucket_name}"
+            os.environ["STORAGE_EMULATOR_HOST"] = proxy.url
+        outputs = terraform_outputs(bucket_name)
+        (job,) = (each for each in outputs["render_jobs"]["value"] if each["name"] == RENDER_JOB)
+        job.update(parallelism=PARALLELISM, task_timeout_seconds=3600)
+        outputs["render_jobs"]["value"] = [job]
+        (folder / "outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
+        address, cloud = stack.enter_context(cloud_process(folder, seconds))
+        os.environ[EMULATOR_VARIABLE] = address
+        command = [sys.executable, "-m", "benchmarks.end_to_end", "--client", uri, str(folder)]
+        client = subprocess.Popen(
+            [*command, "--frames", str(frames)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        watch = Watch(
+            psutil.Process(client.pid),
+            {
+                "the client": "benchmarks.end_to_end --client",
+                "the flow": "flows.local_run",
+                "what tells Prefect": "flows.record_run",
+                "its server": "uvicorn",
+            },
+        )
+        output, _ = client.communicate()
+        if client.returncode != 0:
+            watch.end()
+            raise SystemExit(f"the client ended with {client.returncode}")
+        while told and watch.is_at_work("what tells Prefect"):
+            time.sleep(0.5)
+        told_prefect = time.time() if told else None
+        watch.end()
+        times_told = json.loads(output.splitlines()[-1])
+        storage = open_storage(uri)
+        print(f"\n{frames} frames of {seconds:g} s, {PARALLELISM} tasks at once, {SIZE[0]}p video")
+        _print_times(storage, times_told, frames, seconds, told_prefect)
+        print(ROW.format("", "CPU s", "peak MB", "CPU ms a frame"))
+        for program, taken in watch.taken.items():
+            _print_process(program, taken, frames)
+        times = cloud.cpu_times()
+        _print_process("(stand-in, containers)", Taken(times.user + times.system), frames)
+        if proxy is not None:
+            print(f"{proxy.asked.total() / frames:.2f} calls to GCS a frame")
+            for kind, calls in proxy.asked.most_common(12):
+                print(f"  {calls / frames:8.3f}  {kind}")
+
+
+def _print_times(
+    storage: Storage,
+    told: dict[str, float],
+    frames: int,
+    seconds: float,
+    told_prefect: float | None,
+) -> None:
+    job_id = str(told["job_id"])
+    begun = told["begun"]
+    plan = read_plan(storage, job_id)
+    assert plan is not None  # noqa: S101 - it was rendered
+    of_frames = [wave for wave in plan.waves if not wave.segments]
+    of_segments = [wave for wave in plan.waves if wave.segments]
+    results = [entry.changed for entry in storage.list(layout.results(job_id))]
+    assert len(results) == frames, f"{len(results)} results"  # noqa: S101 - else it is no figure
+    video = storage.stat(layout.video(job_id, "mp4"))
+    page, numbers = storage.stat(layout.report(job_id)), storage.stat(layout.statistics(job_id))
+    assert video is not None and page is not None and numbers is not None  # noqa: S101
+    least = STARTUP_SECONDS + math.ceil(frames / PARALLELISM) * seconds
+    last = max(results)
+    print("seconds from submit to")
+    for words, moment in (
+        ("  the manifest's being stored", told["submitted"]),
+        ("  the first `run` call", min(wave.submitted for wave in of_frames)),
+        ("  the last frame", last),
+        ("  the last container for segments", max(w.submitted for w in of_segments or of_frames)),
+        ("  the video", video.changed),
+        ("  statistics", numbers.changed),
+        ("  the report", page.changed),
+        ("  the prompt", told["ended"]),
+        ("  Prefect's knowing it all", told_prefect),
+    ):
+        if moment is not None:
+            print(f"{words:<40}{moment - begun:>8.1f}")
+    print(f"{'beside the rendering, to the prompt':<40}{told['ended'] - begun - least:>8.1f}")
+    print(f"({len(of_frames)} waves of frames, {len(of_segments)} of segments; least {least:g} s)")
+    print(f"billed ${sum(wave.spent_usd for wave in plan.waves):.3f}")
+    print(f"video {video.size / 1e6:.1f} MB, of {_frames_of(storage, job_id)} frames; ", end="")
+    print(f"report {page.size / 1e6:.2f} MB, statistics {numbers.size / 1e6:.1f} MB")
+
+
+def _frames_of(storage: Storage, job_id: str) -> int:
+    """How many frames of the video can be decoded."""
+    _, ffprobe = require_ffmpeg()
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "video.mp4"
+        storage.download(layout.video(job_id, "mp4"), video)
+        counted = subprocess.run(
+            [
+                ffprobe, "-v", "error", "-count_frames", "-select_streams", "v:0",
+                "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", str(video),
+            ],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    return int(counted.stdout.strip().strip(","))
+
+
+def _print_process(name: str, taken: Taken, frames: int) -> None:
+    peak = f"{taken.peak / 1e6:.0f}" if taken.peak else ""
+    numbers = (f"{taken.cpu:.1f}", peak, f"{1000 * taken.cpu / frames:.2f}")
+    print(ROW.format(name, *numbers), flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Be the benchmark, or one of its processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=14_400)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--bucket", action="store_true")
+    parser.add_argument("--told", action="store_true")
+    parser.add_argument("--cloud", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--client", help=argparse.SUPPRESS)
+    parser.add_argument("folder", nargs="?", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.cloud:
+        asyncio.run(serve_cloud(options.cloud, options.seconds, options.folder))
+    elif options.client:
+        be_client(options.client, options.folder, options.frames)
+    else:
+        measure_job(options.frames, options.seconds, bucket=options.bucket, told=options.told)
+
+
+if __name__ == "__main__":
+    main()
