@@ -18,7 +18,7 @@ from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
-from povstorm_client.jobs.statistics import summarize
+from povstorm_client.jobs.summarize import summarize
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tasks.report.job_run import JobRun

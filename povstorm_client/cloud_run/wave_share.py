@@ -1,7 +1,7 @@
 """WaveShare: what one array task of a Cloud Run execution does: frames, or a video's segments.
 
-The dispatcher (tasks/renderers/cloud_run/) writes one for each task of a wave before its execution
-starts; the container reads its own, and those of tasks that it helps.
+The dispatcher of the frames' waves and SegmentWaves write one for each task of a wave before its
+execution starts; the container reads its own, and those of tasks that it helps.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ import pytest
 
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.state import JobState
-from povstorm_client.jobs.statistics import JobStatistics, summarize
+from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.jobs.summarize import summarize
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tests.chaos.animation import digest, render_reference

@@ -16,7 +16,7 @@ from PIL import Image
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.state import JobState, write_state
-from povstorm_client.jobs.statistics import summarize
+from povstorm_client.jobs.summarize import summarize
 from povstorm_client.storage import layout
 from tests.synthetic_job import picture
 

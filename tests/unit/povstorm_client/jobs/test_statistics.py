@@ -16,13 +16,8 @@ from hypothesis import strategies as st
 from povstorm_client.errors import StorageError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult, FrameStatistics
-from povstorm_client.jobs.statistics import (
-    FrameLine,
-    JobStatistics,
-    Percentiles,
-    field_names,
-    summarize,
-)
+from povstorm_client.jobs.statistics import FrameLine, JobStatistics, Percentiles, field_names
+from povstorm_client.jobs.summarize import summarize
 
 START = 1_000.0
 DOCUMENTATION = Path(__file__).parents[4] / "docs" / "statistics.md"

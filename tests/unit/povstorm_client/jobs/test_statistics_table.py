@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from povstorm_client.frames.result import FrameResult, FrameStatistics
-from povstorm_client.jobs.statistics import JobStatistics, summarize
+from povstorm_client.jobs.statistics import JobStatistics
 from povstorm_client.jobs.statistics_table import statistics_table
+from povstorm_client.jobs.summarize import summarize
 
 VIDEO = {"frames": 3, "width": 64, "height": 48, "fps": "24", "codec": "h264", "bytes": 8_400_000}
 

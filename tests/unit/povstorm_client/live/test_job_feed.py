@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client.jobs.statistics import summarize
+from povstorm_client.jobs.summarize import summarize
 from povstorm_client.live.event_stream import EventStream
 from povstorm_client.live.job_feed import JobFeed
 from povstorm_client.live.job_sections import job_sections
