@@ -24,6 +24,7 @@ from povstorm_client.frames.job_settings import (
     VideoEnding,
 )
 from povstorm_client.frames.render_settings import MOST_SUB_FRAMES
+from povstorm_client.frames.tone_mapping import ToneMap
 from povstorm_client.frames.video_options import VideoCodec
 from povstorm_client.job import Job
 from povstorm_client.scene_job import read_scene, scene_job, settings_of_options
@@ -52,6 +53,8 @@ async def render_scene(
     video: VideoFormat = "mp4",
     codec: VideoCodec | None = None,
     crf: Annotated[int, Field(ge=0)] | None = None,
+    tone_map: ToneMap = "clip",
+    exposure: float = 0.0,
     prefer: Preference = "cheapest",
     max_cost: float | None = None,
     retries: Annotated[int, Field(ge=0, le=MOST_RETRIES)] = 3,
@@ -84,6 +87,8 @@ async def render_scene(
         video: The video's format, or none.
         codec: The video's codec. Empty for the format's own.
         crf: The video's quality, as ffmpeg's -crf has it; 0 is the best. Empty for the codec's own.
+        tone_map: How the video and previews show OpenEXR and HDR images (+FE, +FH).
+        exposure: Stops, each of which makes them twice as bright before that.
         prefer: What the plan on Cloud Run prefers.
         max_cost: Refuse to spend more than so many US dollars on Cloud Run. Empty for no limit.
         retries: Further attempts for a frame that was lost.
@@ -111,6 +116,8 @@ async def render_scene(
         video=video,
         codec=codec,
         crf=crf,
+        tone_map=tone_map,
+        exposure=exposure,
         allow_missing_frames=allow_missing_frames,
         retries=retries,
         frame_timeout=frame_timeout,

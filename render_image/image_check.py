@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from povstorm_client.errors import RenderError
+from povstorm_client.frames import exr_file, radiance_file
 
 # Length 0, type IEND and its checksum: how every whole PNG ends (PNG specification, 11.2.5).
 _PNG_END = bytes.fromhex("00000000 49454e44 ae426082")
@@ -24,15 +25,35 @@ _PIXEL_BYTES, _DEFLATED, _AROUND_BYTES = 8, 1.001, 1 << 20
 
 
 @dataclass(frozen=True)
-class PngFacts:
-    """What a PNG's header says: its size in pixels, and whether it has transparency."""
+class ImageFacts:
+    """What an image's header says: its size in pixels, and whether it has transparency."""
 
     width: int
     height: int
     has_alpha: bool
 
 
-def inspect_png(png: Path | bytes, *, decode: bool = False) -> PngFacts:
+def inspect_image(image: Path | bytes, *, decode: bool = False) -> ImageFacts:
+    """The facts of an image that is whole, by what it begins with: a PNG, OpenEXR or Radiance.
+
+    ``decode`` reads all of its pixels. Raises ValueError, saying what is wrong, unless it is one.
+    """
+    with _opened(image) as file:
+        begin = file.read(len(exr_file.MAGIC))
+    if begin.startswith(exr_file.MAGIC):
+        exr = exr_file.check_whole(_content(image), decode=decode)
+        return ImageFacts(exr.width, exr.height, exr.has_alpha)
+    if begin.startswith(radiance_file.MAGIC):
+        radiance = radiance_file.check_whole(_content(image), decode=decode)
+        return ImageFacts(radiance.width, radiance.height, has_alpha=False)
+    return inspect_png(image, decode=decode)
+
+
+def _content(image: Path | bytes) -> bytes:
+    return image if isinstance(image, bytes) else image.read_bytes()
+
+
+def inspect_png(png: Path | bytes, *, decode: bool = False) -> ImageFacts:
     """The facts of a PNG, a file or its content, that is whole.
 
     All chunks are compared with their checksums, which finds every truncation and every changed
@@ -45,7 +66,7 @@ def inspect_png(png: Path | bytes, *, decode: bool = False) -> PngFacts:
     try:
         # Not by Image.open, which refuses images of 179 million pixels and more for its size alone.
         with _opened(png) as file, PngImageFile(file) as image:
-            facts = PngFacts(*image.size, image.has_transparency_data)
+            facts = ImageFacts(*image.size, image.has_transparency_data)
             image.verify()  # stops before the last chunk
             file.seek(-len(_PNG_END), os.SEEK_END)
             if file.read() != _PNG_END:
@@ -64,7 +85,10 @@ def _opened(png: Path | bytes) -> IO[bytes]:
 
 
 def check_image(path: Path, width: int, height: int) -> None:
-    """Raise RenderError unless the file is a complete PNG of width x height pixels."""
+    """Raise RenderError unless the file is a complete image of width x height pixels.
+
+    Of the type that its name's ending says.
+    """
     if path.is_symlink() or not path.is_file():
         raise RenderError(
             f"POV-Ray ended without an error but wrote no {path.name}", retryable=False
@@ -77,16 +101,29 @@ def check_image(path: Path, width: int, height: int) -> None:
             retryable=False,
         )
     try:
-        facts = inspect_png(path)
+        facts = _inspect(path, decode=False)
         if (facts.width, facts.height) != (width, height):
             raise RenderError(
                 f"{path.name} is {facts.width}x{facts.height} pixels, not {width}x{height}",
                 retryable=False,
             )
         # Only now: a scene can write a file that says it is an image of any size.
-        inspect_png(path, decode=True)
+        _inspect(path, decode=True)
     except ValueError as error:
         raise RenderError(f"{path.name} is not a whole image: {error}", retryable=True) from error
+
+
+def _inspect(path: Path, *, decode: bool) -> ImageFacts:
+    if path.suffix == ".png":
+        return inspect_png(path, decode=decode)
+    with path.open("rb") as file:
+        if not file.read(len(_MAGIC[path.suffix])).startswith(_MAGIC[path.suffix]):
+            raise ValueError(f"it is no {_NAMES[path.suffix]} image")
+    return inspect_image(path, decode=decode)
+
+
+_MAGIC = {".exr": exr_file.MAGIC, ".hdr": radiance_file.MAGIC}
+_NAMES = {".exr": "OpenEXR", ".hdr": "Radiance HDR"}
 
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -97,12 +134,18 @@ _COMMENT = b"Comment\0Render Date"
 
 
 def drop_dates(image: Path) -> None:
-    """Remove the time, and the comment with the render date, from a whole PNG; pixels stay.
+    """Remove the time at which a whole image was made, of a PNG its comment too; pixels stay.
 
-    Raises ValueError for chunks that do not end where they say.
+    Raises ValueError for chunks of a PNG that do not end where they say.
     """
     content = image.read_bytes()
-    kept = b"".join([_SIGNATURE, *(chunk for chunk in _chunks(content) if not _is_date(chunk))])
+    if content.startswith(exr_file.MAGIC):
+        kept = exr_file.without_dates(content)
+    elif content.startswith(radiance_file.MAGIC):
+        kept = radiance_file.without_dates(content)
+    else:
+        chunks = (chunk for chunk in _chunks(content) if not _is_date(chunk))
+        kept = b"".join([_SIGNATURE, *chunks])
     if kept != content:
         # A file of its own: a link that a scene has put here is replaced, not followed.
         descriptor, name = tempfile.mkstemp(dir=image.parent)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from povstorm_client.errors import InputError, RenderError
 from povstorm_client.frames.chain_link import ChainLink
+from povstorm_client.frames.render_settings import IMAGE_ENDINGS
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.paths import SCENE_FOLDER, check_inline_path
 from render_image.untrusted_files import open_folder, walk
@@ -69,8 +70,9 @@ def _own_output(unit: WorkUnit) -> str:
 
 
 def _is_image(path: str, images: str) -> bool:
-    number = path.removeprefix(images).removesuffix(".png")
-    return path == f"{images}{number}.png" and number.isascii() and number.isdecimal()
+    number, dot, ending = path.removeprefix(images).partition(".")
+    is_named_so = path == f"{images}{number}.{ending}" and dot + ending in IMAGE_ENDINGS
+    return is_named_so and number.isascii() and number.isdecimal()
 
 
 def _files_of_the_scene(workspace: Workspace) -> dict[str, bytes]:

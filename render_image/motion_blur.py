@@ -8,15 +8,15 @@ the same bytes.
 from __future__ import annotations
 
 import re
-import struct
 import sys
-import zlib
 from array import array
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from povstorm_client.errors import RenderError
+from povstorm_client.frames.png_file import png_file
+from povstorm_client.frames.tone_mapping import srgb
 from render_image.process import ProcessExit
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ _BLANK = rb"(?:\s|#[^\n]*\n)+"
 _HEADER = re.compile(rb"P6" + _BLANK + rb"(\d+)" + _BLANK + rb"(\d+)" + _BLANK + rb"65535\s")
 _DEEP = 16
 _COLOURS, _SAMPLE_BYTES = 3, 2
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_TRUE_COLOUR = 2
 
 
 class Exposure:
@@ -110,33 +108,10 @@ class Exposure:
         encoded = array("H" if is_deep else "B", values)
         if is_deep and sys.byteorder == "little":
             encoded.byteswap()
-        png.write_bytes(_png(encoded.tobytes(), self._width, self._height, bits))
+        png.write_bytes(png_file(encoded.tobytes(), self._width, self._height, bits))
 
 
 def _srgb(bits: int) -> array[int]:
-    """Linear value of 16 bits → sRGB value of so many (IEC 61966-2-1)."""
+    """Linear value of 16 bits → sRGB value of so many."""
     most = (1 << bits) - 1
-
-    def encoded(linear: float) -> float:
-        return 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
-
-    return array("H", (round(most * encoded(value / _MOST)) for value in range(_MOST + 1)))
-
-
-def _png(samples: bytes, width: int, height: int, bits: int) -> bytes:
-    """A PNG of RGB samples with the chunks that POV-Ray's own have."""
-    row = width * _COLOURS * bits // 8
-    # Each row begins with its filter, here none.
-    rows = (b"\0" + samples[start : start + row] for start in range(0, row * height, row))
-    header = struct.pack(">IIBBBBB", width, height, bits, _TRUE_COLOUR, 0, 0, 0)
-    chunks = (
-        (b"IHDR", header),
-        (b"gAMA", struct.pack(">I", 45_455)),
-        (b"sRGB", b"\x00"),
-        (b"IDAT", zlib.compress(b"".join(rows), 6)),
-        (b"IEND", b""),
-    )
-    return _PNG_SIGNATURE + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
+    return array("H", (round(most * srgb(value / _MOST)) for value in range(_MOST + 1)))

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from povstorm_client.errors import InputError, PovstormError, RecordError, StorageError
+from povstorm_client.frames.developing import is_unbounded, light_of
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
@@ -235,10 +236,12 @@ def _compared(storage: Storage, stored: WorkUnit, unit: WorkUnit, image: Path) -
     return "  (the job's pixels)" if same else "  (not the pixels of the job's image)"
 
 
-def _pixels(png: bytes) -> tuple[str, str]:
+def _pixels(data: bytes) -> tuple[str, str]:
     from PIL import Image
 
-    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+    if is_unbounded(data):
+        return "light", hashlib.sha256(light_of(data)).hexdigest()
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         return image.mode, hashlib.sha256(image.tobytes()).hexdigest()
 
 

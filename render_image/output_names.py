@@ -15,7 +15,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.paths import check_workspace_path
 
 # The names of the images themselves, which no frame may write for another.
-_IMAGE_NAME = re.compile(r"frame_[0-9]+\.png")
+_IMAGE_NAME = re.compile(r"frame_[0-9]+\.(png|exr|hdr)")
 
 
 def check_output_names(unit: WorkUnit, names: Iterable[str]) -> None:

@@ -97,7 +97,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
     at_home = {inside: path for known in (places, named) for path, inside in known.items()}
     accesses = Accesses(at_home, frames, Path(str(request["scene"])))
     while frames and len(failures) < _MOST_FAILURES:
-        digits = len(settings.image_name(first)) - len("frame_.png")
+        digits = len(settings.image_name(first)) - len(f"frame_{settings.image_ending}")
         begun = {"POVSTORM_TRACE_IMAGES": f"{first} {step} {frames[0]} {digits} {images}"}
         command = _command(str(povray.path), settings, scene, list(named.values()), frames)
         exited = await run_process(

@@ -119,7 +119,9 @@ def _plan(job: Job) -> StoredPlan | None:
 @contextmanager
 def _picture(job: Job) -> Iterator[Path | None]:
     try:
-        sheet = job_sheet(job.cluster.storage, job.job_id, job.work_units)
+        sheet = job_sheet(
+            job.cluster.storage, job.job_id, job.work_units, job.settings.tone_mapping
+        )
     except StorageError:
         sheet = None  # the news matters more
     if sheet is None or not sheet.frames:

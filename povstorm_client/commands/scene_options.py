@@ -13,6 +13,7 @@ import typer
 from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import PREFERENCES, VIDEO_ENDINGS, JobSettings
 from povstorm_client.frames.render_settings import MOST_SUB_FRAMES
+from povstorm_client.frames.tone_mapping import TONE_MAPS
 from povstorm_client.frames.video_options import VIDEO_CODECS
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import choose_povray
@@ -82,6 +83,22 @@ Crf = Annotated[
     typer.Option(
         metavar="N",
         help="Quality of the video, ffmpeg's -crf: 0 is the best, and the largest file",
+        rich_help_panel=VIDEO,
+    ),
+]
+ToneMapOption = Annotated[
+    str,
+    typer.Option(
+        "--tone-map",
+        help=f"How OpenEXR and HDR images (+FE, +FH) are shown: {', '.join(TONE_MAPS)}",
+        rich_help_panel=VIDEO,
+    ),
+]
+Exposure = Annotated[
+    float,
+    typer.Option(
+        metavar="STOPS",
+        help="How many times twice as bright before that, such as 1 or -0.5",
         rich_help_panel=VIDEO,
     ),
 ]
@@ -224,6 +241,8 @@ JOB_OPTIONS: dict[str, tuple[Any, Any]] = {
     "video": (Video, _DEFAULTS.video),
     "codec": (Codec, _DEFAULTS.codec),
     "crf": (Crf, _DEFAULTS.crf),
+    "tone_map": (ToneMapOption, _DEFAULTS.tone_map),
+    "exposure": (Exposure, _DEFAULTS.exposure),
     "allow_missing_frames": (AllowMissingFrames, _DEFAULTS.allow_missing_frames),
     "retries": (Retries, _DEFAULTS.retries),
     "frame_timeout": (FrameTimeout, _DEFAULTS.frame_timeout),

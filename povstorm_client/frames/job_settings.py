@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from povstorm_client.argument_checks import check_number, check_type
 from povstorm_client.errors import InputError
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.quantities import memory_size
 
@@ -39,7 +40,8 @@ class JobSettings:
 
     fps: frames a second, as a number or a fraction such as ``"24000/1001"``; kept as its text.
     video: the video's format by its ending, None for no video. codec, crf: how it is encoded, as
-    VideoOptions has them. allow_missing_frames: make the video although frames failed. retries:
+    VideoOptions has them; tone_map, exposure: how previews and video show images without bounds, as
+    ToneMapping has them. allow_missing_frames: make the video although frames failed. retries:
     further attempts for a frame whose failure can pass. frame_timeout: seconds for one frame, None
     for no limit; stall_timeout: seconds without a further pixel (parsing makes none). frame_memory:
     bytes that a frame may use where the flow renders it, None for most of the machine's.
@@ -56,6 +58,8 @@ class JobSettings:
     video: str | None = "mp4"
     codec: str | None = None
     crf: int | None = None
+    tone_map: str = "clip"
+    exposure: float = 0.0
     allow_missing_frames: bool = False
     retries: int = 3
     frame_timeout: float | None = None
@@ -108,7 +112,12 @@ class JobSettings:
     @property
     def video_options(self) -> VideoOptions:
         """How the video is encoded."""
-        return VideoOptions(codec=self.codec, crf=self.crf)
+        return VideoOptions(codec=self.codec, crf=self.crf, tone=self.tone_mapping)
+
+    @property
+    def tone_mapping(self) -> ToneMapping:
+        """How images without bounds are shown."""
+        return ToneMapping(tone_map=self.tone_map, exposure=self.exposure)
 
 
 def check_video(video: str, fps: Fraction) -> None:

@@ -23,7 +23,10 @@ MAX_PIXELS_PER_SIDE = 65_535
 MOST_SUB_FRAMES = 256
 _FULL_SHUTTER = 360
 # What would make other images than RGB in sRGB.
-_NOT_BLURRED = re.compile(r"\+UA|Output_Alpha=on|Grayscale_Output=on|File_Gamma=|Dither=on")
+_NOT_BLURRED = re.compile(r"\+UA|Output_Alpha=on|Grayscale_Output=on|File_Gamma=|Dither=on|\+F[EH]")
+# The images' file ending by the option that asks for their type, of which the last one counts.
+_ENDINGS = {"+FN": ".png", "+FE": ".exr", "+FH": ".hdr"}
+IMAGE_ENDINGS = tuple(_ENDINGS.values())
 # POV-Ray 3.7 refuses more (+WT).
 MAX_THREADS = 512
 # POV-Ray keeps frame numbers in 32 bits, and adds one to see whether there is a next frame.
@@ -46,7 +49,7 @@ _ALLOWED_OPTIONS = tuple(
         r"[+-]UR|[+-]UL|[+-]UV|[+-]U[AO]?|[+-]UA",
         r"[+-]SU",
         r"\+MV\d+(\.\d+)?",
-        r"\+FN([5-9]|1[0-6])?",
+        r"\+FN([5-9]|1[0-6])?|\+F[EH]",
         r"\+WT\d+",
         r"\+RP\d*|\+BP\d+",
         r"\+HR|-HR|\+RVP|-RVP",
@@ -83,7 +86,8 @@ class RenderSettings:
     it is told only one of the two; its clock is then no number, as its own loop's is.
     clock: for a still (one frame, no loop), its clock value.
     library_paths: workspace paths that POV-Ray searches for included files, in this order.
-    options: further POV-Ray options, from a list of those that only change the picture.
+    options: further POV-Ray options, from a list of those that only change the picture, or its
+    type: +FE is OpenEXR, +FH Radiance HDR, with linear light without bounds.
     threads: POV-Ray's render threads; with 1 the same frame always gets the same pixels.
     folder: POV-Ray's current folder in the workspace; empty is the workspace itself. Another one
     is ``"scene"`` or below it, and then what the shared resources have in ``scene`` lies in the
@@ -146,7 +150,7 @@ class RenderSettings:
                 )
         if self.variant and not re.fullmatch(r"[0-9]{1,9}", self.variant):
             raise InputError(f"variant is {self.variant!r}: it is digits, at most 9, such as '03'")
-        self._check_motion_blur()
+        self._check_images()
         if not 0 <= self.quality <= 11:
             raise InputError(f"quality is {self.quality}: POV-Ray knows 0 to 11")
         if self.initial_frame < 0:
@@ -169,6 +173,14 @@ class RenderSettings:
                     f"POV-Ray option {option!r} is not among those a frame may have "
                     "(only what changes the picture); remove it"
                 )
+
+    def _check_images(self) -> None:
+        self._check_motion_blur()
+        if self.is_unbounded and "Grayscale_Output=on" in self.options:
+            raise InputError(
+                "POV-Ray writes OpenEXR and HDR images in colour only: remove Grayscale_Output, or "
+                "+FE and +FH"
+            )
 
     def _check_motion_blur(self) -> None:
         if not 0 < self.shutter <= _FULL_SHUTTER:
@@ -272,8 +284,9 @@ class RenderSettings:
     def image_name(self, frame: int) -> str:
         """The image's file name, in which POV-Ray puts the frame's digits after a variant's."""
         if not self.is_animation:
-            return f"frame_{self.variant or 1}.png"
-        return f"frame_{self.variant}{self._digits_of(self.loop_frame(frame))}.png"
+            return f"frame_{self.variant or 1}{self.image_ending}"
+        digits = self._digits_of(self.loop_frame(frame))
+        return f"frame_{self.variant}{digits}{self.image_ending}"
 
     def clock_of(self, frame: int) -> float:
         """The ``clock`` that a scene sees in this frame, as POV-Ray's animation loop counts it.
@@ -296,7 +309,8 @@ class RenderSettings:
         ``clock``, ``clock_delta``, ``initial_clock``… (POV-Ray 3.7 reference, 3.2.1.1).
         """
         loop_frame = self.loop_frame(frame)
-        image = f"frame_{self.variant}.png" if self.is_animation else self.image_name(frame)
+        own = f"frame_{self.variant}{self.image_ending}"
+        image = own if self.is_animation else self.image_name(frame)
         arguments = [
             "povray",
             f"+I{quoted(self._from_folder(self.scene))}",
@@ -376,7 +390,18 @@ class RenderSettings:
 
     @property
     def _has_file_type(self) -> bool:
-        return any(option.startswith("+FN") for option in self.options)
+        return any(option[:3] in _ENDINGS for option in self.options)
+
+    @property
+    def image_ending(self) -> str:
+        """One of IMAGE_ENDINGS."""
+        given = [option[:3] for option in self.options if option[:3] in _ENDINGS]
+        return _ENDINGS[given[-1]] if given else ".png"
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether the images hold linear light, as bright as it is: OpenEXR and Radiance HDR."""
+        return self.image_ending != ".png"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the manifest."""

@@ -16,7 +16,7 @@ from povstorm_client.storage import records
 from povstorm_client.storage.records import Count, Frame, JobId, Moment, Seconds
 
 # Whatever the case of its letters: some file systems take them for one.
-_IMAGE_NAME = re.compile(r"frame_\d+\.png", re.ASCII | re.IGNORECASE)
+_IMAGE_NAME = re.compile(r"frame_\d+\.(png|exr|hdr)", re.ASCII | re.IGNORECASE)
 
 _ERROR_SHOWN = 120
 

@@ -10,8 +10,10 @@ import re
 import sys
 from collections.abc import Iterator
 
+from povstorm_client.errors import InputError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.video_options import (
     ALPHA_CODECS,
     CODECS_OF,
@@ -31,9 +33,30 @@ _GREY = "Grayscale_Output=on"
 
 
 def announce_losses(job: JobSettings, settings: RenderSettings) -> None:
-    """Print them as warnings; nothing where there is no video."""
-    for loss in video_losses(job.video, settings, job.video_options) if job.video else ():
+    """Print them as warnings, also what previews lose; of the video's nothing without one.
+
+    Raises InputError where images are to be tone mapped that have nothing to map.
+    """
+    if job.tone_mapping != ToneMapping() and not settings.is_unbounded:
+        raise InputError(
+            f"the images are PNGs, which are shown as they are, and not by {job.tone_mapping} "
+            "(--tone-map, --exposure): leave that out, or render OpenEXR (+FE) or HDR (+FH)"
+        )
+    told = list(_losses_of_unbounded(job.tone_mapping, settings))
+    told += video_losses(job.video, settings, job.video_options) if job.video else []
+    for loss in told:
         print(f"povstorm: warning: {loss}", file=sys.stderr)
+
+
+def _losses_of_unbounded(tone: ToneMapping, settings: RenderSettings) -> Iterator[str]:
+    if not settings.is_unbounded:
+        return
+    if settings.image_ending == ".hdr" and _wants_alpha(settings):
+        yield "HDR images have no transparency; OpenEXR (+FE) keeps it"
+    yield (
+        f"the images hold light without bounds; video and previews show it by {tone} (--tone-map, "
+        "--exposure)"
+    )
 
 
 def video_losses(
@@ -54,7 +77,7 @@ def _losses(video: str, settings: RenderSettings, options: VideoOptions) -> Iter
         others = " or ".join(ALPHA_ENDINGS)
         own = " by their own codecs" if video in ALPHA_ENDINGS else ""
         yield f"{name} has no transparency: the video's frames lie on black; {others} keep it{own}"
-    if _are_deep(settings) and video != "gif":
+    if _are_deep(settings) and video != "gif" and not settings.is_unbounded:
         kept = f"10 ({name})" if codec in DEEP_CODECS else f"8 ({name}; mov has 10)"
         yield f"the images have 16 bits a colour, their video {kept}"
     if video == "gif":
@@ -68,7 +91,12 @@ def _losses(video: str, settings: RenderSettings, options: VideoOptions) -> Iter
 
 
 def has_alpha(settings: RenderSettings) -> bool:
-    """Whether the images have transparency: the last option decides, as POV-Ray takes them."""
+    """Whether the images have transparency."""
+    return _wants_alpha(settings) and settings.image_ending != ".hdr"
+
+
+def _wants_alpha(settings: RenderSettings) -> bool:
+    """Whether they are asked to: the last option decides, as POV-Ray takes them."""
     given = [match for option in settings.options if (match := _ALPHA.fullmatch(option))]
     return bool(given) and (given[-1][1] or given[-1][2]).lower() in ("+", "on")
 

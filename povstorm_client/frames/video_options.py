@@ -5,11 +5,12 @@ JobSettings has its fields, and tells of it whoever encodes (render_image/video/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from povstorm_client.argument_checks import check_type
 from povstorm_client.errors import InputError, ToolError
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.programs.tools import ffmpeg_encoders, require_ffmpeg
 
 VideoCodec = Literal["h264", "h265", "av1", "vp9", "prores"]
@@ -41,11 +42,14 @@ _MOST_CRF = {"h264": 51, "h265": 51, "av1": 63, "vp9": 63}
 class VideoOptions:
     """codec: one of VIDEO_CODECS; crf: its constant rate factor. None is the format's own choice.
 
+    tone: how images without bounds are shown in it.
+
     Raises InputError, which names the field, for values that cannot be meant.
     """
 
     codec: str | None = None
     crf: int | None = None
+    tone: ToneMapping = field(default_factory=ToneMapping)
 
     def __post_init__(self) -> None:
         if self.codec is not None:

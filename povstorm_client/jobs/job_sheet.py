@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import PovstormError
+from povstorm_client.frames.developing import developed
 from povstorm_client.frames.spread import spread
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
@@ -28,7 +30,9 @@ class JobSheet:
     jpeg: bytes = b""
 
 
-def job_sheet(storage: Storage, job_id: str, all_units: Sequence[WorkUnit]) -> JobSheet | None:
+def job_sheet(
+    storage: Storage, job_id: str, all_units: Sequence[WorkUnit], tone: ToneMapping
+) -> JobSheet | None:
     """Of images evenly spread over the job, whose frames these are; None while there are none."""
     from PIL.Image import DecompressionBombError
 
@@ -45,10 +49,9 @@ def job_sheet(storage: Storage, job_id: str, all_units: Sequence[WorkUnit]) -> J
 
     def thumbnail(name: str) -> bytes:
         try:
-            return encoded(
-                small_image(storage.read(f"{prefix}/{name}"), _THUMBNAIL), _THUMBNAIL, 80
-            )
-        except (StorageError, OSError, ValueError, SyntaxError, DecompressionBombError):
+            shown = developed(storage.read(f"{prefix}/{name}"), tone)
+            return encoded(small_image(shown, _THUMBNAIL), _THUMBNAIL, 80)
+        except (PovstormError, OSError, ValueError, SyntaxError, DecompressionBombError):
             return b""  # damaged, or deleted in this moment
 
     made = list(in_parallel(thumbnail, [unit.image_name for unit in chosen]))

@@ -79,8 +79,8 @@ class JobManifest:
             video_ending=self.settings.video or "",
         )
         plain = asdict(stored)
-        for name in ("tracing", "prediction", "codec", "crf"):
-            if plain[name] is None:
+        for name in _LEFT_OUT:
+            if plain[name] == _DEFAULTS[name]:
                 del plain[name]
         return plain
 
@@ -109,6 +109,8 @@ class _Stored:
     prediction: Prediction | None = None
     codec: str | None = None
     crf: Count | None = None
+    tone_map: str = "clip"
+    exposure: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
 
     def manifest(self) -> JobManifest:
         """Raises InputError for settings that cannot be meant."""
@@ -120,6 +122,9 @@ class _Stored:
         )
 
 
+# Of what is asked for seldom, job.json says nothing where it is not.
+_LEFT_OUT = ("tracing", "prediction", "codec", "crf", "tone_map", "exposure")
+_DEFAULTS = {field.name: field.default for field in fields(_Stored)}
 _STORED = {field.name for field in fields(_Stored)}
 # What job.json has under the same name: of the manifest itself, and of its settings.
 _OWN = [field.name for field in fields(JobManifest) if field.name in _STORED]

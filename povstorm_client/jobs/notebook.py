@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from povstorm_client.errors import PovstormError
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.job_sheet import job_sheet
@@ -54,6 +55,7 @@ class ShownJob(Protocol):
 
     job_id: str
     video: str | None
+    settings: JobSettings
 
     @property
     def cluster(self) -> ShownCluster:
@@ -143,7 +145,7 @@ def _facts(job: ShownJob, state: JobState | None) -> Iterator[str]:
 
 def _sheet(job: ShownJob) -> str:
     """Of images evenly spread over the job; "" while there are none."""
-    sheet = job_sheet(job.cluster.storage, job.job_id, job.work_units)
+    sheet = job_sheet(job.cluster.storage, job.job_id, job.work_units, job.settings.tone_mapping)
     if sheet is None:
         return ""
     if not sheet.frames:

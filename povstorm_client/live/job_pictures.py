@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.frames.developing import developed
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.stored_frames import read_image
@@ -32,20 +34,30 @@ _NICENESS = 10
 class JobPictures:
     """Pictures by work unit; several threads may ask at once."""
 
-    def __init__(self, storage: Storage, job_id: str, folder: Path) -> None:
+    def __init__(self, storage: Storage, job_id: str, folder: Path, tone: ToneMapping) -> None:
         self._storage = storage
         self._job_id = job_id
         self._results = FrameResults(storage, job_id)
         self._folder = folder
+        self._tone = tone
         self._pool = ThreadPoolExecutor(_AT_ONCE, "povstorm-pictures", lower_thread, (_NICENESS,))
         self._locks = [threading.Lock() for _ in range(64)]
 
     def image(self, unit: WorkUnit) -> bytes:
-        """The frame's PNG as it was rendered; StorageError if there is none, or another."""
+        """The frame's image as it was rendered; StorageError if there is none, or another."""
         result = self._results.read(unit)
         if result is None or result.state != "rendered":
             raise StorageError(f"frame {unit.frame} is not rendered")
         return read_image(self._storage, result)
+
+    def shown(self, unit: WorkUnit) -> bytes:
+        """The frame's image as a PNG, which browsers show; StorageError as image does."""
+        try:
+            return developed(self.image(unit), self._tone)
+        except ValueError as error:
+            raise StorageError(
+                f"the image of frame {unit.frame} cannot be read: {error}"
+            ) from error
 
     def small(self, unit: WorkUnit, version: str) -> bytes:
         """A WebP of the frame's image; version: what tells it from an earlier image of the frame.
@@ -76,7 +88,7 @@ class JobPictures:
         # Not at the top: Pillow.
         from povstorm_client.jobs.thumbnails import encoded, small_image
 
-        data = self.image(unit)
+        data = self.shown(unit)
         try:
             return encoded(small_image(data, _SIDE), _SIDE, _QUALITY)
         except PovstormError:
@@ -93,10 +105,10 @@ class JobPictures:
 
 
 @contextmanager
-def job_pictures(storage: Storage, job_id: str) -> Iterator[JobPictures]:
+def job_pictures(storage: Storage, job_id: str, tone: ToneMapping) -> Iterator[JobPictures]:
     """Pictures of a job for as long as the block runs."""
     with tempfile.TemporaryDirectory(prefix="povstorm-live-") as folder:
-        pictures = JobPictures(storage, job_id, Path(folder))
+        pictures = JobPictures(storage, job_id, Path(folder), tone)
         try:
             yield pictures
         finally:

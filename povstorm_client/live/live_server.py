@@ -64,7 +64,7 @@ def live_server(
     """
     with (
         bound_socket(port or address.port, only=port is not None) as bound,
-        job_pictures(storage, address.job_id) as pictures,
+        job_pictures(storage, address.job_id, feed.manifest.settings.tone_mapping) as pictures,
     ):
         where = LiveAddress(address.job_id, address.token, bound.getsockname()[1])
         stream = partial(EventStream, feed.changes, partial(job_sections, feed))
@@ -98,15 +98,17 @@ def _routes(
 
     async def large(request: Request) -> Response:
         unit = _unit(feed, request.path_params["frame"])
-        data = await found(pictures.image, unit)
+        data = await found(pictures.shown, unit)
         return Response(data, media_type="image/png", headers=KEPT)
 
     async def of_report(request: Request) -> Response:
         name = request.path_params["name"]
-        unit = _unit(feed, name.removeprefix("frame_").removesuffix(".png"))
+        unit = _unit(feed, name.removeprefix("frame_").rpartition(".")[0])
         if name != unit.image_name:
             raise HTTPException(404)
-        return Response(await found(pictures.image, unit), media_type="image/png")
+        data = await found(pictures.shown if name.endswith(".png") else pictures.image, unit)
+        media_type = "image/png" if name.endswith(".png") else "application/octet-stream"
+        return Response(data, media_type=media_type)
 
     async def video(_request: Request) -> Response:
         file = await found(pictures.video, str(ending))

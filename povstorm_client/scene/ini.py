@@ -353,6 +353,9 @@ def _hand_on(settings: PovraySettings, key: Key, value: str, written: str, place
         case _:
             option = f"{key.name}={value}"
     settings.options["bits_per_color" if key.kind == "bits" else key.name.casefold()] = option
+    if key.kind == "bits" and "file type" in settings.options:
+        # Bits alone make no other type of it, as +FN would that comes last.
+        settings.options["file type"] = settings.options.pop("file type")
 
 
 def _refuse(key: Key, value: str, written: str, place: _Place) -> None:
@@ -375,8 +378,15 @@ def _set_file_type(settings: PovraySettings, value: str, written: str, place: _P
         settings.options["grayscale_output"] = "Grayscale_Output=on"
     elif detail:
         _set(settings, "Bits_Per_Color", detail, written, place)
-    if kind not in ("N", "S", ""):
-        settings.warnings.append(f"{place.text}: povstorm writes PNG images, not file type {kind}")
+    # The last one counts, also of options.
+    settings.options.pop("file type", None)
+    if kind in ("E", "H"):
+        settings.options["file type"] = f"+F{kind}"
+    elif kind not in ("N", "S", ""):
+        settings.warnings.append(
+            f"{place.text}: povstorm writes PNG images (or OpenEXR and HDR, +FE and +FH), not file "
+            f"type {kind}"
+        )
 
 
 def _read(reader: Callable[[str], _Value], value: str, written: str, place: _Place) -> _Value:

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from povstorm_client.errors import InputError
+from povstorm_client.frames.render_settings import IMAGE_ENDINGS
 from povstorm_client.quantities import memory_size
 
 # Together more than any scene's own folders have, and still laid out and uploaded in no time.
@@ -74,7 +75,9 @@ def _is_left_out(parent: Path, name: str) -> bool:
     if name.startswith(".") or name == "__pycache__":
         return True
     # What `povstorm render` left, which would make each run's resources others than the last one's.
-    if (path / "frames").is_dir() and any((path / "frames").glob("frame_*.png")):
+    if (path / "frames").is_dir() and any(
+        file.suffix in IMAGE_ENDINGS for file in (path / "frames").glob("frame_*")
+    ):
         return True
     # A link to a folder above it has no end.
     return path.is_symlink() and path.resolve() in (parent.resolve(), *parent.resolve().parents)

@@ -454,6 +454,8 @@ def _content_type(key: str) -> str:
     endings = {
         ".json": "application/json",
         ".png": "image/png",
+        ".exr": "image/x-exr",
+        ".hdr": "image/vnd.radiance",
         ".txt": "text/plain; charset=utf-8",
         ".html": "text/html; charset=utf-8",
         ".mp4": "video/mp4",

@@ -14,7 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.frames.developing import developed
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.jobs.shared_resources import sha256, tree_digest
 from povstorm_client.jobs.stored_frames import read_image
 from povstorm_client.storage import layout
@@ -94,8 +96,11 @@ class DraftFolder:
             (self._small / f"{version}.webp").unlink(missing_ok=True)
 
     def image(self, result: FrameResult) -> bytes:
-        """The PNG of a draft; StorageError if it is gone."""
-        return read_image(self.storage, result)
+        """A draft as a PNG; StorageError if it is gone, or cannot be read."""
+        try:
+            return developed(read_image(self.storage, result), ToneMapping())
+        except ValueError as error:
+            raise StorageError(f"the draft of frame {result.frame} cannot be read") from error
 
     def small(self, version: str, result: FrameResult) -> bytes:
         """A WebP of it, made when it is first asked for; StorageError if it cannot be had."""

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Protocol
 
 from povstorm_client.errors import VideoError
+from povstorm_client.frames.developing import developed
 from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.programs.tools import ffmpeg_version, require_ffmpeg
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
-from render_image.image_check import PngFacts, inspect_png
+from render_image.image_check import ImageFacts, inspect_image
 from render_image.video import ffmpeg_process
 from render_image.video.ffmpeg_process import Cancellation
 from render_image.video.fragments import FragmentReader
@@ -46,7 +47,7 @@ _READ_AHEAD = 4
 
 
 class Picture(Protocol):
-    """A stored PNG; a Path is one."""
+    """A stored image; a Path is one."""
 
     @property
     def name(self) -> str:
@@ -215,7 +216,7 @@ def _encoded(
     some_have_alpha = False
     size: tuple[int, int] | None = None
 
-    def contents(checked: Iterator[tuple[FrameImage, bytes, PngFacts]]) -> Iterator[bytes]:
+    def contents(checked: Iterator[tuple[FrameImage, bytes, ImageFacts]]) -> Iterator[bytes]:
         nonlocal some_have_alpha
         for image, data, facts in checked:
             check_size(image, (facts.width, facts.height), size)
@@ -236,7 +237,7 @@ def _encoded(
         if keeps_fragments:
             writer.add(piece)
 
-    with closing(checked_images(images, encoding.remedy)) as checked, counter:
+    with closing(checked_images(images, encoding)) as checked, counter:
         first = next(checked)
         size = (first[2].width, first[2].height)
         with_alpha = has_alpha or first[2].has_alpha
@@ -276,14 +277,14 @@ def _encoded(
 
 
 def checked_images(
-    images: Sequence[FrameImage], remedy: str
-) -> Generator[tuple[FrameImage, bytes, PngFacts], None, None]:
-    """The images one after another, with their contents, which are whole and as they were rendered.
+    images: Sequence[FrameImage], encoding: Encoding
+) -> Generator[tuple[FrameImage, bytes, ImageFacts], None, None]:
+    """The images one after another, as PNGs, which are whole and as they were rendered.
 
     ffmpeg would take a truncated one. Raises VideoError, which names the frame.
     """
 
-    def check(image: FrameImage) -> tuple[FrameImage, bytes, PngFacts]:
+    def check(image: FrameImage) -> tuple[FrameImage, bytes, ImageFacts]:
         name = image.picture.name
         try:
             data = image.picture.read_bytes()
@@ -295,10 +296,11 @@ def checked_images(
         if image.crc32c and crc32c_of(data) != image.crc32c:
             raise VideoError(
                 f"frame {image.frame} is not the image that was rendered ({name} has another "
-                f"checksum): {remedy}"
+                f"checksum): {encoding.remedy}"
             )
         try:
-            return image, data, inspect_png(data)
+            facts = inspect_image(data)
+            return image, developed(data, encoding.options.tone), facts
         except ValueError as error:
             raise VideoError(
                 f"frame {image.frame} is not a whole image ({name}: {error}); render it again"

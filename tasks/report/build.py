@@ -9,7 +9,8 @@ import logging
 import threading
 from dataclasses import dataclass
 
-from povstorm_client.errors import RecordError
+from povstorm_client.errors import RecordError, ToolError
+from povstorm_client.frames.developing import developed
 from povstorm_client.frames.spread import spread
 from povstorm_client.jobs.thumbnails import contact_sheet
 from povstorm_client.storage import layout
@@ -65,7 +66,10 @@ def build_report(
             raise RecordError(
                 f"{frame.image} is not what was rendered: {facts.retry} renders it again"
             )
-        return data
+        try:
+            return developed(data, run.manifest.settings.tone_mapping)
+        except (ValueError, ToolError) as error:
+            raise RecordError(f"{frame.image} cannot be shown: {error}") from error
 
     previews = make_previews(
         facts.with_image,

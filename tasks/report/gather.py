@@ -199,6 +199,9 @@ def _facts(storage: Storage, run: JobRun) -> Iterable[tuple[str, str]]:
         yield "Clock", f"{ends[0]:g} to {ends[1]:g}"
     if (tracing := manifest.tracing) is not None:
         yield "Traced", f"{tracing.frames} frames in {duration(tracing.seconds)}, before rendering"
+    if settings.is_unbounded:
+        kind = "OpenEXR" if settings.image_ending == ".exr" else "Radiance HDR"
+        yield "Images", f"{kind}, linear light; shown by {manifest.settings.tone_mapping}"
     if run.statistics and run.statistics.video:
         video = run.statistics.video
         yield "Video", f"{video.get('frames')} frames, {video.get('codec')}"

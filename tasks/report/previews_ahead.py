@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from povstorm_client.errors import RecordError
+from povstorm_client.frames.developing import developed
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.programs.priority import lower_thread
@@ -107,7 +108,7 @@ async def previews_ahead(storage: Storage, manifest: JobManifest) -> AsyncIterat
         data = storage.read(f"{layout.output(manifest.job_id)}/{result.image}")
         if result.image_crc32c not in ("", crc32c_of(data)):
             raise RecordError(f"{result.image} is not what was rendered")
-        return data
+        return developed(data, manifest.settings.tone_mapping)
 
     ahead = PreviewsAhead(manifest.frames, read)
     try:

@@ -61,7 +61,7 @@ def encode_video(
     cancelled: threading.Event | None = None,
     ready: ReadySegments | None = None,
 ) -> VideoInfo:
-    """Encode images (frame number, PNG) in numeric order into the object ``key``, by its ending.
+    """Encode images (frame number, image) in numeric order into the object ``key``, by its ending.
 
     store: where its segments are kept, in the same storage; empty when the video is there.
     fps: frames a second; a float is taken as the decimal that it prints as (23.976 is 2997/125).
@@ -178,7 +178,7 @@ def _in_one_pass(
     """All frames by one ffmpeg after another, streamed."""
     some_have_alpha = False
     first: tuple[int, int] | None = None
-    for image, _, facts in checked_images(ordered, encoding.remedy):
+    for image, _, facts in checked_images(ordered, encoding):
         if cancelled.is_set():
             raise VideoError("encoding the video was cancelled")
         first = first or (facts.width, facts.height)
@@ -187,7 +187,7 @@ def _in_one_pass(
     assert first is not None  # noqa: S101 - for the type checker
 
     def contents() -> Iterator[bytes]:
-        for number, (_, data, _) in enumerate(checked_images(ordered, encoding.remedy), start=1):
+        for number, (_, data, _) in enumerate(checked_images(ordered, encoding), start=1):
             yield data
             progress.encoded(ordered[0], number)
 
@@ -304,6 +304,6 @@ def _taken(ready: Future[Segment], stop: _Stop) -> Segment | None:
 
 def _at_once(image: FrameImage, encoding: Encoding) -> int:
     """How many segments are encoded at once: one a core, if there is memory for them."""
-    [(_, _, facts)] = checked_images([image], encoding.remedy)
+    [(_, _, facts)] = checked_images([image], encoding)
     needed = facts.width * facts.height * cost_of(encoding.ending, encoding.options)[0]
     return max(1, min(int(cores()), available_memory() // 2 // needed))

@@ -29,7 +29,7 @@ SEAMS = {
     *("CloudRunApi", "CloudRunFleet", "TaskState"),
     *("DeployedFlow", "RunningFlow"),
     *("Storage", "StoredObject"),
-    "VideoOptions",
+    *("ToneMapping", "VideoOptions"),
 }
 
 

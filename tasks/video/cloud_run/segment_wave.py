@@ -16,7 +16,7 @@ from povstorm_client.cloud_run.wave_share import (
 from povstorm_client.errors import VideoError
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
-from render_image.image_check import inspect_png
+from render_image.image_check import inspect_image
 from render_image.video.segments import Encoding, FrameImage, StoredImage, segment_name
 from tasks.waves.wave import Wave
 
@@ -39,7 +39,7 @@ class WaitingSegment:
 
     def pixels(self) -> int:
         """Of its first image, which is read for it; all of a video have as many."""
-        facts = inspect_png(self.images[0].picture.read_bytes())
+        facts = inspect_image(self.images[0].picture.read_bytes())
         return facts.width * facts.height
 
     def work(self, encoding: Encoding) -> SegmentWork:
