@@ -22,7 +22,8 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.folder import FolderStorage
 from render_image.video.segments import Encoding, FrameImage, StoredImage, plan_segments
-from tasks.video.cloud_run.segment_waves import SegmentPace, SegmentWaves
+from tasks.video.cloud_run.segment_dispatcher import SegmentPace
+from tasks.video.cloud_run.segment_waves import SegmentWaves
 from tasks.video.encode import encode_video
 from tasks.video.job_video import segment_store
 from tests.emulators.cloud_run.server import PROJECT, REGION, CloudRunServer
