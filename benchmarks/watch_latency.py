@@ -41,8 +41,8 @@ def main() -> None:
         folder = Path(name)
         (folder / "scene.ini").write_text(_INI, "utf-8")
         _save(folder, 0)
-        with _watching(folder) as (process, url), httpx.Client(timeout=_PATIENCE) as client:
-            found = list(_measured(folder, process, url, client, saves))
+        with _watching(folder) as (process, url, said), httpx.Client(timeout=_PATIENCE) as client:
+            found = list(_measured(folder, process, url, said, client, saves))
     first, cpu, all_cpu = zip(*found, strict=True)
     print(f"{saves} saves of a scene of 24 frames, {os.cpu_count()} cores")
     print(f"wall to the first picture   {min(first):.2f} to {max(first):.2f} s, ", end="")
@@ -61,8 +61,8 @@ def _save(folder: Path, at: int) -> float:
 
 
 @contextmanager
-def _watching(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
-    """The command at work, and its page's address."""
+def _watching(folder: Path) -> Iterator[tuple[psutil.Process, str, Path]]:
+    """The command at work, its page's address, and the file with what it says."""
     said = folder.with_suffix(".log")
     with (
         said.open("w+") as log,
@@ -80,7 +80,7 @@ def _watching(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
                 if command.poll() is not None or time.monotonic() > until:
                     raise SystemExit(said.read_text("utf-8"))
                 time.sleep(0.05)
-            yield psutil.Process(command.pid), found[0]
+            yield psutil.Process(command.pid), found[0], said
         finally:
             command.terminate()
             command.wait()
@@ -88,14 +88,14 @@ def _watching(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
 
 
 def _measured(
-    folder: Path, process: psutil.Process, url: str, client: httpx.Client, saves: int
+    folder: Path, process: psutil.Process, url: str, said: Path, client: httpx.Client, saves: int
 ) -> Iterator[tuple[float, float, float]]:
     with client.stream("GET", f"{url}events") as answer, httpx.Client(timeout=_PATIENCE) as other:
         events = (json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: "))
         seen: dict[int, str] = {}
         _until_all(events, seen)
         for at in range(1, saves + 1):
-            time.sleep(1.5)  # as somebody who looks at it; the scene is traced meanwhile
+            _wait_for_trace(said, at)
             before, old = _cpu_seconds(process), set(seen.values())
             saved = _save(folder, at)
             index = _first_new(events, seen, old)
@@ -103,6 +103,13 @@ def _measured(
             first, cpu = time.monotonic() - saved, _cpu_seconds(process) - before
             _until_all(events, seen)
             yield first, cpu, _cpu_seconds(process) - before
+
+
+def _wait_for_trace(said: Path, times: int) -> None:
+    """Until the scene was run for so many saves: as for somebody who looks at what was drawn."""
+    until = time.monotonic() + _PATIENCE
+    while said.read_text("utf-8").count("frames run") < times and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def _take(event: dict[str, object], seen: dict[int, str]) -> list[int]:

@@ -26,7 +26,7 @@ from povstorm_client.commands.scene_options import (
     sandbox_mode,
 )
 from povstorm_client.frames.job_settings import JobSettings
-from povstorm_client.programs.sandbox_mode import sandbox_mode_here
+from povstorm_client.programs.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.programs.tools import require_povray
 from povstorm_client.scene.load_scene import Scene
 from povstorm_client.scene_job import read_scene
@@ -63,6 +63,7 @@ def watch(
     require_povray()
     here = Path.cwd()
     mode = sandbox_mode(sandbox) or sandbox_mode_here()
+    announce_sandbox(mode)
     rate = float(JobSettings(fps=fps).frames_per_second)
 
     def read(*, always_trace: bool, stop: threading.Event, warn: Callable[[str], None]) -> Scene:
@@ -96,7 +97,7 @@ def watch(
             port=port,
         ) as server:
             print(f"page    {server.address.url}", flush=True)
-            print("povstorm: drafts are drawn until Ctrl-C", file=sys.stderr)
+            print("povstorm: drafts are drawn on this machine until Ctrl-C", file=sys.stderr)
             if not no_open:
                 open_page(server.address.url)
             loop.run(mode)
@@ -116,4 +117,5 @@ def _command_for_real() -> str:
             del words[: own[word]]
         elif word.partition("=")[0] not in own:
             kept.append(word)
-    return f"povstorm {shlex.join(['render' if word == 'watch' else word for word in kept])}"
+    kept[kept.index("watch")] = "render"
+    return f"povstorm {shlex.join(kept)}"

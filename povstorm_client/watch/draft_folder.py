@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.errors import InputError, PovstormError, StorageError
 from povstorm_client.frames.developing import developed
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.tone_mapping import ToneMapping
@@ -66,7 +66,10 @@ class DraftFolder:
 
     def _copied(self, local: Path) -> str:
         """The digest of a file, whose content is in the folder then."""
-        found = local.stat()
+        try:
+            found = local.stat()
+        except OSError as error:
+            raise InputError(f"{local} cannot be read: {error.strerror}") from error
         stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         known = self._stamps.get(local)
         if known is not None and known[0] == stamp and self._has(known[1]):

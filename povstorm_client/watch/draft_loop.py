@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -27,10 +28,16 @@ from povstorm_client.watch.scene_problem import problem_of_frame, problem_of_sce
 
 # Of a scene that cannot be parsed its first, last and middle frame tell it.
 _TELLING_FAILURES = 3
+# Between looks for a save while the scene is read.
+_LOOK_SECONDS = 0.05
 # Saved files that a line names.
 _NAMED = 3
 # A read that finds further files is done again with those followed.
 _READS = 5
+
+
+class _SavedAgainError(Exception):
+    """The scene was saved while it was read."""
 
 
 class ReadScene(Protocol):
@@ -90,10 +97,16 @@ class DraftLoop:
         self._ended = ""
         self._stop_trace = threading.Event()
         self._traces: list[threading.Thread] = []
+        self._can_trace = True
 
     def open(self) -> None:
         """Read the scene for the first time; raises InputError for what is wrong with it."""
-        self._begin("opened", time.time())
+        while True:
+            try:
+                self._begin("opened", time.time())
+            except _SavedAgainError:
+                continue
+            return
 
     def run(self, sandbox: SandboxMode) -> None:
         """Draw and watch until this is interrupted; ToolError if drawing is not possible."""
@@ -124,7 +137,9 @@ class DraftLoop:
         what = _words(changed)
         try:
             self._begin(what, _moment(changed, found))
-        except PovstormError as error:
+        except _SavedAgainError:
+            return  # which wait() tells next
+        except (PovstormError, OSError) as error:
             problem = problem_of_scene(str(error), self._name, self._here)
             self._feed.cannot_read(problem)
             self._say(f"{what}: {problem.line}")
@@ -141,7 +156,7 @@ class DraftLoop:
             self._say(f"{turn.what}: {turn.drawn} frames, then it was saved again")
 
     def _begin(self, what: str, saved: float) -> None:
-        """Read the scene, and find what of it is known. Raises InputError."""
+        """Read the scene, and find what of it is known. Raises InputError, _SavedAgainError."""
         notes: list[str] = []
         scene = self._read(notes)
         tree = self._folder.lay_out(scene.files)
@@ -166,7 +181,8 @@ class DraftLoop:
     def _read(self, notes: list[str]) -> Scene:
         for _ in range(_READS):
             notes.clear()
-            scene = self._read_scene(always_trace=False, stop=threading.Event(), warn=notes.append)
+            with self._given_up_for_a_save() as stop:
+                scene = self._read_scene(always_trace=False, stop=stop, warn=notes.append)
             if not self._files.follow(_files_of(scene)):
                 break
         if scene.links:
@@ -175,6 +191,34 @@ class DraftLoop:
                 "drawn by itself: `povstorm render --preview` renders them in order"
             )
         return scene
+
+    @contextmanager
+    def _given_up_for_a_save(self) -> Iterator[threading.Event]:
+        """An event that is set as soon as a file is saved: a scene that has to be run takes long.
+
+        Raises _SavedAgainError then.
+        """
+        stop, done = threading.Event(), threading.Event()
+
+        def look() -> None:
+            while not done.wait(_LOOK_SECONDS):
+                if self._files.has_changed():
+                    stop.set()
+                    return
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            yield stop
+        except PovstormError as error:
+            if stop.is_set():
+                raise _SavedAgainError from error
+            raise
+        finally:
+            done.set()
+            looking.join()
+        if stop.is_set():
+            raise _SavedAgainError
 
     def _draw(self) -> None:
         with self._lock:
@@ -220,15 +264,12 @@ class DraftLoop:
         first, last = took or (0.0, 0.0)
         told = f"the first after {first:.2f} s, all after {last:.2f} s" if took else "all known"
         self._say(f"{turn.what}: {turn.drawn} of {len(turn.drafts)} frames drawn, {told}")
-        if len(turn.drafts) > 1 and not all(draft.is_exact for draft in turn.drafts):
+        is_exact = all(draft.is_exact for draft in turn.drafts)
+        if self._can_trace and len(turn.drafts) > 1 and not (is_exact or turn.scene.scenes):
             self._stop_trace = threading.Event()
-            self._trace = threading.Thread(
-                target=self._learn,
-                args=(turn, self._stop_trace),
-                name="povstorm-trace",
-                daemon=True,
-            )
-            self._trace.start()
+            tracing = threading.Thread(target=self._learn, args=(turn, self._stop_trace))
+            self._traces = [each for each in self._traces if each.is_alive()] + [tracing]
+            tracing.start()
 
     def _learn(self, turn: _Turn, stop: threading.Event) -> None:
         """See which files the frames use, for the next save."""
@@ -238,13 +279,21 @@ class DraftLoop:
         except (PovstormError, OSError):
             return  # all frames are drawn at the next save, and what is wrong is told then
         with self._lock:
+            if self._turn is not turn or stop.is_set():
+                return
+            if scene.trace is None:
+                self._can_trace = False
+                self._say("each save draws all frames here: `povstorm doctor` says what is missing")
             # What was saved meanwhile may be what was traced.
-            if self._turn is turn and tree == turn.tree.digests and not stop.is_set():
+            elif tree == turn.tree.digests:
                 self._known.learn(turn.drafts, scene.uses, turn.tree)
                 self._say(f"{len(scene.uses)} frames run, to know which files each of them uses")
 
     def _stop_tracing(self) -> None:
-        self._stop_trace.set()
+        with self._lock:
+            # From now on no trace begins.
+            self._turn = None
+            self._stop_trace.set()
         for each in self._traces:
             each.join()
 

@@ -44,6 +44,10 @@ class FileWatch:
         self._folders = _followed(self._folders, {path.parent for path in wanted})
         return bool(new)
 
+    def has_changed(self) -> bool:
+        """Whether a file is other than it was when it was last followed or told."""
+        return any(_stamp(path) != stamp for path, stamp in self._files.items())
+
     def wait(self, stop: threading.Event) -> list[Path] | None:
         """Wait until something is saved; the files that changed, none where only a folder did.
 

@@ -166,3 +166,43 @@ def is_povray(process: psutil.Process) -> bool:
         return process.name() == "povray"
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_scene_that_is_run_to_be_read_gives_way_too(folder: Path):
+    """Which file it reads is computed; one that is endless is not waited for."""
+    computed = '#fopen Names "names.txt" read\n#read (Names, Name)\n#include Name\n'
+    save(folder / "names.txt", '"late.inc"\n')
+    save(folder / "own.pov", HEAD + computed + BALL.replace("COLOUR", "x"))
+    with watched(folder, *SMALL) as scene:
+        scene.says("opened: 5 of 5 frames drawn")
+        save(folder / "late.inc", "#while (yes) #end\n")
+        at_work = povrays(scene)
+        save(folder / "late.inc", "background { 0.7 }\n")
+        scene.says("late.inc saved: 5 of 5 frames drawn")
+        psutil.wait_procs(at_work, PATIENCE)
+        assert [each for each in at_work if each.is_running()] == []
+
+
+def test_where_drafts_cannot_be_drawn_any_more_the_command_ends_with_the_reason(folder: Path):
+    with watched(folder, *SMALL) as scene:
+        scene.says("opened: 5 of 5 frames drawn")
+        for each in psutil.Process(scene.process.pid).children():
+            if "render_image.draft_frames" in each.cmdline():
+                each.kill()
+        scene.says("povstorm: drafts cannot be rendered any more")
+        assert scene.process.wait(PATIENCE) == 1
+
+
+def test_each_numbered_scene_is_watched_for_its_own_frame(folder: Path):
+    for number in (1, 2, 3):
+        save(folder / f"step_{number}.pov", HEAD + BALL.replace("COLOUR", f"0.{number}"))
+    with watched(folder, "step_*.pov", "+W64", "+H48") as scene:
+        scene.says("opened: 3 of 3 frames drawn")
+        save(folder / "step_2.pov", HEAD + BALL.replace("COLOUR", "y"))
+        scene.says("step_2.pov saved: 1 of 3 frames drawn")
+        save(folder / "step_2.pov", HEAD + BALL.replace("sphere", "spere"))
+        assert "step_2.pov, line 2: Parse Error" in scene.says("step_2.pov saved")
+        save(folder / "step_4.pov", HEAD + BALL.replace("COLOUR", "z"))
+        save(folder / "step_2.pov", HEAD + BALL.replace("COLOUR", "y"))
+        # Each is another frame in an animation of four.
+        scene.says("4 of 4 frames drawn")
