@@ -19,8 +19,7 @@ from pathlib import Path
 
 from benchmarks.counting_proxy import CountingProxy
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
-from tests.e2e.google_cloud import google_cloud
-from tests.emulators.gcs.proxy import GcsProxy
+from tests.e2e.google_cloud import RENDERER, google_cloud
 from tests.emulators.gcs.server import GcsServer
 from tests.emulators.processes import free_port, wait_for_port
 
@@ -53,8 +52,7 @@ def _measure(frames: int) -> None:
             time.sleep(5)  # its services start after it listens
             with (
                 CountingProxy(port) as prefect,
-                GcsProxy() as gcs_proxy,
-                GcsServer(gcs_proxy, folder / "gcs") as gcs,
+                GcsServer(folder=folder / "gcs") as gcs,
             ):
                 os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{prefect.port}/api"
                 with google_cloud(folder, gcs, CONTAINER) as cloud:
@@ -63,14 +61,15 @@ def _measure(frames: int) -> None:
                     job.run(show_progress=False)
                     seconds = time.monotonic() - started
                     runs = Counter(cloud.run.statistics()["calls"])
-                    by_containers = Counter(cloud.door.asked)
+                    storage = Counter(cloud.storage.asked)
+                    by_containers = Counter(cloud.storage.asked_by[RENDERER])
             time.sleep(5)  # events reach the database in batches
         finally:
             server.terminate()
             server.wait(60)
         stored = _stored_by_prefect(folder / "prefect.db")
     print(f"\n{frames} frames in {seconds:.0f} s, client and flow together")
-    _print("Google Cloud Storage", gcs_proxy.asked + by_containers, frames)
+    _print("Google Cloud Storage", storage, frames)
     _print("of these by containers", by_containers, frames)
     _print("Cloud Run", runs, frames)
     _print("Prefect", prefect.calls, frames)

@@ -79,9 +79,9 @@ def run(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Report:
         _until(lambda: not servers_of(world.prefect_home), 15)
         allowed = {frame: injector.deliveries * (1 + injector.explained[frame]) for frame in right}
         report.faults = injector.faults
-        if world.cloud is not None and world.proxy is not None:
-            for way in (world.proxy, world.cloud.door):
-                report.faults.update({f"storage: {it}": n for it, n in way.injected.items()})
+        if world.cloud is not None:
+            injected = world.cloud.storage.injected
+            report.faults.update({f"storage: {it}": n for it, n in injected.items()})
         report.renderings = watcher.renderings().total()
         report.allowed = sum(allowed.values())
         report.retries = sum(1 for _ in world.direct.list(layout.attempts(job.job_id)))

@@ -8,7 +8,7 @@ import pytest
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
 from tests.chaos.animation import digest
-from tests.e2e.google_cloud import google_cloud
+from tests.e2e.google_cloud import RENDERER, google_cloud
 from tests.emulators.gcs.server import GcsServer
 
 # Each pixel's 48 bits are as good as drawn by lot, so that a PNG of them is not smaller.
@@ -47,12 +47,12 @@ def test_large_images_arrive_once_and_right_from_who_may_replace_nothing(
     right = {frame: digest(image) for frame, image in local.images().items()}
     with GcsServer() as gcs, google_cloud(tmp_path, gcs, run_tasks_twice=twice) as cloud:
         job = make_job(Cluster.from_terraform_outputs(cloud.outputs), 2)
-        with cloud.door.injecting(reset_after=0.1, cut=0.1, unavailable=0.05) as injected:
+        with cloud.storage.injecting(reset_after=0.1, cut=0.1, unavailable=0.05) as injected:
             job.run(show_progress=False)
 
         images = job.images()
         assert {frame: digest(image) for frame, image in images.items()} == right
         assert all(len(image) > PARTS_FROM_BYTES for image in images.values())
-        assert cloud.door.calls["insert part"] >= 2
-        assert cloud.door.calls["delete"] == 0
+        assert cloud.storage_calls(RENDERER)["insert part"] >= 2
+        assert cloud.storage_calls(RENDERER)["delete"] == 0
         assert injected.total() > 0

@@ -22,7 +22,6 @@ from render_image.machine import cores
 from tests.chaos.plan import STORAGE_FAULTS, ChaosPlan
 from tests.chaos.prefect_server import PrefectServer
 from tests.e2e.google_cloud import GoogleCloud, google_cloud
-from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.gcs.server import GcsServer
 
 _DISK = "12m"
@@ -40,8 +39,7 @@ class World:
 
     where: the storage's folder or the outputs file, which make the cluster. direct: a way to the
     storage without faults. temporary: where all temporary files go. prefect_home: the home of
-    servers that flows start. disk: a storage that can be filled. proxy: everybody's way to the
-    bucket but the containers'.
+    servers that flows start. disk: a storage that can be filled.
     """
 
     where: Path
@@ -52,7 +50,6 @@ class World:
     prefect_home: Path
     disk: Path | None = None
     cloud: GoogleCloud | None = None
-    proxy: GcsProxy | None = None
 
 
 @contextmanager
@@ -104,24 +101,19 @@ def _cloud(
         **(_SMALL_QUOTA if plan.small_quota else {}),
     }
     with (
-        GcsProxy() as proxy,
-        GcsServer(proxy) as gcs,
+        GcsServer() as gcs,
         google_cloud(folder, gcs, containers_environment=_LONG_WAITS, **knobs) as cloud,
     ):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STORAGE_EMULATOR_HOST", proxy.upstream)
+            patch.setenv("STORAGE_EMULATOR_HOST", gcs.own_url)
             direct = GcsStorage(cloud.bucket)
             direct.stat("opens it")
         cluster = Cluster.from_terraform_outputs(cloud.outputs)
         faults = {kind: STORAGE_FAULTS[kind] for kind in plan.storage}
         home = folder / _PREFECT_HOME
-        with contextlib.ExitStack() as stack:
-            for way in (proxy, cloud.door):
-                way.clock_skew = float(plan.skew)
-                stack.enter_context(way.injecting(**faults))
-            yield World(
-                cloud.outputs, cluster, direct, temporary, prefect, home, None, cloud, proxy
-            )
+        cloud.storage.clock_skew = float(plan.skew)
+        with cloud.storage.injecting(**faults):
+            yield World(cloud.outputs, cluster, direct, temporary, prefect, home, None, cloud)
 
 
 @contextmanager

@@ -1,15 +1,15 @@
-"""A Google Cloud for tests: a GCS server, the metadata server, and the Cloud Run stand-in.
+"""A Google Cloud for tests: a cluster that povstorm uses as it would at Google, without terraform.
 
-Containers reach the bucket through a door of their own, which grants them what terraform grants the
-renderer, and refuses all else as Google does. The outputs file is what ``terraform output -json``
-would print.
+Every caller has a token of its own: the client program and flows are a person who acts as the
+orchestrator, containers are the account that their job runs as. What terraform does not grant is
+refused. The outputs file is what ``terraform output -json`` would print.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,33 +18,56 @@ from typing import Any
 import pytest
 
 from povstorm_client.cloud_run.api import EMULATOR_VARIABLE
+from povstorm_client.cloud_run.terraform_outputs import read_terraform_outputs
+from povstorm_client.launch.orphans import kill_all_about
 from povstorm_client.version import povstorm_version
+from tests.e2e.cluster_policy import cluster_policy
+from tests.e2e.granted_cloud import GrantedCloud
 from tests.emulators.cloud_run.server import ENTRYPOINT, PROJECT, REGION, CloudRunServer
-from tests.emulators.gcs.proxy import GcsProxy, Grant
+from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.gcs.server import GcsServer
-from tests.emulators.metadata_server import MetadataServer
+from tests.emulators.iam.project import GoogleProject
+from tests.emulators.iam.tokens import token_of
 
+# In the cloud's folder: what its servers share, and their certificate.
+SERVERS = "google"
 SIZES = {"render-512m": 512, "render-2g": 2048}
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/render:{povstorm_version()}"
+RENDERER, ORCHESTRATOR, SUBMITTER = (
+    f"{who}@{PROJECT}.iam.gserviceaccount.com" for who in ("renderer", "orchestrator", "submitter")
+)
+USER = "user:ann@example.com"
+_OWNER = "user:owner@example.com"
 # Containers need a moment to start, not all the same; executions are listed in any order.
 _STRICT = {"list_order": "any", "startup_seconds": 0.2, "startup_jitter": 1.0}
-# What tests/terraform finds that the applied configuration grants the renderer.
-RENDERER_GRANTS = [
-    Grant("objects.list", "shared/"),
-    Grant("objects.get", "shared/"),
-    Grant("objects.get", "jobs/"),
-    Grant("objects.create", "jobs/"),
-]
 
 
 @dataclass(frozen=True)
 class GoogleCloud:
-    """The servers, and the file that names what is on them. door: the containers' to the bucket."""
+    """What is at Google. outputs: the file that names it. storage: everybody's way to the bucket.
+
+    project: the policy, which a test may change. granted: the servers.
+    """
 
     outputs: Path
-    run: CloudRunServer
     bucket: str
-    door: GcsProxy
+    granted: GrantedCloud
+
+    @property
+    def run(self) -> CloudRunServer:
+        return self.granted.run
+
+    @property
+    def storage(self) -> GcsProxy:
+        return self.granted.storage
+
+    @property
+    def project(self) -> GoogleProject:
+        return self.granted.project
+
+    def storage_calls(self, email: str) -> Counter[str]:
+        """What an account has asked of the bucket, by kind."""
+        return self.storage.calls_by[email]
 
 
 @contextmanager
@@ -53,55 +76,62 @@ def google_cloud(
     gcs: GcsServer,
     command: tuple[str, ...] = ENTRYPOINT,
     containers_environment: Mapping[str, str] | None = None,
-    grants: Sequence[Grant] = tuple(RENDERER_GRANTS),
     **knobs: Any,
 ) -> Iterator[GoogleCloud]:
     """A cloud with an empty bucket and two render jobs; the environment points to it.
 
-    containers_environment: further variables of the containers. grants: what their account may do
-    with objects. knobs: of the Cloud Run stand-in; executions are listed in any order.
+    containers_environment: further variables of the containers. knobs: of the Cloud Run stand-in;
+    executions are listed in any order.
     """
     bucket = gcs.make_bucket()
-    environment = {"STORAGE_EMULATOR_HOST": gcs.url}
-    with contextlib.ExitStack() as stack:
-        metadata = stack.enter_context(MetadataServer())
-        door = stack.enter_context(GcsProxy())
-        door.upstream = gcs.own_url
-        # A client that is sent to another address than Google's shows no token.
-        door.grants = {"": list(grants)}
-        inside = {
-            **metadata.environment,
-            "HOME": str(folder),
-            "STORAGE_EMULATOR_HOST": door.url,
-            **(containers_environment or {}),
-        }
-        run = stack.enter_context(CloudRunServer(command, inside, **{**_STRICT, **knobs}))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
+    outputs = folder / "outputs.json"
+    outputs.write_text(json.dumps(terraform_outputs(bucket)))
+    policy = cluster_policy(read_terraform_outputs(outputs), [USER])
+    servers = folder / SERVERS
+    servers.mkdir()
+    with (
+        GrantedCloud(
+            servers,
+            PROJECT,
+            _OWNER,
+            command,
+            gcs=gcs,
+            containers_environment=containers_environment,
+            **{**_STRICT, **knobs},
+        ) as granted,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        granted.grant(policy, bucket, [RENDERER, ORCHESTRATOR, SUBMITTER])
         for name, memory in SIZES.items():
-            run.create_job(name, memory=f"{memory}Mi", image=IMAGE)
-        for name, value in {
-            **environment,
-            **metadata.environment,
-            EMULATOR_VARIABLE: run.rest_url,
-        }.items():
+            granted.run.create_job(
+                name,
+                memory=f"{memory}Mi",
+                image=IMAGE,
+                token=token_of(_OWNER),
+                serviceAccount=RENDERER,
+            )
+        for emulator in ("STORAGE_EMULATOR_HOST", EMULATOR_VARIABLE):
+            patch.delenv(emulator, raising=False)
+        login = {"GOOGLE_APPLICATION_CREDENTIALS": str(granted.credentials(USER, ORCHESTRATOR))}
+        for name, value in {**granted.environment, **login}.items():
             patch.setenv(name, value)
-        outputs = folder / "outputs.json"
-        outputs.write_text(json.dumps(terraform_outputs(bucket)))
-        yield GoogleCloud(outputs, run, bucket, door)
+        try:
+            yield GoogleCloud(outputs, bucket, granted)
+        finally:
+            # Who still tells Prefect of a job would ask for the bucket in vain, for minutes.
+            kill_all_about(bucket)
 
 
 def terraform_outputs(bucket: str) -> dict[str, Any]:
     """What ``terraform output -json`` says of the cloud."""
-    account = f"@{PROJECT}.iam.gserviceaccount.com"
     values = {
         "project_id": PROJECT,
         "region": REGION,
         "bucket": bucket,
         "render_image": IMAGE,
-        **{
-            f"{who}_service_account": who + account
-            for who in ("renderer", "orchestrator", "submitter")
-        },
+        "renderer_service_account": RENDERER,
+        "orchestrator_service_account": ORCHESTRATOR,
+        "submitter_service_account": SUBMITTER,
         "render_jobs": [
             {
                 "name": name,

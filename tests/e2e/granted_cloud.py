@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -32,11 +34,21 @@ STORAGE, RUN = "storage.googleapis.com", "run.googleapis.com"
 class GrantedCloud:
     """The project's servers; empty until terraform's state is taken over with ``apply``.
 
-    project_id: its name. owner: who owns it, ``user:…``. run: the Cloud Run Admin API.
+    project_id: its name. owner: who owns it, ``user:…``. command: a container's entrypoint. gcs:
+    where its bucket is; None is a server of its own. containers_environment: further variables of
+    containers. knobs: of run, the Cloud Run Admin API.
     """
 
     def __init__(
-        self, folder: Path, project_id: str, owner: str, command: tuple[str, ...] = ENTRYPOINT
+        self,
+        folder: Path,
+        project_id: str,
+        owner: str,
+        command: tuple[str, ...] = ENTRYPOINT,
+        *,
+        gcs: GcsServer | None = None,
+        containers_environment: Mapping[str, str] | None = None,
+        **knobs: Any,
     ) -> None:
         self.folder = folder
         self.owner = owner
@@ -49,19 +61,25 @@ class GrantedCloud:
         self._metadata: set[str] = set()
         self._jobs: set[str] = set()
         self._command = command
+        self._containers_environment = dict(containers_environment or {})
+        self._knobs = knobs
+        self._gcs = gcs
+        if gcs is not None:
+            self.storage.upstream = gcs.own_url
 
     def __enter__(self) -> GrantedCloud:
         self._open = contextlib.ExitStack()
         self._open.enter_context(self.storage)
         self.storage.public_url = f"https://{STORAGE}"
-        self._gcs = GcsServer(self.storage)
-        self._open.enter_context(self._gcs)
+        if self._gcs is None:
+            self._gcs = self._open.enter_context(GcsServer(self.storage))
         tokens = self._open.enter_context(token_server.TokenServer(self.project))
         hosts = dict.fromkeys(token_server.HOSTS, tokens.address)
         hosts[STORAGE] = address_of(self.storage.url)
         self.proxy = self._open.enter_context(GoogleApisProxy(self.folder, hosts))
+        inside = {**self.proxy.environment, **self._containers_environment}
         self.run = self._open.enter_context(
-            CloudRunServer(self._command, self.proxy.environment, project=self.project)
+            CloudRunServer(self._command, inside, project=self.project, **self._knobs)
         )
         self.proxy.hosts[RUN] = address_of(self.run.rest_url)
         return self
@@ -74,34 +92,38 @@ class GrantedCloud:
         """By which a program finds the way to Google."""
         return dict(self.proxy.environment)
 
-    def credentials(self, email: str) -> Path:
-        """A file of application default credentials: the owner's, who acts as an account."""
+    def credentials(self, user: str, email: str) -> Path:
+        """A file of application default credentials: a person's, who acts as an account."""
         file = self.folder / f"{email}.json"
-        file.write_text(json.dumps(token_server.impersonation(self.owner, email)))
+        file.write_text(json.dumps(token_server.impersonation(user, email)))
         return file
 
-    def apply(self, resources: list[Resource]) -> None:
-        """Take over what terraform has made: policy, bucket, accounts, render jobs.
+    def grant(self, policy: Policy, bucket: str, accounts: Iterable[str]) -> None:
+        """Take over a policy for the bucket; containers may run as the accounts (e-mails).
 
         Grants that were made otherwise stay, as terraform's are of single members.
         """
         others = [each for each in self.project.policy.bindings if each not in self._applied]
-        made = policy_of(resources, self.owner)
-        self._applied = made.bindings
-        self.project.policy = made.plus(*(each for each in others if each not in made.bindings))
-        (bucket,) = [each for each in resources if each.type == "google_storage_bucket"]
+        self._applied = policy.bindings
+        self.project.policy = policy.plus(*(each for each in others if each not in self._applied))
+        self.storage.grants = ObjectGrants(self.project.policy_file, bucket)
+        for email in set(accounts) - self._metadata:
+            self._metadata.add(email)
+            metadata = self._open.enter_context(MetadataServer(email, policy.project))
+            self.project.set_environment_of(email, metadata.environment)
+
+    def apply(self, resources: list[Resource]) -> None:
+        """Take over what terraform has made: policy, bucket, accounts, render jobs."""
+        (bucket,) = [
+            each.values["name"] for each in resources if each.type == "google_storage_bucket"
+        ]
         if not self._jobs:
-            self._gcs.make_bucket(bucket.values["name"])
-        self.storage.grants = ObjectGrants(self.project.policy_file, bucket.values["name"])
-        for each in resources:
-            if each.type == "google_service_account":
-                email = each.values["email"]
-                if email in self._metadata:
-                    continue
-                self._metadata.add(email)
-                metadata = MetadataServer(email, self.project.policy.project)
-                self._open.enter_context(metadata)
-                self.project.set_environment_of(email, metadata.environment)
+            assert self._gcs is not None
+            self._gcs.make_bucket(bucket)
+        emails = [
+            each.values["email"] for each in resources if each.type == "google_service_account"
+        ]
+        self.grant(policy_of(resources, self.owner), bucket, emails)
         (region,) = {
             each.values["location"] for each in resources if each.type == "google_cloud_run_v2_job"
         }

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from povstorm_client import Cluster
-from tests.e2e.google_cloud import GoogleCloud, google_cloud
+from tests.e2e.google_cloud import SERVERS, GoogleCloud, google_cloud
 from tests.e2e.test_google_cloud import (
     SLOW,
     attempts,
@@ -30,7 +30,8 @@ HUNGRY = "#declare A = array[120000000];\n"
 def cloud(
     tmp_path: Path, gcs_server: GcsServer, render_container: RenderContainer, on_server: str
 ) -> Iterator[GoogleCloud]:
-    command = tuple(render_container.command_in_stand_in())
+    # Whom containers trust to be Google is a file there.
+    command = tuple(render_container.command_in_stand_in(tmp_path / SERVERS))
     with google_cloud(tmp_path, gcs_server, command) as cloud:
         yield cloud
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from povstorm_client.cloud_run.terraform_outputs import read_terraform_outputs
 from povstorm_client.storage import layout
-from tests.e2e.google_cloud import RENDERER_GRANTS
+from tests.e2e.cluster_policy import cluster_policy
 from tests.emulators.gcs.proxy import Grant
 from tests.terraform.access import may, object_grants, policy_of
 from tests.terraform.stub_provider import StubProvider
@@ -38,8 +39,17 @@ def test_the_renderer_may_do_what_render_image_does(cluster: Terraform):
         assert may(renderer, "create", written)
 
 
-def test_every_test_on_google_cloud_runs_with_exactly_these_grants(cluster: Terraform):
-    assert set(access(cluster, "renderer")) == set(RENDERER_GRANTS)
+def test_every_test_on_google_cloud_runs_with_exactly_these_grants(
+    tmp_path: Path, provider: StubProvider
+):
+    user = "user:ann@example.com"
+    made = applied({"users": [user]}, tmp_path, provider)
+
+    granted = policy_of(made.resources())
+    of_tests = cluster_policy(read_terraform_outputs(made.write_outputs()), [user])
+
+    assert set(granted.bindings) == set(of_tests.bindings)
+    assert granted.custom_roles == of_tests.custom_roles
 
 
 @pytest.mark.parametrize(

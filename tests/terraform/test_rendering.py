@@ -69,7 +69,7 @@ def outputs(
 ) -> TerraformOutputs:
     """The outputs; the owner acts as the orchestrator, as docs/deploy.md has it."""
     found = read_terraform_outputs(made.write_outputs())
-    credentials = cloud.credentials(found.orchestrator_service_account)
+    credentials = cloud.credentials(OWNER, found.orchestrator_service_account)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
     return found
 

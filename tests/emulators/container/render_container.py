@@ -50,11 +50,15 @@ class RenderContainer:
         root = _READ_ONLY if read_only else ()
         return [*self._run, *root, *settings, *options, self.image, *arguments]
 
-    def command_in_stand_in(self) -> list[str]:
-        """The command for CloudRunServer; the image that a job names is only a label here."""
+    def command_in_stand_in(self, *visible: Path) -> list[str]:
+        """The command for CloudRunServer; the image that a job names is only a label here.
+
+        visible: folders that containers may read, where they are.
+        """
         memory = ("--memory={memory}", "--memory-swap={memory}")
         label = ("--label", "{image}")
-        return [*self._run, *_READ_ONLY, *memory, *label, "{environment}", self.image]
+        seen = [f"--volume={folder}:{folder}:ro" for folder in visible]
+        return [*self._run, *_READ_ONLY, *memory, *seen, *label, "{environment}", self.image]
 
     @property
     def _run(self) -> list[str]:

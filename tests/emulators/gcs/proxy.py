@@ -18,7 +18,7 @@ import struct
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -72,6 +72,9 @@ class GcsProxy:
         self.calls: Counter[str] = Counter()
         # The same by what is asked for: "insert jobs/results", say.
         self.asked: Counter[str] = Counter()
+        # Both by the caller's address, "" for who shows no token.
+        self.calls_by: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.asked_by: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.injected: Counter[Fault] = Counter()
         # Grants by bearer token; None asks nobody.
         self.grants: Mapping[str, list[Grant]] | None = None
@@ -185,6 +188,7 @@ class _Access:
 
 class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and content are written one after the other
     server: _Server
 
     def do_GET(self) -> None:
@@ -221,9 +225,8 @@ class _Handler(QuietHandler):
         if fault == "slow":
             time.sleep(proxy.faults.slow_seconds)
         try:
-            proxy.calls[self._kind(is_upload)] += 1
             self._metadata = self._told_metadata(body) if is_upload else {}
-            proxy.asked[f"{self._kind(is_upload)} {self._kind_of_object(is_upload)}"] += 1
+            self._count(self._kind(is_upload), self._kind_of_object(is_upload))
             self._check_grants(is_upload)
             if match:
                 self._check_preconditions(is_upload)
@@ -244,11 +247,22 @@ class _Handler(QuietHandler):
             return
         self._answer(status, headers, content)
 
+    @property
+    def _token(self) -> str:
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+    def _count(self, kind: str, of_what: str) -> None:
+        proxy, caller = self.server.proxy, email_of(member_of(self._token) or "")
+        for calls in (proxy.calls, proxy.calls_by[caller]):
+            calls[kind] += 1
+        for asked in (proxy.asked, proxy.asked_by[caller]):
+            asked[f"{kind} {of_what}"] += 1
+
     def _check_grants(self, is_upload: bool) -> None:
         grants = self.server.proxy.grants
         if grants is None or not self._bucket:
             return
-        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = self._token
         if token not in grants:
             raise _RefusalError(401, "Invalid Credentials")
         name, permission = self._name, self._permission(is_upload)
