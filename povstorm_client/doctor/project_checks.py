@@ -28,6 +28,10 @@ _ALERT, _METRIC = "povstorm: frames failed", "povstorm_failed_frames"
 _SERVER, _DATABASE = "povstorm-prefect", "povstorm-prefect"
 # By it Prefect's server asks for a login: https://docs.prefect.io/v3/advanced/security-settings.
 _LOGIN = "PREFECT_SERVER_API_AUTH_STRING"
+# Where Prefect's servers have what they tell their services; and a server without any.
+_BROKER, _NO_SERVICES = "PREFECT_MESSAGING_BROKER", "--no-services"
+# Of a Cloud Run service that says nothing: https://cloud.google.com/run/docs/configuring/max-instances.
+_MOST_INSTANCES = 100
 # What a container that was lost leaves in the log, as Cloud Run says it, is a warning.
 _LOST_CONTAINER = "Container called exit"
 # A role of these on the bucket lets scenes replace or delete what is not theirs.
@@ -51,6 +55,7 @@ def check_project(apis: GoogleApis, outputs: TerraformOutputs) -> Iterator[Check
         ("alert of failed frames", lambda: check_alert(apis, outputs)),
         ("way to Prefect's server", lambda: check_reaching_server(apis, outputs)),
         ("Prefect's login", lambda: check_server_login(apis, outputs)),
+        ("Prefect's records", lambda: check_server_records(apis, outputs)),
         ("Prefect's database", lambda: check_database(apis, outputs)),
     ]
     for name, look in looks:
@@ -253,6 +258,51 @@ def check_server_login(apis: GoogleApis, outputs: TerraformOutputs) -> Check | N
         passed=False,
         finding="the internal server asks for none: what is in its network may do anything with it",
         remedy=_APPLY,
+    )
+
+
+def check_server_records(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:
+    """Where there is a Prefect server, what flows tell of their tasks reaches the database.
+
+    A server tells its services of it in its own memory, unless it is given Redis:
+    https://docs.prefect.io/v3/advanced/self-hosted.
+    """
+    name, remedy = "Prefect's records", f"{_APPLY}, which makes one server with its services"
+    service = apis.get("run", f"v2/{_in_region(outputs)}/services/{_SERVER}-internal")
+    if service is None:
+        return None
+    template = service.get("template", {})
+    containers: list[Json] = template.get("containers", [])
+    brokers = [
+        each.get("value", "")
+        for container in containers
+        for each in container.get("env", ())
+        if each["name"] == _BROKER
+    ]
+    if any("redis" in broker for broker in brokers):
+        return Check(name, passed=True, finding="the servers tell each other by Redis")
+    if any(_NO_SERVICES in container.get("args", ()) for container in containers):
+        return Check(
+            name,
+            passed=False,
+            finding=f"{_SERVER}-internal runs with {_NO_SERVICES}: no task run of a flow is "
+            "recorded",
+            remedy=remedy,
+        )
+    most = template.get("scaling", {}).get("maxInstanceCount", _MOST_INSTANCES)
+    if most > 1:
+        return Check(
+            name,
+            passed=False,
+            finding=f"{_SERVER}-internal may have {most} instances, which know nothing of each "
+            "other: what one is told of task runs may not be recorded",
+            remedy=f"{remedy}, or give them Redis ({_BROKER})",
+        )
+    return Check(
+        name,
+        passed=True,
+        finding=f"{_SERVER}-internal records task runs; who talks to {_SERVER} has flow runs alone "
+        "recorded",
     )
 
 

@@ -81,6 +81,16 @@ def grant(role: str, who: str) -> dict[str, Any]:
     return {"bindings": [{"role": role, "members": [f"serviceAccount:{account(who)}"]}]}
 
 
+def internal_server(*words: str, most: int | None = 1, **variables: str) -> dict[str, Any]:
+    """What the Admin API shows of it. words, variables: further ones of its command."""
+    login = {"name": "PREFECT_SERVER_API_AUTH_STRING", "valueSource": {}}
+    env = [login, *({"name": name, "value": value} for name, value in variables.items())]
+    container = {"args": ["server", "start", *words], "env": env}
+    scaling = {} if most is None else {"scaling": {"maxInstanceCount": most}}
+    template = {"containers": [container, {"args": ["--private-ip"]}], **scaling}
+    return {"name": "povstorm-prefect-internal", "template": template}
+
+
 HEALTHY: dict[str, dict[str, Any]] = {
     f"{QUOTAS}/CpuAllocPerProjectRegion": quota(20_000),
     f"{QUOTAS}/MemAllocPerProjectRegion": quota(40 * 2**30),
@@ -104,10 +114,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
 }
 SERVER = {
     SERVICE: {"name": "povstorm-prefect"},
-    f"{SERVICE}-internal": {
-        "name": "povstorm-prefect-internal",
-        "template": {"containers": [{"env": [{"name": "PREFECT_SERVER_API_AUTH_STRING"}]}]},
-    },
+    f"{SERVICE}-internal": internal_server(),
     f"sqladmin/v1/projects/{PROJECT}/instances/povstorm-prefect": {"settings": {}},
 }
 NAMES = [
@@ -157,7 +164,8 @@ def test_a_project_as_terraform_makes_it_is_fine(google: ProjectApis):
 def test_to_who_may_see_nothing_each_says_so_and_who_is_told(google: ProjectApis):
     found = checks(f"serviceAccount:{account('orchestrator')}")
 
-    of_server = ["way to Prefect's server", "Prefect's login", "Prefect's database"]
+    of_server = ["way to Prefect's server", "Prefect's login"]
+    of_server += ["Prefect's records", "Prefect's database"]
     assert list(found) == [*NAMES, *of_server]
     for check in found.values():
         assert check.passed
@@ -358,6 +366,47 @@ def test_an_internal_server_that_asks_for_no_login_is_told(google: ProjectApis):
 
     assert not check.passed
     assert "terraform apply" in check.remedy
+
+
+def test_an_internal_server_that_records_what_flows_tell_it_is_fine(google: ProjectApis):
+    google.answers |= SERVER
+
+    check = checks()["Prefect's records"]
+
+    assert check.passed
+    assert "who talks to povstorm-prefect has flow runs alone recorded" in check.finding
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        (internal_server("--no-services"), "runs with --no-services: no task run"),
+        (internal_server(most=2), "may have 2 instances"),
+        (internal_server(most=None), "may have 100 instances"),
+    ],
+    ids=["no services", "two", "as many as it likes"],
+)
+def test_an_internal_server_that_would_lose_task_runs_is_told(
+    google: ProjectApis, server: dict[str, Any], words: str
+):
+    google.answers |= SERVER
+    google.answers[f"{SERVICE}-internal"] = server
+
+    check = checks()["Prefect's records"]
+
+    assert not check.passed
+    assert words in check.finding
+    assert "terraform apply" in check.remedy
+
+
+def test_several_internal_servers_with_redis_are_fine(google: ProjectApis):
+    google.answers |= SERVER
+    broker = "prefect_redis.messaging"
+    google.answers[f"{SERVICE}-internal"] = internal_server(
+        "--no-services", most=3, PREFECT_MESSAGING_BROKER=broker
+    )
+
+    assert checks()["Prefect's records"].passed
 
 
 def test_a_person_who_cannot_reach_the_prefect_server_is_told(google: ProjectApis):

@@ -9,11 +9,15 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from google.api_core.exceptions import Forbidden, PreconditionFailed
+from google.cloud.storage import Bucket, Client
+from google.oauth2.credentials import Credentials
 
 from povstorm_client import (
     CloudError,
@@ -24,6 +28,7 @@ from povstorm_client import (
     WorkUnit,
 )
 from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs, read_terraform_outputs
+from povstorm_client.storage import layout
 from tests.conftest import SPHERE
 from tests.e2e.conftest import on_server, prefect_server
 from tests.e2e.granted_cloud import GrantedCloud
@@ -209,6 +214,57 @@ def test_the_renderer_starts_and_sees_no_execution(cloud: GrantedCloud, outputs:
     assert run[0] == seen[0] == 403
     assert "'run.jobs.run' denied" in run[1]
     assert "'run.executions.list' denied" in seen[1]
+
+
+def test_a_renderer_s_token_adds_objects_to_jobs_and_changes_nothing_else(
+    cloud: GrantedCloud, outputs: TerraformOutputs
+):
+    """docs/security.md says what is left to who takes a container over; this is all of it."""
+    renderer = f"serviceAccount:{outputs.renderer_service_account}"
+    owner = bucket_as(OWNER, outputs)
+    taken = layout.result("a-job", "unit")
+    others = [layout.blob("abc"), f"{layout.RESULT_CACHE}/key", "scenes/a.ini", "outputs.json"]
+    for key in (taken, layout.log("a-job", "unit"), f"{layout.shared('abc')}/a.inc", *others):
+        owner.blob(key).upload_from_string("first")
+    bucket = bucket_as(renderer, outputs)
+    blob = bucket.blob
+
+    # What is left: new objects in any job, whatever job the container renders.
+    for key in (layout.result("another-job", "unit"), f"{layout.output('another-job')}/a.png"):
+        blob(key).upload_from_string("forged", if_generation_match=0)
+    assert blob(taken).download_as_bytes() == b"first"
+    assert blob(f"{layout.shared('abc')}/a.inc").download_as_bytes() == b"first"
+
+    refused = [
+        *(
+            partial(blob(taken).upload_from_string, "forged", if_generation_match=n)
+            for n in (None, 0)
+        ),
+        blob(taken).delete,
+        blob(taken).patch,
+        partial(bucket.copy_blob, blob(layout.log("a-job", "unit")), bucket, taken),
+        partial(bucket.copy_blob, blob(taken), bucket, f"{layout.RESULT_CACHE}/new"),
+        *(blob(key).download_as_bytes for key in others),
+        *(
+            partial(blob(key).upload_from_string, "forged", if_generation_match=0)
+            for key in ("new", "scenes/new.ini", f"{layout.shared('abc')}/b.inc", layout.blob("b"))
+        ),
+        *(
+            partial(list, bucket.list_blobs(prefix=prefix))
+            for prefix in ("", "jobs/", "jobs/a-job/")
+        ),
+        bucket.delete,
+    ]
+    for each in refused:
+        with pytest.raises((Forbidden, PreconditionFailed)):
+            each()
+    assert owner.blob(taken).download_as_bytes() == b"first"
+
+
+def bucket_as(member: str, outputs: TerraformOutputs) -> Bucket:
+    """The cluster's bucket for who has the member's token."""
+    credentials = Credentials(token_of(member))  # type: ignore[no-untyped-call]
+    return Client(project=None, credentials=credentials).bucket(outputs.bucket)
 
 
 def test_that_a_render_job_is_not_there_is_told_with_the_remedy_too(

@@ -37,7 +37,8 @@ Fault = Literal["503", "429", "reset", "reset after", "slow", "cut"]
 _OBJECT = re.compile(r"/(?:upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?(/.*)?")
 _BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
 _TIME = re.compile(rb'("(?:timeCreated|updated|timeStorageClassUpdated)": ?")([^"]+)')
-_LINK = re.compile(rb"http://127\.0\.0\.1:\d+(?=/(?:upload/|download/)?storage/v1/)")
+# The server's own address, or that of the Host it was asked for; Google's have TLS.
+_LINK = re.compile(rb"http://[a-z0-9.]+(?::\d+)?(?=/(?:upload/|download/)?storage/v1/)")
 _PRECONDITION = "At least one of the pre-conditions you specified did not hold."
 _PLACE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -270,26 +271,34 @@ class _Handler(QuietHandler):
             name = self._upload_name()
         elif permission == "objects.list":
             name = self._query.get("prefix", "")
-        may = _Access(email_of(member_of(token) or "") or "the caller", grants[token], name)
-        may.require(permission)
-        if (
-            permission == "objects.get"
-            and not may.do("objects.list")
-            and not self._generation(name)
-        ):
-            # Who may not list is not told that there is no such object:
-            # https://cloud.google.com/storage/docs/access-control/iam-permissions, "objects.get".
-            raise may.refusal("objects.list")
-        if permission == "objects.create" and "upload_id" not in self._query:
-            target = name if is_upload else unquote(self._rest.rpartition("/o/")[2])
-            if not may.do("objects.delete"):
-                self._check_creation(may, target)
+        caller = email_of(member_of(token) or "") or "the caller"
+        may = _Access(caller, grants[token], name)
+        target = may
+        if self._copies:
+            # What is copied is read, and what becomes of it created.
+            self._check_reading(may)
+            target = _Access(caller, grants[token], unquote(self._rest.rpartition("/o/")[2]))
+        target.require(permission)
+        if permission == "objects.get":
+            self._check_reading(may)
+        begins = permission == "objects.create" and "upload_id" not in self._query
+        if begins and not target.do("objects.delete"):
+            self._check_creation(target)
 
-    def _check_creation(self, may: _Access, name: str) -> None:
+    def _check_reading(self, may: _Access) -> None:
+        """Refuse who may not read it; who may not list is not told that there is no such object.
+
+        https://cloud.google.com/storage/docs/access-control/iam-permissions, "objects.get".
+        """
+        may.require("objects.get")
+        if not may.do("objects.list") and not self._generation(may.name):
+            raise may.refusal("objects.list")
+
+    def _check_creation(self, may: _Access) -> None:
         """Refuse who may not delete what would replace an object, which is to delete it as well."""
         is_creation = self._query.get("ifGenerationMatch") == "0"
         refusal = 403
-        if self._generation(name):
+        if self._generation(may.name):
             refusal = next(self.server.proxy.lost_create) if is_creation else 403
         elif is_creation or self._query.get("uploadType") != "resumable":
             # A resumable upload without the condition is reported to need the right in any case:
@@ -314,11 +323,15 @@ class _Handler(QuietHandler):
         told = self._query.get("name") or self._metadata.get("name", "")
         return upload.name if upload else str(told)
 
+    @property
+    def _copies(self) -> bool:
+        return "/rewriteTo/" in self._rest or "/copyTo/" in self._rest
+
     def _permission(self, is_upload: bool) -> str:
         if _BUCKET.fullmatch(self._url.path):
             verbs = {"GET": "get", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
             return f"buckets.{verbs.get(self.command, 'get')}"
-        if is_upload or "/rewriteTo/" in self._rest or "/copyTo/" in self._rest:
+        if is_upload or self._copies:
             return "objects.create"
         if self.command == "DELETE":
             return "objects.delete"
@@ -401,7 +414,7 @@ class _Handler(QuietHandler):
             return "other"
         if is_upload:
             return "insert" if "upload_id" not in self._query else "insert part"
-        if "/rewriteTo/" in self._rest or "/copyTo/" in self._rest:
+        if self._copies:
             return "copy"
         if self.command == "GET":
             if not self._name:
