@@ -135,9 +135,12 @@ def test_a_killed_container_costs_only_the_frames_it_had_not_stored(cloud: Googl
     job = make_job(cluster, scene=SLOW, lean="cheapest")
     job.submit()
     flow = cluster.start(job.job_id)
+    victims: list[psutil.Process] = []
     try:
         wait_for(lambda: len(job.images()) >= 1)
-        victim = next(container for container in containers() if children_of(container))
+        # Between two frames it has none.
+        wait_for(lambda: victims.extend(c for c in containers() if children_of(c)) or victims)
+        victim = victims[0]
         unfinished = set(range(1, 13)) - set(job.images())
         victim.kill()
         wait_for(lambda: flow.returncode is not None)
