@@ -84,8 +84,11 @@ class WatchedScene:
     def shows(self, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """What the page is told, once that is what is waited for; rows: index → row."""
         shown: dict[str, Any] = {"rows": {}}
+        deadline = time.monotonic() + PATIENCE
         with httpx.stream("GET", f"{self.url}events", timeout=PATIENCE) as answer:
+            # There is a line each quarter of a minute.
             for line in answer.iter_lines():
+                assert time.monotonic() < deadline, f"it is not shown: {shown}"
                 if not line.startswith("data: "):
                     continue
                 event = json.loads(line[6:])

@@ -13,7 +13,7 @@ from povstorm_client.watch.scene_problem import SceneProblem
 from tests.conftest import SPHERE
 from tests.drafted_scene import DraftedScene
 from tests.e2e.browser import PHONE, browser, faint_texts, needs_browser
-from tests.e2e.test_live_page import HOSTILE, now, opened, stage, tile
+from tests.e2e.test_live_page import HOSTILE, PATIENCE, now, opened, stage, tile
 from tests.watched_scene import save, watched
 
 __all__ = ["browser"]
@@ -193,6 +193,7 @@ def test_the_page_goes_on_when_the_command_was_started_anew(
 ):
     scene.draw(1, 2)
     home = tmp_path / "home"
+    expect.set_options(timeout=PATIENCE)
     with scene.served(home) as server:
         page = browser.new_context().new_page()
         page.goto(server.address.url)
