@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from povstorm_client.cloud_run.wave_share import SegmentImage, SegmentWork, WaveShare, write_wave
+from povstorm_client.frames.tone_mapping import ToneMapping
+from povstorm_client.frames.video_options import CODECS_OF, VideoOptions
 from povstorm_client.storage import layout
 from povstorm_client.storage.bucket import GcsStorage
 from povstorm_client.storage.checksum import crc32c_of
@@ -66,6 +68,59 @@ def test_it_encodes_a_segment_twice_with_the_right_to_get_and_create_alone(
         stored = segment_store(storage, JOB).find(Path(record).stem)
         assert stored is not None
         assert (stored.frames, stored.width, stored.height, stored.codec) == (6, 96, 64, "h264")
+
+
+@pytest.mark.parametrize(
+    ("video", "codec", "option"),
+    [("mp4", "h265", "+FE"), ("mp4", "av1", "+FH"), ("webm", None, "+FE"), ("mov", None, "+FE")],
+)
+def test_its_own_ffmpeg_encodes_what_can_be_chosen(
+    render_container: RenderContainer,
+    tmp_path: Path,
+    video: str,
+    codec: str | None,
+    option: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Debian's, which is older than the one beside the flow, of images that POV-Ray made here."""
+    scene = "light_source { -9*z 3 } sphere { 5*z, 2 pigment { rgbt <2, 1, 0.2, 0.3> } }"
+    (tmp_path / "a.pov").write_text(f"#version 3.7; {scene}", "utf-8")
+    ending = {"+FE": "exr", "+FH": "hdr"}[option]
+    subprocess.run(
+        ["povray", "+Ia.pov", f"+Oa.{ending}", "+W96", "+H64", "-D", "+UA", option],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    data = (tmp_path / f"a.{ending}").read_bytes()
+    with GcsProxy() as proxy, GcsServer(proxy) as gcs:
+        proxy.grants = {"": RENDERER}
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.upstream)
+        storage = GcsStorage(gcs.make_bucket())
+        images = {frame: f"{layout.output(JOB)}/frame_{frame}.{ending}" for frame in FRAMES}
+        for key in images.values():
+            storage.write(key, data)
+        work = SegmentWork(
+            tuple(SegmentImage(frame, images[frame], crc32c_of(data)) for frame in FRAMES),
+            video,
+            "24",
+            has_alpha=False,
+            options=VideoOptions(codec=codec, crf=None, tone=ToneMapping(tone_map="reinhard")),
+        )
+        wave = layout.wave(JOB, "v0001-test")
+        write_wave(storage, wave, [WaveShare((), None, segments=(work,))])
+        environment = task_environment(storage_emulator=proxy.url)
+        command = render_container.command(f"{storage.uri}/{wave}", environment=environment)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+        (record,) = [
+            entry.key for entry in storage.list(layout.segments(JOB)) if entry.key.endswith(".json")
+        ]
+        stored = segment_store(storage, JOB).find(Path(record).stem)
+        assert stored is not None
+        own = {"h265": "hevc", "av1": "av1"}.get(str(codec), CODECS_OF[video][0])
+        assert (stored.frames, stored.codec, stored.has_alpha) == (6, own, option == "+FE")
 
 
 STITCH = """
