@@ -153,7 +153,7 @@ def test_a_frame_that_another_run_stores_anew_meanwhile_is_no_damage(
     newer = picture(99, 32, 24)
     listing = storage.list
 
-    def replaced_after_results_were_read(prefix: str):
+    def replaced_after_results_were_read(prefix: str, **options: bool):
         if prefix == layout.output(job.job_id):
             storage.write(image_key(unit), newer)
             again = replace(old, image_crc32c=crc32c_of(newer), image_bytes=len(newer))
@@ -161,7 +161,7 @@ def test_a_frame_that_another_run_stores_anew_meanwhile_is_no_damage(
                 layout.result(unit.job_id, unit.work_unit_id),
                 json.dumps(again.to_json()).encode(),
             )
-        return listing(prefix)
+        return listing(prefix, **options)
 
     monkeypatch.setattr(storage, "list", replaced_after_results_were_read)
     said: list[str] = []
