@@ -38,7 +38,10 @@ job.run(show_progress=False)
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[str], Job]:
-    """Start the client program, and wait until Prefect knows of it, and a few frames are there."""
+    """Start the client program, and wait until Prefect knows of it, and a few frames are there.
+
+    Its flow is halted meanwhile: however long Prefect takes, most of its frames are left to do.
+    """
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(folder)],
         stdout=subprocess.PIPE,
@@ -47,7 +50,10 @@ def start(folder: Path) -> tuple[subprocess.Popen[str], Job]:
     )
     job = Job.open(Cluster.local(folder), program.stdout.readline().strip())
     wait_for(lambda: len(job.images()) >= 3, seconds=120)
-    wait_for(lambda: is_known(job), seconds=120)
+    (flow,) = psutil.Process(program.pid).children()
+    flow.suspend()
+    wait_for(lambda: is_known(job), seconds=300)
+    flow.resume()
     return program, job
 
 
@@ -108,7 +114,7 @@ def test_stopping_the_client_stops_all_and_keeps_finished_frames(
     program, job = start(tmp_path / "storage")
     client = psutil.Process(program.pid)
     family = rendering_family(client)
-    wait_for(lambda: povray_children(client), seconds=30)
+    wait_for(lambda: povray_children(client), seconds=120)
     program.send_signal(how)
     program.wait(30)
     wait_for(lambda: not any(child.is_running() for child in family), seconds=30)
@@ -133,7 +139,7 @@ def test_a_killed_flow_takes_its_povray_processes_along_and_can_be_run_again(
     program, job = start(tmp_path / "storage")
     flow = psutil.Process(program.pid).children()[0]
     family = rendering_family(flow)
-    wait_for(lambda: povray_children(flow), seconds=30)
+    wait_for(lambda: povray_children(flow), seconds=120)
     # As bubblewrap leaves a child that waits for it, when it is killed while it starts.
     (folder,) = temporary.iterdir()
     left = subprocess.Popen(["sh", "-c", "sleep 600; true", str(folder / "povstorm-frame")])
