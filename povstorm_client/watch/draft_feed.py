@@ -156,8 +156,8 @@ class DraftFeed:
                 },
                 "tiles": [
                     ["Drawn", f"{counts['r']} of {changed}", "of the frames that the save changed"],
-                    ["First", _seconds(self._first, left), "from the save to a picture"],
-                    ["All" if left == 0 else "So far", _seconds(self._last, left), ""],
+                    ["First", self._took(self._first, left), "from the save to a picture"],
+                    ["So far" if left else "All", self._took(self._last, left), "from the save"],
                 ],
                 "problem": None if problem is None else problem.to_json(),
                 "notes": list(self._notes),
@@ -178,6 +178,12 @@ class DraftFeed:
                 version=draft.version,
             ),
         )
+
+    def _took(self, seconds: float | None, left: int) -> str:
+        if seconds is not None:
+            return f"{seconds:.2f} s"
+        # Without an error all was known.
+        return "none" if self._problem else "…" if left else "at once"
 
     def _set(self, index: int, row: FrameRow) -> None:
         if self._rows[index] != row:
@@ -210,9 +216,3 @@ def _frames(changed: int, total: int) -> str:
 def _outdated(row: FrameRow, otherwise: Letter) -> FrameRow:
     """The row with nothing but the picture of before; otherwise: where there is none."""
     return FrameRow("o" if row.version else otherwise, version=row.version)
-
-
-def _seconds(value: float | None, left: int) -> str:
-    if value is None:
-        return "…" if left else "at once"
-    return f"{value:.2f} s"
