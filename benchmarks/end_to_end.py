@@ -17,11 +17,13 @@ import contextlib
 import json
 import math
 import os
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +38,7 @@ from povstorm_client.cloud_run.api import EMULATOR_VARIABLE
 from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.cloud_run.terraform_outputs import read_terraform_outputs
 from povstorm_client.cloud_run.wave_share import open_wave, read_share
+from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import require_ffmpeg
 from povstorm_client.storage import layout
@@ -58,7 +61,9 @@ SIZE = (320, 180)
 # So many different pictures, over and over.
 PICTURES = 48
 LOG = b"Render Statistics: none, as nothing was rendered\n" * 40
-ROW = "{:<34}{:>9}{:>10}{:>12}"
+# Of a PNG, its last chunk, which says that it is.
+_PNG_END = 12
+ROW = "{:<34}{:>9}{:>10}{:>16}"
 
 
 def make_pictures(folder: Path) -> None:
@@ -71,12 +76,18 @@ def make_pictures(folder: Path) -> None:
         image.save(folder / f"{number}.png")
 
 
+def _comment(text: str) -> bytes:
+    """A PNG's chunk that says this."""
+    chunk = b"tEXtComment\0" + text.encode()
+    return struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
 class Containers:
     """What the stand-in runs for each task: frames on the clock, segments for real."""
 
     def __init__(self, seconds: float, pictures: Path) -> None:
         self._seconds = seconds
-        self._pictures = [pictures / f"{number}.png" for number in range(PICTURES)]
+        self._pictures = [(pictures / f"{n}.png").read_bytes() for n in range(PICTURES)]
         self._encoding = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def __call__(self, spec: ContainerSpec) -> ContainerEnd | None:
@@ -96,16 +107,21 @@ class Containers:
         while frame := await queue.next_own() or await queue.next_of_others():
             began = time.time()
             await asyncio.sleep(self._seconds)
-            picture = self._pictures[frame.unit.frame % PICTURES]
-            result = replace(
-                rendered(frame, self._seconds, began, f"{spec.execution}/task-{spec.index}"),
-                image_bytes=picture.stat().st_size,
-                width=SIZE[0],
-                height=SIZE[1],
-            )
-            results = FrameResults(storage, frame.unit.job_id)
-            await asyncio.to_thread(results.commit_files, result, picture, {}, log=LOG)
+            host = f"{spec.execution}/task-{spec.index}"
+            result = rendered(frame, self._seconds, began, host)
+            await asyncio.to_thread(self._store, storage, result)
         return None
+
+    def _store(self, storage: Storage, result: FrameResult) -> None:
+        picture = self._pictures[result.frame % PICTURES]
+        with tempfile.NamedTemporaryFile() as image:
+            # No two are equal: segments of equal pictures would be encoded once.
+            image.write(picture[:-_PNG_END] + _comment(str(result.frame)) + picture[-_PNG_END:])
+            image.flush()
+            size = image.tell()
+            sized = replace(result, image_bytes=size, width=SIZE[0], height=SIZE[1])
+            results = FrameResults(storage, result.job_id)
+            results.commit_files(sized, Path(image.name), {}, log=LOG)
 
 
 async def serve_cloud(port: int, seconds: float, pictures: Path) -> None:
@@ -284,7 +300,9 @@ def measure_job(frames: int, seconds: float, *, bucket: bool, told: bool) -> Non
         watch.end()
         times_told = json.loads(output.splitlines()[-1])
         storage = open_storage(uri)
-        print(f"\n{frames} frames of {seconds:g} s, {PARALLELISM} tasks at once, {SIZE[0]}p video")
+        print(
+            f"\n{frames} frames of {seconds:g} s, {PARALLELISM} tasks at once, {SIZE[0]}x{SIZE[1]}"
+        )
         _print_times(storage, times_told, frames, seconds, told_prefect)
         print(ROW.format("", "CPU s", "peak MB", "CPU ms a frame"))
         for program, taken in watch.taken.items():

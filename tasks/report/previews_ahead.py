@@ -1,4 +1,4 @@
-"""PreviewsAhead: makes the report's previews while frames are rendered, at low priority.
+"""PreviewsAhead: makes the report's previews while frames are rendered, here or on Cloud Run.
 
 The flow tells it of each frame that is final; make_report makes what is not ready. Towards the end
 it imports what draws the report, which takes half a second (matplotlib).
@@ -37,12 +37,20 @@ _LAST_FRAMES = 4
 class PreviewsAhead:
     """One preview after another, in a thread, until it is stopped.
 
-    frames: the job's, ascending. read: gives the image of a rendered frame.
+    frames: the job's, ascending. read: gives the image of a rendered frame. renders_here: whether
+    the thread leaves the cores to POV-Ray.
     What fails is left to make_report, which says so in the page.
     """
 
-    def __init__(self, frames: Sequence[int], read: Callable[[FrameResult], bytes]) -> None:
+    def __init__(
+        self,
+        frames: Sequence[int],
+        read: Callable[[FrameResult], bytes],
+        *,
+        renders_here: bool = True,
+    ) -> None:
         self._frames = frames
+        self._renders_here = renders_here
         self._read = read
         self._final: SimpleQueue[FrameResult | None] = SimpleQueue()
         self._stopped = threading.Event()
@@ -66,7 +74,8 @@ class PreviewsAhead:
         return self._ready
 
     def _run(self) -> None:
-        lower_thread(_NICENESS)
+        if self._renders_here:
+            lower_thread(_NICENESS)
         left = len(self._frames)
         sample: dict[int, Image.Image] = {}
         while (result := self._final.get()) is not None and not self._stopped.is_set():
@@ -110,7 +119,7 @@ async def previews_ahead(storage: Storage, manifest: JobManifest) -> AsyncIterat
             raise RecordError(f"{result.image} is not what was rendered")
         return developed(data, manifest.settings.tone_mapping)
 
-    ahead = PreviewsAhead(manifest.frames, read)
+    ahead = PreviewsAhead(manifest.frames, read, renders_here=manifest.cloud_run is None)
     try:
         yield ahead
     finally:
