@@ -51,8 +51,8 @@ def watch(
 ) -> None:
     """Draw a scene's frames in the browser whenever a file of it is saved.
 
-    Small and fast, as render --preview does, and only the frames that the save changes. Until
-    Ctrl-C, on this machine only. Drafts are no job: nothing is stored, and Prefect knows of none.
+    Small and fast, as render --preview does, and only what the save changes.
+    Until Ctrl-C, on this machine only. Drafts are no jobs: nothing is stored.
     """
     # Not at the top: a web server and templates, which no other command needs.
     from povstorm_client.watch.draft_feed import DraftFeed

@@ -517,7 +517,7 @@
     edition: (edition) => {
       // Other frames, or another size: the page begins anew, with the frame that is shown.
       if (edition === given.edition) return;
-      sessionStorage.setItem("frame", frames[Math.max(0, player.current)]);
+      history.replaceState({ frame: frames[Math.max(0, player.current)] }, "");
       location.reload();
     },
     problem: (problem) => {
@@ -589,7 +589,7 @@
     drawPlots();
   }).observe(document.querySelector("main"));
   laySheet();
-  player.show(player.indexOf.get(Number(sessionStorage.getItem("frame"))) ?? 0);
-  sessionStorage.removeItem("frame");
+  player.show(player.indexOf.get(history.state?.frame) ?? 0);
+  history.replaceState(null, "");
   listen();
 })();
