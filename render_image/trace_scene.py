@@ -86,7 +86,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
         workspace, scene, prepare_environment(workspace, povray, bwrap), bwrap
     )
     images = _inside_of(str(request["images"]), places)
-    if settings.is_animation and images:
+    if settings.is_animation and images and not settings.is_unbounded:
         standin = _stand_in(workspace, settings)
         environment["POVSTORM_TRACE_STANDIN"] = f"{_inside(workspace, bwrap)}/{standin}"
     aliases = dict(request["aliases"])  # type: ignore[call-overload]

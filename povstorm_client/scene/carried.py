@@ -27,12 +27,12 @@ class Carried:
 
 
 def carried_files(
-    accesses: list[Access], search: SearchPath, images: Path | None
+    accesses: list[Access], search: SearchPath, images: Path | None, ending: str
 ) -> tuple[list[Carried], list[Carried]]:
     """What is carried from frame to frame; and what might be, as nothing of a name is known.
 
     accesses: in the order of a frame. images: POV-Ray's images of the loop, without their
-    numbers and ending; None if it writes none that a scene could read.
+    numbers and this ending; None if it writes none that a scene could read.
     """
     base = search.roots[0]
     certain: list[Carried] = []
@@ -49,7 +49,11 @@ def carried_files(
                     vague = is_any(name) or any(map(is_any, written.names))
                     (possible if vague else certain).append(Carried(read, written))
                     break
-            if images and not has_text_gap(name) and any(is_image(path, images) for path in paths):
+            if (
+                images
+                and not has_text_gap(name)
+                and any(is_image(path, images, ending) for path in paths)
+            ):
                 certain.append(Carried(read, None))
     return certain, possible
 
@@ -90,6 +94,6 @@ def _is_new(name: str, read: Access, before: list[Access], base: Path) -> bool:
     return False
 
 
-def is_image(path: str | Path, images: Path) -> bool:
+def is_image(path: str | Path, images: Path, ending: str) -> bool:
     """Whether a path is one of POV-Ray's images, which are named so without number and ending."""
-    return can_be_same(str(path), f"{images}{NUMBER}.png")
+    return can_be_same(str(path), f"{images}{NUMBER}{ending}")

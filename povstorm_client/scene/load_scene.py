@@ -26,6 +26,7 @@ from povstorm_client.scene.refusals import (
     refuse_carried,
     refuse_computed,
     refuse_missing,
+    refuse_unbounded_feedback,
 )
 from povstorm_client.scene.scene_settings import chosen_frames, loop_frames, render_settings_of
 from povstorm_client.scene.scene_sources import SceneSources, read_sources
@@ -234,7 +235,11 @@ def _files_between_frames(
     possible: list[Carried] = []
     # A frame that POV-Ray's own loop would begin with is left nothing.
     if render_settings.is_animation and (len(numbers) > 1 or chosen is not None):
-        carried, possible = carried_files(needed.accesses, sources.search, sources.images)
+        carried, possible = carried_files(
+            needed.accesses, sources.search, sources.images, render_settings.image_ending
+        )
+        if render_settings.is_unbounded:
+            refuse_unbounded_feedback(carried)
     if sources.extra:
         return _FilesBetweenFrames(carried, possible, [], has_guesses=False)
     return _FilesBetweenFrames(carried, possible, needed.computed, bool(needed.guesses))

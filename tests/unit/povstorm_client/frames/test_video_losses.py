@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
-from povstorm_client.frames.job_settings import VIDEO_ENDINGS
-from povstorm_client.frames.video_losses import ALPHA_ENDINGS, video_losses
+from povstorm_client import Cluster, InputError, Job, RenderSettings, WorkUnit
+from povstorm_client.frames.job_settings import VIDEO_ENDINGS, JobSettings
+from povstorm_client.frames.video_losses import ALPHA_ENDINGS, announce_losses, video_losses
 from povstorm_client.frames.video_options import (
     ALPHA_CODECS,
     CODECS_OF,
@@ -45,6 +45,24 @@ def test_a_chosen_codec_decides_what_is_lost():
     assert "av1 has no transparency" in told("webm", "av1")
     assert "their video 10 (h265)" in told("mp4", "h265")
     assert told("mov", "prores") == "the images have 16 bits a colour, their video 10 (prores)"
+
+
+@pytest.mark.parametrize("video", ["mov", None])
+def test_how_images_without_bounds_are_shown_is_told_with_a_video_and_without(
+    video: str | None, capsys: pytest.CaptureFixture[str]
+):
+    settings = RenderSettings("a.pov", width=64, height=48, options=("+UA", "+FH"))
+    announce_losses(JobSettings(video=video, tone_map="hable", exposure=-0.5), settings)
+    told = capsys.readouterr().err
+    assert "HDR images have no transparency; OpenEXR (+FE) keeps it" in told
+    assert "video and previews show it by hable, exposure -0.5 (--tone-map, --exposure)" in told
+    assert told.count("warning") == 2
+
+
+@pytest.mark.parametrize("given", [{"tone_map": "hable"}, {"exposure": 1.0}])
+def test_a_tone_mapping_of_pngs_is_refused(given: dict[str, object]):
+    with pytest.raises(InputError, match=r"the images are PNGs, .* leave that out, or render"):
+        announce_losses(JobSettings(**given), RenderSettings("a.pov"))  # type: ignore[arg-type]
 
 
 def test_what_has_ten_bits_is_said_to():

@@ -218,6 +218,27 @@ def test_another_file_type_is_answered_with_a_warning():
     assert switches("+FN").warnings == []
 
 
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("+FE", ["+FE"]),
+        ("+FH", ["+FH"]),
+        ("Output_File_Type=E", ["+FE"]),
+        ("Output_File_Type=hdr", ["+FH"]),
+        ("+FN16 +FE", ["+FN16", "+FE"]),
+        # Bits alone make no PNG of it, as POV-Ray takes them (tried); +FN does.
+        ("+FE Bits_Per_Color=16", ["+FN16", "+FE"]),
+        ("+FE +FN16", ["+FN16"]),
+        ("+FE Output_File_Type=N", []),
+        ("+FE +FH", ["+FH"]),
+    ],
+)
+def test_images_without_bounds_are_asked_for_as_povray_takes_it(words: str, options: list[str]):
+    read = switches(*words.split())
+    assert list(read.options.values()) == options
+    assert read.warnings == []
+
+
 KEYS = {
     "Width": st.integers(1, 9999),
     "Height": st.integers(1, 9999),
