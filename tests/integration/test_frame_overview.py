@@ -44,9 +44,9 @@ def calls(job: Job, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     def count(name: str) -> None:
         original = getattr(storage, name)
 
-        def counting(*arguments):
+        def counting(*arguments, **named):
             counted[name] += 1
-            return original(*arguments)
+            return original(*arguments, **named)
 
         monkeypatch.setattr(storage, name, counting)
 

@@ -21,7 +21,6 @@ MOST_MIB = 512 - 96
 END = """
 import asyncio, json, resource, sys
 from pathlib import Path
-from povstorm_client.jobs.statistics import summarize
 from povstorm_client.storage.folder import FolderStorage
 from tasks.report.job_run import JobRun
 from tasks.steps.report_step import make_report_page

@@ -10,6 +10,7 @@ import pytest
 from povstorm_client import Cluster, InputError, Job, StorageError
 from povstorm_client.command_line import run
 from povstorm_client.commands.output_folder import destination_of_new, warn_of_kept
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.jobs.state import JobState, write_state
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.output_memory import remember_destination, remembered_destination
@@ -143,7 +144,7 @@ def test_a_folder_of_prefect_s_that_is_not_writable_is_told_before_a_job_is_stor
     (tmp_path / "file").write_text("", "utf-8")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file"))
     with pytest.raises(StorageError, match=r"Prefect's folder .*file cannot .*set PREFECT_HOME"):
-        job.cluster.require_tools(video=False)
+        job.cluster.require_tools(JobSettings(video=None))
 
 
 @pytest.mark.parametrize("short", ["last", "anim", "anim-2"])

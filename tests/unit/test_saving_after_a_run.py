@@ -23,7 +23,7 @@ __all__ = ["job"]
 @pytest.fixture(autouse=True)
 def without_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(Cluster, "require_tools", lambda self, *, video: None)
+    monkeypatch.setattr(Cluster, "require_tools", lambda self, settings: None)
 
 
 def run_ends_with(
