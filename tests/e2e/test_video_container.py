@@ -72,7 +72,7 @@ def test_it_encodes_a_segment_twice_with_the_right_to_get_and_create_alone(
 
 @pytest.mark.parametrize(
     ("video", "codec", "option"),
-    [("mp4", "h265", "+FE"), ("mp4", "av1", "+FH"), ("webm", None, "+FE"), ("mov", None, "+FE")],
+    [("mp4", "h265", "+FE"), ("mp4", "av1", "+FH"), ("webm", None, "+FE")],
 )
 def test_its_own_ffmpeg_encodes_what_can_be_chosen(
     render_container: RenderContainer,

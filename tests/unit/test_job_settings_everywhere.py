@@ -123,7 +123,11 @@ def test_commands_take_off():
 
 @pytest.mark.parametrize(
     "change",
-    [{"retries": 11}, {"video_ending": "exe"}, {"fps": "1001"}, {"frame_memory": 1}],
+    [
+        *({"retries": 11}, {"video_ending": "exe"}, {"fps": "1001"}, {"frame_memory": 1}),
+        *({"codec": "hevc"}, {"codec": "vp9"}, {"crf": 52}, {"crf": -1}),
+        *({"tone_map": "aces"}, {"exposure": 33}, {"exposure": "1"}),
+    ],
     ids=str,
 )
 def test_a_stored_manifest_is_held_to_the_same_bounds(cluster: Cluster, change: dict[str, object]):
