@@ -5,23 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import google.auth.transport.requests
 import pytest
+import requests
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
 from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration, CloudRunWorkerV2
 
 from tests.chaos.prefect_server import PrefectServer
-from tests.deploy.conftest import PROJECT, ROOT
+from tests.deploy.conftest import OWNER, PROJECT, ROOT, prefect_server
+from tests.deploy.programs.terraform import RAN_AS
 from tests.deploy.typed_page import Shell, shell_blocks
 from tests.e2e.granted_cloud import GrantedCloud
-from tests.emulators.iam.tokens import token_of
+from tests.emulators.iam.tokens import email_of, token_of
+from tests.emulators.processes import free_port, wait_for_port
 from tests.terraform.terraform_command import Resource, resources_of
 
 PAGE = ROOT / "docs" / "deploy.md"
+ORCHESTRATOR = f"povstorm-orchestrator@{PROJECT}.iam.gserviceaccount.com"
 SUBMITTER = f"serviceAccount:povstorm-submitter@{PROJECT}.iam.gserviceaccount.com"
 API_KEY = "pnu_of_flows"
 
@@ -65,9 +75,12 @@ def type_with_job_id(shell: Shell, block: str) -> None:
 
 
 def resolved(
-    server: PrefectServer, pool: str, deployment: str
+    server: PrefectServer, pool: str, deployment: str, login: Path | None = None
 ) -> tuple[CloudRunWorkerJobV2Configuration, dict[str, Any]]:
-    """How a flow run of the deployment will be started, and the pool's template."""
+    """How a flow run of the deployment will be started, and the pool's template.
+
+    login: the application default credentials of the worker that starts it.
+    """
 
     async def read() -> tuple[CloudRunWorkerJobV2Configuration, dict[str, Any]]:
         async with PrefectClient(server.url) as client:
@@ -77,7 +90,10 @@ def resolved(
                 base_job_template=found.base_job_template, values=values, client=client
             ), found.base_job_template
 
-    return asyncio.run(read())
+    with pytest.MonkeyPatch.context() as patch:
+        if login is not None:
+            patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(login))
+        return asyncio.run(read())
 
 
 def test_way_c_a_worker_on_ones_own_machine(shell: Shell):
@@ -118,10 +134,174 @@ def test_way_a_a_push_pool_starts_flows_by_the_key_in_its_block_alone(
     type_with_job_id(cluster, job)
 
 
-def test_way_b_a_worker_that_makes_cloud_run_jobs(cluster: Shell):
-    pool, worker = blocks("**(b) Your own Prefect server", "With `prefect_server = true`")
+def job_of_way_b() -> str:
     (job,) = blocks("A job for a deployment", "Cancel it with")
+    return job.replace("render-job/cloud ", "render-job/cloud-worker ")
+
+
+def test_way_b_a_worker_that_makes_cloud_run_jobs(
+    cluster: Shell, cloud: GrantedCloud, server: PrefectServer
+):
+    pool, worker = blocks("**(b) Your own Prefect server", "With `prefect_server = true`")
 
     cluster.type(pool)
+    login = cloud.credentials(OWNER, email_of(SUBMITTER))
+    configuration, template = resolved(
+        server, "povstorm-cloud-run", "render-job/cloud-worker", login
+    )
+    # The worker's own login is used, and the server asks for none.
+    assert not template["variables"]["properties"]["credentials"].get("default")
+    assert configuration.prefect_api_auth_string_secret is None
+    assert task_of(configuration)["serviceAccount"] == ORCHESTRATOR
+    assert "vpcAccess" not in task_of(configuration)
     cluster.type(worker)
-    type_with_job_id(cluster, job.replace("render-job/cloud ", "render-job/cloud-worker "))
+    type_with_job_id(cluster, job_of_way_b())
+
+
+def task_of(configuration: CloudRunWorkerJobV2Configuration) -> dict[str, Any]:
+    """The template of a flow run's Cloud Run task, as Prefect's worker sends it."""
+    configuration.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="one"))
+    task: dict[str, Any] = configuration.job_body["template"]["template"]
+    return task
+
+
+LOGIN = "povstorm-prefect-login"
+
+
+@dataclass(frozen=True)
+class TerraformsServers:
+    """The two services of terraform/prefect_server.tf, which have one database."""
+
+    internal: PrefectServer
+    people: PrefectServer
+
+
+@contextmanager
+def terraforms_servers(
+    cloud: GrantedCloud, state: list[Resource], folder: Path
+) -> Iterator[TerraformsServers]:
+    """Started as the state says, by the words and the login that it gives each."""
+    database_is_local = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_UI_API_URL")
+
+    def server(name: str) -> AbstractContextManager[PrefectServer]:
+        services = [each for each in state if each.type == "google_cloud_run_v2_service"]
+        (service,) = [each for each in services if each.values["name"] == name]
+        container = service.values["template"][0]["containers"][0]
+        assert container["args"][:2] == ["server", "start"]
+        address = ["--host", "0.0.0.0", "--port", "4200"]  # noqa: S104 - of a container
+        options = [word for word in container["args"][2:] if word not in address]
+        told, secret = variables_of(cloud, container)
+        kept = {name: value for name, value in told.items() if name not in database_is_local}
+        return prefect_server(folder, *options, **kept, **secret)
+
+    # The first one has what Prefect records of flows written down, as the state has it migrate.
+    with server("povstorm-prefect-internal") as internal, server("povstorm-prefect") as people:
+        yield TerraformsServers(internal, people)
+
+
+def variables_of(
+    cloud: GrantedCloud, container: dict[str, Any]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """A container's variables in the state: with values, and out of Secret Manager."""
+    given = {each["name"]: each["value"] for each in container["env"] if each["value"]}
+    taken: dict[str, str] = {}
+    for each in container["env"]:
+        for source in each["value_source"]:
+            value = cloud.project.secret(source["secret_key_ref"][0]["secret"])
+            assert value is not None
+            taken[each["name"]] = value
+    return given, taken
+
+
+@pytest.fixture
+def own_server(
+    cluster: Shell, cloud: GrantedCloud, tmp_path: Path
+) -> Iterator[tuple[TerraformsServers, list[Resource]]]:
+    """Terraform's Prefect server, which the page had it make, and its state."""
+    make, proxy, _, _ = blocks("With `prefect_server = true`", "**(c) A process pool.**")
+    cluster.type(make)
+    state = applied(cluster)
+    cloud.apply(state)
+    with terraforms_servers(cloud, state, tmp_path) as servers:
+        people = servers.people.url.removesuffix("/api")
+        services = {"povstorm-prefect": people}
+        (cloud.folder / "services.json").write_text(json.dumps(services), encoding="utf-8")
+        port = free_port()
+        for place in ("--port ", "localhost:"):
+            cluster.typed_instead[f"{place}4200"] = f"{place}{port}"
+        cluster.type(proxy)
+        wait_for_port(port, None, 400)
+        yield servers, state
+
+
+def test_way_b_with_terraforms_own_server(
+    cluster: Shell,
+    cloud: GrantedCloud,
+    own_server: tuple[TerraformsServers, list[Resource]],
+    tmp_path: Path,
+):
+    servers, state = own_server
+    _, _, pool, remove = blocks("With `prefect_server = true`", "**(c) A process pool.**")
+    (worker,) = [each for each in state if each.type == "google_cloud_run_v2_worker_pool"]
+    container = worker.values["template"][0]["containers"][0]
+    (network,) = [each for each in state if each.type == "google_compute_network"]
+    (subnetwork,) = [each for each in state if each.type == "google_compute_subnetwork"]
+
+    cluster.type(pool)
+
+    configuration, template = resolved(
+        servers.people,
+        "povstorm-cloud-run",
+        "render-job/cloud-worker",
+        cloud.credentials(OWNER, email_of(SUBMITTER)),
+    )
+    task = task_of(configuration)
+    (joined,) = task["vpcAccess"]["networkInterfaces"]
+    assert joined == {
+        "network": network.values["name"],
+        "subnetwork": subnetwork.values["name"],
+    }
+    # The server's address is a public one, which only what comes by the network may ask.
+    assert task["vpcAccess"]["egress"] == "ALL_TRAFFIC"
+    assert task["serviceAccount"] == ORCHESTRATOR
+    reference = configuration.prefect_api_auth_string_secret
+    assert reference is not None
+    assert reference.model_dump() == {"secret": LOGIN, "version": "latest"}
+    login = cloud.project.secret(LOGIN)
+    assert login is not None
+    assert login not in json.dumps(template)
+    # Nobody talks to the internal server without the login.
+    assert requests.get(f"{servers.internal.url}/admin/version", timeout=60).status_code == 401
+
+    given, taken = variables_of(cloud, container)
+    assert set(given) == {"PREFECT_API_URL"}
+    assert taken == {"PREFECT_API_AUTH_STRING": login}
+    account = worker.values["template"][0]["service_account"]
+    assert f"serviceAccount:{account}" == SUBMITTER
+    cluster.leave_running(
+        shlex.join([*container["command"], *container["args"]]),
+        HOME=str(tmp_path),
+        PREFECT_HOME=str(tmp_path / ".prefect"),
+        GOOGLE_CLOUD_PROJECT=PROJECT,
+        PREFECT_API_URL=servers.internal.url,
+        **taken,
+        **cloud.project.environment_of(account),
+    )
+    type_with_job_id(cluster, job_of_way_b())
+
+    cluster.type(remove)
+    left = {each.type for each in applied(cluster)}
+    assert not {kind for kind in left if "sql" in kind or "service_iam" in kind}
+    assert "google_cloud_run_v2_service" not in left
+    assert cloud.project.secret(LOGIN) is None
+
+
+def test_whoever_is_logged_in_terraform_runs_as_the_owner(cluster: Shell, cloud: GrantedCloud):
+    cluster.type("tf apply")
+    ran_as = (cloud.folder / RAN_AS).read_text(encoding="utf-8").split()
+    assert set(ran_as) == {OWNER}
+
+    # The login is another's, who may change nothing.
+    refused = cluster.type("! terraform -chdir=terraform plan")
+    assert "povstorm-orchestrator@" in refused
+    assert "lacks 'resourcemanager.projects.setIamPolicy'" in refused

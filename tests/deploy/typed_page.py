@@ -15,7 +15,7 @@ from pathlib import Path
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Commands that go on until they are stopped: who types them goes on in another terminal.
-_ENDLESS = re.compile(r"\bprefect worker start\b")
+_ENDLESS = re.compile(r"\bprefect worker start\b|\bgcloud run services proxy\b")
 _BLOCK_SECONDS = 400
 
 

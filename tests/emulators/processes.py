@@ -13,10 +13,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes] | None, seconds: float = 60) -> None:
+    """RuntimeError after the time, or when the process that is to listen has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if process.poll() is not None:
+        if process is not None and process.poll() is not None:
             raise RuntimeError(f"{process.args} ended with {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -24,4 +25,5 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"{process.args} does not listen on port {port}")
+    whoever = process.args if process is not None else "who should"
+    raise RuntimeError(f"{whoever} does not listen on port {port}")

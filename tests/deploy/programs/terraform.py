@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.emulators.iam.project import GoogleProject
 from tests.emulators.iam.tokens import email_of, member_of
 
+# In the project's folder: whom Google was asked as, a line each.
+RAN_AS = "terraform-ran-as.txt"
 _ASKS_GOOGLE = ("apply", "destroy", "import", "plan", "refresh")
 # Of all that terraform/ makes, what nobody but an owner may.
 _NEEDED = "resourcemanager.projects.setIamPolicy"
@@ -24,10 +26,13 @@ _NEEDED = "resourcemanager.projects.setIamPolicy"
 def main() -> None:
     """Check who runs terraform, and let it run."""
     if any(word in _ASKS_GOOGLE for word in sys.argv[1:]):
-        policy = GoogleProject(Path(os.environ["GOOGLE_PROJECT_FOLDER"])).policy
+        project = GoogleProject(Path(os.environ["GOOGLE_PROJECT_FOLDER"]))
+        policy = project.policy
         member = _member()
         if member is None:
             sys.exit("Error: Attempted to load application default credentials: none were found")
+        with (project.folder / RAN_AS).open("a", encoding="utf-8") as file:
+            file.write(f"{member}\n")
         if not policy.allows(member, _NEEDED, f"projects/{policy.project}"):
             sys.exit(f"Error: Error 403: {email_of(member)} lacks '{_NEEDED}', forbidden")
     command = [os.environ["REAL_TERRAFORM"], *sys.argv[1:]]
