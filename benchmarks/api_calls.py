@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.counting_proxy import CountingProxy
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from tests.chaos.processes import processes_of
 from tests.e2e.google_cloud import RENDERER, google_cloud
 from tests.emulators.gcs.server import GcsServer
 from tests.emulators.processes import free_port, wait_for_port
@@ -60,6 +61,8 @@ def _measure(frames: int) -> None:
                     started = time.monotonic()
                     job.run(show_progress=False)
                     seconds = time.monotonic() - started
+                    while processes_of(job.job_id):  # who tells Prefect of it goes on
+                        time.sleep(0.2)
                     runs = Counter(cloud.run.statistics()["calls"])
                     storage = Counter(cloud.storage.asked)
                     by_containers = Counter(cloud.storage.asked_by[RENDERER])
