@@ -77,6 +77,7 @@ bench: setup ## The benchmarks, side by side (minutes)
 	$(BIN)/python -m benchmarks.tracing
 	$(BIN)/python -m benchmarks.container_start
 	$(BIN)/python -m benchmarks.cloud_run_waves
+	$(BIN)/python -m benchmarks.end_to_end --frames 1000
 	$(BIN)/python -m benchmarks.api_calls
 
 lock: setup ## Write constraints.txt anew from pyproject.toml
