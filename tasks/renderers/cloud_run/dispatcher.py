@@ -65,6 +65,10 @@ class Dispatcher:
         for task in [*loop, *self._launches]:
             task.cancel()
         await asyncio.gather(*loop, *self._launches, return_exceptions=True)
+        if self._told:
+            # A frame that began and ended between two looks waits no more either.
+            self._told = ""
+            self._setting.tell("")
         if orderly and self._fatal is None:
             await self._let_containers_end()
         await asyncio.gather(*(self._executions.stop(wave) for wave in self._board.running))
