@@ -9,7 +9,7 @@ import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
-from povstorm_client.commands.output_folder import destination_of_stored, warn_of_kept
+from povstorm_client.commands.output_folder import destination_of_stored, reserved, warn_of_kept
 from povstorm_client.commands.scene_options import Audio
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import RecordError
@@ -18,7 +18,11 @@ from povstorm_client.job import Job
 from povstorm_client.jobs.progress_bar import saving_bar
 from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
-from povstorm_client.saving.output_memory import remember_destination, remembered_destination
+from povstorm_client.saving.output_memory import (
+    Destination,
+    remember_destination,
+    remembered_destination,
+)
 from povstorm_client.saving.results_folder import FRAMES, ResultsFolder
 from povstorm_client.saving.sound import check_sound
 
@@ -48,6 +52,13 @@ def fetch(
     if audio is not None:
         check_sound(audio, job.video)
     destination = destination_of_stored(job, output)
+    with reserved(destination.folder):
+        _fetch(job, destination, audio, is_copy=output is not None, watch=watch)
+
+
+def _fetch(
+    job: Job, destination: Destination, audio: Path | None, *, is_copy: bool, watch: bool
+) -> None:
     folder = ResultsFolder(destination.folder)
     if watch:
         with FrameSaver(job, folder, destination.rendering) as early:
@@ -55,7 +66,7 @@ def fetch(
     with saving_bar(job.name) as show:
         saver = FrameSaver(job, folder, destination.rendering, show)
         images = saver.finish()
-    if output is None or not _is_at_home(job.job_id):
+    if not is_copy or not _is_at_home(job.job_id):
         remember_destination(job.job_id, destination)
     total = len(job.work_units)
     print(

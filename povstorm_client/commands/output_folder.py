@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from povstorm_client.commands.warn import warn
@@ -21,6 +24,13 @@ from povstorm_client.saving.results_folder import (
 )
 
 
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"the output folder {folder} cannot be written to ({error.strerror}): choose another with "
+        "--output"
+    )
+
+
 def require_writable(folder: Path) -> None:
     """InputError if the folder cannot be made or written to; nothing is left of the attempt.
 
@@ -31,13 +41,40 @@ def require_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise InputError(
-            f"the output folder {folder} cannot be written to ({error.strerror}): "
-            "choose another with --output"
-        ) from error
+        raise _unwritable(folder, error) from error
     finally:
         for each in made:
             # Unless another command has put something into it meanwhile.
+            with contextlib.suppress(OSError):
+                each.rmdir()
+
+
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """The folder, which is made, is this command's alone while the block runs.
+
+    Raises InputError if another command saves there. A folder that nothing came into is removed.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another povstorm command is saving to {folder}: wait for its end, or choose "
+                "another folder with --output"
+            ) from error
+        except OSError:
+            pass  # a file system without locks; what two commands leave each other is told then
+        yield
+    finally:
+        os.close(descriptor)
+        for each in made:
             with contextlib.suppress(OSError):
                 each.rmdir()
 
@@ -77,12 +114,17 @@ def destination_of_stored(job: Job, output: Path | None) -> Destination:
 
 def _checked(job: Job, destination: Destination) -> Destination:
     require_writable(destination.folder)
+    with reserved(destination.folder):
+        _check_free(job, destination)
+    return destination
+
+
+def _check_free(job: Job, destination: Destination) -> None:
     folder = ResultsFolder(destination.folder)
     record = folder.path / RECORD
     if record.is_symlink() or (record.exists() and not record.is_file()):
         raise InputError(f"{record} is no file: move it away")
     folder.check_free(result_names(job))
-    return destination
 
 
 def warn_of_kept(folder: ResultsFolder, job_id: str) -> None:

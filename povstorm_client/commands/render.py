@@ -21,6 +21,7 @@ from povstorm_client.commands.notification import Notify, Teller, tell_end, tell
 from povstorm_client.commands.output_folder import (
     destination_of_new,
     destination_of_stored,
+    reserved,
     warn_of_kept,
     whole_folder,
 )
@@ -195,7 +196,8 @@ def _run_and_tell(
     audio: Path | None = None,
 ) -> None:
     try:
-        _run_and_save(job, destination, live=live, audio=audio)
+        with reserved(destination.folder):
+            _run_and_save(job, destination, live=live, audio=audio)
     except PovstormError as error:
         tell_end(job, tell, why=str(error))
         raise

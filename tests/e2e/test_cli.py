@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from povstorm_client import Job, command_line
+from povstorm_client import Cluster, InputError, Job, JobError, command_line
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.results_folder import RECORD
 
@@ -59,6 +59,24 @@ def test_a_job_goes_on_where_nobody_reads_its_output_any_more(folder: Path, on_s
     images = sorted(path.name for path in (folder / "anim_render" / "frames").iterdir())
     assert images == ["frame_01.png", "frame_02.png", "frame_03.png", "frame_04.png"]
     assert (folder / "anim_render" / "report.html").exists()
+
+
+def test_a_second_command_for_one_folder_is_refused_before_it_stores_anything(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    refused = pytest.raises(InputError, match=r"another povstorm command is saving to results: ")
+
+    def render_at_once(_job: Job, **_options: Any) -> None:
+        with refused:
+            command_line.run(["render", "anim.ini", "--output", "results"])
+        raise JobError("that was all")
+
+    monkeypatch.setattr(Job, "run", render_at_once)
+    monkeypatch.chdir(folder)
+    with pytest.raises(JobError, match="that was all"):
+        command_line.run(["render", "anim.ini[tiny]", "--output", "results"])
+    assert len(Cluster.local().jobs()) == 1
+    assert not (folder / "results").exists()
 
 
 def test_ctrl_c_when_all_is_rendered_is_told_so_and_everything_is_saved(

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster, InputError, Job, RenderSettings, WorkUnit
-from povstorm_client.commands.output_folder import destination_of_new, destination_of_stored
+from povstorm_client.commands.output_folder import (
+    destination_of_new,
+    destination_of_stored,
+    reserved,
+)
 from povstorm_client.saving.output_memory import remember_destination, remembered_destination
 from povstorm_client.saving.results_folder import RECORD, Rendering, ResultsFolder
 
@@ -37,6 +41,28 @@ def test_a_stored_job_goes_where_it_went_before(job: Job, tmp_path: Path):
     assert again.folder == tmp_path / "work" / "chosen"
     assert again.rendering == first.rendering
     assert destination_of_stored(job, Path("elsewhere")).folder == Path("elsewhere")
+
+
+def test_a_folder_that_another_command_saves_to_is_refused_before_any_work(job: Job):
+    folder = Path("a/chosen")
+    with reserved(folder):
+        with pytest.raises(InputError, match=r"another povstorm command is saving to a/chosen: "):
+            destination_of_new(job, folder, Rendering.of(job))
+        with pytest.raises(InputError, match="choose another folder with --output"):
+            destination_of_stored(job, folder)
+        # By whatever name.
+        Path("link").symlink_to("a")
+        with pytest.raises(InputError, match="another povstorm command"):
+            destination_of_new(job, Path("link/chosen"), Rendering.of(job))
+        assert destination_of_new(job, Path("a/other"), Rendering.of(job)).folder == Path("a/other")
+    assert destination_of_new(job, folder, Rendering.of(job)).folder == folder
+    assert not Path("a").exists(), "nothing came into it"
+
+
+def test_a_folder_with_results_stays(job: Job):
+    with reserved(Path("chosen")):
+        Path("chosen/frame.png").write_bytes(b"")
+    assert Path("chosen/frame.png").exists()
 
 
 def test_what_is_remembered_is_the_users_alone(job: Job, home: Path):
