@@ -383,7 +383,7 @@ class Job:
         return self._stored().results
 
     def images(self) -> dict[int, bytes]:
-        """The rendered images: frame → bytes of its PNG, while the job runs too.
+        """Frame → its image as it was rendered, a PNG, OpenEXR or HDR; while the job runs too.
 
         Raises JobError, naming the frames, if a stored result or image is not what was rendered;
         InputError for a job that was never submitted.

@@ -1,4 +1,7 @@
-"""PNG images of samples, with the chunks that POV-Ray's own have."""
+"""PNG images of samples, with the chunks that POV-Ray's own have.
+
+developing.py makes them of OpenEXR and HDR, render_image/motion_blur.py of the mean of sub-frames.
+"""
 
 from __future__ import annotations
 

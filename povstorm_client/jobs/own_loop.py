@@ -1,6 +1,6 @@
 """What POV-Ray's own animation loop would have taken for frames that povstorm rendered.
 
-collect_statistics asks, since that loop is what people would use otherwise. It is an estimate;
+summarize.py asks, since that loop is what people would use otherwise. It is an estimate;
 ``python -m benchmarks.own_loop`` runs the loop beside it.
 """
 

@@ -1,8 +1,7 @@
 """JobStatistics: what a job took, frame by frame and in all (``statistics.json``).
 
-collect_statistics has it computed (summarize.py) and stores it; Job.statistics reads it; printing
-it shows a table.
-docs/statistics.md describes each field.
+statistics_step.py has it computed (summarize.py) and stores it; Job.statistics reads it; printing
+it shows a table. docs/statistics.md describes each field.
 """
 
 from __future__ import annotations

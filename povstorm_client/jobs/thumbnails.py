@@ -1,4 +1,4 @@
-"""Small pictures of frames, and sheets of them; for the report and for notebooks.
+"""Small pictures of frames, and sheets of them; for reports, pages, notebooks, notifications.
 
 Importing it imports Pillow, so that is left to the moment when a picture is made.
 """

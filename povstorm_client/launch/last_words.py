@@ -1,4 +1,7 @@
-"""What a flow said last, from its output: the reason of its death in a line; FlowProcess asks."""
+"""What a process said last, from its output: the reason of its death in a line.
+
+FlowProcess asks of a flow, DraftProcess of what renders drafts, kept_server of a Prefect server.
+"""
 
 from __future__ import annotations
 

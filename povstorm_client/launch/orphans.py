@@ -1,6 +1,7 @@
-"""Processes that a flow started: woken before it is asked to stop, ended when it was killed.
+"""Processes that a child of ours started: woken before it is to stop, ended when it was killed.
 
-FlowProcess calls it. What is nobody's child any more is known by the flow's temporary folder.
+FlowProcess calls it, and what runs frames, traces and drafts (frame_process.py, trace_process.py,
+draft_process.py). What is nobody's child any more is known by the flow's temporary folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """SandboxMode: whether POV-Ray runs in a sandbox on this machine, and how that choice travels.
 
-Job and the CLI make the choice, Cluster hands it to the flow it starts, tasks/renderers read it. It
-is never part of a stored job: whoever can write to the storage must not be able to take it away.
+Job and the CLI make the choice; launch/ hands it to the processes it starts; there tasks/renderers
+read it, and render_image (open_frame.py, trace_scene.py, draft_frames.py). It is never part of a
+stored job: whoever can write to the storage must not be able to take it away.
 """
 
 from __future__ import annotations

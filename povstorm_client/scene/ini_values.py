@@ -1,4 +1,4 @@
-"""The values of POV-Ray's options as POV-Ray 3.7.0.10 reads them; ini.py and changed_settings ask.
+"""The values of POV-Ray's options as POV-Ray 3.7.0.10 reads them; ini.py asks.
 
 C's sscanf reads numbers there (``%d``, ``%lf``): what follows a number is ignored, so that
 ``Final_Frame=1e3`` is 1 frame. Words for on and off may be cut short or go on (tried).

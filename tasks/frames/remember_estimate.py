@@ -1,6 +1,6 @@
 """Remember what a scene's frames took, by which its next run on Cloud Run is planned.
 
-It needs no sample then, and begins with the frames that take long. The render_job flow calls it
+It needs no sample then, and begins with the frames that take long. flows/job_steps.py calls it
 after rendering.
 """
 

@@ -1,4 +1,7 @@
-"""Renderer: the protocol between the render_frame task and what renders, here or elsewhere."""
+"""Renderer: the protocol of what renders a job's frames, here or elsewhere.
+
+frame_attempt renders by it, for the render_frame task as for PlainRuns.
+"""
 
 from __future__ import annotations
 

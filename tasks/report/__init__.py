@@ -1,1 +1,1 @@
-"""The parts of a job's report, report.html; tasks/make_report.py puts them together."""
+"""The parts of a job's report, report.html; tasks/steps/report_step.py has it made."""

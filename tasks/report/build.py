@@ -1,4 +1,4 @@
-"""Build a report from what the storage holds; the one module that make_report needs to call.
+"""Build a report from what the storage holds; report_step calls it.
 
 Importing it imports matplotlib, so that is left to the moment when a report is made.
 """

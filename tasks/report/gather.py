@@ -1,6 +1,6 @@
 """Gather what a report tells: from the job's manifest, its results, and what storage keeps of it.
 
-What is missing or unreadable in the storage is left out of the report; make_report calls it.
+What is missing or unreadable in the storage is left out of the report; build.py calls it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The summary of a job in Markdown, for the Prefect UI; make_report publishes it."""
+"""The summary of a job in Markdown, for the Prefect UI; report_step asks for it."""
 
 from __future__ import annotations
 

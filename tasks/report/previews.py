@@ -1,6 +1,7 @@
 """Previews: the job's images, small enough that hundreds of them fit into one page.
 
-make_report makes them; they are the scrubber's frames and the contact sheet's thumbnails.
+previews_ahead.py makes them while frames are rendered, and build.py the rest; they are the
+scrubber's frames and the contact sheet's thumbnails.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ def make_previews(
 ) -> Previews:
     """Previews of frames that have an image, evenly spread where there are too many.
 
-    read: gives a frame's PNG, or raises StorageError. wanted: numbers of frames that get one in
-    any case. budget: bytes of all of them. ready: what was made before.
+    read: gives a frame's image as a PNG, or raises StorageError. wanted: numbers of frames that get
+    one in any case. budget: bytes of all of them. ready: what was made before.
     """
     at_once = min(_MOST_AT_ONCE, math.ceil(cores()))
     if not frames:

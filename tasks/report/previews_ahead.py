@@ -37,9 +37,9 @@ _LAST_FRAMES = 4
 class PreviewsAhead:
     """One preview after another, in a thread, until it is stopped.
 
-    frames: the job's, ascending. read: gives the image of a rendered frame. renders_here: whether
-    the thread leaves the cores to POV-Ray.
-    What fails is left to make_report, which says so in the page.
+    frames: the job's, ascending. read: gives the image of a rendered frame as a PNG. renders_here:
+    whether the thread leaves the cores to POV-Ray. What fails is left to make_report, which says so
+    in the page.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The plot of render seconds by frame; make_report draws it wide and narrow."""
+"""The plot of render seconds by frame; build.py draws it wide and narrow."""
 
 from __future__ import annotations
 

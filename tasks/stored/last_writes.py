@@ -1,6 +1,6 @@
 """What a job's end stores, which nobody stores later: the writes wait for room on a full disk.
 
-stitch_video, collect_statistics and make_report store their results through it.
+statistics_step, report_step and tasks/video (encode.py, join.py) store their results through it.
 """
 
 from __future__ import annotations

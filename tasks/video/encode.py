@@ -1,4 +1,4 @@
-"""Encode frames into a video with ffmpeg; called by the stitch_video task.
+"""Encode frames into a video with ffmpeg; tasks/steps/video_step.py calls it.
 
 ffmpeg takes fewer frames than it should without an error (a gap, a truncated image), so it is
 given the very bytes of verified frames, in order, and the finished video's frames are counted.
