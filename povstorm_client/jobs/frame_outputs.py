@@ -12,9 +12,9 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage, StoredObject
 
 
-def output_key(result: FrameResult, name: str) -> str:
-    """Where something lies that a frame wrote."""
-    return f"{layout.output(result.job_id)}/{name}"
+def output_key(job_id: str, name: str) -> str:
+    """Where something lies that a frame of the job wrote."""
+    return f"{layout.output(job_id)}/{name}"
 
 
 def is_intact(storage: Storage, result: FrameResult) -> bool:
@@ -38,7 +38,7 @@ def find_output_damage(
     known: as known_checksums gives it; listed: what a listing told of them, by key.
     """
     for name in result.checksums:
-        key = output_key(result, name)
+        key = output_key(result.job_id, name)
         stored = listed.get(key) or storage.stat(key)
         if stored is None:
             return ""
@@ -75,4 +75,4 @@ def damage_lines(damage: Mapping[int, str]) -> Iterator[str]:
 
 def not_rendered(result: FrameResult, name: str) -> str:
     """What is wrong with an output that has another checksum than the frame's result says."""
-    return f"{output_key(result, name)} is not what was rendered: its checksum is another"
+    return f"{output_key(result.job_id, name)} is not what was rendered: its checksum is another"

@@ -207,14 +207,14 @@ class FrameResults:
         """
         self._write_log(result.work_unit_id, log)
         checksums = [
-            self._storage.upload(output_key(result, name), extra[name])
+            self._storage.upload(output_key(result.job_id, name), extra[name])
             for name in result.extra_outputs
         ]
         stored = replace(
             result,
             ended=time.time(),
             extra_crc32c=checksums,
-            image_crc32c=self._storage.upload(output_key(result, result.image), image),
+            image_crc32c=self._storage.upload(output_key(result.job_id, result.image), image),
         )
         return self.commit(stored)
 
@@ -349,7 +349,9 @@ class FrameResults:
         log = layout.log(result.job_id, result.work_unit_id)
         try:
             for name in result.checksums:
-                self._storage.copy(output_key(result, name), output_key(adopted, name))
+                self._storage.copy(
+                    output_key(result.job_id, name), output_key(adopted.job_id, name)
+                )
             if unit.link is not None:
                 self._storage.copy(left, layout.left(self._job_id, unit.work_unit_id))
             if self._storage.stat(log) is not None:
@@ -407,7 +409,7 @@ class FrameResults:
         return layout.result(self._job_id, work_unit_id)
 
     def _image(self, unit: WorkUnit) -> str:
-        return f"{layout.output(self._job_id)}/{unit.image_name}"
+        return output_key(self._job_id, unit.image_name)
 
     def _write_log(self, work_unit_id: str, log: bytes) -> None:
         self._storage.write(layout.log(self._job_id, work_unit_id), log)

@@ -63,7 +63,7 @@ def find_damage(
 def read_image(storage: Storage, result: FrameResult) -> bytes:
     """A rendered frame's image; RecordError if it is not what was rendered."""
     for _ in range(_LOOKS):
-        data = storage.read(output_key(result, result.image))
+        data = storage.read(output_key(result.job_id, result.image))
         if result.image_crc32c in ("", crc32c_of(data)):
             return data
         result = FrameResults(storage, result.job_id).newest(result)
@@ -97,7 +97,7 @@ def save_outputs(
         partial = target.with_name(f".povstorm-{secrets.token_hex(8)}")
         try:
             for _ in range(_LOOKS):
-                storage.download(output_key(result, name), partial)
+                storage.download(output_key(result.job_id, name), partial)
                 if not known[name] or crc32c(partial) in known[name]:
                     partial.replace(target)
                     return ""

@@ -167,7 +167,7 @@ class FrameSaver:
             raise StorageError(f"cannot write to {self._folder.path}: {error}") from error
 
         def save(name: str) -> str:
-            key = output_key(writers[name], name)
+            key = output_key(writers[name].job_id, name)
             try:
                 self._folder.put(
                     f"{FRAMES}/{name}", lambda path: storage.download(key, path), known[name]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from povstorm_client.errors import RecordError, ToolError
 from povstorm_client.frames.developing import developed
 from povstorm_client.frames.spread import spread
+from povstorm_client.jobs.frame_outputs import output_key
 from povstorm_client.jobs.thumbnails import contact_sheet
-from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.protocol import Storage
 from tasks.report.facts import FrameFacts, ReportFacts
@@ -55,13 +55,12 @@ def build_report(
     # It lists the fonts that it finds, at length.
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     facts = gather(storage, run)
-    output = layout.output(facts.job_id)
     checksums = {result.frame: result.image_crc32c for result in run.results}
 
     def read(frame: FrameFacts) -> bytes:
         if stopped is not None and stopped.is_set():
             raise ReportStoppedError
-        data = storage.read(f"{output}/{frame.image}")
+        data = storage.read(output_key(facts.job_id, frame.image))
         if checksums[frame.frame] not in ("", crc32c_of(data)):
             raise RecordError(
                 f"{frame.image} is not what was rendered: {facts.retry} renders it again"

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.developing import developed
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_outputs import output_key
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.programs.priority import lower_thread
-from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.protocol import Storage
 
@@ -114,7 +114,7 @@ async def previews_ahead(storage: Storage, manifest: JobManifest) -> AsyncIterat
     """
 
     def read(result: FrameResult) -> bytes:
-        data = storage.read(f"{layout.output(manifest.job_id)}/{result.image}")
+        data = storage.read(output_key(manifest.job_id, result.image))
         if result.image_crc32c not in ("", crc32c_of(data)):
             raise RecordError(f"{result.image} is not what was rendered")
         return developed(data, manifest.settings.tone_mapping)

@@ -10,6 +10,7 @@ from pathlib import Path
 from povstorm_client.cloud_run.api import GoogleCloudRun
 from povstorm_client.errors import ToolError
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_outputs import output_key
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
@@ -25,7 +26,7 @@ from tasks.video.segments_ahead import SegmentsAhead
 
 def stored_image(storage: Storage, result: FrameResult) -> StoredImage:
     """The image of a frame that is rendered."""
-    return StoredImage(storage, f"{layout.output(result.job_id)}/{result.image}")
+    return StoredImage(storage, output_key(result.job_id, result.image))
 
 
 def segment_store(storage: Storage, job_id: str) -> SegmentStore:
