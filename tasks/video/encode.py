@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as NotYet
 from fractions import Fraction
 from pathlib import Path
 
-from povstorm_client.errors import InputError, StorageError, VideoError
+from povstorm_client.errors import StorageError, VideoError
 from povstorm_client.frames.job_settings import check_video
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.video_options import VideoOptions
@@ -51,7 +51,7 @@ def encode_video(
     store: SegmentStore,
     key: str,
     *,
-    fps: Fraction | float,
+    fps: Fraction,
     options: VideoOptions | None = None,
     expected_frames: Sequence[int],
     allow_missing_frames: bool = False,
@@ -64,7 +64,7 @@ def encode_video(
     """Encode images (frame number, image) in numeric order into the object ``key``, by its ending.
 
     store: where its segments are kept, in the same storage; empty when the video is there.
-    fps: frames a second; a float is taken as the decimal that it prints as (23.976 is 2997/125).
+    fps: frames a second, as JobSettings.frames_per_second.
     options: codec and quality, the format's own choice if None.
     checksums: frame → crc32c of its image, of those that are to be compared; remedy: what the error
     for another image advises.
@@ -72,19 +72,18 @@ def encode_video(
     ready: segments of these images that need not be encoded again. The video has the same bytes
     with them and without.
 
-    Raises InputError for an unknown ending or an impossible fps, ToolError without ffmpeg or its
-    encoder, and
-    VideoError for frames that are missing, doubled, unreadable or of another size, when ffmpeg
-    fails, is cancelled, or made another number of frames; StorageError. The object is complete, or
-    as it was; segments that were encoded stay for the next try.
+    Raises InputError for an unknown ending, or more frames a second than it can have, ToolError
+    without ffmpeg or its encoder, and VideoError for frames that are missing, doubled,
+    unreadable or of another size, when ffmpeg fails, is cancelled, or made another number of
+    frames; StorageError. The object is complete, or as it was; segments that were encoded stay for
+    the next try.
     """
-    rate = exact_fps(fps)
     target = Path(Path(key).name)
     ending = target.suffix.lower().removeprefix(".")
-    check_video(ending, rate)
+    check_video(ending, fps)
     options = options or VideoOptions()
     options.check(ending)
-    encoding = Encoding.of(target, rate, remedy, options)
+    encoding = Encoding.of(target, fps, remedy, options)
     ordered = _in_order(images, checksums or {}, expected_frames, allow_missing_frames)
     progress = _Progress(len(ordered), on_progress)
     stop = _Stop(cancelled)
@@ -102,17 +101,6 @@ def encode_video(
         raise
     store.clear()
     return info
-
-
-def exact_fps(fps: Fraction | float) -> Fraction:
-    """Frames a second as an exact number; InputError for what is none."""
-    try:
-        rate = Fraction(str(fps))
-    except ValueError as error:
-        raise InputError(f"fps {fps!r} is no number: give 24, 23.976 or 24000/1001") from error
-    if rate <= 0:
-        raise InputError(f"fps is {fps}: frames a second are above 0")
-    return rate
 
 
 def _in_order(

@@ -121,6 +121,12 @@ def test_commands_take_off():
     assert [settings.stall_timeout for settings in seen] == [None, 90.0, 3600.0]
 
 
+@pytest.mark.parametrize("fps", [0, -24, float("nan"), float("inf")])
+def test_an_impossible_fps_is_an_input_error(fps: float):
+    with pytest.raises(InputError, match="fps"):
+        JobSettings(fps=fps)
+
+
 @pytest.mark.parametrize(
     "change",
     [
