@@ -5,17 +5,14 @@ render_unit asks before it stores anything of the frame.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from povstorm_client.errors import InputError, RenderError
 from povstorm_client.frames.doubled_outputs import folded
+from povstorm_client.frames.result import is_image_name
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.paths import check_workspace_path
-
-# The names of the images themselves, which no frame may write for another.
-_IMAGE_NAME = re.compile(r"frame_[0-9]+\.(png|exr|hdr)")
 
 
 def check_output_names(unit: WorkUnit, names: Iterable[str]) -> None:
@@ -33,10 +30,11 @@ def check_output_names(unit: WorkUnit, names: Iterable[str]) -> None:
             check_workspace_path(f"{unit.offload_gcs_prefix}/{name}", "the frame's output")
         except InputError as error:
             raise RenderError(str(error), retryable=False) from error
-        if name != unit.image_name and _IMAGE_NAME.fullmatch(folded(name)):
+        # No frame may write another's image.
+        if name != unit.image_name and is_image_name(folded(name)):
             raise RenderError(
                 f"the scene wrote output/{name}, which is {_whose(unit, name)} image"
-                f"{'' if _IMAGE_NAME.fullmatch(name) else ' where case does not count'}: rename it",
+                f"{'' if name == folded(name) else ' where case does not count'}: rename it",
                 retryable=False,
             )
         # With its folders: "Data" beside "data/notes.txt" is a file that has to be a folder.

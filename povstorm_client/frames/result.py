@@ -10,13 +10,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from povstorm_client.errors import InputError
+from povstorm_client.frames.render_settings import IMAGE_ENDINGS
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.quantities import duration
 from povstorm_client.storage import records
 from povstorm_client.storage.records import Count, Frame, JobId, Moment, Seconds
 
 # Whatever the case of its letters: some file systems take them for one.
-_IMAGE_NAME = re.compile(r"frame_\d+\.(png|exr|hdr)", re.ASCII | re.IGNORECASE)
+_IMAGE_NAME = re.compile(
+    rf"frame_\d+({'|'.join(map(re.escape, IMAGE_ENDINGS))})", re.ASCII | re.IGNORECASE
+)
 
 _ERROR_SHOWN = 120
 
@@ -123,7 +126,7 @@ class FrameResult:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether an output has the name of a frame's image."""
+    """Whether an output has the name of a frame's image, but for the case of its letters."""
     return _IMAGE_NAME.fullmatch(name) is not None
 
 
