@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from povstorm_client.errors import RenderError
-from povstorm_client.frames import exr_file, radiance_file
+from povstorm_client.frames import exr_file, png_file, radiance_file
 
 # Length 0, type IEND and its checksum: how every whole PNG ends (PNG specification, 11.2.5).
 _PNG_END = bytes.fromhex("00000000 49454e44 ae426082")
@@ -126,7 +126,6 @@ _MAGIC = {".exr": exr_file.MAGIC, ".hdr": radiance_file.MAGIC}
 _NAMES = {".exr": "OpenEXR", ".hdr": "Radiance HDR"}
 
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # A chunk is its length, its type, its data and its checksum (PNG specification, 5.3).
 _HEAD, _CHECKSUM_BYTES = struct.Struct(">I4s"), 4
 # What POV-Ray 3.7 begins its comment with; the rest names the platform and the compiler.
@@ -145,7 +144,7 @@ def drop_dates(image: Path) -> None:
         kept = radiance_file.without_dates(content)
     else:
         chunks = (chunk for chunk in _chunks(content) if not _is_date(chunk))
-        kept = b"".join([_SIGNATURE, *chunks])
+        kept = b"".join([png_file.MAGIC, *chunks])
     if kept != content:
         # A file of its own: a link that a scene has put here is replaced, not followed.
         descriptor, name = tempfile.mkstemp(dir=image.parent)
@@ -156,7 +155,7 @@ def drop_dates(image: Path) -> None:
 
 def _chunks(content: bytes) -> Iterator[bytes]:
     """The chunks; the last one with whatever may follow it, which readers of PNGs ignore."""
-    start = len(_SIGNATURE)
+    start = len(png_file.MAGIC)
     while start < len(content):
         if start + _HEAD.size > len(content):
             raise ValueError("its last chunk is cut off")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAGIC = b"\x89PNG\r\n\x1a\n"
 _TRUE_COLOUR, _WITH_ALPHA = 2, 6
 
 
@@ -31,7 +31,7 @@ def png_file(
         (b"IDAT", zlib.compress(b"".join(rows), effort)),
         (b"IEND", b""),
     )
-    return _SIGNATURE + b"".join(
+    return MAGIC + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks
     )
