@@ -11,15 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from povstorm_client.scene.sdl import Token, tokens
-from povstorm_client.scene.search import ENDINGS
+from povstorm_client.scene.search import can_be_source
 
 # The words of the photons blocks of objects and lights, which shoot none by themselves.
 _OF_OBJECTS = {
     *("target", "collect", "refraction", "reflection", "pass_through", "area_light"),
     *("on", "off", "yes", "no", "true", "false"),
 }
-# Images, fonts and the like can be huge.
-_NO_SOURCES = {ending for kind in ENDINGS.keys() - {"inc", "pov"} for ending in ENDINGS[kind]}
 
 
 def shoots_photons(files: Iterable[Path]) -> bool:
@@ -31,7 +29,7 @@ def shoots_photons(files: Iterable[Path]) -> bool:
 
 
 def _has_photon_settings(file: Path) -> bool:
-    if file.suffix in _NO_SOURCES:
+    if not can_be_source(file):
         return False
     # POV-Ray reads bytes; Latin-1 keeps every one of them.
     text = file.read_text(encoding="latin-1")

@@ -37,6 +37,8 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "tga": (".tga", ".TGA"),
     "tiff": (".tif", ".TIF", ".tiff", ".TIFF"),
 }
+# Images, fonts and the like, which can be huge.
+_NO_SOURCES = {ending for kind in ENDINGS.keys() - {"inc", "pov"} for ending in ENDINGS[kind]}
 # POV-Ray's own settings, as Debian and as its own build install them, of its version's series.
 _SYSTEM_INIS = ("/etc/povray/{series}/povray.ini", "/usr/local/etc/povray/{series}/povray.ini")
 
@@ -139,6 +141,11 @@ def candidates(name: str, kind: str) -> list[str]:
     endings = ENDINGS[kind]
     appended = [f"{name}{ending}" for ending in endings]
     return [name, *appended] if endings and name.endswith(endings) else [*appended, name]
+
+
+def can_be_source(file: Path) -> bool:
+    """Whether a file may be text of POV-Ray's language, by its ending in whatever case."""
+    return file.suffix.casefold() not in _NO_SOURCES
 
 
 def _exists(path: str) -> bool:

@@ -7,10 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from povstorm_client.scene.sdl import tokens
-from povstorm_client.scene.search import ENDINGS
-
-# Images, fonts and the like: what is no text of POV-Ray's language.
-_NO_SOURCES = {ending for kind in ENDINGS.keys() - {"inc", "pov"} for ending in ENDINGS[kind]}
+from povstorm_client.scene.search import can_be_source
 
 
 def unused_names(names: Sequence[str], files: Iterable[Path]) -> list[str]:
@@ -21,7 +18,7 @@ def unused_names(names: Sequence[str], files: Iterable[Path]) -> list[str]:
     """
     words: set[str] = set()
     for file in files if names else ():
-        if file.suffix.casefold() in _NO_SOURCES:
+        if not can_be_source(file):
             continue
         # POV-Ray reads bytes; Latin-1 keeps every one of them.
         text = file.read_text(encoding="latin-1")
