@@ -10,8 +10,13 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageOps
 
+from povstorm_client.errors import StorageError
+
 # Of an image larger than this there is none: it would take gigabytes of memory.
 _LARGEST_PIXELS = 80_000_000
+# Of a page's picture: twice the contact sheet's pixels, and enough for the stage while it moves.
+_PAGE_SIDE = 480
+_PAGE_QUALITY = 72
 
 
 def small_image(data: bytes, side: int) -> Image.Image:
@@ -50,6 +55,15 @@ def encoded(image: Image.Image, side: int, quality: int) -> bytes:
     # More effort takes twice the time for 3 % fewer bytes (measured).
     small.save(target, "WEBP", quality=quality, method=2)
     return target.getvalue()
+
+
+def page_picture(data: bytes, what: str) -> bytes:
+    """A small WebP of a PNG, for a page; StorageError, which says what it is of, if unreadable."""
+    try:
+        return encoded(small_image(data, _PAGE_SIDE), _PAGE_SIDE, _PAGE_QUALITY)
+    except Exception as error:
+        # Of a damaged image Pillow's readers raise anything.
+        raise StorageError(f"{what} cannot be read: {error}") from error
 
 
 def contact_sheet(images: Sequence[bytes], *, columns: int = 6, wide: int = 120) -> bytes:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from povstorm_client.errors import PovstormError, StorageError
+from povstorm_client.errors import StorageError
 from povstorm_client.frames.developing import developed
 from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.work_unit import WorkUnit
@@ -23,9 +23,6 @@ from povstorm_client.programs.priority import lower_thread
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 
-# Twice the contact sheet's pixels, and enough for the stage while it moves.
-_SIDE = 480
-_QUALITY = 72
 # POV-Ray may want all cores: pictures come after it.
 _AT_ONCE = 2
 _NICENESS = 10
@@ -86,18 +83,9 @@ class JobPictures:
 
     def _made(self, unit: WorkUnit) -> bytes:
         # Not at the top: Pillow.
-        from povstorm_client.jobs.thumbnails import encoded, small_image
+        from povstorm_client.jobs.thumbnails import page_picture
 
-        data = self.shown(unit)
-        try:
-            return encoded(small_image(data, _SIDE), _SIDE, _QUALITY)
-        except PovstormError:
-            raise
-        except Exception as error:
-            # Of a damaged image Pillow's readers raise anything.
-            raise StorageError(
-                f"the image of frame {unit.frame} cannot be read: {error}"
-            ) from error
+        return page_picture(self.shown(unit), f"the image of frame {unit.frame}")
 
     def close(self) -> None:
         """Make no further picture."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from povstorm_client.errors import InputError, PovstormError, StorageError
+from povstorm_client.errors import InputError, StorageError
 from povstorm_client.frames.developing import developed
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.tone_mapping import ToneMapping
@@ -26,9 +26,6 @@ from povstorm_client.watch.known_frames import SharedTree, draft_job
 MOST_BYTES = 512 << 20
 # What may still be read from: the present tree, and the one before.
 _TREES = 2
-# As on the live page.
-_SIDE = 480
-_QUALITY = 72
 
 
 class DraftFolder:
@@ -108,19 +105,13 @@ class DraftFolder:
     def small(self, version: str, result: FrameResult) -> bytes:
         """A WebP of it, made when it is first asked for; StorageError if it cannot be had."""
         # Not at the top: Pillow.
-        from povstorm_client.jobs.thumbnails import encoded, small_image
+        from povstorm_client.jobs.thumbnails import page_picture
 
         file = self._small / f"{version}.webp"
         with suppress(FileNotFoundError):
             return file.read_bytes()
-        try:
-            with self._lock:
-                data = encoded(small_image(self.image(result), _SIDE), _SIDE, _QUALITY)
-        except PovstormError:
-            raise
-        except Exception as error:
-            # Of a damaged image Pillow's readers raise anything.
-            raise StorageError(f"the draft of frame {result.frame} cannot be read") from error
+        with self._lock:
+            data = page_picture(self.image(result), f"the draft of frame {result.frame}")
         partial = file.with_suffix(f".{threading.get_native_id()}")
         partial.write_bytes(data)
         partial.replace(file)
