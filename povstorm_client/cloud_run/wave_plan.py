@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
-from povstorm_client.quantities import duration
+from povstorm_client.quantities import duration, usd
 
 # How far above the least possible cost a plan may go to be faster.
 _COST_FACTORS = {"fastest": math.inf, "balanced": 1.5, "cheapest": 1.05}
@@ -39,7 +39,7 @@ class WavePlan:
         """One line for people."""
         return (
             f"{self.frames} frames in {self.tasks} tasks of {self.job.name} "
-            f"({self.frames_per_task} a task): about {duration(self.seconds)}, ${self.usd:.3f}"
+            f"({self.frames_per_task} a task): about {duration(self.seconds)}, {usd(self.usd)}"
         )
 
 

@@ -23,6 +23,7 @@ from povstorm_client.cloud_run.stored_plan import StoredPlan, read_plan
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import InputError, PovstormError, StorageError
 from povstorm_client.jobs.job_sheet import job_sheet
+from povstorm_client.quantities import usd
 from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _news(job: Job, why: str, picture: Path | None) -> News:
         if state.failed:
             words.append(f"{state.failed} failed")
     if (plan := _plan(job)) is not None:
-        words.append(f"${plan.billed_usd:.2f}")
+        words.append(usd(plan.billed_usd))
     lines = [", ".join(words)] if words else []
     reason = why or (state.message if state and phase != "completed" else "")
     if reason:

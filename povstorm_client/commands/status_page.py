@@ -16,7 +16,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.jobs.overview import FrameOverview
 from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import LOST_SECONDS, JobState
-from povstorm_client.quantities import age_words, counted, duration
+from povstorm_client.quantities import age_words, counted, duration, usd
 from povstorm_client.terminal import one_line
 
 _BAR = 60
@@ -144,7 +144,7 @@ class StatusPage:
         if self.usd is not None:
             planned, billed = self.usd
             yield Text("cost     ", "bold").append(
-                f"${billed:.4f} billed so far, ${planned:.4f} planned", "not bold"
+                f"{usd(billed)} billed so far, {usd(planned)} planned", "not bold"
             )
         for note in self.notes:
             yield Text(one_line(note), "yellow")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 from povstorm_client.frames.ranges import frame_ranges
-from povstorm_client.quantities import duration
+from povstorm_client.quantities import duration, usd
 from tasks.report.facts import ReportFacts
 
 _FAILURES = 8
@@ -75,7 +75,7 @@ def _rows(facts: ReportFacts) -> Iterator[tuple[str, str]]:
     if facts.waves:
         billed = sum(wave.billed_usd or 0.0 for wave in facts.waves)
         predicted = sum(wave.predicted_usd for wave in facts.waves)
-        yield "cost", f"${billed:.3f}, predicted ${predicted:.3f}"
+        yield "cost", f"{usd(billed)}, predicted {usd(predicted)}"
     yield "size", f"{facts.width}x{facts.height}"
 
 

@@ -18,6 +18,7 @@ from povstorm_client.cloud_run.wave_plan import WavePlan, memory_needed_mib, pla
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.quantities import usd
 from tasks.renderers.cloud_run.frame_wave import WaitingFrame
 
 # From so few frames, spread over the animation, the seconds of all are guessed.
@@ -164,7 +165,7 @@ class WavePlanner:
         most = self._fleet.max_usd
         if most is None or started_usd + plan.usd <= most:
             return
-        before = f", after ${started_usd:.3f} for what was started before" if started_usd else ""
+        before = f", after {usd(started_usd)} for what was started before" if started_usd else ""
         raise CloudError(
             f"not started: {plan}{before}; the most it may cost is ${most:g}: allow more "
             "(--max-cost), or make the frames cheaper",

@@ -84,7 +84,7 @@ def test_executions_tell_their_tasks_and_what_was_lost():
     assert "3 of 4 tasks done, 1 lost" in text
     assert "in 1 min 15 s" in text
     assert "for 20 s" in text
-    assert "$0.2500 billed so far, $0.5000 planned" in text
+    assert "$0.250 billed so far, $0.500 planned" in text
 
 
 def test_long_names_of_executions_are_whole_and_fit():
