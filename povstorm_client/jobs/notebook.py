@@ -22,6 +22,7 @@ from povstorm_client.jobs.state import JobState
 from povstorm_client.jobs.summary import JobSummary
 from povstorm_client.quantities import byte_size, counted
 from povstorm_client.storage import layout
+from povstorm_client.storage.content_types import content_type
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
 
@@ -29,7 +30,7 @@ from povstorm_client.storage.protocol import Storage
 _EMBEDDED_BYTES = 1_000_000
 _MOST_JOBS = 8
 _MOST_CHARACTERS = 2000
-_PLAYABLE = {"mp4": "video/mp4", "webm": "video/webm"}
+_PLAYABLE = ("mp4", "webm")
 _COLOURS = {"completed": "#2e8b57", "failed": "#d64541", "cancelled": "#b8860b"}
 _AT_WORK = "#3a7bd5"
 _NOT_BEGUN = "#767676"
@@ -172,7 +173,7 @@ def _video(job: ShownJob) -> str:
     if job.video == "gif":
         return f'<img {style} src="data:image/gif;base64,{_base64(storage.read(key))}">{line}'
     if job.video in _PLAYABLE:
-        source = f"data:{_PLAYABLE[job.video]};base64,{_base64(storage.read(key))}"
+        source = f"data:{content_type(key)};base64,{_base64(storage.read(key))}"
         return f'<video {style} controls loop muted playsinline src="{source}"></video>{line}'
     return line
 

@@ -35,17 +35,11 @@ from povstorm_client.live.page_server import (
     text_response,
 )
 from povstorm_client.storage import layout
+from povstorm_client.storage.content_types import content_type
 
 if TYPE_CHECKING:
     from povstorm_client.storage.protocol import Storage
 
-_VIDEOS = {
-    "mp4": "video/mp4",
-    "webm": "video/webm",
-    "gif": "image/gif",
-    "mov": "video/quicktime",
-    "mkv": "video/x-matroska",
-}
 # The report says itself, by its hash, which script may run; it asks for nothing but images.
 _REPORT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -112,7 +106,7 @@ def _routes(
 
     async def video(_request: Request) -> Response:
         file = await found(pictures.video, str(ending))
-        return FileResponse(file, media_type=_VIDEOS.get(str(ending)))
+        return FileResponse(file, media_type=content_type(file.name))
 
     base = live.address.prefix
     routes = [

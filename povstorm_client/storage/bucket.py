@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from povstorm_client.errors import StorageError
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage.checksum import crc32c, crc32c_of
+from povstorm_client.storage.content_types import content_type
 from povstorm_client.storage.parallel import CALLS_AT_ONCE, in_parallel
 from povstorm_client.storage.private_files import make_read_only
 from povstorm_client.storage.protocol import StoredObject, saved_whole
@@ -80,7 +81,7 @@ class GcsStorage:
         def send(blob: Blob, **condition: int) -> None:
             # The checksum goes with the data, so it is the server that verifies it.
             blob.upload_from_string(
-                data, _content_type(key), checksum="crc32c", retry=_retry(), **condition
+                data, content_type(key), checksum="crc32c", retry=_retry(), **condition
             )
 
         self._put(key, len(data), lambda: crc32c_of(data), send)
@@ -98,7 +99,7 @@ class GcsStorage:
             with self._errors("write", key):
                 blob.upload_from_string(
                     data,
-                    _content_type(key),
+                    content_type(key),
                     checksum="crc32c",
                     if_generation_match=0,
                     retry=_retry(),
@@ -130,7 +131,7 @@ class GcsStorage:
                 blob.upload_from_file(
                     source,
                     size=size,
-                    content_type=_content_type(key),
+                    content_type=content_type(key),
                     checksum="crc32c",
                     retry=_retry(),
                     **condition,
@@ -209,7 +210,7 @@ class GcsStorage:
     def _compose(self, key: str, parts: Sequence[str]) -> None:
         with self._errors("write", key):
             blob = self._blob(key)
-            blob.content_type = _content_type(key)
+            blob.content_type = content_type(key)
             blob.compose([self._blob(part) for part in parts], retry=_retry())
 
     def renew(self, key: str) -> None:
@@ -447,20 +448,3 @@ def _listable(data: bytes) -> str | None:
         return data.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _content_type(key: str) -> str:
-    """What a browser shows when the object is opened in the console."""
-    endings = {
-        ".json": "application/json",
-        ".png": "image/png",
-        ".exr": "image/x-exr",
-        ".hdr": "image/vnd.radiance",
-        ".txt": "text/plain; charset=utf-8",
-        ".html": "text/html; charset=utf-8",
-        ".mp4": "video/mp4",
-        ".mov": "video/quicktime",
-        ".webm": "video/webm",
-        ".gif": "image/gif",
-    }
-    return endings.get(Path(key).suffix, "application/octet-stream")
