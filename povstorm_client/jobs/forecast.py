@@ -6,6 +6,7 @@ remaining_time.py asks, with the times of the frames of a JobState; and `render 
 from __future__ import annotations
 
 import math
+import statistics
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,14 +94,14 @@ class _Trend:
     @classmethod
     def at(cls, took: Mapping[int, float], frames: Sequence[int]) -> _Trend:
         """Theil and Sen's: the median of the slopes between two halves, and of the seconds."""
-        median = _median([took[frame] for frame in frames])
+        median = statistics.median([took[frame] for frame in frames])
         half = len(frames) // 2
         slopes = [
             (took[late] - took[early]) / (late - early)
             for early, late in zip(frames[:half], frames[len(frames) - half :], strict=True)
         ]
         # Of a few frames the line would lead anywhere.
-        slope = _median(slopes) if len(frames) >= 6 else 0.0
+        slope = statistics.median(slopes) if len(frames) >= 6 else 0.0
         reach = (frames[-1] - frames[0]) / 2
         return cls((frames[0] + frames[-1]) / 2, median, slope, reach)
 
@@ -111,14 +112,6 @@ class _Trend:
         faded = fading * (1 - math.exp(-beyond / fading)) if fading else 0.0
         line = self.median + self.slope * math.copysign(min(abs(away), self.reach) + faded, away)
         return min(max(line, _LEAST_SHARE * self.median), _MOST_SHARE * self.median)
-
-
-def _median(values: Sequence[float]) -> float:
-    ascending = sorted(values)
-    middle = len(ascending) // 2
-    if len(ascending) % 2:
-        return ascending[middle]
-    return (ascending[middle - 1] + ascending[middle]) / 2
 
 
 def _sigma(took: Mapping[int, float], known: Sequence[int], left: Sequence[int]) -> float:
