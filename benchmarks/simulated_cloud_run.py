@@ -26,6 +26,7 @@ from render_image.frame_queue import FrameQueue
 
 # https://cloud.google.com/run/quotas: 60 to 180 a minute, by region; here the least.
 RUN_CALLS_A_MINUTE = 60
+MOST_RUNNING_EXECUTIONS = 1_000
 # One grey pixel.
 _IMAGE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
@@ -172,7 +173,7 @@ class SimulatedCloudRun:
         if len(self._run_calls) >= RUN_CALLS_A_MINUTE:
             raise CloudError("quota of run calls a minute", "quota")
         running = sum(self._completed(each) is None for each in self._executions.values())
-        if running >= prices_and_limits.MOST_RUNNING_EXECUTIONS:
+        if running >= MOST_RUNNING_EXECUTIONS:
             raise CloudError("quota of running executions", "quota")
         if tasks > prices_and_limits.MOST_TASKS_PER_EXECUTION:
             raise CloudError("too many tasks", "refused")

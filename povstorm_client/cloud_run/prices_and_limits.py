@@ -13,7 +13,6 @@ USD_PER_GIB_SECOND = 0.000002
 LEAST_BILLED_SECONDS = 60.0
 
 MOST_TASKS_PER_EXECUTION = 10_000
-MOST_RUNNING_EXECUTIONS = 1_000
 
 # What a task is expected to need before its first POV-Ray process: pulling the image, starting
 # the instance and Python. Google documents no figure; waves that ran replace this one.

@@ -6,7 +6,7 @@ it shows a table. docs/statistics.md describes each field.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 import msgspec
@@ -158,11 +158,3 @@ def read_statistics(storage: Storage, job_id: str) -> JobStatistics:
     """The stored statistics; RecordError if they are not readable, StorageError if not there."""
     key = layout.statistics(job_id)
     return JobStatistics.from_json(records.read_record(storage, key, dict[str, Any]), key)
-
-
-def field_names() -> dict[str, list[str]]:
-    """The fields of statistics.json, of its frames and of its percentiles, in their order."""
-    return {
-        kind.__name__: [field.name for field in fields(kind)]
-        for kind in (JobStatistics, FrameLine, Percentiles)
-    }

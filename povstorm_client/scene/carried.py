@@ -45,7 +45,7 @@ def carried_files(
             for written in accesses:
                 if written is read or written.mode not in ("write", "append"):
                     continue
-                if _meet(paths, written, base) and not _is_new(name, read, accesses[:index], base):
+                if _meet(paths, written, base) and not _is_new(name, read, accesses[:index]):
                     vague = is_any(name) or any(map(is_any, written.names))
                     (possible if vague else certain).append(Carried(read, written))
                     break
@@ -74,7 +74,7 @@ def _meet(paths: set[str], written: Access, base: Path) -> bool:
     )
 
 
-def _is_new(name: str, read: Access, before: list[Access], base: Path) -> bool:
+def _is_new(name: str, read: Access, before: list[Access]) -> bool:
     """Whether each frame certainly writes the file anew before it reads it."""
     for written in before:
         if written.mode != "write" or read.blocks[: len(written.blocks)] != written.blocks:
