@@ -1,6 +1,6 @@
 """Limits: what one frame's POV-Ray may use before it is stopped; what a renderer passes on.
 
-The kernel enforces memory and file size, watch.py the rest.
+The kernel enforces memory and file size, process_watch.py the rest.
 """
 
 from __future__ import annotations

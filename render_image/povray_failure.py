@@ -14,7 +14,7 @@ from povstorm_client.storage.disk_full import temporary_words
 from render_image import povray_output
 from render_image.frame_limits import Limits
 from render_image.process import ProcessExit
-from render_image.watch import memory_words
+from render_image.process_watch import memory_words
 
 # POV-Ray's exit code for what it refuses: parse errors, missing files, bad options (measured).
 _REFUSED = 1

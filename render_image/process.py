@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from povstorm_client.programs.tools import die_with_parent
 from render_image.frame_limits import Limits
-from render_image.watch import Watch
+from render_image.process_watch import Watch
 
 # One waiting thread per running process; renderers run far fewer processes than this at once.
 _WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="wait4")

@@ -34,10 +34,10 @@ from render_image.output_names import check_output_names
 from render_image.povray_environment import prepare_environment
 from render_image.povray_failure import raise_for_exit, ran_out_of_memory
 from render_image.process import ProcessExit, run_process
+from render_image.process_watch import folder_problem, read_log
 from render_image.sandbox import Sandbox, open_sandbox
 from render_image.unexpected import traceback_text, unexpected_failure
 from render_image.untrusted_files import UntrustedFileError, open_folder, take_files
-from render_image.watch import folder_problem, read_log
 from render_image.workspace import Workspace, make_workspace
 
 _STATE_FILE_ENDING = ".pov-state"

@@ -11,7 +11,7 @@ from povstorm_client.frames.job_settings import JobSettings
 from render_image.frame_limits import Limits, most_memory
 from render_image.machine import total_memory
 from render_image.process import ProcessExit, run_process
-from render_image.watch import folder_problem, read_log
+from render_image.process_watch import folder_problem, read_log
 
 MIB = 1 << 20
 

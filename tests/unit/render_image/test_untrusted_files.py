@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from render_image.frame_limits import Limits
+from render_image.process_watch import folder_problem
 from render_image.untrusted_files import (
     MOST_LEVELS,
     UntrustedFileError,
@@ -17,7 +18,6 @@ from render_image.untrusted_files import (
     remove_tree,
     take_files,
 )
-from render_image.watch import folder_problem
 
 
 @pytest.fixture

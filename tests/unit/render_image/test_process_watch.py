@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from render_image.frame_limits import Limits
-from render_image.watch import Watch
+from render_image.process_watch import Watch
 
 # As often as nobody waits for a frame to be parsed.
 SLEEP = 0.2
