@@ -29,7 +29,7 @@ from povstorm_client.frames.shared_use import SharedUse
 from povstorm_client.frames.video_losses import announce_losses
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs import shared_resources
-from povstorm_client.jobs.frame_results import FrameResults, StoredFrames
+from povstorm_client.jobs.frame_results import FoundResults, FrameResults
 from povstorm_client.jobs.manifest import (
     JobManifest,
     Tracing,
@@ -370,7 +370,7 @@ class Job:
         except RecordError:
             return None
 
-    def _stored(self) -> StoredFrames:
+    def _stored(self) -> FoundResults:
         return FrameResults(self.cluster.storage, self.job_id).of(self._units)
 
     def results(self) -> list[FrameResult]:

@@ -70,7 +70,7 @@ def reason_to_keep(storage: Storage, job_id: str, now: float) -> str:
         return ""
     cancel = storage.stat(layout.cancel_request(job_id))
     if state is None:
-        return _why_not_yet(storage, job_id, now, cancelled=cancel is not None)
+        return _reason_to_keep_unbegun(storage, job_id, now, cancelled=cancel is not None)
     stored = storage.stat(layout.job_state(job_id))
     silent = now - stored.changed if stored else 0.0
     if cancel is not None and min(silent, now - cancel.changed) > _STOP_SECONDS:
@@ -81,7 +81,7 @@ def reason_to_keep(storage: Storage, job_id: str, now: float) -> str:
     return f"it is {state.phase}, as of {age_words(silent)} ago: {remedy}"
 
 
-def _why_not_yet(storage: Storage, job_id: str, now: float, *, cancelled: bool) -> str:
+def _reason_to_keep_unbegun(storage: Storage, job_id: str, now: float, *, cancelled: bool) -> str:
     """Why a job must not be deleted of which no flow has begun."""
     manifest = storage.stat(layout.job_manifest(job_id))
     if manifest is not None:

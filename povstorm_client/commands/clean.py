@@ -116,13 +116,13 @@ def _fitting(
         )
     age = None if older_than is None else age_seconds(older_than)
     found = choose_jobs(everything, time.time(), older_than=age, failed=failed, keep=keep or 0)
-    reasons = _undeletable(cluster, found)
+    reasons = _reasons_to_keep(cluster, found)
     for job_id, reason in reasons.items():
         print(f"left alone  {job_id}: {reason}")
     return [job for job in found if job.job_id not in reasons]
 
 
-def _undeletable(cluster: Cluster, jobs: list[JobSummary]) -> dict[str, str]:
+def _reasons_to_keep(cluster: Cluster, jobs: list[JobSummary]) -> dict[str, str]:
     ids = [job.job_id for job in jobs]
     return reasons_to_keep(cluster.claimed_storage, ids, at_work=cluster.jobs_at_work())
 
@@ -149,7 +149,7 @@ def _named(cluster: Cluster, everything: list[JobSummary], job_ids: list[str]) -
                 f"there is no job {job_id!r} in {cluster.storage_uri}: look with `povstorm jobs`"
             )
     chosen = [by_id[job_id] for job_id in dict.fromkeys(job_ids)]
-    for job_id, reason in _undeletable(cluster, chosen).items():
+    for job_id, reason in _reasons_to_keep(cluster, chosen).items():
         raise InputError(f"job {job_id} is not deleted: {reason}")
     return chosen
 

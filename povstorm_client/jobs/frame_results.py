@@ -35,7 +35,7 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class StoredFrames:
+class FoundResults:
     """A job's results, ascending by frame; unreadable: frame → what is wrong with its result."""
 
     results: list[FrameResult]
@@ -108,10 +108,10 @@ class FrameResults:
         found = in_parallel(read, self._listed(contents=True).items())
         return sorted((each for each in found if each), key=lambda each: each.frame)
 
-    def of(self, units: Sequence[WorkUnit]) -> StoredFrames:
+    def of(self, units: Sequence[WorkUnit]) -> FoundResults:
         """The results that are stored of these frames; a bad one takes no other frame down."""
         if not units:
-            return StoredFrames([])
+            return FoundResults([])
         there = self._listed(contents=True)
         results: list[FrameResult] = []
         unreadable: dict[int, str] = {}
@@ -122,7 +122,7 @@ class FrameResults:
                 raise found
             elif found is not None:
                 results.append(found)
-        return StoredFrames(sorted(results, key=lambda result: result.frame), unreadable)
+        return FoundResults(sorted(results, key=lambda result: result.frame), unreadable)
 
     def new(
         self, units: Sequence[WorkUnit], listed: int
