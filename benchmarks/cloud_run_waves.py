@@ -133,10 +133,10 @@ def _compare(seconds: dict[int, float], parallelism: int) -> None:
         )
 
     show("one execution a frame", _run(seconds, parallelism, _one_execution_a_frame))
-    for lean in PREFERENCES:
+    for prefer in PREFERENCES:
         for known in (True, False):
             told = rendering / len(seconds) if known else None
-            fleet = _fleet(parallelism, lean, told)
+            fleet = _fleet(parallelism, prefer, told)
             source = "known" if known else "unknown"
             length = len(seconds)
             times = FrameTimes(
@@ -145,7 +145,7 @@ def _compare(seconds: dict[int, float], parallelism: int) -> None:
                 else ()
             )
             show(
-                f"povstorm {lean}, {source} scene",
+                f"povstorm {prefer}, {source} scene",
                 _run(
                     seconds,
                     parallelism,
@@ -207,9 +207,9 @@ async def _waves(
         await asyncio.gather(*renderer.begin(units, final_attempt=False))
 
 
-def _fleet(parallelism: int, lean: str, seconds_per_frame: float | None) -> CloudRunFleet:
+def _fleet(parallelism: int, prefer: str, seconds_per_frame: float | None) -> CloudRunFleet:
     job = CloudRunJob("render", 1, 1024, parallelism, 0, 3600)
-    return CloudRunFleet("project", "region", (job,), lean, None, seconds_per_frame)
+    return CloudRunFleet("project", "region", (job,), prefer, None, seconds_per_frame)
 
 
 if __name__ == "__main__":

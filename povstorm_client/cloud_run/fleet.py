@@ -20,7 +20,7 @@ class CloudRunFleet:
     """Where frames are rendered on Cloud Run.
 
     jobs: one for each size of memory, ascending. lean, max_usd, seconds_per_frame: what of the
-    job's settings is stored here; lean is their prefer.
+    job's settings is stored here; lean is the stored name of their prefer.
 
     Raises InputError for values that cannot be meant.
     """
@@ -36,10 +36,15 @@ class CloudRunFleet:
         # Building them checks them.
         JobSettings(**self.stored_settings())
 
+    @property
+    def prefer(self) -> str:
+        """What plans of waves prefer, as JobSettings.prefer."""
+        return self.lean
+
     def stored_settings(self) -> dict[str, Any]:
         """What of a JobSettings is stored here, by its fields."""
         return {
-            "prefer": self.lean,
+            "prefer": self.prefer,
             "max_usd": self.max_usd,
             "seconds_per_frame": self.seconds_per_frame,
         }

@@ -57,8 +57,8 @@ class StoredWave:
 class StoredPlan:
     """All waves so far; usd and seconds as planned, tasks and frames in all.
 
-    seconds_per_frame: CPU seconds from which they were planned, None where that is not known.
-    frames_per_task: of the fullest task.
+    lean: what they prefer (JobSettings.prefer), by its stored name. seconds_per_frame: CPU seconds
+    from which they were planned, None where that is not known. frames_per_task: of the fullest one.
     """
 
     lean: str = ""
@@ -73,11 +73,11 @@ class StoredPlan:
 
     @classmethod
     def of_waves(
-        cls, waves: tuple[StoredWave, ...], *, lean: str, seconds_per_frame: float | None
+        cls, waves: tuple[StoredWave, ...], *, prefer: str, seconds_per_frame: float | None
     ) -> StoredPlan:
         """The plan of these waves, with their sums."""
         return cls(
-            lean=lean,
+            lean=prefer,
             seconds_per_frame=seconds_per_frame,
             tasks=sum(wave.tasks for wave in waves),
             frames=sum(wave.frames for wave in waves),
@@ -106,7 +106,7 @@ def add_to_plan(
     job_id: str,
     waves: Iterable[StoredWave],
     *,
-    lean: str = "",
+    prefer: str = "",
     seconds_per_frame: float | None = None,
 ) -> None:
     """Write waves down, in place of what was there of the same ones; all others stay.
@@ -115,7 +115,7 @@ def add_to_plan(
     """
     with _WRITING:
         before = _readable_plan(storage, job_id)
-        _write_added(storage, job_id, before, waves, lean, seconds_per_frame)
+        _write_added(storage, job_id, before, waves, prefer, seconds_per_frame)
 
 
 def reserve(
@@ -124,7 +124,7 @@ def reserve(
     wave: StoredWave,
     most_usd: float | None,
     *,
-    lean: str = "",
+    prefer: str = "",
     seconds_per_frame: float | None = None,
 ) -> float | None:
     """Write a wave down before it starts, unless with it the job would cost more than most_usd.
@@ -138,7 +138,7 @@ def reserve(
         spent = sum(each.spent_usd for each in others)
         if most_usd is not None and spent + wave.predicted_usd > most_usd:
             return spent
-        _write_added(storage, job_id, before, [wave], lean, seconds_per_frame)
+        _write_added(storage, job_id, before, [wave], prefer, seconds_per_frame)
         return None
 
 
@@ -147,14 +147,14 @@ def _write_added(
     job_id: str,
     before: StoredPlan | None,
     waves: Iterable[StoredWave],
-    lean: str,
+    prefer: str,
     seconds_per_frame: float | None,
 ) -> None:
     records = {wave.wave: wave for wave in (before.waves if before else ())}
     records |= {wave.wave: wave for wave in waves}
     plan = StoredPlan.of_waves(
         tuple(records.values()),
-        lean=lean or (before.lean if before else ""),
+        prefer=prefer or (before.lean if before else ""),
         seconds_per_frame=seconds_per_frame or (before.seconds_per_frame if before else None),
     )
     write_plan(storage, job_id, plan)

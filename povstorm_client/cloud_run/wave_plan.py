@@ -48,16 +48,17 @@ def plan_wave(
     seconds_per_frame: float,
     *,
     job: CloudRunJob,
-    lean: str,
+    prefer: str,
     slots: int | None = None,
     startup_seconds: float = prices_and_limits.STARTUP_SECONDS,
     transfer_seconds: float = prices_and_limits.TRANSFER_SECONDS,
 ) -> WavePlan:
     """The best plan for so many frames (1 or more), each of so many CPU seconds.
 
-    slots: tasks that can run at once now; the job's parallelism by default. Each task pays its
-    start and at least a minute, so few long tasks are cheap and many short ones are fast: of all
-    task counts, the fastest whose cost is within what ``lean`` allows above the cheapest.
+    prefer: as in JobSettings. slots: tasks that can run at once now; the job's parallelism by
+    default. Each task pays its start and at least a minute, so few long tasks are cheap and many
+    short ones are fast: of all task counts, the fastest whose cost is within what ``prefer`` allows
+    above the cheapest.
     """
     at_once = max(1, min(slots or job.parallelism, job.parallelism))
 
@@ -88,7 +89,7 @@ def plan_wave(
         if task_seconds(each.frames_per_task) <= job.task_timeout_seconds * _TIMEOUT_SHARE
     ]
     candidates = in_time or plans[-1:]
-    affordable = min(each.usd for each in candidates) * _COST_FACTORS[lean]
+    affordable = min(each.usd for each in candidates) * _COST_FACTORS[prefer]
     candidates = [each for each in candidates if each.usd <= affordable]
     fast = min(each.seconds for each in candidates) * _AS_FAST
     return min(

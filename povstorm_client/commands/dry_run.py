@@ -77,6 +77,6 @@ def _print_cloud_plan(
     needed = memory_needed_mib(settings.width, settings.height, estimate.peak_memory_bytes)
     size = next((job for job in fleet.jobs if job.memory_mib >= needed), fleet.jobs[-1])
     print(f"plan     {seconds:.2f} CPU seconds a frame, {source}")
-    for lean in PREFERENCES:
-        plan = plan_wave(len(job.work_units), seconds, job=size, lean=lean)
-        print(f"         {'*' if lean == fleet.lean else ' '} {lean:8}  {plan}")
+    for prefer in PREFERENCES:
+        plan = plan_wave(len(job.work_units), seconds, job=size, prefer=prefer)
+        print(f"         {'*' if prefer == fleet.prefer else ' '} {prefer:8}  {plan}")

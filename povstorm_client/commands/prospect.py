@@ -111,7 +111,7 @@ def _cloud(
     needed = memory_needed_mib(final.width, final.height, peak_bytes)
     size = next((each for each in jobs if each.memory_mib >= needed), jobs[-1])
     plans = [
-        plan_wave(frames, max(0.01, seconds / frames), job=size, lean=job.settings.prefer)
+        plan_wave(frames, max(0.01, seconds / frames), job=size, prefer=job.settings.prefer)
         for seconds in (prediction.cpu_seconds, prediction.low, prediction.high)
     ]
     time = _bounds([plan.seconds for plan in plans], duration)

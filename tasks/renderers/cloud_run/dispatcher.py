@@ -168,7 +168,7 @@ class Dispatcher:
             setting.job_id,
             record,
             setting.fleet.max_usd,
-            lean=setting.fleet.lean,
+            prefer=setting.fleet.prefer,
             seconds_per_frame=self._planner.cpu_seconds,
         )
         if spent is not None:
@@ -287,7 +287,7 @@ class Dispatcher:
                 setting.storage,
                 setting.job_id,
                 waves,
-                lean=setting.fleet.lean,
+                prefer=setting.fleet.prefer,
                 seconds_per_frame=known,
             )
 

@@ -67,7 +67,7 @@ class WavePlanner:
 
         The fastest plan is the same for all scenes: every task that can run at once.
         """
-        asks_for_time = self._fleet.lean != "fastest" or self._fleet.max_usd is not None
+        asks_for_time = self._fleet.prefer != "fastest" or self._fleet.max_usd is not None
         return self.cpu_seconds is None and asks_for_time
 
     @property
@@ -156,7 +156,7 @@ class WavePlanner:
             frames,
             self.cpu_seconds or _UNKNOWN_SECONDS,
             job=job,
-            lean=self._fleet.lean,
+            prefer=self._fleet.prefer,
             slots=max(job.parallelism - used_tasks, math.ceil(job.parallelism * _RETRY_SHARE)),
         )
 

@@ -66,7 +66,7 @@ class SegmentPlanner:
         """Over how many tasks of a render job the segments are spread."""
         seconds = pixels * self._seconds_per_pixel * max(len(each.images) for each in segments)
         job = self._fleet.jobs[size]
-        return plan_wave(len(segments), seconds, job=job, lean=self._fleet.lean)
+        return plan_wave(len(segments), seconds, job=job, prefer=self._fleet.prefer)
 
 
 def _retries(segments: Sequence[WaitingSegment]) -> bool:

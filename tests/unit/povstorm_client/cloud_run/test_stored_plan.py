@@ -29,7 +29,7 @@ RUNNING = StoredWave(
     submitted=1700000100.0, completed=None, failed_tasks=0, predicted_seconds=25.0,
     predicted_usd=0.002, billed_usd=None,
 )  # fmt: skip
-PLAN = StoredPlan.of_waves((ENDED, RUNNING), lean="cheapest", seconds_per_frame=4.5)
+PLAN = StoredPlan.of_waves((ENDED, RUNNING), prefer="cheapest", seconds_per_frame=4.5)
 # As CloudRunRenderer wrote it before plan.json was a typed record.
 GOLDEN = Path(__file__).with_name("golden_plan.json")
 

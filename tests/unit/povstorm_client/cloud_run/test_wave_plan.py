@@ -1,4 +1,4 @@
-"""How frames are spread over array tasks: what it costs, how long it takes, what lean means."""
+"""How frames are spread over array tasks: what it costs, how long it takes, what prefer means."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ SCENES = {
 }
 
 
-@given(**SCENES, lean=st.sampled_from(PREFERENCES))
-def test_every_plan_can_be_started(frames: int, seconds: float, parallelism: int, lean: str):
-    plan = plan_wave(frames, seconds, job=render_job(parallelism), lean=lean)
+@given(**SCENES, prefer=st.sampled_from(PREFERENCES))
+def test_every_plan_can_be_started(frames: int, seconds: float, parallelism: int, prefer: str):
+    plan = plan_wave(frames, seconds, job=render_job(parallelism), prefer=prefer)
 
     assert 1 <= plan.tasks <= min(frames, prices_and_limits.MOST_TASKS_PER_EXECUTION)
     assert plan.frames_per_task * plan.tasks >= frames
@@ -44,7 +44,8 @@ def test_leaning_to_fast_is_never_slower_and_to_cheap_never_dearer(
     frames: int, seconds: float, parallelism: int
 ):
     fast, balanced, cheap = (
-        plan_wave(frames, seconds, job=render_job(parallelism), lean=lean) for lean in PREFERENCES
+        plan_wave(frames, seconds, job=render_job(parallelism), prefer=prefer)
+        for prefer in PREFERENCES
     )
 
     assert fast.seconds <= balanced.seconds * 1.02
@@ -55,40 +56,40 @@ def test_leaning_to_fast_is_never_slower_and_to_cheap_never_dearer(
 
 @given(frames=st.integers(1, 500), seconds=st.floats(0.1, 50))
 def test_no_plan_costs_less_than_the_rendering_itself(frames: int, seconds: float):
-    plan = plan_wave(frames, seconds, job=render_job(), lean="cheapest")
+    plan = plan_wave(frames, seconds, job=render_job(), prefer="cheapest")
 
     assert plan.usd >= prices_and_limits.usd(frames * seconds, vcpus=1, memory_mib=2048)
 
 
 def test_short_frames_share_a_billed_minute():
-    plan = plan_wave(60, 0.5, job=render_job(), lean="cheapest")
+    plan = plan_wave(60, 0.5, job=render_job(), prefer="cheapest")
 
     assert plan.tasks == 1
     assert plan.usd == pytest.approx(prices_and_limits.usd(60, vcpus=1, memory_mib=2048))
 
 
 def test_the_fastest_plan_uses_every_task_that_can_run_at_once():
-    plan = plan_wave(1000, 10, job=render_job(100), lean="fastest")
+    plan = plan_wave(1000, 10, job=render_job(100), prefer="fastest")
 
     assert plan.tasks == 100
     assert plan.seconds == pytest.approx(10 + 10 * 10 + 10 * 0.1)
 
 
 def test_tasks_beyond_the_parallelism_wait_for_their_turn():
-    few = plan_wave(200, 100, job=render_job(10), lean="fastest")
+    few = plan_wave(200, 100, job=render_job(10), prefer="fastest")
 
     assert few.tasks == 10
     assert few.seconds >= 20 * 100
 
 
 def test_only_free_slots_are_planned_with():
-    plan = plan_wave(1000, 10, job=render_job(100), lean="fastest", slots=7)
+    plan = plan_wave(1000, 10, job=render_job(100), prefer="fastest", slots=7)
 
     assert plan.tasks == 7
 
 
 def test_no_task_is_planned_to_run_into_its_timeout():
-    plan = plan_wave(100, 60, job=render_job(parallelism=1, timeout=600), lean="cheapest")
+    plan = plan_wave(100, 60, job=render_job(parallelism=1, timeout=600), prefer="cheapest")
 
     assert 10 + plan.frames_per_task * 60.1 <= 600
 
@@ -96,8 +97,8 @@ def test_no_task_is_planned_to_run_into_its_timeout():
 def test_a_frame_is_no_faster_on_two_cores_but_two_frames_are():
     job = render_job(parallelism=1, vcpus=2)
 
-    assert plan_wave(1, 30, job=job, lean="fastest").seconds == pytest.approx(40.1)
-    assert plan_wave(2, 30, job=job, lean="fastest").seconds == pytest.approx(40.2)
+    assert plan_wave(1, 30, job=job, prefer="fastest").seconds == pytest.approx(40.1)
+    assert plan_wave(2, 30, job=job, prefer="fastest").seconds == pytest.approx(40.2)
 
 
 def test_large_images_need_memory_for_the_file_system_too():
@@ -106,6 +107,6 @@ def test_large_images_need_memory_for_the_file_system_too():
 
 
 def test_the_plan_in_words_names_tasks_time_and_price():
-    text = str(plan_wave(1000, 10, job=render_job(100), lean="fastest"))
+    text = str(plan_wave(1000, 10, job=render_job(100), prefer="fastest"))
 
     assert text == "1000 frames in 100 tasks of render-2g (10 a task): about 1 min 51 s, $0.244"
