@@ -21,7 +21,7 @@ from povstorm_client.storage.protocol import Storage
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "folder":
         return FolderStorage(tmp_path / "storage")
-    return request.getfixturevalue("gcs_storage")
+    return request.getfixturevalue("checked_storage")
 
 
 def keys(storage: Storage, prefix: str) -> list[str]:

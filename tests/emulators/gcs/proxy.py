@@ -1,6 +1,7 @@
 """GcsProxy: stands before the GCS server, checks what that leaves out, and injects faults.
 
-fake-gcs-server ignores preconditions outside of simple uploads, wrong checksums, and who asks. This
+fake-gcs-server ignores preconditions outside of simple uploads, wrong checksums, and who asks; it
+answers 500 where parts to compose are missing. This
 answers such requests as Google Cloud Storage does, passes all others on, and counts them.
 """
 
@@ -231,6 +232,7 @@ class _Handler(QuietHandler):
             self._check_grants(is_upload)
             if match:
                 self._check_preconditions(is_upload)
+                self._check_parts(body)
             if is_upload:
                 self._check_simple_upload(body)
             again = self._part_again(body) if is_upload else None
@@ -294,6 +296,20 @@ class _Handler(QuietHandler):
         if not may.do("objects.list") and not self._generation(may.name):
             raise may.refusal("objects.list")
 
+    def _check_parts(self, body: bytes) -> None:
+        """Refuse to compose an object of what is not there, or may not be read.
+
+        https://cloud.google.com/storage/docs/json_api/v1/objects/compose.
+        """
+        grants, token = self.server.proxy.grants, self._token
+        for part in json.loads(body)["sourceObjects"] if self._composes else ():
+            name = str(part["name"])
+            if grants is not None:
+                caller = email_of(member_of(token) or "") or "the caller"
+                self._check_reading(_Access(caller, grants[token], name))
+            if not self._generation(name):
+                raise _RefusalError(404, f"No such object: {self._bucket}/{name}")
+
     def _check_creation(self, may: _Access) -> None:
         """Refuse who may not delete what would replace an object, which is to delete it as well."""
         is_creation = self._query.get("ifGenerationMatch") == "0"
@@ -327,11 +343,15 @@ class _Handler(QuietHandler):
     def _copies(self) -> bool:
         return "/rewriteTo/" in self._rest or "/copyTo/" in self._rest
 
+    @property
+    def _composes(self) -> bool:
+        return self._rest == "/compose"
+
     def _permission(self, is_upload: bool) -> str:
         if _BUCKET.fullmatch(self._url.path):
             verbs = {"GET": "get", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
             return f"buckets.{verbs.get(self.command, 'get')}"
-        if is_upload or self._copies:
+        if is_upload or self._copies or self._composes:
             return "objects.create"
         if self.command == "DELETE":
             return "objects.delete"
