@@ -18,8 +18,8 @@ JOB = "noise"
 FRAMES, RENDERED = 1000, 75
 # Of a flow's 512 MiB; Prefect, which it has imported beside, takes 96 (test_video_container.py).
 MOST_MIB = 512 - 96
-END = """
-import asyncio, json, resource, sys
+END = r"""
+import asyncio, json, re, sys
 from pathlib import Path
 from povstorm_client.storage.folder import FolderStorage
 from tasks.report.job_run import JobRun
@@ -48,7 +48,8 @@ async def end() -> None:
 
 
 asyncio.run(end())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not ru_maxrss, which begins at that of the process that started this one (getrusage(2)).
+print(int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))[1]) // 1024)
 """
 
 
