@@ -105,6 +105,8 @@ class DraftLoop:
             try:
                 self._begin("opened", time.time())
             except _SavedAgainError:
+                # Nobody waits for it, who would be told.
+                self._files.take()
                 continue
             return
 

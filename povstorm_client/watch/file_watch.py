@@ -48,6 +48,11 @@ class FileWatch:
         """Whether a file is other than it was when it was last followed or told."""
         return any(_stamp(path) != stamp for path, stamp in self._files.items())
 
+    def take(self) -> None:
+        """Take what has changed as told, for who looks at it all again."""
+        self._files = {path: _stamp(path) for path in self._files}
+        self._folders = self._look_at_folders()
+
     def wait(self, stop: threading.Event) -> list[Path] | None:
         """Wait until something is saved; the files that changed, none where only a folder did.
 
