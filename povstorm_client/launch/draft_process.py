@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from povstorm_client.errors import ToolError
+from povstorm_client.errors import PovstormError, ToolError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.launch.last_words import last_words
@@ -43,7 +43,8 @@ class DraftProcess:
     """A started process; it ends when it is closed, and when this process ends.
 
     folder: its own, for its temporary files and what it prints. on_frame: told of each frame, from
-    another thread; on_end: told of an end that nobody asked for, with the reason in a line.
+    another thread; on_end: told of an end that nobody asked for, with the reason in a line. An
+    error of on_frame's is such an end.
     """
 
     def __init__(
@@ -117,6 +118,19 @@ class DraftProcess:
         self._reader.join(_STOP_SECONDS)
 
     def _read(self) -> None:
+        try:
+            self._tell_frames()
+        except Exception as error:
+            # Whatever it is: who waits for frames would wait for ever.
+            known = isinstance(error, PovstormError)
+            why = str(error) if known else f"{type(error).__name__}: {error}"
+            self._on_end(f"drafts cannot be shown any more: {why}")
+            return
+        self._process.wait()
+        if not self._closing:
+            self._on_end(f"drafts cannot be rendered any more: {self._last_words()}")
+
+    def _tell_frames(self) -> None:
         for line in self._process.stdout or ():
             told = json.loads(line)
             if "result" in told:
@@ -124,9 +138,6 @@ class DraftProcess:
                 self._on_frame(DraftedFrame(told["turn"], result.frame, result))
             else:
                 self._on_frame(DraftedFrame(told["turn"], told["frame"], None, told["error"]))
-        self._process.wait()
-        if not self._closing:
-            self._on_end(f"drafts cannot be rendered any more: {self._last_words()}")
 
     def _last_words(self) -> str:
         return last_words(self._log) or f"exit code {self._process.poll()}"
