@@ -268,6 +268,8 @@ class DraftLoop:
         self._say(f"{turn.what}: {turn.drawn} of {len(turn.drafts)} frames drawn, {told}")
         is_exact = all(draft.is_exact for draft in turn.drafts)
         if self._can_trace and len(turn.drafts) > 1 and not (is_exact or turn.scene.scenes):
+            # What an earlier one learns is of another turn, and nobody else could stop it any more.
+            self._stop_trace.set()
             self._stop_trace = threading.Event()
             tracing = threading.Thread(target=self._learn, args=(turn, self._stop_trace))
             self._traces = [each for each in self._traces if each.is_alive()] + [tracing]
