@@ -31,52 +31,70 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
     )
 
 
-def require_writable(folder: Path) -> None:
-    """InputError if the folder cannot be made or written to; nothing is left of the attempt.
-
-    It is made with the first result, so that a job without any leaves no empty folder.
-    """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    finally:
-        for each in made:
-            # Unless another command has put something into it meanwhile.
-            with contextlib.suppress(OSError):
-                each.rmdir()
-
-
 @contextmanager
 def reserved(folder: Path) -> Iterator[None]:
     """The folder, which is made, is this command's alone while the block runs.
 
-    Raises InputError if another command saves there. A folder that nothing came into is removed.
+    Raises InputError if another command saves there, or the folder cannot be made. One that nothing
+    came into is removed.
     """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made, descriptor = _locked(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another povstorm command is saving to {folder}: wait for its end, or choose "
-                "another folder with --output"
-            ) from error
-        except OSError:
-            pass  # a file system without locks; what two commands leave each other is told then
         yield
     finally:
-        os.close(descriptor)
+        # While it is locked: what another command locks next is another folder, or this one.
         for each in made:
             with contextlib.suppress(OSError):
                 each.rmdir()
+        os.close(descriptor)
+
+
+def _locked(folder: Path) -> tuple[list[Path], int]:
+    """The folders that had to be made, innermost first, and the descriptor that holds the lock."""
+    while True:
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = _opened(folder)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        if descriptor is None:
+            continue  # another command, which had made it, has just removed it
+        try:
+            _lock(descriptor, folder)
+            if _is_at(folder, descriptor):
+                return made, descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _opened(folder: Path) -> int | None:
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"another povstorm command is saving to {folder}: wait for its end, or choose "
+            "another folder with --output"
+        ) from error
+    except OSError:
+        pass  # a file system without locks; what two commands leave each other is told then
+
+
+def _is_at(folder: Path, descriptor: int) -> bool:
+    """Whether it is the opened folder that lies there, and not another, or none."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False
 
 
 def destination_of_new(job: Job, output: Path | None, rendering: Rendering) -> Destination:
@@ -113,10 +131,17 @@ def destination_of_stored(job: Job, output: Path | None) -> Destination:
 
 
 def _checked(job: Job, destination: Destination) -> Destination:
-    require_writable(destination.folder)
     with reserved(destination.folder):
+        _check_writable(destination.folder)
         _check_free(job, destination)
     return destination
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def _check_free(job: Job, destination: Destination) -> None:

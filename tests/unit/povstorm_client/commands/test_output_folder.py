@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -57,6 +58,41 @@ def test_a_folder_that_another_command_saves_to_is_refused_before_any_work(job: 
         assert destination_of_new(job, Path("a/other"), Rendering.of(job)).folder == Path("a/other")
     assert destination_of_new(job, folder, Rendering.of(job)).folder == folder
     assert not Path("a").exists(), "nothing came into it"
+
+
+def test_a_folder_that_is_removed_before_it_is_locked_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    flock = fcntl.flock
+    locked: list[int] = []
+
+    def removed_first(descriptor: int, operation: int) -> None:
+        if not locked:
+            Path("chosen").rmdir()
+        locked.append(descriptor)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    with reserved(Path("chosen")):
+        assert Path("chosen").is_dir()
+        with pytest.raises(InputError, match="another povstorm command"), reserved(Path("chosen")):
+            pass
+
+
+def test_a_folder_is_removed_only_while_it_is_locked(job: Job, monkeypatch: pytest.MonkeyPatch):
+    removed: list[Path] = []
+    rmdir = Path.rmdir
+
+    def looked_at(folder: Path) -> None:
+        with pytest.raises(InputError, match="another povstorm command"), reserved(Path("chosen")):
+            pass
+        removed.append(folder)
+        rmdir(folder)
+
+    monkeypatch.setattr(Path, "rmdir", looked_at)
+    destination_of_new(job, Path("chosen"), Rendering.of(job))
+    assert removed == [Path("chosen")]
+    assert not Path("chosen").exists()
 
 
 def test_a_folder_with_results_stays(job: Job):
