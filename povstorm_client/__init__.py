@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from povstorm_client.doctor.check import Check
     from povstorm_client.errors import (
         CloudError,
+        FieldError,
         InputError,
         JobError,
         PovstormError,
@@ -39,6 +40,7 @@ else:
         "CloudRunJob": "povstorm_client.cloud_run.terraform_outputs",
         "Cluster": "povstorm_client.cluster",
         "ExecutionState": "povstorm_client.cloud_run.api",
+        "FieldError": "povstorm_client.errors",
         "FrameLine": "povstorm_client.jobs.statistics",
         "FrameResult": "povstorm_client.frames.result",
         "FrameStatistics": "povstorm_client.frames.result",
@@ -79,6 +81,7 @@ __all__ = [
     "CloudRunJob",
     "Cluster",
     "ExecutionState",
+    "FieldError",
     "FrameLine",
     "FrameResult",
     "FrameStatistics",

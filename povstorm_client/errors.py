@@ -14,6 +14,19 @@ class InputError(PovstormError):
     """What the user gave is wrong: a scene, an option, a path, a manifest."""
 
 
+class FieldError(InputError):
+    """A field, an argument or an option cannot have a value; ``what``: what is wrong with it.
+
+    The message is the name, then ``what``. Who has asked for it by another name, as the command
+    line has, says the same of that.
+    """
+
+    def __init__(self, field: str, what: str) -> None:
+        super().__init__(f"{field} {what}")
+        self.field = field
+        self.what = what
+
+
 class ToolError(PovstormError):
     """A program that povstorm runs (POV-Ray, ffmpeg, ffprobe) is missing, too old or broken."""
 

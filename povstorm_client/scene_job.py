@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from povstorm_client.argument_checks import check_number
 from povstorm_client.cloud_run.prices_and_limits import STARTUP_SECONDS
 from povstorm_client.cluster import Cluster
-from povstorm_client.errors import InputError
+from povstorm_client.errors import FieldError, InputError
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings, preference
 from povstorm_client.job import Job
 from povstorm_client.jobs.manifest import Tracing
@@ -95,7 +96,7 @@ def settings_of_options(
     default_preference: str = "balanced",
     **same: Any,  # noqa: ANN401 - JobSettings checks them
 ) -> JobSettings:
-    """The settings, as options and flow parameters put them; InputError for what cannot be meant.
+    """The settings, as options and flow parameters put them; FieldError for what cannot be meant.
 
     video: may be "none". frame_memory: GiB. lean: prefer's older name, "" where it is not said.
     max_cost: US dollars. frame_timeout, stall_timeout: seconds, also as a text, or "off". same: the
@@ -185,7 +186,8 @@ def _with_changes(
 
 def _bytes(gib: float | None) -> int | None:
     check_number("frame_memory", gib, or_none=True)
-    return None if gib is None else int(gib * (1 << 30))
+    # Exactly, as JobSettings is to refuse what is too large, and a float ends before that.
+    return None if gib is None else int(Fraction(gib) * (1 << 30))
 
 
 def _seconds(name: str, given: float | str | None) -> float | None:
@@ -199,7 +201,7 @@ def _seconds(name: str, given: float | str | None) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise InputError(f"{name} is {given!r}: give seconds above 0, or off")
+        raise FieldError(name, f"is {given!r}: give seconds above 0, or off")
     return seconds
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from povstorm_client.errors import InputError
+from povstorm_client.errors import FieldError, InputError
 from povstorm_client.frames.job_settings import PREFERENCES, VIDEO_ENDINGS, JobSettings
 from povstorm_client.frames.render_settings import MOST_SUB_FRAMES
 from povstorm_client.frames.tone_mapping import TONE_MAPS
@@ -255,11 +256,16 @@ JOB_OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def _by_option(message: str) -> str:
-    """What is wrong with a field of JobSettings, as of the option that sets it."""
-    field, are, rest = message.partition(" is ")
-    option = {"max_usd": "max_cost"}.get(field, field)
-    return f"--{option.replace('_', '-')} is {rest}" if are and option in JOB_OPTIONS else message
+@contextmanager
+def fields_by_option() -> Iterator[None]:
+    """Say what is wrong with a field of JobSettings of the option that sets it."""
+    try:
+        yield
+    except FieldError as error:
+        option = {"max_usd": "max_cost"}.get(error.field, error.field)
+        if option not in JOB_OPTIONS:
+            raise
+        raise FieldError(f"--{option.replace('_', '-')}", error.what) from error
 
 
 def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -271,10 +277,8 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def asked(**given: Any) -> None:  # noqa: ANN401 - whatever typer read
         options = {name: given.pop(name) for name in JOB_OPTIONS}
-        try:
+        with fields_by_option():
             settings = settings_of_options(**options)
-        except InputError as error:
-            raise InputError(_by_option(str(error))) from error
         command(**given, settings=settings)
 
     own = inspect.signature(command, eval_str=True)

@@ -23,6 +23,7 @@ from povstorm_client.commands.scene_options import (
     SceneArgument,
     Size,
     Switches,
+    fields_by_option,
     sandbox_mode,
 )
 from povstorm_client.frames.job_settings import JobSettings
@@ -64,7 +65,8 @@ def watch(
     here = Path.cwd()
     mode = sandbox_mode(sandbox) or sandbox_mode_here()
     announce_sandbox(mode)
-    rate = float(JobSettings(fps=fps).frames_per_second)
+    with fields_by_option():
+        rate = float(JobSettings(fps=fps).frames_per_second)
 
     def read(*, always_trace: bool, stop: threading.Event, warn: Callable[[str], None]) -> Scene:
         return read_scene(

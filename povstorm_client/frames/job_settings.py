@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, get_args
 
-from povstorm_client.argument_checks import check_number, check_type
-from povstorm_client.errors import InputError
+from povstorm_client.argument_checks import check_number, check_type, shown
+from povstorm_client.errors import FieldError
 from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.quantities import memory_size
@@ -51,7 +51,7 @@ class JobSettings:
     None to go by the scene's last run, or to measure it on a few frames. Elsewhere they say
     nothing.
 
-    Raises InputError, which names the field, for values that cannot be meant.
+    Raises FieldError for values that cannot be meant.
     """
 
     fps: float | str | Fraction = "24"
@@ -77,7 +77,7 @@ class JobSettings:
             check_video(self.video, self.frames_per_second)
             options.check(self.video)
         if not 0 <= self.retries <= MOST_RETRIES:
-            raise InputError(f"retries is {self.retries}: 0 to {MOST_RETRIES}")
+            raise FieldError("retries", f"is {self.retries}: 0 to {MOST_RETRIES}")
         for name, what in (
             ("frame_timeout", "seconds above 0, or None"),
             ("stall_timeout", "seconds above 0, or None"),
@@ -86,14 +86,15 @@ class JobSettings:
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise InputError(f"{name} is {value}: give {what}")
+                raise FieldError(name, f"is {value}: give {what}")
         if self.frame_memory is not None and self.frame_memory < LEAST_MEMORY:
-            raise InputError(
-                f"frame_memory is {self.frame_memory} bytes: POV-Ray needs {LEAST_MEMORY} "
-                f"({memory_size(LEAST_MEMORY)}) to start"
+            raise FieldError(
+                "frame_memory",
+                f"is {self.frame_memory} bytes: POV-Ray needs {LEAST_MEMORY} "
+                f"({memory_size(LEAST_MEMORY)}) to start",
             )
         if self.prefer not in PREFERENCES:
-            raise InputError(f"prefer is {self.prefer!r}: give one of {', '.join(PREFERENCES)}")
+            raise FieldError("prefer", f"is {self.prefer!r}: give one of {', '.join(PREFERENCES)}")
 
     def _check_types(self) -> None:
         check_type("allow_missing_frames", self.allow_missing_frames, bool, "True or False")
@@ -121,30 +122,31 @@ class JobSettings:
 
 
 def check_video(video: str, fps: Fraction) -> None:
-    """InputError unless it is one of VIDEO_ENDINGS, and can show so many frames a second."""
+    """FieldError unless it is one of VIDEO_ENDINGS, and can show so many frames a second."""
     if video not in VIDEO_ENDINGS:
-        raise InputError(f"video format {video!r} is not known: {', '.join(VIDEO_ENDINGS)}")
+        raise FieldError("video", f"format {video!r} is not known: {', '.join(VIDEO_ENDINGS)}")
     if video == "gif" and fps > GIF_MOST_FPS:
-        raise InputError(
-            f"a gif has at most {GIF_MOST_FPS} frames a second, not {fps}: lower fps, or choose "
-            "another video format"
+        raise FieldError(
+            "fps",
+            f"is {fps}: a gif has at most {GIF_MOST_FPS} frames a second; lower it, or choose "
+            "another video format",
         )
 
 
 def preference(prefer: str, lean: str, default: str = "balanced") -> str:
     """What the plan prefers, where it may be said by its older name, lean ("": not said).
 
-    default: prefer's, beside which a lean counts. Raises InputError if both say something, or lean
+    default: prefer's, beside which a lean counts. Raises FieldError if both say something, or lean
     is none.
     """
     check_type("lean", lean, str, "a text")
     if not lean:
         return prefer
     if lean not in PREFERENCES:
-        raise InputError(f"lean is {lean!r}: give prefer one of {', '.join(PREFERENCES)}")
+        raise FieldError("lean", f"is {lean!r}: give prefer one of {', '.join(PREFERENCES)}")
     if prefer not in (default, lean):
-        raise InputError(
-            f"prefer is {prefer!r} and lean, its older name, is {lean!r}: give prefer only"
+        raise FieldError(
+            "prefer", f"is {prefer!r} and lean, its older name, is {lean!r}: give prefer only"
         )
     return lean
 
@@ -158,7 +160,9 @@ def _exact_fps(fps: float | str | Fraction) -> Fraction:
             raise ValueError(text)
         exact = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"fps {fps!r} is no number: give 24, 23.976 or '24000/1001'") from error
+        raise FieldError(
+            "fps", f"{shown(fps)} is no number: give 24, 23.976 or '24000/1001'"
+        ) from error
     if not 0 < exact <= _MOST_FPS:
-        raise InputError(f"fps is {fps}: frames a second are above 0 and at most {_MOST_FPS}")
+        raise FieldError("fps", f"is {fps}: frames a second are above 0 and at most {_MOST_FPS}")
     return exact

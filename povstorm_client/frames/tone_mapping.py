@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from povstorm_client.argument_checks import check_number, check_type
-from povstorm_client.errors import InputError
+from povstorm_client.errors import FieldError
 
 ToneMap = Literal["clip", "reinhard", "hable"]
 TONE_MAPS: tuple[str, ...] = get_args(ToneMap)
@@ -27,8 +27,8 @@ _DEEP = 65_535
 class ToneMapping:
     """tone_map: one of TONE_MAPS, of which clip keeps all below 1 and cuts off what is above.
 
-    exposure: stops, each of which makes all twice as bright before that. Raises InputError, which
-    names the field, for values that cannot be meant.
+    exposure: stops, each of which makes all twice as bright before that. Raises FieldError for
+    values that cannot be meant.
     """
 
     tone_map: str = "clip"
@@ -37,11 +37,14 @@ class ToneMapping:
     def __post_init__(self) -> None:
         check_type("tone_map", self.tone_map, str, "a text")
         if self.tone_map not in TONE_MAPS:
-            raise InputError(f"tone_map is {self.tone_map!r}: give one of {', '.join(TONE_MAPS)}")
+            raise FieldError(
+                "tone_map", f"is {self.tone_map!r}: give one of {', '.join(TONE_MAPS)}"
+            )
         check_number("exposure", self.exposure)
         if not -_MOST_STOPS <= self.exposure <= _MOST_STOPS:
-            raise InputError(
-                f"exposure is {self.exposure:g}: give stops, from -{_MOST_STOPS} to {_MOST_STOPS}"
+            raise FieldError(
+                "exposure",
+                f"is {self.exposure:g}: give stops, from -{_MOST_STOPS} to {_MOST_STOPS}",
             )
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from povstorm_client.argument_checks import check_type
-from povstorm_client.errors import InputError, ToolError
+from povstorm_client.errors import FieldError, ToolError
 from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.programs.tools import ffmpeg_encoders, require_ffmpeg
 
@@ -44,7 +44,7 @@ class VideoOptions:
 
     tone: how images without bounds are shown in it.
 
-    Raises InputError, which names the field, for values that cannot be meant.
+    Raises FieldError for values that cannot be meant.
     """
 
     codec: str | None = None
@@ -55,33 +55,40 @@ class VideoOptions:
         if self.codec is not None:
             check_type("codec", self.codec, str, "a text, or None for the format's own")
             if self.codec not in VIDEO_CODECS:
-                raise InputError(f"codec is {self.codec!r}: give one of {', '.join(VIDEO_CODECS)}")
+                raise FieldError(
+                    "codec", f"is {self.codec!r}: give one of {', '.join(VIDEO_CODECS)}"
+                )
         if self.crf is not None:
             check_type("crf", self.crf, int, "a whole number, or None for the codec's own")
             if self.crf < 0:
-                raise InputError(f"crf is {self.crf}: 0 is the best quality, and the largest file")
+                raise FieldError(
+                    "crf", f"is {self.crf}: 0 is the best quality, and the largest file"
+                )
 
     def codec_in(self, video: str) -> str:
         """The codec of a video of that ending; a gif is one itself."""
         return self.codec or next(iter(CODECS_OF[video]), video)
 
     def check(self, video: str) -> None:
-        """InputError unless a video of that ending can be encoded so."""
+        """FieldError unless a video of that ending can be encoded so."""
         codec = self.codec_in(video)
         if self.codec is not None and codec not in CODECS_OF[video]:
             homes = ", ".join(ending for ending, codecs in CODECS_OF.items() if codec in codecs)
             own = ", ".join(CODECS_OF[video]) or "none to choose"
-            raise InputError(
-                f"codec is {codec}, which does not go into {video} (its codecs: {own}): choose "
-                f"another, or a format that takes it: {homes}"
+            raise FieldError(
+                "codec",
+                f"is {codec}, which does not go into {video} (its codecs: {own}): choose "
+                f"another, or a format that takes it: {homes}",
             )
         if self.crf is not None and self.crf > _MOST_CRF.get(codec, -1):
             if codec not in _MOST_CRF:
-                raise InputError(
-                    f"crf is {self.crf}, and {codec} has none: leave it out, or choose another "
-                    "codec"
+                raise FieldError(
+                    "crf",
+                    f"is {self.crf}, and {codec} has none: leave it out, or choose another codec",
                 )
-            raise InputError(f"crf is {self.crf}: {codec} knows 0 (the best) to {_MOST_CRF[codec]}")
+            raise FieldError(
+                "crf", f"is {self.crf}: {codec} knows 0 (the best) to {_MOST_CRF[codec]}"
+            )
 
     def require_encoder(self, video: str) -> None:
         """ToolError, naming what is there, unless ffmpeg is, and has the encoder that is asked for.

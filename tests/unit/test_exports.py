@@ -20,7 +20,7 @@ EXPORTED = {
     *("Check", "ExecutionState", "CloudRunJob", "TerraformOutputs"),
     *("FrameLine", "FrameResult", "FrameStatistics", "Percentiles"),
     *("JobState", "JobStatistics", "JobSummary"),
-    *("CloudError", "InputError", "JobError", "PovstormError", "RecordError"),
+    *("CloudError", "FieldError", "InputError", "JobError", "PovstormError", "RecordError"),
     *("RenderError", "StorageError", "ToolError", "VideoError"),
 }
 # What Cluster, JobSettings and WorkUnit show to the rooms above: seams, and what lies behind them.

@@ -35,6 +35,10 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("--seconds-per-frame 0", "--seconds-per-frame is 0.0: give CPU seconds above 0"),
         ("--frame-memory inf", "--frame-memory is inf"),
         ("--fps 0", "--fps is 0: frames a second are above 0"),
+        ("--fps abc", "--fps 'abc' is no number: give 24, 23.976 or"),
+        ("--fps 60 --video gif", "--fps is 60: a gif has at most 50 frames a second"),
+        ("--video exe", "--video format 'exe' is not known: mp4, webm"),
+        ("--lean slow", "--lean is 'slow': give prefer one of"),
         ("--codec hevc", "--codec is 'hevc': give one of h264, h265, av1, vp9, prores"),
         ("--codec vp9", "--codec is vp9, which does not go into mp4 (its codecs: h264, h265, av1)"),
         ("--crf 52", "--crf is 52: h264 knows 0 (the best) to 51"),
@@ -92,3 +96,8 @@ def test_a_declared_name_that_an_include_uses_is_none(capsys: pytest.CaptureFixt
     Path("b.inc").write_text("sphere { 0, Size }\n", "utf-8")
     command_line.run(["render", "a.pov", "--dry-run", "--declare", "Size=1,2"])
     assert "--declare" not in capsys.readouterr().err
+
+
+def test_watch_says_it_in_the_same_words():
+    with pytest.raises(PovstormError, match="--fps 'abc' is no number"):
+        command_line.run(["watch", "a.pov", "--fps", "abc", "--no-open"])
