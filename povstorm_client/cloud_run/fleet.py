@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.frames.job_settings import JobSettings
-from povstorm_client.storage.records import Name, Seconds, Usd
+from povstorm_client.storage.records import Name
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class CloudRunFleet:
     region: Name
     jobs: Annotated[tuple[CloudRunJob, ...], Meta(min_length=1)]
     lean: str = "balanced"
-    max_usd: Usd | None = None
-    seconds_per_frame: Seconds | None = None
+    max_usd: float | None = None
+    seconds_per_frame: float | None = None
 
     def __post_init__(self) -> None:
-        # Building them checks them.
+        # Building them checks them, also where a manifest is read: JobSettings alone has bounds.
         JobSettings(**self.stored_settings())
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, get_args
 
@@ -16,6 +17,7 @@ from povstorm_client.errors import FieldError
 from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.quantities import memory_size
+from povstorm_client.storage.records import MOST_SECONDS, MOST_USD
 
 VideoEnding = Literal["mp4", "webm", "gif", "mov", "mkv"]
 VIDEO_ENDINGS: tuple[str, ...] = get_args(VideoEnding)
@@ -26,10 +28,14 @@ GIF_MOST_FPS = 50
 STALL_SECONDS = 3600.0
 # What POV-Ray 3.7 needs for an almost empty scene, and some more.
 LEAST_MEMORY = 64 << 20
+# More than any machine has, and less than 64 bits.
+_MOST_MEMORY = 1 << 50
 MOST_RETRIES = 10
 Preference = Literal["fastest", "balanced", "cheapest"]
 PREFERENCES: tuple[str, ...] = get_args(Preference)
 _MOST_FPS = 1000
+# Of a fraction's upper and lower part; a number that was worked out as a double has 17.
+_MOST_FPS_DIGITS = 40
 # A Fraction of 1e999999999 is a number of so many digits.
 _LARGE_EXPONENT = re.compile(r"[eE][-+]?[\d_]{4}")
 
@@ -72,29 +78,41 @@ class JobSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", str(_exact_fps(self.fps)))
         self._check_types()
-        options = self.video_options
         if self.video is not None:
             check_video(self.video, self.frames_per_second)
-            options.check(self.video)
+        self.video_options.check(self.video)
         if not 0 <= self.retries <= MOST_RETRIES:
-            raise FieldError("retries", f"is {self.retries}: 0 to {MOST_RETRIES}")
-        for name, what in (
-            ("frame_timeout", "seconds above 0, or None"),
-            ("stall_timeout", "seconds above 0, or None"),
-            ("max_usd", "US dollars above 0, or None for no limit"),
-            ("seconds_per_frame", "CPU seconds above 0, or None to measure them"),
+            raise FieldError("retries", f"is {shown(self.retries)}: 0 to {MOST_RETRIES}")
+        for name, what, most in (
+            ("frame_timeout", "seconds above 0, or None", MOST_SECONDS),
+            ("stall_timeout", "seconds above 0, or None", MOST_SECONDS),
+            ("max_usd", "US dollars above 0, or None for no limit", MOST_USD),
+            ("seconds_per_frame", "CPU seconds above 0, or None to measure them", MOST_SECONDS),
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise FieldError(name, f"is {value}: give {what}")
-        if self.frame_memory is not None and self.frame_memory < LEAST_MEMORY:
+                raise FieldError(name, f"is {shown(value)}: give {what}")
+            if value is not None and value > most:
+                raise FieldError(name, f"is {shown(value)}, above {most:,.0f}: give {what}")
+        self._check_memory()
+        if self.prefer not in PREFERENCES:
+            raise FieldError("prefer", f"is {self.prefer!r}: give one of {', '.join(PREFERENCES)}")
+
+    def _check_memory(self) -> None:
+        if self.frame_memory is None:
+            return
+        if self.frame_memory > _MOST_MEMORY:
+            raise FieldError(
+                "frame_memory",
+                f"is {Decimal(self.frame_memory):.4g} bytes: no machine has more than "
+                f"{memory_size(_MOST_MEMORY)}",
+            )
+        if self.frame_memory < LEAST_MEMORY:
             raise FieldError(
                 "frame_memory",
                 f"is {self.frame_memory} bytes: POV-Ray needs {LEAST_MEMORY} "
                 f"({memory_size(LEAST_MEMORY)}) to start",
             )
-        if self.prefer not in PREFERENCES:
-            raise FieldError("prefer", f"is {self.prefer!r}: give one of {', '.join(PREFERENCES)}")
 
     def _check_types(self) -> None:
         check_type("allow_missing_frames", self.allow_missing_frames, bool, "True or False")
@@ -165,4 +183,8 @@ def _exact_fps(fps: float | str | Fraction) -> Fraction:
         ) from error
     if not 0 < exact <= _MOST_FPS:
         raise FieldError("fps", f"is {fps}: frames a second are above 0 and at most {_MOST_FPS}")
+    if max(exact.as_integer_ratio()) >= 10**_MOST_FPS_DIGITS:
+        raise FieldError(
+            "fps", f"is {fps}, a fraction of more than {_MOST_FPS_DIGITS} digits: round it"
+        )
     return exact

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from povstorm_client.argument_checks import check_type
+from povstorm_client.argument_checks import check_type, shown
 from povstorm_client.errors import FieldError, ToolError
 from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.programs.tools import ffmpeg_encoders, require_ffmpeg
@@ -62,15 +62,20 @@ class VideoOptions:
             check_type("crf", self.crf, int, "a whole number, or None for the codec's own")
             if self.crf < 0:
                 raise FieldError(
-                    "crf", f"is {self.crf}: 0 is the best quality, and the largest file"
+                    "crf", f"is {shown(self.crf)}: 0 is the best quality, and the largest file"
                 )
 
     def codec_in(self, video: str) -> str:
         """The codec of a video of that ending; a gif is one itself."""
         return self.codec or next(iter(CODECS_OF[video]), video)
 
-    def check(self, video: str) -> None:
-        """FieldError unless a video of that ending can be encoded so."""
+    def check(self, video: str | None) -> None:
+        """FieldError unless a video of that ending can be encoded so; None: any video."""
+        if video is None:
+            most = max(_MOST_CRF.values())
+            if self.crf is not None and self.crf > most:
+                raise FieldError("crf", f"is {shown(self.crf)}: codecs know 0 (the best) to {most}")
+            return
         codec = self.codec_in(video)
         if self.codec is not None and codec not in CODECS_OF[video]:
             homes = ", ".join(ending for ending, codecs in CODECS_OF.items() if codec in codecs)
@@ -84,10 +89,11 @@ class VideoOptions:
             if codec not in _MOST_CRF:
                 raise FieldError(
                     "crf",
-                    f"is {self.crf}, and {codec} has none: leave it out, or choose another codec",
+                    f"is {shown(self.crf)}, and {codec} has none: leave it out, or choose another "
+                    "codec",
                 )
             raise FieldError(
-                "crf", f"is {self.crf}: {codec} knows 0 (the best) to {_MOST_CRF[codec]}"
+                "crf", f"is {shown(self.crf)}: {codec} knows 0 (the best) to {_MOST_CRF[codec]}"
             )
 
     def require_encoder(self, video: str) -> None:

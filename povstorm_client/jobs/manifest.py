@@ -10,9 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from typing import Annotated, Any
-
-from msgspec import Meta
+from typing import Any
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.errors import InputError, RecordError, StorageError
@@ -27,15 +25,11 @@ from povstorm_client.storage.records import (
     Count,
     Frame,
     JobId,
-    Limit,
     Moment,
     Seconds,
     decode,
     readable,
 )
-
-# No exponents: a Fraction of 1e999999999 is a number of so many digits.
-_FPS = r"\A[0-9]{1,40}([/.][0-9]{1,40})?\Z"
 
 
 @dataclass(frozen=True)
@@ -87,30 +81,33 @@ class JobManifest:
 
 @dataclass(frozen=True)
 class _Stored:
-    """job.json, in the order of its fields; those that came later have a default."""
+    """job.json, in the order of its fields; those that came later have a default.
+
+    What is of JobSettings has a kind here, and its bounds there.
+    """
 
     job_id: JobId
     name: str
     frames: tuple[Frame, ...]
     shared_tree: str
     shared_files: dict[str, str]
-    fps: Annotated[str, Meta(pattern=_FPS)]
+    fps: str
     video_ending: str
     allow_missing_frames: bool
-    retries: Count
-    frame_timeout: Limit | None
+    retries: int
+    frame_timeout: float | None
     created: Moment
     created_by: str
     version: str
     cloud_run: CloudRunFleet | None = None
-    stall_timeout: Limit | None = STALL_SECONDS
-    frame_memory: Annotated[int, Meta(gt=0, le=2**63 - 1)] | None = None
+    stall_timeout: float | None = STALL_SECONDS
+    frame_memory: int | None = None
     tracing: Tracing | None = None
     prediction: Prediction | None = None
     codec: str | None = None
-    crf: Count | None = None
+    crf: int | None = None
     tone_map: str = "clip"
-    exposure: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
+    exposure: float = 0.0
 
     def manifest(self) -> JobManifest:
         """Raises InputError for settings that cannot be meant."""

@@ -24,6 +24,9 @@ T = TypeVar("T")
 _making = threading.Lock()
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
+# Some thousand years, and a trillion.
+MOST_SECONDS = 1e11
+MOST_USD = 1e12
 # Until the year 9999, which is where calendars end.
 _MOST_MOMENT = 253_402_300_799.0
 # What a sum over many frames of the largest values still fits into, and 64 bits.
@@ -33,11 +36,11 @@ _MOST_SUM = 2**63 - 1
 # Unix seconds.
 Moment = Annotated[float, Meta(ge=0, le=_MOST_MOMENT)]
 # Of one frame or wave, and of all of a job.
-Seconds = Annotated[float, Meta(ge=0, le=1e11)]
-Limit = Annotated[float, Meta(gt=0, le=1e11)]
+Seconds = Annotated[float, Meta(ge=0, le=MOST_SECONDS)]
+Limit = Annotated[float, Meta(gt=0, le=MOST_SECONDS)]
 TotalSeconds = Annotated[float, Meta(ge=0, le=1e18)]
 Ratio = Annotated[float, Meta(ge=0, le=1e18)]
-Usd = Annotated[float, Meta(ge=0, le=1e12)]
+Usd = Annotated[float, Meta(ge=0, le=MOST_USD)]
 Count = Annotated[int, Meta(ge=0, le=_MOST_COUNT)]
 Sum = Annotated[int, Meta(ge=0, le=_MOST_SUM)]
 # POV-Ray keeps frame numbers in 32 bits.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import typer
@@ -13,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flows import render_scene
-from povstorm_client import Cluster, Job, WorkUnit
+from povstorm_client import Cluster, InputError, Job, WorkUnit
 from povstorm_client import job as job_module
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
@@ -26,6 +28,8 @@ from povstorm_client.frames.job_settings import (
     VIDEO_ENDINGS,
     JobSettings,
 )
+from povstorm_client.frames.tone_mapping import TONE_MAPS
+from povstorm_client.frames.video_options import VIDEO_CODECS
 from povstorm_client.jobs.manifest import read_manifest, write_manifest
 from povstorm_client.scene_job import settings_of_options
 from povstorm_client.storage import layout
@@ -139,6 +143,11 @@ def test_job_json_has_the_bytes_that_it_always_had(
     assert read_manifest(cluster.storage, "golden").settings == settings
 
 
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> FolderStorage:
+    return FolderStorage(tmp_path_factory.mktemp("manifests"))
+
+
 def seconds() -> st.SearchStrategy[float]:
     return st.floats(min_value=0.001, max_value=1e9)
 
@@ -162,6 +171,46 @@ def job_settings(draw: st.DrawFn) -> JobSettings:
     )
 
 
+# Of every kind and size, and those that are wanted more often than chance has it.
+ANYTHING = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.fractions(), st.text()),
+    st.integers(0, 100),
+    st.integers(0, 400).map(lambda power: 2**power),
+    st.integers(-400, 400).map(lambda power: f"1e{power}"),
+    st.integers(-300, 300).map(lambda power: 10.0**power),
+    st.sampled_from([*VIDEO_ENDINGS, *VIDEO_CODECS, *TONE_MAPS, *PREFERENCES]),
+)
+
+
+@given(
+    asked=st.fixed_dictionaries(
+        {}, optional={field.name: ANYTHING for field in fields(JobSettings)}
+    )
+)
+@example(asked={"frame_memory": 1 << 64})
+@example(asked={"frame_timeout": 1e12})
+@example(asked={"stall_timeout": 10**400})
+@example(asked={"fps": "1e-50"})
+@example(asked={"fps": "3." + "1" * 41})
+@example(asked={"fps": 10**5000})
+@example(asked={"max_usd": 1e13})
+@example(asked={"seconds_per_frame": 1e12})
+@example(asked={"video": None, "crf": 1 << 60})
+def test_whatever_the_settings_accept_comes_back_from_job_json(
+    asked: dict[str, Any], scratch: FolderStorage
+):
+    settings = JobSettings()
+    for name, value in asked.items():
+        with suppress(InputError):
+            settings = replace(settings, **{name: value})
+
+    manifest = make_manifest("job", 2, settings=settings, cloud_run=fleet_of(settings))
+    scratch.delete(layout.job_manifest("job"))
+    write_manifest(scratch, manifest, [])
+
+    assert read_manifest(scratch, "job") == manifest
+
+
 def said(settings: JobSettings) -> dict[str, object]:
     """The settings by the names and units of options and flow parameters."""
     named = {field.name: getattr(settings, field.name) for field in fields(settings)}
@@ -170,11 +219,6 @@ def said(settings: JobSettings) -> dict[str, object]:
     if settings.frame_memory is not None:
         named["frame_memory"] = settings.frame_memory / (1 << 30)
     return named
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> FolderStorage:
-    return FolderStorage(tmp_path_factory.mktemp("manifests"))
 
 
 @given(settings=job_settings())
