@@ -480,15 +480,19 @@ class Job:
         """Whether there is a report: the flow makes one when it ends."""
         return self.cluster.storage.stat(layout.report(self.job_id)) is not None
 
-    def save_report(self, path: str | Path) -> Path:
-        """Save the report, a page that opens offline; InputError if the job has none yet."""
-        target = check_path("path", path)
+    def require_report(self) -> None:
+        """InputError, with the remedy, if there is no report yet."""
         self._refuse_before_run("report")
         if not self.has_report():
             raise InputError(
                 f"job {self.job_id} has no report: its flow makes one when it ends; "
                 f"run it with `povstorm retry {self.job_id}`"
             )
+
+    def save_report(self, path: str | Path) -> Path:
+        """Save the report, a page that opens offline; InputError if the job has none yet."""
+        target = check_path("path", path)
+        self.require_report()
         make_output_folder(target.parent)
         self.cluster.storage.download(layout.report(self.job_id), target)
         return target

@@ -10,9 +10,11 @@ import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
+from povstorm_client.commands.output_folder import destination_of_stored, reserved
+from povstorm_client.errors import InputError
 from povstorm_client.job import Job
-from povstorm_client.saving.output_memory import remembered_destination
-from povstorm_client.saving.results_folder import REPORT
+from povstorm_client.saving.frame_saver import FrameSaver
+from povstorm_client.saving.results_folder import REPORT, ResultsFolder
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 
@@ -36,13 +38,24 @@ def report(
     storage = job.cluster.storage
     if output is None and isinstance(storage, FolderStorage) and job.has_report():
         path = storage.path(layout.report(job_id))
+    elif output is None:
+        path = _saved_with_results(job)
     else:
-        path = job.save_report(output or _default_folder(job) / REPORT)
+        path = job.save_report(output)
     print(f"report  {path}")
     if not no_open and not webbrowser.open(path.absolute().as_uri()):
         print("no browser was found here: open that file in one")
 
 
-def _default_folder(job: Job) -> Path:
-    known = remembered_destination(job.job_id)
-    return known.folder if known else Path(f"{job.name}_render")
+def _saved_with_results(job: Job) -> Path:
+    """As fetch saves it, which finds it there, and may replace it."""
+    job.require_report()
+    destination = destination_of_stored(job, None)
+    with reserved(destination.folder):
+        folder = ResultsFolder(destination.folder)
+        path = FrameSaver(job, folder, destination.rendering).save_report()
+    if path is None:
+        raise InputError(
+            f"{folder.path / REPORT} was made meanwhile, and is not povstorm's: give --output FILE"
+        )
+    return path
