@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
+from povstorm_client.errors import ToolError
 from povstorm_client.frames import exr_file, radiance_file
 from povstorm_client.frames.png_file import png_file
 from povstorm_client.frames.tone_mapping import ToneMapping, tables
@@ -40,7 +41,7 @@ def developed(data: bytes, tone: ToneMapping) -> bytes:
     """An OpenEXR or Radiance image as a PNG of 16 bits a colour; any other as it is.
 
     OpenEXR's colours are multiplied by their transparency, a PNG's are not. Raises ValueError for
-    a damaged image, ToolError where ffmpeg is missing.
+    a damaged image, ToolError where ffmpeg is missing or does not end.
     """
     if not is_unbounded(data):
         return data
@@ -139,19 +140,25 @@ def _exr_planes(data: bytes, header: exr_file.ExrHeader) -> list[bytes]:
     """Green, blue, red, alpha: each value as a float of 32 bits, little-endian."""
     ffmpeg, _ = require_ffmpeg()
     pixels = "gbrapf32le" if header.has_alpha else "gbrpf32le"
-    finished = subprocess.run(
-        [
-            *(ffmpeg, "-hide_banner", "-nostats", "-loglevel", "error", "-xerror"),
-            *("-err_detect", "explode", "-f", "image2pipe", "-vcodec", "exr"),
-            # Without it ffmpeg would take a piece of the file for an image.
-            *("-frame_size", str(len(data)), "-threads", "1", "-i", "pipe:0"),
-            *("-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"),
-        ],
-        input=data,
-        capture_output=True,
-        timeout=_DECODING_SECONDS,
-        check=False,
-    )
+    try:
+        finished = subprocess.run(
+            [
+                *(ffmpeg, "-hide_banner", "-nostats", "-loglevel", "error", "-xerror"),
+                *("-err_detect", "explode", "-f", "image2pipe", "-vcodec", "exr"),
+                # Without it ffmpeg would take a piece of the file for an image.
+                *("-frame_size", str(len(data)), "-threads", "1", "-i", "pipe:0"),
+                *("-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"),
+            ],
+            input=data,
+            capture_output=True,
+            timeout=_DECODING_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(
+            f"{ffmpeg} did not decode an image of {header.width}x{header.height} in "
+            f"{error.timeout:g} s: render smaller images, or other than OpenEXR"
+        ) from error
     size = header.width * header.height * _FLOAT_BYTES
     if finished.returncode or len(finished.stdout) != size * (3 + header.has_alpha):
         said = finished.stderr.decode(errors="replace").strip().splitlines()

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from povstorm_client import InputError, RenderError, RenderSettings, VideoError, WorkUnit
+from povstorm_client import InputError, RenderError, RenderSettings, ToolError, VideoError, WorkUnit
+from povstorm_client.frames import developing
 from povstorm_client.frames.developing import developed, light_of
 from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.video_options import VideoOptions
@@ -287,3 +288,16 @@ def test_frames_that_read_such_images_of_earlier_ones_are_refused(
     )
     with pytest.raises(InputError, match=r"only PNGs can be handed on so[^\n]*\n.*a\.pov:1: "):
         read(switches=["+KFF3", option], warn=print, cwd=tmp_path)
+
+
+def test_an_ffmpeg_that_does_not_end_is_one_clear_error(
+    images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    endless = tmp_path / "ffmpeg"
+    endless.write_text("#!/bin/sh\nexec sleep 600\n", "utf-8")
+    endless.chmod(0o755)
+    monkeypatch.setattr(developing, "require_ffmpeg", lambda: (str(endless), ""))
+    monkeypatch.setattr(developing, "_DECODING_SECONDS", 0.1)
+
+    with pytest.raises(ToolError, match=r"ffmpeg did not decode an image of 32x24 in 0\.1 s"):
+        developed(images["+FE"].read_bytes(), ToneMapping())
