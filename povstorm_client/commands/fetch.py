@@ -10,7 +10,7 @@ import typer
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import destination_of_stored, reserved, warn_of_kept
-from povstorm_client.commands.scene_options import Audio
+from povstorm_client.commands.scene_options import Audio, output_path
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
@@ -34,6 +34,7 @@ def fetch(
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(
             metavar="FOLDER",
+            parser=output_path,
             help="Where to put the results; by default where they went before, or NAME_render; "
             "elsewhere they are a copy",
         ),

@@ -9,7 +9,7 @@ import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
-from povstorm_client.commands.scene_options import Sandbox, Switches, sandbox_mode
+from povstorm_client.commands.scene_options import Sandbox, Switches, output_path, sandbox_mode
 from povstorm_client.launch.frame_process import render_frame_here
 
 
@@ -20,7 +20,11 @@ def frame(
     switches: Switches = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
-        typer.Option(metavar="FOLDER", help="A new folder; JOB_frame_NUMBER by default"),
+        typer.Option(
+            metavar="FOLDER",
+            parser=output_path,
+            help="A new folder; JOB_frame_NUMBER by default",
+        ),
     ] = None,
     sandbox: Sandbox = None,
     threads: Annotated[

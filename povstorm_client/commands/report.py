@@ -11,6 +11,7 @@ import typer
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.output_folder import destination_of_stored, reserved
+from povstorm_client.commands.scene_options import output_path
 from povstorm_client.errors import InputError
 from povstorm_client.job import Job
 from povstorm_client.saving.frame_saver import FrameSaver
@@ -26,6 +27,7 @@ def report(
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(
             metavar="FILE",
+            parser=output_path,
             help="Where to save it; of a job in a bucket, NAME_render/report.html by default",
         ),
     ] = None,

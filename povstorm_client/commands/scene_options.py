@@ -43,6 +43,13 @@ def _blurred(moments: int | None) -> int | None:
     return moments
 
 
+def output_path(text: str) -> Path:
+    """What --output names; InputError for nothing, which would be the current folder."""
+    if not text.strip():
+        raise InputError("--output is empty: name a place for the results, or leave it out")
+    return Path(text)
+
+
 SceneArgument = Annotated[
     str,
     typer.Argument(metavar="SCENE", help="FILE.ini, FILE.ini\\[section], FILE.pov or 'step_*.pov'"),
@@ -65,7 +72,9 @@ Fps = Annotated[
 Output = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
-        metavar="FOLDER", help="Where to put the results; NAME_render by default, NAME_preview"
+        metavar="FOLDER",
+        parser=output_path,
+        help="Where to put the results; NAME_render by default, NAME_preview",
     ),
 ]
 Video = Annotated[

@@ -102,6 +102,8 @@ def read_sources(
     read_switches(settings, after, folder=here)
     if numbered is not None:
         _make_loop(settings, numbered)
+    if given is None and not settings.values.get("input_file_name"):
+        raise InputError("no scene is named: give FILE.ini, FILE.pov, 'step_*.pov' or +ISCENE.pov")
     scene, base = find_scene(settings, file, here)
     search = _search_path(default_paths, settings, base, here)
     scenes = list(numbered.files.values()) if numbered else [scene]

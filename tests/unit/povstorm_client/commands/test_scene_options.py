@@ -102,6 +102,20 @@ def test_a_declared_name_that_an_include_uses_is_none(capsys: pytest.CaptureFixt
     assert "--declare" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["''", "+W64", "' ' +W64"])
+def test_without_a_scene_one_is_asked_for(words: str):
+    with pytest.raises(PovstormError, match=r"^no scene is named: give FILE\.ini, FILE\.pov, "):
+        command_line.run(["render", *shlex.split(words), "--dry-run"])
+
+
+@pytest.mark.parametrize(
+    "command", ["render a.pov --dry-run", "retry last", "fetch last", "report last", "frame last 1"]
+)
+def test_an_empty_output_is_not_taken_for_the_current_folder(command: str):
+    with pytest.raises(PovstormError, match="--output is empty: name a place for the results, or"):
+        command_line.run([*command.split(), "--output", ""])
+
+
 def test_watch_says_it_in_the_same_words():
     with pytest.raises(PovstormError, match="--fps 'abc' is no number"):
         command_line.run(["watch", "a.pov", "--fps", "abc", "--no-open"])
