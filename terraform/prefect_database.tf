@@ -79,6 +79,8 @@ resource "google_sql_database" "prefect" {
   count    = var.prefect_server ? 1 : 0
   name     = "prefect"
   instance = google_sql_database_instance.prefect[0].name
+  # It goes with its instance; who is still connected would keep it from being deleted before.
+  deletion_policy = "ABANDON"
 }
 
 resource "google_sql_user" "prefect" {
@@ -88,4 +90,6 @@ resource "google_sql_user" "prefect" {
   type     = "CLOUD_IAM_SERVICE_ACCOUNT"
   # The server makes its tables, and the extension pg_trgm.
   database_roles = ["cloudsqlsuperuser"]
+  # PostgreSQL drops no role that owns tables: it goes with its instance.
+  deletion_policy = "ABANDON"
 }

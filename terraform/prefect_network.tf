@@ -46,4 +46,9 @@ resource "google_service_networking_connection" "prefect_database" {
   network                 = google_compute_network.prefect[0].id
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.prefect_database[0].name]
+  # For days after the database is deleted Google calls the connection used and refuses to delete it, and
+  # while it is there the network: then the network's side of it alone is deleted. Made anew, the
+  # connection is still known to Google by its old range.
+  deletion_policy         = "REMOVE_PEERING"
+  update_on_creation_fail = true
 }

@@ -2,8 +2,9 @@ terraform {
   required_version = ">= 1.11"
   required_providers {
     google = {
-      source  = "hashicorp/google"
-      version = "~> 8.0"
+      source = "hashicorp/google"
+      # The first whose google_service_networking_connection is known to have REMOVE_PEERING.
+      version = "~> 8.7"
     }
   }
 }

@@ -16,6 +16,8 @@ import msgpack
 from tfplugin_proto import tfplugin5_5_pb2 as messages
 from tfplugin_proto import tfplugin5_5_pb2_grpc as services
 
+from tests.terraform.refused_deletes import RefusedDeletes
+
 Json = dict[str, Any]
 
 PROJECT_NUMBER = "123456789012"
@@ -25,10 +27,14 @@ _NESTING = messages.Schema.NestedBlock.NestingMode
 
 
 class StubProvider(services.ProviderServicer):
-    """Serves a schema (as provider_schema makes it) on a port of its own while it is open."""
+    """Serves a schema (as provider_schema makes it) on a port of its own while it is open.
 
-    def __init__(self, schema: Json) -> None:
+    holds_addresses: as of RefusedDeletes.
+    """
+
+    def __init__(self, schema: Json, *, holds_addresses: bool = False) -> None:
         self._schema = schema
+        self._refused = RefusedDeletes(holds_addresses=holds_addresses)
         self._configuration: Json = {}
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
         services.add_ProviderServicer_to_server(self, self._server)
@@ -105,8 +111,11 @@ class StubProvider(services.ProviderServicer):
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:  # noqa: N802
         block = self._schema["resource_schemas"][request.type_name]["block"]
         planned = _unpack(request.planned_state)
-        if planned is None and (_unpack(request.prior_state) or {}).get("deletion_protection"):
-            refusal = "deletion_protection is set to true: set it to false to proceed with deletion"
+        refusal = None
+        if planned is None:
+            prior = _unpack(request.prior_state)
+            refusal = self._refused.refusal(request.type_name, prior) if prior else None
+        if refusal is not None:
             return messages.ApplyResourceChange.Response(
                 new_state=request.prior_state,
                 diagnostics=[
