@@ -14,7 +14,7 @@ def doctor(context: typer.Context) -> None:
     for check in checks:
         verdict = "FAILED" if not check.passed else "ok    " if check.known else "?     "
         print(f"{verdict}  {check.name}: {check.finding}")
-        if check.remedy and check.remedy != said and not (check.passed and check.known):
+        if check.remedy and check.remedy != said:
             print(f"        {check.remedy}")
             said = check.remedy
     if not all(check.passed for check in checks):

@@ -10,8 +10,9 @@ from povstorm_client.errors import CloudError, PovstormError
 
 @dataclass(frozen=True)
 class Check:
-    """What was checked, what was found, and, where that is wrong or not to be told, what to do.
+    """What was checked, what was found, and what to do.
 
+    remedy: where that is wrong or not to be told; of what has passed, how it can be had otherwise.
     known: False where it can't be told, for want of a permission for instance; then it has passed.
     """
 
@@ -20,6 +21,11 @@ class Check:
     finding: str
     remedy: str = ""
     known: bool = True
+
+
+def judged(name: str, *, passed: bool, finding: str, remedy: str) -> Check:
+    """A check whose remedy is of use only where it has not passed."""
+    return Check(name, passed=passed, finding=finding, remedy="" if passed else remedy)
 
 
 def checked(name: str, look: Callable[[], str], remedy: str) -> Check:

@@ -11,7 +11,7 @@ from functools import partial
 
 from povstorm_client.cloud_run.api import CloudRunApi
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.doctor.check import Check, checked
+from povstorm_client.doctor.check import Check, checked, judged
 from povstorm_client.doctor.pool_checks import check_pool
 from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
@@ -85,7 +85,7 @@ def _check_permissions(api: CloudRunApi, path: str, name: str) -> Check:
 def _check_version(render_image: str) -> Check:
     tag = render_image.partition("@")[0].rpartition(":")[2]
     version = povstorm_version()
-    return Check(
+    return judged(
         "image version",
         passed=tag == version,
         finding=f"the render image is {tag}, this client {version}",
@@ -130,7 +130,7 @@ def check_deployment(deployment: str, *, server_in_network: bool = False) -> Ite
     for pool in pools:
         waiting = pool.status == WorkPoolStatus.NOT_READY and not pool.is_push_pool
         finding = "is paused" if pool.is_paused else "has no worker" if waiting else "takes runs"
-        yield Check(
+        yield judged(
             f"work pool {pool.name}",
             passed=not (pool.is_paused or waiting),
             finding=finding,

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from povstorm_client.cleaning.job_deletion import storage_time
-from povstorm_client.doctor.check import Check, checked
+from povstorm_client.doctor.check import Check, checked, judged
 from povstorm_client.errors import StorageError, ToolError
 from povstorm_client.launch.prefect_home import require_prefect_home
 from povstorm_client.launch.prefect_server import (
@@ -140,7 +140,7 @@ def check_memory() -> Check:
 
     free = int(psutil.virtual_memory().available)
     cores = len(os.sched_getaffinity(0))
-    return Check(
+    return judged(
         "memory and cores",
         passed=free >= _LEAST_MEMORY_BYTES,
         finding=f"{memory_size(free)} free, {cores} core" + ("" if cores == 1 else "s"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from povstorm_client.doctor.check import Check
+from povstorm_client.doctor.check import Check, judged
 
 # Of deployments/pools/cloud-run.json.
 _OURS = "A flow of povstorm"
@@ -33,7 +33,7 @@ def check_pool(
         return properties.get(variable, {}).get("default")
 
     ours = _OURS in variables.get("description", "")
-    yield Check(
+    yield judged(
         f"template of {name}",
         passed=ours,
         finding="is povstorm's"
@@ -43,7 +43,7 @@ def check_pool(
     )
     if kind.endswith(":push"):
         block = "$ref" in (default("credentials") or {})
-        yield Check(
+        yield judged(
             f"credentials of {name}",
             passed=block,
             finding="are a block in your workspace"
@@ -52,7 +52,7 @@ def check_pool(
             remedy="store the submitter's key with deployments/push_pool.py, and " + _AGAIN,
         )
         secret = bool(default("prefect_api_key_secret"))
-        yield Check(
+        yield judged(
             f"API key of {name}",
             passed=secret,
             finding="comes from Secret Manager"
@@ -63,7 +63,7 @@ def check_pool(
         )
     elif server_in_network:
         joined = bool(default("vpc_access"))
-        yield Check(
+        yield judged(
             f"network of {name}",
             passed=joined,
             finding="flows join the one of Prefect's server"
