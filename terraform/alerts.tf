@@ -9,9 +9,15 @@ resource "google_monitoring_notification_channel" "email" {
 
 # A line of severity ERROR or more is an attempt at a frame that failed (render_image/entrypoint.py).
 # A container that ended before it had done its work is told by Cloud Run itself, as a WARNING: by
-# its exit code, the signal that ended it, or the memory that it went beyond.
+# its exit code, the signal that ended it, or the memory or time that it went beyond. SIGTERM, 15, and
+# the exit code 143 that it leads to are what ends the containers of a job that was cancelled.
 locals {
-  lost_container = "(Container called exit.[1-9]|Container terminated on signal|[Mm]emory limit .*(exceeded|reached))"
+  lost_container = join("|", [
+    "Container called exit.([2-9]|1[^4]|14[^3])",
+    "Container terminated on signal ([2-9]|1[^5])",
+    "[Mm]emory limit .*(exceeded|reached)",
+    "Terminating task because it has reached the maximum timeout",
+  ])
 }
 
 resource "google_logging_metric" "failed_frames" {
@@ -20,7 +26,7 @@ resource "google_logging_metric" "failed_frames" {
   filter = join(" AND ", [
     "resource.type=\"cloud_run_job\"",
     "resource.labels.job_name=(${join(" OR ", [for job in google_cloud_run_v2_job.render : "\"${job.name}\""])})",
-    "(severity>=ERROR OR textPayload=~\"${local.lost_container}\")",
+    "(severity>=ERROR OR textPayload=~\"(${local.lost_container})\")",
   ])
   metric_descriptor {
     metric_kind = "DELTA"

@@ -13,14 +13,24 @@ FAILED = [
     ("ERROR", "frame 7: shared/a.pov:3: Parse Error"),
     ("CRITICAL", ""),
     ("WARNING", "Container called exit(1)."),
-    ("WARNING", "Container called exit(137)."),
-    ("WARNING", "Container terminated on signal 9."),
+    *(
+        ("WARNING", f"Container called exit({code}).")
+        for code in (2, 14, 41, 43, 100, 134, 137, 139, 140, 142, 144, 153, 255)
+    ),
+    *(("WARNING", f"Container terminated on signal {signal}.") for signal in (1, 5, 6, 9, 11, 25)),
+    (
+        "WARNING",
+        "Terminating task because it has reached the maximum timeout of 3600 seconds.",
+    ),
     ("WARNING", "Memory limit of 512 MiB exceeded with 530 MiB used."),
     ("WARNING", "The configured memory limit was reached."),
 ]
 FINE = [
     ("INFO", "frame 7 rendered"),
     ("WARNING", "Container called exit(0)."),
+    # Of a job that was cancelled.
+    ("WARNING", "Container called exit(143)."),
+    ("WARNING", "Container terminated on signal 15."),
     ("WARNING", "3 of 120 frames are left to others"),
     ("INFO", "This container has been migrated to another machine"),
 ]
