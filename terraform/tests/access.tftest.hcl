@@ -88,6 +88,13 @@ run "the_orchestrator_runs_the_render_jobs_and_cannot_change_them" {
     ])
     error_message = "the orchestrator's roles on the render jobs are others"
   }
+  assert {
+    condition = (
+      google_service_account_iam_member.orchestrator_runs_as_renderer.role == "roles/iam.serviceAccountUser" &&
+      google_service_account_iam_member.orchestrator_runs_as_renderer.service_account_id == google_service_account.renderer.name
+    )
+    error_message = "the orchestrator cannot run jobs as the renderer, or can run them as another account"
+  }
 }
 
 run "the_submitter_has_what_prefect_asks_for" {

@@ -17,8 +17,9 @@ def cluster_policy(outputs: TerraformOutputs, users: Sequence[str]) -> Policy:
     region = f"{project}/locations/{outputs.region}"
     bucket = bucket_name(outputs.bucket)
     renderer_role = f"{project}/roles/povstormRenderer"
-    orchestrator_account = service_account_name(
-        outputs.project_id, outputs.orchestrator_service_account
+    renderer_account, orchestrator_account = (
+        service_account_name(outputs.project_id, email)
+        for email in (outputs.renderer_service_account, outputs.orchestrator_service_account)
     )
     renderer, orchestrator, submitter = (
         f"serviceAccount:{email}"
@@ -39,6 +40,7 @@ def cluster_policy(outputs: TerraformOutputs, users: Sequence[str]) -> Policy:
                 for job in outputs.render_jobs
                 for role in ("roles/run.jobsExecutorWithOverrides", "roles/run.viewer")
             ),
+            Binding(orchestrator, "roles/iam.serviceAccountUser", renderer_account),
             Binding(submitter, "roles/run.developer", project),
             Binding(submitter, "roles/artifactregistry.reader", f"{region}/repositories/povstorm"),
             Binding(submitter, "roles/iam.serviceAccountUser", orchestrator_account),

@@ -11,6 +11,7 @@ from povstorm_client.cloud_run.terraform_outputs import read_terraform_outputs
 from povstorm_client.storage import layout
 from tests.e2e.cluster_policy import cluster_policy
 from tests.emulators.gcs.proxy import Grant
+from tests.emulators.iam.policy import service_account_name
 from tests.terraform.access import may, object_grants, policy_of
 from tests.terraform.stub_provider import StubProvider
 from tests.terraform.terraform_command import Terraform, applied
@@ -118,6 +119,7 @@ def test_every_grant_is_known(whole_cluster: Terraform):
         ("orchestrator", "roles/storage.objectUser", "storage_bucket"),
         ("orchestrator", "roles/run.jobsExecutorWithOverrides", "cloud_run_v2_job"),
         ("orchestrator", "roles/run.viewer", "cloud_run_v2_job"),
+        ("orchestrator", "roles/iam.serviceAccountUser", "service_account"),
         ("submitter", "roles/run.developer", "project"),
         ("submitter", "roles/iam.serviceAccountUser", "service_account"),
         ("submitter", "roles/artifactregistry.reader", "artifact_registry_repository"),
@@ -130,6 +132,37 @@ def test_every_grant_is_known(whole_cluster: Terraform):
         ("user:ann", "roles/run.invoker", "cloud_run_v2_service"),
         ("user:ann", "roles/run.viewer", "cloud_run_v2_service"),
     }
+
+
+def test_who_runs_jobs_as_the_renderer_can_make_or_change_nothing_that_runs_as_it(
+    whole_cluster: Terraform,
+):
+    policy = policy_of(whole_cluster.resources())
+    project = f"projects/{policy.project}"
+    renderer = ACCOUNT.format("renderer").removeprefix("serviceAccount:")
+    account = service_account_name(policy.project, renderer)
+    jobs = [
+        f"{project}/locations/{each.values['location']}/jobs/{each.values['name']}"
+        for each in whole_cluster.resources()
+        if each.type == "google_cloud_run_v2_job"
+    ]
+    may_act = {
+        each.member
+        for each in policy.bindings
+        if policy.allows(each.member, "iam.serviceAccounts.actAs", account)
+    }
+
+    assert may_act == {ACCOUNT.format("orchestrator")}
+    assert jobs
+    for what in ("jobs", "services", "workerpools"):
+        for verb in ("create", "update", "setIamPolicy"):
+            for resource in (project, *jobs):
+                permission = f"run.{what}.{verb}"
+                assert not policy.allows(ACCOUNT.format("orchestrator"), permission, resource)
+    for permission in ("getAccessToken", "signBlob", "signJwt", "getOpenIdToken"):
+        assert not policy.allows(
+            ACCOUNT.format("orchestrator"), f"iam.serviceAccounts.{permission}", account
+        )
 
 
 def test_what_each_granted_role_permits_is_known(whole_cluster: Terraform):

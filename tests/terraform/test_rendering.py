@@ -162,6 +162,15 @@ def test_the_submitter_makes_no_job_as_another_account_or_of_an_image_that_it_ca
     assert 'Permission "artifactregistry.repositories.downloadArtifacts" denied' in unreadable[1]
 
 
+def test_who_may_run_jobs_runs_none_as_an_account_that_he_may_not_act_as(
+    cloud: GrantedCloud, outputs: TerraformOutputs
+):
+    run = call(cloud, SUBMITTER, "POST", "jobs/povstorm-render-2g:run", json={})
+
+    assert run[0] == 403
+    assert f"actAs' denied on service account {outputs.renderer_service_account}" in run[1]
+
+
 def test_a_job_takes_no_secret_that_its_account_cannot_read(
     cloud: GrantedCloud, outputs: TerraformOutputs
 ):

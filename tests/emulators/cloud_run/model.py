@@ -177,6 +177,7 @@ class CloudRunModel:
         _check_etag(request.get("etag"), job.etag, name)
         if request.get("overrides"):
             permissions.check(self.knobs, permissions.RUN_WITH_OVERRIDES, name)
+        permissions.check_run(job.configuration)
         template, task_count = overridden(
             job.configuration["template"],
             request.get("overrides", {}),
