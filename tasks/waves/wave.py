@@ -16,10 +16,10 @@ class Wave:
 
     prefix: its place in the storage. shares: by task, the unit ids of its frames, or the names of
     its segments. size: index of the render job in the fleet. submitted: Unix seconds; launched: the
-    same on the event loop's clock. plan: None for a wave that another run of the job started.
-    execution: its name at Google, None until it is known to be started. waits_for: a line for
-    people while none of its tasks is at work. state: of the execution, at the last look.
-    billed_usd: what the tasks took, None before they have ended.
+    same on the event loop's clock; begun: likewise, once a task was seen at work. plan: None for a
+    wave that another run of the job started. execution: its name at Google, None until it is known
+    to be started. waits_for: a line for people while none of its tasks is at work. state: of the
+    execution, at the last look. billed_usd: what the tasks took, None before they have ended.
     """
 
     wave_id: str
@@ -28,6 +28,7 @@ class Wave:
     size: int
     submitted: float
     launched: float
+    begun: float | None = None
     plan: WavePlan | None = None
     execution: str | None = None
     waits_for: str = ""

@@ -6,8 +6,10 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -105,7 +107,12 @@ def fleet(max_usd: float | None = None) -> CloudRunFleet:
 
 @contextmanager
 def segment_waves(
-    storage: FolderStorage, ending: str = "mp4", *, max_usd: float | None = None, retries: int = 2
+    storage: FolderStorage,
+    ending: str = "mp4",
+    *,
+    max_usd: float | None = None,
+    retries: int = 2,
+    pace: SegmentPace = HASTE,
 ) -> Iterator[SegmentWaves]:
     waves = SegmentWaves(
         FRAMES,
@@ -116,7 +123,7 @@ def segment_waves(
         GoogleCloudRun,
         logging.getLogger("test"),
         retries=retries,
-        pace=HASTE,
+        pace=pace,
     )
     try:
         yield waves
@@ -202,6 +209,31 @@ def test_what_is_lost_for_good_is_encoded_here(
         there = video(storage, images, waves)
 
     assert there == video(storage, images)
+
+
+def test_a_wave_is_late_only_from_its_first_task_at_work(
+    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], tmp_path: Path
+):
+    cloud.set_knobs(vcpu_quota=0.5)
+    # Whatever is at work does not end, and is late at once.
+    (tmp_path / "lost" / "wait").touch()
+    at_once = replace(HASTE, late=0.0, late_factor=0.0)
+
+    def calls(method: str) -> int:
+        return cloud.statistics()["calls"].get(method, 0)
+
+    with segment_waves(storage, retries=0, pace=at_once) as waves:
+        told(waves, images)
+        ready = waves.stop()
+        while calls("executions.get") < 10:
+            time.sleep(0.05)
+        assert calls("executions.cancel") == 0
+        assert not any(future.done() for future in ready.values())
+
+        cloud.set_knobs(vcpu_quota=20.0)
+
+        assert not any(encoded_there(waves))
+        assert calls("executions.cancel") > 0
 
 
 def test_what_would_cost_too_much_is_encoded_here(

@@ -40,13 +40,11 @@ class WaitingFrame:
 
 @dataclass(eq=False)
 class FrameWave(Wave):
-    """Frames; begun: on the event loop's clock, once a task was seen at work.
+    """Frames; waiting: those that have no result yet, by unit id.
 
-    waiting: the frames that have no result yet, by unit id. lost_tasks: how many tasks had failed
-    or were cancelled at the last look.
+    lost_tasks: how many tasks had failed or were cancelled at the last look.
     """
 
-    begun: float | None = None
     waiting: dict[str, WaitingFrame] = field(default_factory=dict)
     lost_tasks: int = 0
 

@@ -33,13 +33,13 @@ from tasks.video.cloud_run.segment_wave import (
 )
 from tasks.waves.executions import ExecutionPace, Executions
 
-# A wave that takes longer than it should by this factor, and these seconds, is given up.
-_LATE_FACTOR, _LATE_SECONDS = 10.0, 300.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentPace(ExecutionPace):
-    """In seconds; worth: what is encoded here in this time is not worth starting containers for."""
+    """In seconds; worth: what is encoded here in this time is not worth starting containers for.
+
+    A wave is given up that is at work for longer than it should be by late_factor, and late.
+    """
 
     poll: float = 1.0
     park_first: float = 2.0
@@ -47,6 +47,8 @@ class SegmentPace(ExecutionPace):
     park_limit: float = 120.0
     finish: float = 10.0
     worth: float = 15.0
+    late: float = 300.0
+    late_factor: float = 10.0
 
 
 class SegmentDispatcher:
@@ -176,6 +178,8 @@ class SegmentDispatcher:
             return
         for wave in self._waves:
             wave.state = await self._executions.look(wave)
+            if wave.begun is None and wave.state.has_begun:
+                wave.begun = asyncio.get_running_loop().time()
         # Listed after the states: what a task stored before it ended is in it.
         segments = layout.segments(self._job_id)
         there = {entry.key for entry in self._storage.list(segments)}
@@ -198,8 +202,13 @@ class SegmentDispatcher:
             wave.stored = wave.stored or now
             if now - wave.stored > self._pace.finish:
                 self._waves.remove(wave)
-        elif now - wave.launched > _LATE_SECONDS + _LATE_FACTOR * expected:
+        # While Google has no room for a task, nothing is late, and nothing is billed.
+        elif wave.begun is not None and now - wave.begun > self._late(expected):
             await executions.cancel(wave)
+
+    def _late(self, expected: float) -> float:
+        """The seconds after which a wave that should take so many is given up."""
+        return self._pace.late + self._pace.late_factor * expected
 
     def _settle(self, wave: SegmentWave, states: Sequence[TaskState]) -> None:
         """Try again what an ended wave has lost, with more memory if that was the reason."""
