@@ -74,6 +74,7 @@ def shell(
         "REAL_TERRAFORM": str(shutil.which("terraform")),
         "TF_CLI_ARGS": "-no-color",
         "TF_CLI_ARGS_apply": "-input=false -auto-approve",
+        "TF_CLI_ARGS_destroy": "-input=false -auto-approve",
         "CHECKPOINT_DISABLE": "1",
         "GOOGLE_PROJECT_FOLDER": str(cloud.folder),
         "GOOGLE_STAND_IN_USER": OWNER,

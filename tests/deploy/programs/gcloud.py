@@ -45,6 +45,7 @@ class Gcloud:
             "auth login": self._auth_login,
             "auth print-access-token": self._print_access_token,
             "auth application-default login": self._application_default_login,
+            "auth application-default revoke": self._application_default_revoke,
             "builds submit": self._builds_submit,
             "config get": self._config_get,
             "config set": self._config_set,
@@ -58,6 +59,7 @@ class Gcloud:
             "services enable": self._enable,
             "storage cp": self._copy,
             "storage mv": self._move,
+            "storage rm": self._remove,
         }
         handlers[typed.command](typed)
 
@@ -74,6 +76,12 @@ class Gcloud:
         if account is None:
             raise RefusedError("the stand-in logs in as a service account only")
         self._write(_ADC, json.dumps(token_server.impersonation(user, account)))
+
+    def _application_default_revoke(self, typed: Typed) -> None:
+        file = self._config / _ADC
+        if not file.is_file():
+            raise RefusedError("Application Default Credentials have not been set up.")
+        file.unlink()
 
     def _builds_submit(self, typed: Typed) -> None:
         self._need("cloudbuild.builds.create", self._project_name)
@@ -179,6 +187,17 @@ class Gcloud:
         blob = old.blob(name)
         old.copy_blob(blob, self._bucket(new_bucket), new_name)
         blob.delete()
+
+    def _remove(self, typed: Typed) -> None:
+        for target in typed.arguments:
+            bucket, _, name = target.removeprefix("gs://").partition("/")
+            if name != "**":
+                raise RefusedError("the stand-in removes all objects of a bucket, or none")
+            found = list(self._bucket(bucket).list_blobs())
+            if not found:
+                raise RefusedError(f"The following URLs matched no objects or files:\n{target}")
+            for blob in found:
+                blob.delete()
 
     def _services_proxy(self, typed: Typed) -> None:
         (name,) = typed.arguments

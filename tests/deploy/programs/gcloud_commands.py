@@ -1,4 +1,4 @@
-"""The gcloud commands that docs/deploy.md and terraform/ use, and what may be written after them.
+"""The gcloud commands of docs/deploy.md, docs/first-run.md and terraform/, and what they take.
 
 From ``gcloud COMMAND --help``; where gcloud is installed, tests/deploy/test_gcloud_commands.py
 compares the flags with its own.
@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "auth application-default login": _command(
         0, 0, "scopes client-id-file", "no-launch-browser disable-quota-project"
     ),
+    "auth application-default revoke": _command(0, 0),
     "builds submit": _command(
         0, 1, "config gcs-source-staging-dir region service-account substitutions tag timeout"
     ),
@@ -57,6 +58,7 @@ COMMANDS: dict[str, Command] = {
     "services enable": _command(1, 20, switches="async"),
     "storage cp": _command(2, 100, switches="recursive no-clobber"),
     "storage mv": _command(2, 100, switches="no-clobber"),
+    "storage rm": _command(1, 100, switches="recursive"),
 }
 SHORT = {"-r": "--recursive", "-R": "--recursive", "-n": "--no-clobber"}
 
