@@ -65,6 +65,7 @@ class JobProgress:
         self._timed: dict[int, float] = {}
         self._latest: deque[float] = deque(maxlen=_LATEST)
         self._publishing: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> JobProgress:
         try:
@@ -78,6 +79,9 @@ class JobProgress:
         if self._publishing is not None:
             self._publishing.cancel()
             await asyncio.wait({self._publishing})
+        if self._writing is not None:
+            # It goes on in its thread, and would overwrite the last state if it ended after that.
+            await asyncio.wait({self._writing})
         # Nobody publishes the last one later, and room, or the network, may come back.
         for seconds in LAST_DELAYS:
             try:
@@ -190,7 +194,9 @@ class JobProgress:
                 failed_frames=tuple(first_and_last(self._failed)),
                 begun=tuple(begun[:: -(-len(begun) // _MOST_BEGUN) or 1]),
             )
-            await asyncio.to_thread(write_state, self._storage, self._job_id, stamped)
+            write = asyncio.to_thread(write_state, self._storage, self._job_id, stamped)
+            self._writing = asyncio.ensure_future(write)
+            await asyncio.shield(self._writing)
             self._published = state
             self._published_at = time.monotonic()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from itertools import pairwise
 
 import pytest
 
 from povstorm_client import RenderSettings, WorkUnit
-from povstorm_client.jobs.state import read_state
+from povstorm_client.jobs.state import JobState, read_state, write_state
 from povstorm_client.storage.folder import FolderStorage
 from tasks.frames import job_progress
 from tasks.frames.job_progress import JobProgress
@@ -59,6 +60,32 @@ def test_it_is_written_again_although_nothing_changed(
             await published(storage, lambda state: state.updated > first)
 
     asyncio.run(wait())
+
+
+def test_a_write_that_is_on_its_way_at_the_end_does_not_replace_the_last(
+    storage: FolderStorage, progress: JobProgress, monkeypatch: pytest.MonkeyPatch
+):
+    on_its_way, goes_on = threading.Event(), threading.Event()
+
+    def slow_write(storage: FolderStorage, job_id: str, state: JobState) -> None:
+        if state.phase == "reporting":
+            on_its_way.set()
+            assert goes_on.wait(60)
+        write_state(storage, job_id, state)
+
+    monkeypatch.setattr(job_progress, "write_state", slow_write)
+
+    async def work() -> None:
+        async with progress:
+            progress.enter("reporting")
+            assert await asyncio.to_thread(on_its_way.wait, 60)
+            progress.enter("completed")
+            # Late enough for a last write that does not wait for it.
+            asyncio.get_running_loop().call_later(0.3, goes_on.set)
+
+    asyncio.run(work())  # ends when its threads have ended
+
+    assert read_state(storage, "job").phase == "completed"
 
 
 def test_a_frame_that_several_have_rendered_counts_once(
