@@ -131,6 +131,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
             accesses.go_on_from(frames)
         else:
             frames = range(0)
+    accesses.refuse_two_names()
     found = {
         "read": sorted(map(str, accesses.read)),
         "sought": sorted(map(str, accesses.sought)),
@@ -316,6 +317,7 @@ class Accesses:
         self.state: dict[int, dict[Path, Path]] = {}
         self.images: dict[int, set[Path]] = {}
         self._scene = str(scene)
+        self._written: set[Path] = set()
         # Paths by numbers, as thousands of frames look at the same: frame → read, missed.
         self._numbers: dict[Path, int] = {scene: 0}
         self._uses: dict[int, tuple[set[int], set[int]]] = {}
@@ -334,6 +336,22 @@ class Accesses:
     def go_on_from(self, frames: range) -> None:
         """Take the next frames that begin for these."""
         self._coming = iter(frames)
+
+    def refuse_two_names(self) -> None:
+        """InputError if a file is written by one name and used by another, which a link makes.
+
+        povray_files.c tells files by their names, so that the state would not be found again.
+        """
+        others: dict[str, set[Path]] = {}
+        for path in self.sought | self.read:
+            others.setdefault(os.path.realpath(path), set()).add(path)
+        for path in sorted(self._written):
+            for other in sorted(others[os.path.realpath(path)] - {path}):
+                raise InputError(
+                    f"{path}, which the scene writes, is {other} too, by a link: what frames leave "
+                    "each other there cannot be told; have the scene name it in one way, or take "
+                    "the link away"
+                )
 
     def take(self, trace: Path, into: Path) -> None:
         """Read the notes of a run that has ended, and take what it kept into an own folder.
@@ -368,7 +386,9 @@ class Accesses:
                 self.images.setdefault(self.frame, set()).add(path)
             return
         self.sought.add(path)
-        self.wrote = self.wrote or what in (b"W", b"P")
+        if what in (b"W", b"P"):
+            self.wrote = True
+            self._written.add(path)
         if name and self.frame is not None:
             kept = taken.get(f"kept/{name}")
             if kept is None:

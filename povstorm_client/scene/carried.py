@@ -5,10 +5,11 @@ load_scene asks before anything is rendered: each frame has a workspace of its o
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from povstorm_client.scene.accesses import Access
+from povstorm_client.scene.accesses import Access, Place
 from povstorm_client.scene.names import NUMBER, can_be_same, has_text_gap, is_any, is_known
 from povstorm_client.scene.search import SearchPath, candidates, normal
 
@@ -27,14 +28,17 @@ class Carried:
 
 
 def carried_files(
-    accesses: list[Access], search: SearchPath, images: Path | None, ending: str
+    scene: Path, accesses: list[Access], search: SearchPath, images: Path | None, ending: str
 ) -> tuple[list[Carried], list[Carried]]:
     """What is carried from frame to frame; and what might be, as nothing of a name is known.
 
-    accesses: in the order of a frame. images: POV-Ray's images of the loop, without their
-    numbers and this ending; None if it writes none that a scene could read.
+    scene: its file, which every frame reads. accesses: in the order of a frame. images: POV-Ray's
+    images of the loop, without their numbers and this ending; None if it writes none that a scene
+    could read.
     """
     base = search.roots[0]
+    itself = Access("read", "pov", frozenset({str(scene)}), Place(scene, 1, scene.name))
+    accesses = [itself, *accesses]
     certain: list[Carried] = []
     possible: list[Carried] = []
     for index, read in enumerate(accesses):
@@ -44,6 +48,8 @@ def carried_files(
         for name, paths in zip(read.names, reached, strict=True):
             for written in accesses:
                 if written is read or written.mode not in ("write", "append"):
+                    continue
+                if read is itself and any(map(is_any, written.names)):
                     continue
                 if _meet(paths, written, base) and not _is_new(name, read, accesses[:index]):
                     vague = is_any(name) or any(map(is_any, written.names))
@@ -59,13 +65,18 @@ def carried_files(
 
 
 def _paths(name: str, kind: str, search: SearchPath) -> set[str]:
-    return {
-        str(normal(root / candidate)) for candidate in candidates(name, kind) for root in search.own
-    }
+    named = {root / candidate for candidate in candidates(name, kind) for root in search.own}
+    return _by_any_way(named)
 
 
 def _written_paths(written: Access, base: Path) -> set[str]:
-    return {str(normal(base / name)) for name in written.names}
+    return _by_any_way({base / name for name in written.names})
+
+
+def _by_any_way(paths: set[Path]) -> set[str]:
+    """The paths as they are named, and where links lead to."""
+    named = {str(normal(path)) for path in paths}
+    return named | {os.path.realpath(path) for path in named if "\0" not in path}
 
 
 def _meet(paths: set[str], written: Access, base: Path) -> bool:

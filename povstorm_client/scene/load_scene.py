@@ -236,7 +236,11 @@ def _files_between_frames(
     # A frame that POV-Ray's own loop would begin with is left nothing.
     if render_settings.is_animation and (len(numbers) > 1 or chosen is not None):
         carried, possible = carried_files(
-            needed.accesses, sources.search, sources.images, render_settings.image_ending
+            sources.scene,
+            needed.accesses,
+            sources.search,
+            sources.images,
+            render_settings.image_ending,
         )
         if render_settings.is_unbounded:
             refuse_unbounded_feedback(carried)

@@ -101,6 +101,12 @@ def there(folder: Path) -> dict[str, bytes]:
             id="read, then appended to twice",
         ),
         pytest.param(
+            '#fopen F "own.pov" append #write (F, "#declare Level = Level * 3;\\n") #fclose F\n',
+            {},
+            ("+KFF4",),
+            id="its own file",
+        ),
+        pytest.param(
             COUNT + '#if (file_exists("b.inc")) #include "b.inc" #end\n'
             '#fopen F "b.inc" write\n#write (F, "#declare Level = Level + ", Level, ";")\n'
             "#fclose F\n",
@@ -324,6 +330,26 @@ def test_without_a_way_to_run_it_a_scene_that_must_be_run_is_refused_with_its_li
     with pytest.raises(InputError, match=r"(?s)povray is not on PATH.*own\.pov:3") as refused:
         load_scene("own.pov", switches=["+KFF3"], cwd=home, tracer=missing)
     assert "n.txt" in str(refused.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"always_trace": True}])
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_is_written_through_a_link_and_read_without_is_refused(
+    home: Path, is_folder: bool, options: dict[str, bool]
+):
+    write(home, COUNT.replace('"n.txt" write', '"b/n.txt" write'), {"a/n.txt": "1,"})
+    if is_folder:
+        (home / "b").symlink_to("a")
+        (home / "own.pov").write_text(
+            (home / "own.pov").read_text().replace('"n.txt"', '"a/n.txt"')
+        )
+    else:
+        (home / "b").mkdir()
+        (home / "b" / "n.txt").symlink_to("../n.txt")
+    with pytest.raises(
+        InputError, match=r"b/n\.txt, which the scene writes, is .*n\.txt too, by a"
+    ):
+        traced(home, *SIZE, "+KFF3", **options)
 
 
 def test_a_folder_that_holds_far_more_than_a_scene_is_not_shown_to_one(
