@@ -39,19 +39,24 @@ def carried_files(
     base = search.roots[0]
     itself = Access("read", "pov", frozenset({str(scene)}), Place(scene, 1, scene.name))
     accesses = [itself, *accesses]
+    targets = [
+        (access, _written_paths(access, base))
+        for access in accesses
+        if access.mode in ("write", "append")
+    ]
     certain: list[Carried] = []
     possible: list[Carried] = []
+    if not targets and images is None:
+        return certain, possible
     for index, read in enumerate(accesses):
         if read.mode == "write":
             continue
         reached = [_paths(name, read.kind, search) for name in read.names]
         for name, paths in zip(read.names, reached, strict=True):
-            for written in accesses:
-                if written is read or written.mode not in ("write", "append"):
+            for written, others in targets:
+                if written is read or (read is itself and any(map(is_any, written.names))):
                     continue
-                if read is itself and any(map(is_any, written.names)):
-                    continue
-                if _meet(paths, written, base) and not _is_new(name, read, accesses[:index]):
+                if _meet(paths, others) and not _is_new(name, read, accesses[:index]):
                     vague = is_any(name) or any(map(is_any, written.names))
                     (possible if vague else certain).append(Carried(read, written))
                     break
@@ -79,10 +84,8 @@ def _by_any_way(paths: set[Path]) -> set[str]:
     return named | {os.path.realpath(path) for path in named if "\0" not in path}
 
 
-def _meet(paths: set[str], written: Access, base: Path) -> bool:
-    return any(
-        can_be_same(path, other) for path in paths for other in _written_paths(written, base)
-    )
+def _meet(paths: set[str], others: set[str]) -> bool:
+    return any(can_be_same(path, other) for path in paths for other in others)
 
 
 def _is_new(name: str, read: Access, before: list[Access]) -> bool:
