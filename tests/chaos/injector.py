@@ -201,7 +201,8 @@ class Injector:
         assert not left, f"a flow does not stop: {left}"
         if self._world.cloud is None:
             self._rendering_after(_FLOW)
-        self._watcher.look_at_processes()
+        else:
+            self._watcher.look_at_processes()
         self._explain(self._unfinished())
 
     def _rendering_after(self, owner: str) -> Set[int]:
