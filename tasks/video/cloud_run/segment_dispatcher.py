@@ -19,6 +19,7 @@ from povstorm_client.cloud_run.stored_plan import add_to_plan, reserve
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.cloud_run.wave_share import write_wave
 from povstorm_client.errors import CloudError, VideoError
+from povstorm_client.quantities import usd
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
@@ -151,7 +152,7 @@ class SegmentDispatcher:
         # Before it costs anything: whoever starts another wave, or goes on with the job, counts it.
         spent = reserve(self._storage, self._job_id, record, most)
         if spent is not None:
-            words = f"containers for them would cost ${plan.usd:.3f}, after ${spent:.3f}"
+            words = f"containers for them would cost {usd(plan.usd)}, after {usd(spent)}"
             self._give_up(segments, CloudError(f"{words}, and the most is ${most:g}", "refused"))
             return
         write_wave(self._storage, wave.prefix, shares_of(shares, self._encoding))
