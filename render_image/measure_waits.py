@@ -1,6 +1,6 @@
 """How long POV-Ray takes for an empty picture, with its own waits and with short ones.
 
-``povstorm doctor`` runs it as a process: ``python -m render_image.measure_waits``.
+``python -m render_image.measure_waits`` tells it of this machine (docs/performance.md).
 """
 
 from __future__ import annotations
