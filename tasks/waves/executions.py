@@ -1,8 +1,8 @@
 """Executions: a wave's Cloud Run execution, started once, found again, taken over, stopped.
 
 Who starts waves calls it: of frames the dispatcher, of a video's segments SegmentDispatcher.
-However often Google has to be asked, a wave is executed once: where an answer was lost, its execution is
-looked for by the wave's address, which is its argument, before it is asked for again.
+However often Google has to be asked, a wave is executed once: where an answer was lost, its
+execution is looked for by the wave's address, which is its argument, before it is asked for again.
 """
 
 from __future__ import annotations
