@@ -7,8 +7,10 @@ STAMP := $(VENV)/.installed
 # Half as many again as cores: tests of whole jobs wait for servers much of their time.
 PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) \* 3 / 2) --dist worksteal
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The tests start a thousand Python processes: each would compile every module that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup render test lint types unit integration emulators e2e chaos fidelity image docs bench lock clean
+.PHONY: help setup render test lint types suite unit integration emulators e2e chaos fidelity image docs bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +30,11 @@ test: setup ## Lint, types and all tests
 	@scripts/require_povray examples
 	@scripts/require_tcc
 	@scripts/require_chromium
-	$(MAKE) --no-print-directory lint types
+	$(MAKE) --no-print-directory lint
+# mypy has use for one core only, and tests wait for servers now and then.
+	$(MAKE) --no-print-directory --jobs=2 types suite
+
+suite: setup
 	$(PYTEST)
 
 lint: setup ## ruff (lint and format), hadolint
