@@ -1,30 +1,10 @@
-# A Prefect server of one's own, as two Cloud Run services on one database. "internal" is what the
-# worker and flows use: it answers inside the network alone, to who knows Prefect's login, and runs
-# Prefect's background services. "people" is what persons and povstorm on their machines use: it
-# answers only who has roles/run.invoker (var.users), through `gcloud run services proxy`, and costs
-# nothing while unused. Prefect's login would keep everybody out of it: the proxy puts Google's token
-# in the header that has the login (https://github.com/GoogleCloudPlatform/cloud-run-proxy).
+# A Prefect server of one's own: one, since Prefect keeps in a server's memory what its services have
+# yet to record of task runs, who listens, and which concurrency slots are taken
+# (https://docs.prefect.io/v3/advanced/self-hosted). It answers inside the network alone, to who knows
+# its login: the worker and flows, and prefect_people.tf for persons.
 
 locals {
   prefect_version = regex("(?m)^prefect==(\\S+)", file("${path.module}/../constraints.txt"))[0]
-  prefect_services = {
-    internal = {
-      name      = "povstorm-prefect-internal"
-      ingress   = "INGRESS_TRAFFIC_INTERNAL_ONLY"
-      without   = []
-      instances = { least = 1, most = 1 }
-      cpu_idle  = false
-      has_login = true
-    }
-    people = {
-      name      = "povstorm-prefect"
-      ingress   = "INGRESS_TRAFFIC_ALL"
-      without   = ["--no-services"]
-      instances = { least = 0, most = 1 }
-      cpu_idle  = true
-      has_login = false
-    }
-  }
 }
 
 resource "google_service_account" "prefect" {
@@ -43,12 +23,12 @@ resource "google_project_iam_member" "prefect_reaches_database" {
 }
 
 resource "google_cloud_run_v2_service" "prefect" {
-  for_each = var.prefect_server ? local.prefect_services : {}
-  name     = each.value.name
+  count    = var.prefect_server ? 1 : 0
+  name     = "povstorm-prefect-internal"
   location = var.region
-  ingress  = each.value.ingress
+  ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"
   # Inside the network nobody can add Google's tokens to Prefect's calls.
-  invoker_iam_disabled = each.key == "internal"
+  invoker_iam_disabled = true
   deletion_protection  = false
 
   template {
@@ -56,9 +36,13 @@ resource "google_cloud_run_v2_service" "prefect" {
     labels          = local.labels
 
     scaling {
-      min_instance_count = each.value.instances.least
-      max_instance_count = each.value.instances.most
+      min_instance_count = 1
+      max_instance_count = 1
     }
+    # Each worker, flow and open page keeps some connections to the one instance, as long as they may be:
+    # https://cloud.google.com/run/docs/triggering/websockets.
+    max_instance_request_concurrency = 1000
+    timeout                          = "3600s"
 
     vpc_access {
       egress = "PRIVATE_RANGES_ONLY"
@@ -72,15 +56,16 @@ resource "google_cloud_run_v2_service" "prefect" {
       name       = "server"
       image      = "docker.io/prefecthq/prefect:${local.prefect_version}-python3.11"
       command    = ["prefect"]
-      args       = concat(["server", "start", "--host", "0.0.0.0", "--port", "4200"], each.value.without)
+      args       = ["server", "start", "--host", "0.0.0.0", "--port", "4200"]
       depends_on = ["database"]
 
       ports {
         container_port = 4200
       }
       resources {
-        limits            = { cpu = "1", memory = "1Gi" }
-        cpu_idle          = each.value.cpu_idle
+        limits = { cpu = "1", memory = "1Gi" }
+        # Its services have work between requests.
+        cpu_idle          = false
         startup_cpu_boost = true
       }
       startup_probe {
@@ -97,7 +82,7 @@ resource "google_cloud_run_v2_service" "prefect" {
         for_each = {
           # The proxy adds the password, a token of an hour.
           PREFECT_API_DATABASE_CONNECTION_URL   = "postgresql+asyncpg://${urlencode(local.prefect_database_user)}@127.0.0.1:5432/${google_sql_database.prefect[0].name}"
-          PREFECT_API_DATABASE_MIGRATE_ON_START = tostring(each.key == "internal")
+          PREFECT_API_DATABASE_MIGRATE_ON_START = "true"
           PREFECT_SERVER_ANALYTICS_ENABLED      = "false"
           # Where a browser finds it through `gcloud run services proxy --port=4200`.
           PREFECT_UI_API_URL = "http://localhost:4200/api"
@@ -107,15 +92,12 @@ resource "google_cloud_run_v2_service" "prefect" {
           value = env.value
         }
       }
-      dynamic "env" {
-        for_each = each.value.has_login ? [local.prefect_login_secret] : []
-        content {
-          name = "PREFECT_SERVER_API_AUTH_STRING"
-          value_source {
-            secret_key_ref {
-              secret  = env.value
-              version = "latest"
-            }
+      env {
+        name = "PREFECT_SERVER_API_AUTH_STRING"
+        value_source {
+          secret_key_ref {
+            secret  = local.prefect_login_secret
+            version = "latest"
           }
         }
       }
@@ -131,7 +113,7 @@ resource "google_cloud_run_v2_service" "prefect" {
       ]
       resources {
         limits   = { cpu = "500m", memory = "256Mi" }
-        cpu_idle = each.value.cpu_idle
+        cpu_idle = false
       }
       startup_probe {
         http_get {
@@ -147,21 +129,4 @@ resource "google_cloud_run_v2_service" "prefect" {
     google_secret_manager_secret_iam_member.reads_prefect_login,
     google_sql_user.prefect,
   ]
-}
-
-resource "google_cloud_run_v2_service_iam_member" "users_reach_prefect" {
-  for_each = var.prefect_server ? var.users : []
-  location = google_cloud_run_v2_service.prefect["people"].location
-  name     = google_cloud_run_v2_service.prefect["people"].name
-  role     = "roles/run.invoker"
-  member   = each.value
-}
-
-# `gcloud run services proxy` asks for the service's address first (run.services.get).
-resource "google_cloud_run_v2_service_iam_member" "users_find_prefect" {
-  for_each = var.prefect_server ? var.users : []
-  location = google_cloud_run_v2_service.prefect["people"].location
-  name     = google_cloud_run_v2_service.prefect["people"].name
-  role     = "roles/run.viewer"
-  member   = each.value
 }

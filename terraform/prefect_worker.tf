@@ -29,7 +29,7 @@ resource "google_cloud_run_v2_worker_pool" "prefect" {
       args    = ["worker", "start", "--pool", "povstorm-cloud-run", "--type", "cloud-run-v2"]
       env {
         name  = "PREFECT_API_URL"
-        value = "${google_cloud_run_v2_service.prefect["internal"].uri}/api"
+        value = "${google_cloud_run_v2_service.prefect[0].uri}/api"
       }
       env {
         name = "PREFECT_API_AUTH_STRING"

@@ -262,14 +262,15 @@ def check_server_login(apis: GoogleApis, outputs: TerraformOutputs) -> Check | N
 
 
 def check_server_records(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:
-    """Where there is a Prefect server, what flows tell of their tasks reaches the database.
+    """Where there is a Prefect server, what it is told of tasks reaches the database.
 
     A server tells its services of it in its own memory, unless it is given Redis:
     https://docs.prefect.io/v3/advanced/self-hosted.
     """
     name, remedy = "Prefect's records", f"{_APPLY}, which makes one server with its services"
     service = apis.get("run", f"v2/{_in_region(outputs)}/services/{_SERVER}-internal")
-    if service is None:
+    people = apis.get("run", f"v2/{_in_region(outputs)}/services/{_SERVER}")
+    if service is None or people is None:
         return None
     template = service.get("template", {})
     containers: list[Json] = template.get("containers", [])
@@ -281,14 +282,18 @@ def check_server_records(apis: GoogleApis, outputs: TerraformOutputs) -> Check |
     ]
     if any("redis" in broker for broker in brokers):
         return Check(name, passed=True, finding="the servers tell each other by Redis")
-    if any(_NO_SERVICES in container.get("args", ()) for container in containers):
-        return Check(
-            name,
-            passed=False,
-            finding=f"{_SERVER}-internal runs with {_NO_SERVICES}: no task run of a flow is "
-            "recorded",
-            remedy=remedy,
-        )
+    for server, its_containers in (
+        (f"{_SERVER}-internal", containers),
+        (_SERVER, people.get("template", {}).get("containers", [])),
+    ):
+        if any(_NO_SERVICES in container.get("args", ()) for container in its_containers):
+            return Check(
+                name,
+                passed=False,
+                finding=f"{server} runs with {_NO_SERVICES}: no task run that it is told of is "
+                "recorded",
+                remedy=remedy,
+            )
     most = template.get("scaling", {}).get("maxInstanceCount", _MOST_INSTANCES)
     if most > 1:
         return Check(
@@ -298,12 +303,7 @@ def check_server_records(apis: GoogleApis, outputs: TerraformOutputs) -> Check |
             "other: what one is told of task runs may not be recorded",
             remedy=f"{remedy}, or give them Redis ({_BROKER})",
         )
-    return Check(
-        name,
-        passed=True,
-        finding=f"{_SERVER}-internal records task runs; who talks to {_SERVER} has flow runs alone "
-        "recorded",
-    )
+    return Check(name, passed=True, finding="one server records the task runs of all who tell it")
 
 
 def check_database(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:

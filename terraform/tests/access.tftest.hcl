@@ -132,8 +132,8 @@ run "the_prefect_server_is_not_open_to_the_world" {
   }
   assert {
     condition = alltrue([
-      for service in google_cloud_run_v2_service.prefect :
-      service.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" || !service.invoker_iam_disabled
+      for service in concat(google_cloud_run_v2_service.prefect, google_cloud_run_v2_service.prefect_people) :
+      service.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" || service.invoker_iam_disabled != true
     ])
     error_message = "a service answers the internet without asking who calls"
   }

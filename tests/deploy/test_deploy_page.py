@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import google.auth.transport.requests
 import pytest
 import requests
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration, CloudRunWorkerV2
 
@@ -75,7 +79,7 @@ def type_with_job_id(shell: Shell, block: str) -> None:
 
 
 def resolved(
-    server: PrefectServer, pool: str, deployment: str, login: Path | None = None
+    client: PrefectClient, pool: str, deployment: str, login: Path | None = None
 ) -> tuple[CloudRunWorkerJobV2Configuration, dict[str, Any]]:
     """How a flow run of the deployment will be started, and the pool's template.
 
@@ -83,7 +87,7 @@ def resolved(
     """
 
     async def read() -> tuple[CloudRunWorkerJobV2Configuration, dict[str, Any]]:
-        async with PrefectClient(server.url) as client:
+        async with client:
             found = await client.read_work_pool(pool)
             values = (await client.read_deployment_by_name(deployment)).job_variables
             return await CloudRunWorkerJobV2Configuration.from_template_and_values(
@@ -113,7 +117,9 @@ def test_way_a_a_push_pool_starts_flows_by_the_key_in_its_block_alone(
     cluster.type(pool)
     cluster.type(secret, answer=f"{API_KEY}\n")
 
-    configuration, template = resolved(server, "povstorm-push", "render-job/cloud")
+    configuration, template = resolved(
+        PrefectClient(server.url), "povstorm-push", "render-job/cloud"
+    )
     # Prefect Cloud stores what it is given, and can read nothing that lies here.
     assert "PRIVATE KEY" not in json.dumps(template)
     assert not list(cluster.folder.rglob("key.json"))
@@ -147,7 +153,7 @@ def test_way_b_a_worker_that_makes_cloud_run_jobs(
     cluster.type(pool)
     login = cloud.credentials(OWNER, email_of(SUBMITTER))
     configuration, template = resolved(
-        server, "povstorm-cloud-run", "render-job/cloud-worker", login
+        PrefectClient(server.url), "povstorm-cloud-run", "render-job/cloud-worker", login
     )
     # The worker's own login is used, and the server asks for none.
     assert not template["variables"]["properties"]["credentials"].get("default")
@@ -169,34 +175,51 @@ LOGIN = "povstorm-prefect-login"
 
 
 @dataclass(frozen=True)
-class TerraformsServers:
-    """The two services of terraform/prefect_server.tf, which have one database."""
+class OwnServer:
+    """Terraform's Prefect server, which the page had it make; state: terraform's."""
 
     internal: PrefectServer
-    people: PrefectServer
+    login: str
+    state: list[Resource]
+
+    @property
+    def client(self) -> PrefectClient:
+        return PrefectClient(self.internal.url, auth_string=self.login)
 
 
 @contextmanager
-def terraforms_servers(
+def terraforms_server(
     cloud: GrantedCloud, state: list[Resource], folder: Path
-) -> Iterator[TerraformsServers]:
-    """Started as the state says, by the words and the login that it gives each."""
+) -> Iterator[tuple[PrefectServer, str]]:
+    """Started as the state says, by the words and the login that it gives; and people's way to it."""
     database_is_local = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_UI_API_URL")
-
-    def server(name: str) -> AbstractContextManager[PrefectServer]:
-        services = [each for each in state if each.type == "google_cloud_run_v2_service"]
-        (service,) = [each for each in services if each.values["name"] == name]
-        container = service.values["template"][0]["containers"][0]
-        assert container["args"][:2] == ["server", "start"]
-        address = ["--host", "0.0.0.0", "--port", "4200"]  # noqa: S104 - of a container
-        options = [word for word in container["args"][2:] if word not in address]
-        told, secret = variables_of(cloud, container)
-        kept = {name: value for name, value in told.items() if name not in database_is_local}
-        return prefect_server(folder, *options, **kept, **secret)
-
-    # The first one has what Prefect records of flows written down, as the state has it migrate.
-    with server("povstorm-prefect-internal") as internal, server("povstorm-prefect") as people:
-        yield TerraformsServers(internal, people)
+    containers = {
+        each.values["name"]: each.values["template"][0]["containers"][0]
+        for each in state
+        if each.type == "google_cloud_run_v2_service"
+    }
+    container = containers["povstorm-prefect-internal"]
+    assert container["args"][:2] == ["server", "start"]
+    address = ["--host", "0.0.0.0", "--port", "4200"]  # noqa: S104 - of a container
+    options = [word for word in container["args"][2:] if word not in address]
+    told, secret = variables_of(cloud, container)
+    kept = {name: value for name, value in told.items() if name not in database_is_local}
+    with prefect_server(folder, *options, **kept, **secret) as server:
+        container = containers["povstorm-prefect"]
+        port = free_port()
+        _, secret = variables_of(cloud, container)
+        variables = {"PORT": str(port), "PREFECT_SERVER": server.url.removesuffix("/api")}
+        programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        with subprocess.Popen(
+            [*container["command"], *container["args"]],
+            env={"PATH": programs, "HOME": str(folder), **variables, **secret},
+            stderr=subprocess.DEVNULL,
+        ) as way:
+            try:
+                wait_for_port(port, way, 400)
+                yield server, f"http://127.0.0.1:{port}"
+            finally:
+                way.terminate()
 
 
 def variables_of(
@@ -213,17 +236,16 @@ def variables_of(
     return given, taken
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_server(
-    cluster: Shell, cloud: GrantedCloud, tmp_path: Path
-) -> Iterator[tuple[TerraformsServers, list[Resource]]]:
-    """Terraform's Prefect server, which the page had it make, and its state."""
-    make, proxy, _, _ = blocks("With `prefect_server = true`", "**(c) A process pool.**")
+    cluster: Shell, cloud: GrantedCloud, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OwnServer]:
+    """It is reached as the page says, by who types there; nothing has been done with it."""
+    make, proxy, join, _, _ = blocks("With `prefect_server = true`", "**(c) A process pool.**")
     cluster.type(make)
     state = applied(cluster)
     cloud.apply(state)
-    with terraforms_servers(cloud, state, tmp_path) as servers:
-        people = servers.people.url.removesuffix("/api")
+    with terraforms_server(cloud, state, tmp_path_factory.mktemp("own")) as (internal, people):
         services = {"povstorm-prefect": people}
         (cloud.folder / "services.json").write_text(json.dumps(services), encoding="utf-8")
         port = free_port()
@@ -231,17 +253,55 @@ def own_server(
             cluster.typed_instead[f"{place}4200"] = f"{place}{port}"
         cluster.type(proxy)
         wait_for_port(port, None, 400)
-        yield servers, state
+        cluster.type(join)
+        login = cloud.project.secret(LOGIN)
+        assert login is not None
+        yield OwnServer(internal, login, state)
+
+
+FLOW_OF_TWO_TASKS = """
+from prefect import flow, task
+
+@task
+def twice(number):
+    return 2 * number
+
+@flow(name="two-tasks")
+def two_tasks():
+    return twice(1), twice(2)
+
+two_tasks()
+"""
+
+
+def test_task_runs_that_people_tell_of_by_the_proxy_are_recorded(
+    cluster: Shell, own_server: OwnServer
+):
+    program = cluster.folder / "two_tasks.py"
+    program.write_text(FLOW_OF_TWO_TASKS, encoding="utf-8")
+
+    cluster.type(f"python {program}")
+
+    states = asyncio.run(ended_task_runs(own_server.client, "two-tasks", 2))
+    assert states == {"Completed"}
+
+
+async def ended_task_runs(client: PrefectClient, flow: str, count: int) -> set[str]:
+    """The states of the task runs of a flow, once as many are recorded as ended."""
+    async with client, asyncio.timeout(400):
+        while True:
+            runs = await client.read_task_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])))
+            ended = [run.state_name for run in runs if run.state and run.state.is_final()]
+            if len(ended) == count:
+                return {str(name) for name in ended}
+            await asyncio.sleep(0.2)
 
 
 def test_way_b_with_terraforms_own_server(
-    cluster: Shell,
-    cloud: GrantedCloud,
-    own_server: tuple[TerraformsServers, list[Resource]],
-    tmp_path: Path,
+    cluster: Shell, cloud: GrantedCloud, own_server: OwnServer, tmp_path: Path
 ):
-    servers, state = own_server
-    _, _, pool, remove = blocks("With `prefect_server = true`", "**(c) A process pool.**")
+    state = own_server.state
+    _, _, _, pool, remove = blocks("With `prefect_server = true`", "**(c) A process pool.**")
     (worker,) = [each for each in state if each.type == "google_cloud_run_v2_worker_pool"]
     container = worker.values["template"][0]["containers"][0]
     (network,) = [each for each in state if each.type == "google_compute_network"]
@@ -250,7 +310,7 @@ def test_way_b_with_terraforms_own_server(
     cluster.type(pool)
 
     configuration, template = resolved(
-        servers.people,
+        own_server.client,
         "povstorm-cloud-run",
         "render-job/cloud-worker",
         cloud.credentials(OWNER, email_of(SUBMITTER)),
@@ -267,11 +327,10 @@ def test_way_b_with_terraforms_own_server(
     reference = configuration.prefect_api_auth_string_secret
     assert reference is not None
     assert reference.model_dump() == {"secret": LOGIN, "version": "latest"}
-    login = cloud.project.secret(LOGIN)
-    assert login is not None
+    login = own_server.login
     assert login not in json.dumps(template)
     # Nobody talks to the internal server without the login.
-    assert requests.get(f"{servers.internal.url}/admin/version", timeout=60).status_code == 401
+    assert requests.get(f"{own_server.internal.url}/admin/version", timeout=60).status_code == 401
 
     given, taken = variables_of(cloud, container)
     assert set(given) == {"PREFECT_API_URL"}
@@ -283,7 +342,7 @@ def test_way_b_with_terraforms_own_server(
         HOME=str(tmp_path),
         PREFECT_HOME=str(tmp_path / ".prefect"),
         GOOGLE_CLOUD_PROJECT=PROJECT,
-        PREFECT_API_URL=servers.internal.url,
+        PREFECT_API_URL=own_server.internal.url,
         **taken,
         **cloud.project.environment_of(account),
     )

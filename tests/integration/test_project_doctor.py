@@ -113,7 +113,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
     METRIC: {"filter": 'severity>=ERROR OR textPayload=~"(Container called exit.[1-9]|…)"'},
 }
 SERVER = {
-    SERVICE: {"name": "povstorm-prefect"},
+    SERVICE: {"template": {"containers": [{"args": ["exec caddy reverse-proxy"]}]}},
     f"{SERVICE}-internal": internal_server(),
     f"sqladmin/v1/projects/{PROJECT}/instances/povstorm-prefect": {"settings": {}},
 }
@@ -375,13 +375,13 @@ def test_an_internal_server_that_records_what_flows_tell_it_is_fine(google: Proj
     check = checks()["Prefect's records"]
 
     assert check.passed
-    assert "who talks to povstorm-prefect has flow runs alone recorded" in check.finding
+    assert check.finding == "one server records the task runs of all who tell it"
 
 
 @pytest.mark.parametrize(
     ("server", "words"),
     [
-        (internal_server("--no-services"), "runs with --no-services: no task run"),
+        (internal_server("--no-services"), "povstorm-prefect-internal runs with --no-services"),
         (internal_server(most=2), "may have 2 instances"),
         (internal_server(most=None), "may have 100 instances"),
     ],
@@ -397,6 +397,17 @@ def test_an_internal_server_that_would_lose_task_runs_is_told(
 
     assert not check.passed
     assert words in check.finding
+    assert "terraform apply" in check.remedy
+
+
+def test_a_server_for_people_that_records_no_task_runs_is_told(google: ProjectApis):
+    google.answers |= SERVER
+    google.answers[SERVICE] = internal_server("--no-services")
+
+    check = checks()["Prefect's records"]
+
+    assert not check.passed
+    assert "povstorm-prefect runs with --no-services" in check.finding
     assert "terraform apply" in check.remedy
 
 

@@ -95,7 +95,7 @@ def test_the_orchestrator_uses_the_whole_bucket(cluster: Terraform, verb: str):
         assert may(access(cluster, "orchestrator"), verb, key)
 
 
-@pytest.mark.parametrize("who", ["submitter", "prefect"])
+@pytest.mark.parametrize("who", ["submitter", "prefect", "prefect-people"])
 def test_others_reach_no_object(whole_cluster: Terraform, who: str):
     assert not may(access(whole_cluster, who), "get", SHARED)
     assert not may(access(whole_cluster, who), "list", "")
@@ -126,9 +126,11 @@ def test_every_grant_is_known(whole_cluster: Terraform):
         ("orchestrator", "roles/secretmanager.secretAccessor", "secret_manager_secret"),
         ("submitter", "roles/secretmanager.secretAccessor", "secret_manager_secret"),
         ("prefect", "roles/secretmanager.secretAccessor", "secret_manager_secret"),
+        ("prefect-people", "roles/secretmanager.secretAccessor", "secret_manager_secret"),
         ("prefect", "roles/cloudsql.client", "project"),
         ("prefect", "roles/cloudsql.instanceUser", "project"),
         ("user:ann", "roles/iam.serviceAccountTokenCreator", "service_account"),
+        ("user:ann", "roles/secretmanager.secretAccessor", "secret_manager_secret"),
         ("user:ann", "roles/run.invoker", "cloud_run_v2_service"),
         ("user:ann", "roles/run.viewer", "cloud_run_v2_service"),
     }

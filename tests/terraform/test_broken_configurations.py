@@ -84,8 +84,8 @@ BREAKS = {
     ),
     "a value that is none of the possible": (
         "prefect_server.tf",
-        'ingress   = "INGRESS_TRAFFIC_INTERNAL_ONLY"',
-        'ingress   = "INTERNAL"',
+        'ingress  = "INGRESS_TRAFFIC_INTERNAL_ONLY"',
+        'ingress  = "INTERNAL"',
         "expected ingress to be one of",
     ),
 }

@@ -217,8 +217,11 @@ def test_the_login_of_the_prefect_server_is_a_secret_and_in_no_state(whole_clust
         for variable in container["env"]
         if variable["name"].endswith("API_AUTH_STRING")
     }
-    # Through gcloud's proxy nobody can log in to the server for people: who may ask it is IAM's.
-    assert set(logins) == {"povstorm-prefect-internal", "povstorm-prefect-worker"}
+    assert set(logins) == {
+        "povstorm-prefect-internal",
+        "povstorm-prefect",
+        "povstorm-prefect-worker",
+    }
     for variable in logins.values():
         assert not variable["value"]
         (source,) = variable["value_source"]
