@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from povstorm_client.errors import PovstormError
+from povstorm_client.cloud_run.stored_plan import read_plan
+from povstorm_client.errors import PovstormError, StorageError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.state import Phase
+from povstorm_client.quantities import usd
 from povstorm_client.run_logger import RunLogger
+from povstorm_client.storage.protocol import Storage
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,18 @@ class Outcome:
 
     phase: Phase
     message: str
+
+
+def with_cost(outcome: Outcome, storage: Storage, manifest: JobManifest) -> str:
+    """The message for Prefect, which has no other place for what a job on Cloud Run has cost."""
+    if manifest.cloud_run is None:
+        return outcome.message
+    try:
+        plan = read_plan(storage, manifest.job_id)
+    except StorageError:
+        return outcome.message  # why the job ended matters more
+    cost = "" if plan is None else f"; {usd(plan.billed_usd)} on Cloud Run"
+    return f"{outcome.message}{cost}"
 
 
 def missing_frames_in_words(frames: Sequence[int], results: Sequence[FrameResult]) -> str:

@@ -152,7 +152,7 @@ async def recorded_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
         asking.cancel()
     if task_runs.outcome is None:
         return Crashed(message="the process of the run has ended before the job did")
-    return state_of(task_runs.outcome)
+    return await state_of(task_runs.outcome, storage, manifest)
 
 
 async def _pass_on(stop: asyncio.Event, record: RunRecord) -> None:

@@ -17,7 +17,7 @@ from prefect.utilities.annotations import quote
 
 from flows.job_steps import run_steps
 from flows.opened_job import opened_job
-from flows.outcome import Outcome
+from flows.outcome import Outcome, with_cost
 from flows.prefect_cancellation import cancelled_in_prefect
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import Warn
@@ -76,13 +76,14 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
             progress_artifact(lambda: job.progress.state),
         ):
             outcome = await run_steps(job, gcp_credentials, _TaskSteps(logger, gcp_credentials))
-    return state_of(outcome)
+    return await state_of(outcome, job.storage, job.manifest)
 
 
-def state_of(outcome: Outcome) -> State[None]:
+async def state_of(outcome: Outcome, storage: Storage, manifest: JobManifest) -> State[None]:
     """The state of a flow run whose job has ended."""
     states = {"completed": Completed, "failed": Failed, "cancelled": Cancelled}
-    return states[outcome.phase](message=outcome.message)
+    message = await asyncio.to_thread(with_cost, outcome, storage, manifest)
+    return states[outcome.phase](message=message)
 
 
 class _TaskSteps:

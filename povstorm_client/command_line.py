@@ -24,6 +24,7 @@ from povstorm_client.commands.fetch import fetch
 from povstorm_client.commands.frame import frame
 from povstorm_client.commands.jobs import jobs
 from povstorm_client.commands.live import live
+from povstorm_client.commands.notify import notify
 from povstorm_client.commands.render import render, retry
 from povstorm_client.commands.report import report
 from povstorm_client.commands.scene_options import CLOUD
@@ -145,6 +146,7 @@ _add(jobs, _KEEP, "povstorm jobs --last 50")
 _add(clean, _KEEP, "povstorm clean --older-than 30d --keep 5 --dry-run")
 _add(adopt, _KEEP, "povstorm adopt --yes")
 _add(server, _KEEP, "povstorm server start")
+_add(notify, _KEEP, "povstorm notify https://example.com/hook")
 _add(doctor, _KEEP, "povstorm --cluster outputs.json doctor")
 
 

@@ -35,7 +35,7 @@ def ui(
     ] = False,
 ) -> None:
     """Open a job's run in Prefect's pages: its tasks, logs, artifacts; without a job all runs."""
-    chosen = _server(start=start)
+    chosen = server_of_runs(start=start)
     if job_id is None:
         address = f"{pages_of(chosen)}/runs"
     else:
@@ -58,7 +58,11 @@ def _run_page(server: PrefectServer, storage: Storage, job_id: str) -> str:
         time.sleep(_LOOK_SECONDS)
 
 
-def _server(*, start: bool) -> PrefectServer:
+def server_of_runs(*, start: bool = False) -> PrefectServer:
+    """The server that runs of this folder are told to: the chosen one, or the kept one.
+
+    start: start one, and keep it, where none runs. Raises InputError where there is none.
+    """
     if chosen := require_server():
         return chosen
     kept = running_server(home_folder())
@@ -69,7 +73,7 @@ def _server(*, start: bool) -> PrefectServer:
         print("povstorm: it stays until: povstorm server stop", file=sys.stderr)
     if kept is None:
         raise InputError(
-            "no Prefect server runs that could show the run: start one with `povstorm server "
-            "start`, or add --start. Runs of before are in its pages too"
+            "no Prefect server runs that would know of runs: start one with `povstorm server "
+            "start`. Runs of before are in its pages too"
         )
     return PrefectServer(kept.api, "povstorm server")

@@ -195,6 +195,8 @@ def _started(folder: Path, port: int) -> tuple[KeptServer, subprocess.Popen[byte
     environment |= {
         "PREFECT_HOME": str(prefect_home()),
         "PREFECT_UI_API_URL": f"http://{_HOST}:{port}/api",
+        # For the links in what its automations tell.
+        "PREFECT_UI_URL": f"http://{_HOST}:{port}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     (folder / _LOG).unlink(missing_ok=True)

@@ -8,9 +8,6 @@ import json
 import socket
 import stat
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,43 +18,11 @@ from povstorm_client import Cluster, InputError, Job
 from povstorm_client.command_line import app
 from povstorm_client.commands.notification import tell_end, teller
 from tests.unit.povstorm_client.jobs.test_notebook import make_job, store_images, store_state
+from tests.webhook import Hook, hook
+
+__all__ = ["hook"]
 
 HOSTILE = "Parse Error \x1b[2J: `rm -rf $HOME`"
-
-
-class Hook(ThreadingHTTPServer):
-    """Takes what is posted to it, and answers with its status."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Taker)
-        self.taken: list[dict] = []
-        self.status = 200
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hook"
-
-
-class _Taker(BaseHTTPRequestHandler):
-    server: Hook
-
-    def do_POST(self) -> None:
-        self.server.taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *words: object) -> None:
-        pass
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

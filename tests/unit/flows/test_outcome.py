@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from flows.outcome import error_in_words, missing_frames_in_words
+from flows.outcome import Outcome, error_in_words, missing_frames_in_words, with_cost
+from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.stored_plan import write_plan
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import StorageError
-from tests.synthetic_job import START, failed, make_units, rendered
+from povstorm_client.storage import layout
+from povstorm_client.storage.folder import FolderStorage
+from tests.synthetic_job import START, failed, make_manifest, make_units, rendered
+from tests.unit.povstorm_client.cloud_run.test_stored_plan import PLAN
 
+FLEET = CloudRunFleet("a-project", "europe-west1", (CloudRunJob("r", 1, 512, 100, 0, 600),))
 LOG = logging.getLogger("test")
 
 
@@ -55,3 +64,16 @@ def test_one_that_nobody_expected_is_to_be_reported_with_the_log_that_has_its_tr
     assert "\n" not in said
     assert len(said) < 600
     assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_what_a_job_on_cloud_run_has_cost_is_told_behind_how_it_ended(tmp_path: Path):
+    storage = FolderStorage(tmp_path)
+    manifest = make_manifest("orbit-1", 3)
+    outcome = Outcome("completed", "3 of 3 frames")
+    assert with_cost(outcome, storage, manifest) == "3 of 3 frames"
+    manifest = replace(manifest, cloud_run=FLEET)
+    assert with_cost(outcome, storage, manifest) == "3 of 3 frames", "nothing was planned"
+    write_plan(storage, manifest.job_id, PLAN)
+    assert with_cost(outcome, storage, manifest) == "3 of 3 frames; $0.013 on Cloud Run"
+    storage.write(layout.plan(manifest.job_id), b"{")
+    assert with_cost(outcome, storage, manifest) == "3 of 3 frames", "why it ended matters more"
