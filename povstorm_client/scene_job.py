@@ -22,7 +22,6 @@ from povstorm_client.jobs.manifest import Tracing
 from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.quantities import duration
-from povstorm_client.scene.ini_options import NEWER
 from povstorm_client.scene.load_scene import Scene, load_scene
 from povstorm_client.scene.unused_names import unused_names
 from povstorm_client.scene.variants import merged_variants, read_variants
@@ -126,7 +125,11 @@ def scene_job(
     in_order: whether frames that have to be rendered one after another may be so in containers,
     which takes long. Raises InputError where they may not.
     """
-    _refuse_newer_options(cluster, scene)
+    if scene.newer and cluster.outputs is not None:
+        raise InputError(
+            f"{scene.newer} is of POV-Ray 3.8, and the render container has 3.7: remove it, or "
+            "render on this machine (leave out --cluster)"
+        )
     if scene.links and cluster.outputs is not None and not in_order:
         count = len(scene.links)
         raise InputError(
@@ -145,16 +148,6 @@ def scene_job(
     for unit in scene.work_units():
         job.add_work_unit(unit, scene.uses.get(unit.frame))
     return job
-
-
-def _refuse_newer_options(cluster: Cluster, scene: Scene) -> None:
-    """Raise InputError for options of POV-Ray 3.8 where a container of 3.7 is to render."""
-    newer = [option for option in scene.settings.options if NEWER.match(option)]
-    if newer and cluster.outputs is not None:
-        raise InputError(
-            f"{newer[0]} is an option of POV-Ray 3.8, and the render container has 3.7: remove it, "
-            "or render on this machine (leave out --cluster)"
-        )
 
 
 def _with_changes(

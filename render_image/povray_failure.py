@@ -38,6 +38,8 @@ _OUTSIDE = re.compile(r"[\"'\s]/|\.\./")
 _CANNOT_OPEN = re.compile(r"[Cc]annot open (.*)")
 # POV-Ray's words for a file of #fopen; names that do not fit into its line lose their end.
 _WRITTEN_FILE = re.compile(r"Cannot open user file (.+) \((?:write|append)\)")
+# Its words for a #version above its own.
+_NEWER_SCENE = re.compile(r"requires POV-Ray version [\d.]+")
 # Ends that a program comes to by itself: not sent by anybody, and not by the kernel for memory.
 _CRASHES: dict[int, str] = {
     signal.SIGSEGV: "a segmentation fault",
@@ -85,6 +87,8 @@ def raise_for_exit(
         hint = f" ({problem})"
     elif (found := _CANNOT_OPEN.search(line)) and _OUTSIDE.search(found[0]):
         hint = " (a frame sees its own files, ./shared and POV-Ray's includes only: add the file)"
+    elif _NEWER_SCENE.search(line):
+        hint = " (the POV-Ray that rendered is older: name a newer one with --povray PATH)"
     passing = any(words in log for words in _PASSING)
     if exited.returncode == _REFUSED:
         # Without a word of it: a disk was full, and its output went there too (tried).

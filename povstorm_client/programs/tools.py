@@ -62,10 +62,15 @@ def require_povray() -> PovRay:
 
 def povray_is_newer() -> bool:
     """Whether the POV-Ray that renders here is 3.8 or later, with its options."""
+    return series_here() >= _NEWER_POVRAY
+
+
+def series_here() -> tuple[int, int]:
+    """Of the POV-Ray that renders here; where there is none, of the render container's."""
     try:
-        return require_povray().series >= _NEWER_POVRAY
+        return require_povray().series
     except ToolError:
-        return False
+        return _OLDEST_POVRAY
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from povstorm_client.errors import InputError
@@ -37,7 +37,12 @@ _FILE_NAME = re.compile(r"[^\x00-\x1f]{1,200}\.\w{1,8}")
 # Meshes are huge and name no files: without any of these a source has nothing to find.
 _MAY_NAME_FILES = re.compile(
     r"\"|#\s*include|_map|image_pattern|height_field|df3|ttf|fopen|#\s*macro"
+    r"|#\s*version[^;\n]*(?:3\.[89]|[4-9])"
 )
+# What follows #version, as POV-Ray takes it where it is no more than a number.
+_VERSION = re.compile(r"\s*(?:(?:un)?official\s+)?(\d+(?:\.\d*)?|\.\d+)\s*(?:;|\n|#|$)")
+# POV-Ray 3.7 compares hundredths, and refuses what is above this (its source/backend/parser).
+_OLD_HUNDREDTHS = 370
 # A text that is written to a file and included can say anything, but seldom about files.
 _CODE_ABOUT_FILES = re.compile(
     r"include|fopen|file_exists|_map|image_pattern|height_field|df3|ttf|\""
@@ -72,8 +77,9 @@ class SceneFiles:
     which may never come true. computed: names of which no file is known that they could mean;
     guesses: those that can mean any text. absolute: names that cannot exist elsewhere; linked:
     names that go up out of a link. other_case: names that a file has in other upper and lower case
-    only → that file. accesses: what a frame does with files, in order; writes:
-    all statements that write.
+    only → that file. newer: where it asks, whatever happens, for a POV-Ray above 3.7 → its
+    version's hundredths. accesses: what a frame does with files, in order; writes: all statements
+    that write.
     """
 
     found: set[Path] = field(default_factory=set)
@@ -88,6 +94,7 @@ class SceneFiles:
     absolute: list[Place] = field(default_factory=list)
     linked: list[Place] = field(default_factory=list)
     other_case: dict[Place, Path] = field(default_factory=dict)
+    newer: dict[Place, int] = field(default_factory=dict)
     accesses: list[Access] = field(default_factory=list, compare=False)
     writes: list[Access] = field(default_factory=list, compare=False)
 
@@ -121,11 +128,13 @@ class _Reader:
         self.read_files: list[Path] = []
         self.code: list[Place] = []  # texts that would do something with files, if they were code
         self.literals: set[str] = set()
+        self.newer: dict[Place, int] = {}
         self._search = search
         self._constants = constants
         self._sources = sources
         self._open: list[Block] = []
         self._path = Path()
+        self._is_certain = True  # whether a frame comes to this source whatever happens
         self._defined: set[str] = set()
 
     def read_header(self, scene: Path, name: str) -> list[Path]:
@@ -185,7 +194,10 @@ class _Reader:
                 continue
             one_of_several = (Block(is_condition=True),) if len(hits) > 1 else ()
             self._note(Detour(hit.path, (*blocks, *one_of_several)))
+            was_certain = self._is_certain
+            self._is_certain &= not self._open and len(hits) == 1
             self.read(hit.path)
+            self._is_certain = was_certain
 
     def _open_block(self, source: Source, place: int) -> None:
         directive = source.tokens[place].text
@@ -210,6 +222,8 @@ class _Reader:
                 self._open.pop()
         elif directive == "#include":
             self._need(source, place + 1, "inc")
+        elif directive == "#version":
+            self._version(source, place)
         elif directive in ("#declare", "#local"):
             self._constants.declare_at(source, place + 1)
         elif directive == "#read":
@@ -219,6 +233,14 @@ class _Reader:
             modes: tuple[Mode, ...] = ("write", "append")
             mode: Mode = next((mode for mode in modes if source.is_text(name.end, mode)), "read")
             self._need(source, place + 2, "user", mode)
+
+    def _version(self, source: Source, place: int) -> None:
+        given = _VERSION.match(source.text, source.tokens[place].end)
+        if given is None or self._open or not self._is_certain:
+            return
+        hundredths = int(float(given[1]) * 100 + 0.5)
+        if hundredths > _OLD_HUNDREDTHS:
+            self.newer[Place(source.path, source.line(place), f"#version {given[1]}")] = hundredths
 
     def _word(self, source: Source, place: int) -> None:
         word = source.tokens[place].text
@@ -269,8 +291,8 @@ def _may_be_source(hit: Hit) -> bool:
 def _hits(name: str, kind: str, search: SearchPath) -> list[Hit]:
     """What a name can be, in the user's folders and in POV-Ray's."""
     if is_known(name):
-        hit = search.find(name, kind) or search.find_as_windows(name, kind)
-        return [hit] if hit else []
+        hit = search.find(name, kind)
+        return [hit] if hit else search.find_as_windows(name, kind)
     try:
         return list(search.matching(name, kind))
     except TooMuchError:
@@ -279,7 +301,7 @@ def _hits(name: str, kind: str, search: SearchPath) -> list[Hit]:
 
 def _resolve(scene: Path, search: SearchPath, reader: _Reader, sources: list[Path]) -> SceneFiles:
     """Look for the files of all accesses."""
-    files = SceneFiles(found={scene})
+    files = SceneFiles(found={scene}, newer=reader.newer)
     finder = _Finder(scene, search, files)
     steps = reader.steps
     everything = [
@@ -300,6 +322,16 @@ def _resolve(scene: Path, search: SearchPath, reader: _Reader, sources: list[Pat
         unknown = Access("test", "user", frozenset({TEXT}), reader.code[0])
         finder.need(unknown, is_certain=False)
     return files
+
+
+def _with_likes(place: Place, others: list[Hit]) -> Place:
+    """A name that is no file's, with the files that are called so in other upper or lower case."""
+    if not others:
+        return place
+    likes = " and ".join(hit.path.name for hit in others)
+    return replace(
+        place, text=f"{place.text} ({likes} are, in other upper and lower case: name one of them)"
+    )
 
 
 def _is_conditional(blocks: tuple[Block, ...]) -> bool:
@@ -380,11 +412,12 @@ class _Finder:
         elif hit is None or (hit.is_folder and access.mode != "test"):
             if access.mode == "test" or is_quiet or self._is_written(name, access):
                 return
-            if other := self._search.find_as_windows(name, access.kind):
-                self._add_under_its_name(other, place)
+            others = self._search.find_as_windows(name, access.kind)
+            if len(others) == 1:
+                self._add_under_its_name(others[0], place)
                 return
             missing = self._files.missing if is_certain else self._files.maybe_missing
-            self._tell("missing", missing, place)
+            self._tell("missing", missing, _with_likes(place, others))
         elif hit.root not in self._search.installed:
             self._add(hit, place)
 

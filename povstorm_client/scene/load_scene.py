@@ -26,9 +26,15 @@ from povstorm_client.scene.refusals import (
     refuse_carried,
     refuse_computed,
     refuse_missing,
+    refuse_newer,
     refuse_unbounded_feedback,
 )
-from povstorm_client.scene.scene_settings import chosen_frames, loop_frames, render_settings_of
+from povstorm_client.scene.scene_settings import (
+    chosen_frames,
+    loop_frames,
+    newer_option,
+    render_settings_of,
+)
 from povstorm_client.scene.scene_sources import SceneSources, read_sources
 from povstorm_client.scene.scene_warnings import scene_warnings
 from povstorm_client.scene.search import normal
@@ -52,7 +58,8 @@ class Scene:
     → where it stands among frames that have to be rendered in order, empty where they have not.
     own_settings: frame → what it has in place of settings, of a variant's.
     trace: what running the scene showed, None where reading it was enough. sources: what it was
-    read from besides files: ini files, and numbered scenes.
+    read from besides files: ini files, and numbered scenes. newer: what of it POV-Ray 3.7 has not;
+    "" for nothing.
     """
 
     name: str
@@ -68,6 +75,7 @@ class Scene:
     own_settings: Mapping[int, RenderSettings] = field(default_factory=dict)
     trace: Trace | None = None
     sources: tuple[Path, ...] = ()
+    newer: str = ""
 
     def work_units(self) -> list[WorkUnit]:
         """One for each frame, with what earlier frames leave it."""
@@ -126,6 +134,7 @@ def load_scene(
     """
     here = normal((cwd or Path.cwd()).absolute())
     sources = read_sources([str(path), *switches], tuple(sections), includes, here)
+    refuse_newer(sources.needed)
     refuse_missing(sources.needed, sources.search)
     laid_out = _lay_out(sources, sources.needed, size, preview)
     numbers = _frame_numbers(sources, laid_out.settings, frames)
@@ -153,8 +162,8 @@ def load_scene(
         laid_out.needed,
         laid_out.tree,
         between.possible if trace is None and len(numbers) > 1 else [],
+        trace,
         is_one=len(numbers) == 1,
-        is_traced=trace is not None,
     )
     if trace is not None and shown.links:
         unparsable.append(chain_warning(trace))
@@ -171,6 +180,7 @@ def load_scene(
         links=shown.links,
         trace=trace,
         sources=sources.files,
+        newer=next(map(str, sources.needed.newer), "") or newer_option(laid_out.settings),
     )
 
 
@@ -301,30 +311,35 @@ def _unparsable(
     """
     if trace is None or not trace.failures:
         return []
-    lines = [f"frame {frame} cannot be parsed: {why}" for frame, why in trace.failures.items()]
-    first = min(trace.failures)
     if not trace.is_whole and places:
-        before = [number for number in numbers if number < first]
-        if before:
-            lines.append(
-                "frames after it may go on from what it leaves: correct it, or render those before "
-                f"it with --frames {before[0]}-{before[-1]}"
-            )
-        raise _told(lines, places)
+        raise InputError(_going_on_from(min(trace.failures), trace, numbers, places[0]))
+    by_reason: dict[str, list[int]] = {}
+    for frame, why in trace.failures.items():
+        by_reason.setdefault(why, []).append(frame)
     if refuse or not set(numbers) - trace.failures.keys():
-        raise _told(lines, places)
+        raise InputError("\n".join(_failing(frames, why) for why, frames in by_reason.items()))
+    wanted = set(numbers)
     return [
-        f"{line}; it will fail, and the others are rendered"
-        for frame, line in zip(trace.failures, lines, strict=True)
-        if frame in numbers
+        f"{_failing(among, why)}; {'it' if len(among) == 1 else 'they'} will fail, and the others "
+        "are rendered"
+        for why, frames in by_reason.items()
+        if (among := [frame for frame in frames if frame in wanted])
     ]
 
 
-def _told(lines: list[str], places: Sequence[Carried | Place]) -> InputError:
-    """The lines, and the places that make them matter."""
-    if places:
-        lines += ["what it does with files there is told by running it only:", listed(places)]
-    return InputError("\n".join(lines))
+def _failing(frames: Sequence[int], why: str) -> str:
+    return f"frame{'s' if len(frames) > 1 else ''} {frame_ranges(frames)} cannot be parsed: {why}"
+
+
+def _going_on_from(first: int, trace: Trace, numbers: Sequence[int], place: Carried | Place) -> str:
+    """Why a frame that cannot be parsed leaves those after it unknown, and what can be done."""
+    correct = "correct it"
+    if before := [number for number in numbers if number < first]:
+        correct += f", or render those before it with --frames {before[0]}-{before[-1]}"
+    return (
+        f"{_failing([first], trace.failures[first])}; frames after it may go on from what it "
+        f"leaves ({place}): {correct}"
+    )
 
 
 def _numbered_frames(

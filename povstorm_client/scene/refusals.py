@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from povstorm_client.errors import InputError
+from povstorm_client.programs.tools import series_here
 from povstorm_client.scene.accesses import Place
 from povstorm_client.scene.carried import Carried
 from povstorm_client.scene.discover import SceneFiles
@@ -35,6 +36,18 @@ def refuse_missing(needed: SceneFiles, search: SearchPath) -> None:
             "include folders. Add them, or name their folder with +LFOLDER:\n"
             + listed(needed.missing)
         )
+
+
+def refuse_newer(needed: SceneFiles) -> None:
+    """Raise InputError where the scene asks for a newer POV-Ray than the one that renders here."""
+    first, second = series_here()
+    for place, hundredths in needed.newer.items():
+        if hundredths > first * 100 + second * 10:
+            raise InputError(
+                f"{place} asks for a newer POV-Ray than {first}.{second}, which renders here: name "
+                f"one with --povray PATH, or write #version {first}.{second} if the scene uses "
+                "nothing newer"
+            )
 
 
 def refuse_computed(needed: SceneFiles, has_extra: bool) -> None:

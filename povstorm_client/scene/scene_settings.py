@@ -6,6 +6,7 @@ from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.programs.tools import povray_is_newer
 from povstorm_client.scene.frame_choice import parse_frames, subset
 from povstorm_client.scene.ini import PovraySettings
+from povstorm_client.scene.ini_options import NEWER
 from povstorm_client.scene.tree import SceneTree
 
 # POV-Ray's size where neither the scene nor any povray.ini gives one (tried with 3.7.0.10).
@@ -65,6 +66,23 @@ def render_settings_of(
         writable=tree.writable,
         options=(*settings.options.values(), *header),
     )
+
+
+def newer_option(settings: RenderSettings) -> str:
+    """The first of the options that POV-Ray 3.7 does not have; "" if there is none."""
+    if settings.antialias_method == _NEWER_METHOD:
+        return f"+AM{_NEWER_METHOD}"
+    return next((each for each in settings.options if NEWER.match(each)), "")
+
+
+def method_warnings(settings: PovraySettings) -> list[str]:
+    """That POV-Ray 3.7 has another antialiasing than the 3.8's that was asked for (tried)."""
+    if settings.integer("sampling_method") != _NEWER_METHOD or povray_is_newer():
+        return []
+    return [
+        f"+AM{_NEWER_METHOD} is an antialiasing of POV-Ray 3.8; 3.7, which renders here, takes it "
+        f"for +AM{_MOST_METHOD}: ask for that, or name a POV-Ray 3.8 with --povray PATH"
+    ]
 
 
 def _most_method() -> int:

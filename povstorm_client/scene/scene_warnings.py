@@ -8,8 +8,11 @@ from povstorm_client.scene.accesses import Access
 from povstorm_client.scene.carried import Carried
 from povstorm_client.scene.carried_state import shoots_photons
 from povstorm_client.scene.discover import SceneFiles
-from povstorm_client.scene.names import has_text_gap, shown
+from povstorm_client.scene.names import can_be_same, has_text_gap, is_any, shown
+from povstorm_client.scene.scene_settings import method_warnings
 from povstorm_client.scene.scene_sources import SceneSources
+from povstorm_client.scene.search import candidates, normal
+from povstorm_client.scene.trace import Trace
 from povstorm_client.scene.tree import (
     SceneTree,
     writes_outside,
@@ -27,16 +30,22 @@ def scene_warnings(
     needed: SceneFiles,
     tree: SceneTree,
     carried: list[Carried],
+    trace: Trace | None,
     *,
     is_one: bool,
-    is_traced: bool,
 ) -> list[str]:
-    """A line for each; carried: what frames might leave to each other and will not be left."""
+    """A line for each; carried: what frames might leave to each other and will not be left.
+
+    trace: what running the scene showed, if it was run.
+    """
+    left = {file for files in trace.state.values() for file in files} if trace else set()
     told = [
         *sources.settings.warnings,
+        *method_warnings(sources.settings),
         *(sources.numbered.warnings() if sources.numbered else ()),
         *_warnings(needed, has_extra=bool(sources.extra)),
-        *_warnings_of_writes(needed, sources.base, carried, is_one=is_one or is_traced),
+        *_warnings_of_losses(needed, sources.base, left),
+        *_warnings_of_writes(needed, sources.base, carried, is_one=is_one or trace is not None),
     ]
     if not is_one and shoots_photons(tree.files.values()):
         told.append(_PHOTONS)
@@ -64,18 +73,41 @@ def _warnings(needed: SceneFiles, *, has_extra: bool) -> list[str]:
     return told
 
 
+def _warnings_of_losses(needed: SceneFiles, base: Path, left: set[Path]) -> list[str]:
+    """What nobody sees again; left: files that frames were seen to go on from."""
+    read = {
+        candidate
+        for access in needed.accesses
+        if access.mode == "read"
+        for name in access.names
+        if not is_any(name)
+        for candidate in candidates(name, access.kind)
+    }
+
+    def is_lost(name: str) -> bool:
+        path = str(normal(base / name))
+        return not (
+            any(can_be_same(path, str(file)) for file in left)
+            or any(can_be_same(path, str(normal(base / other))) for other in read)
+        )
+
+    writes = writes_outside(_writes(needed), base)
+    lost = [access for access in writes if any(map(is_lost, access.names))]
+    if not lost:
+        return []
+    return [f"{_first(lost)} is written, but not kept: only what a scene writes into ./output is"]
+
+
+def _writes(needed: SceneFiles) -> list[Access]:
+    reached = {access.place for access in needed.accesses}
+    return [access for access in needed.writes if access.place in reached]
+
+
 def _warnings_of_writes(
     needed: SceneFiles, base: Path, carried: list[Carried], *, is_one: bool
 ) -> list[str]:
     told = []
-    read = {name for access in needed.accesses if access.mode == "read" for name in access.names}
-    reached = {access.place for access in needed.accesses}
-    writes = [access for access in needed.writes if access.place in reached]
-    lost = [access for access in writes_outside(writes, base) if not access.names <= read]
-    if lost:
-        told.append(
-            f"{_first(lost)} is written, but not kept: only what a scene writes into ./output is"
-        )
+    writes = _writes(needed)
     unknown = [access for access in writes if any(map(has_text_gap, access.names))]
     if unknown:
         told.append(

@@ -87,18 +87,19 @@ class SearchPath:
                     return Hit(normal(Path(path)), root, candidate)
         return None
 
-    def find_as_windows(self, name: str, kind: str) -> Hit | None:
-        """The own file that a name means where upper and lower case are the same.
+    def find_as_windows(self, name: str, kind: str) -> list[Hit]:
+        """The own files that a name can mean where upper and lower case are the same.
 
-        POV-Ray finds it there and on macOS, and scenes come from there; here it does not.
+        POV-Ray finds one there and on macOS, and scenes come from there; here it does not. Of
+        several, which only such a folder as here can have, nothing tells which is meant.
         """
         if not name.isascii() or name.startswith("/"):
-            return None
+            return []
         for candidate in candidates(name, kind):
             for root in self.own:
-                if (path := _case_blind(root, candidate)) is not None:
-                    return Hit(path, root, candidate)
-        return None
+                if paths := _case_blind(root, candidate):
+                    return [Hit(path, root, candidate) for path in paths]
+        return []
 
     def matching(self, name: str, kind: str) -> Iterator[Hit]:
         """All own files that a name with gaps can mean; raises InputError if that is too many."""
@@ -155,21 +156,22 @@ def _exists(path: str) -> bool:
         return False
 
 
-def _case_blind(root: Path, name: str) -> Path | None:
-    """The file of that name below a folder, with any of its letters in the other case."""
-    path = str(root)
+def _case_blind(root: Path, name: str) -> list[Path]:
+    """The files of that name below a folder, with any of its letters in the other case."""
+    paths = [str(root)]
     for part in name.split("/"):
-        path = f"{path}/{part}" if _exists(f"{path}/{part}") else _like(path, part)
-    return normal(Path(path)) if os.path.isfile(path) else None  # noqa: PTH113
+        paths = [f"{path}/{like}" for path in paths for like in _like(path, part)]
+    return [normal(Path(path)) for path in paths if os.path.isfile(path)]  # noqa: PTH113
 
 
-def _like(folder: str, name: str) -> str:
+def _like(folder: str, name: str) -> list[str]:
+    if _exists(f"{folder}/{name}"):
+        return [name]
     try:
         there = sorted(os.listdir(folder))  # noqa: PTH208 - overlong names are no error
     except (OSError, ValueError):
         there = []
-    found = next((each for each in there if each.casefold() == name.casefold()), name)
-    return f"{folder}/{found}"
+    return [each for each in there if each.casefold() == name.casefold()]
 
 
 def normal(path: Path) -> Path:

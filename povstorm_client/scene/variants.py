@@ -6,6 +6,7 @@ the scene with each, and puts together here what that gives.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,8 +22,10 @@ from povstorm_client.scene.load_scene import Scene
 from povstorm_client.scene.trace import Trace
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?"
 _PART = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER})(?:x({_NUMBER}))?)?", re.ASCII)
+# The scene is read with each.
+_MOST_VARIANTS = 10_000
 # POV-Ray counts frames in 32 bits, and variants have the value before the frame's digits.
 _MOST_NUMBER = 2**31 - 2
 
@@ -34,7 +37,7 @@ def read_variants(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
     texts: each ``NAME=VALUES``, where values are numbers and ranges, with commas between:
     ``3..9``, ``0..1x0.25`` (in steps), ``3,5,8``. Raises InputError for what is not of that form,
-    for a name or a value that is there twice, and for more variants than a job may have frames.
+    for a name or a value that is there twice, and for more variants than a job may have.
     """
     choices: dict[str, list[str]] = {}
     for text in texts:
@@ -49,10 +52,7 @@ def read_variants(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         if name in choices:
             raise InputError(f"--declare names {name} twice: give all its values in one")
         choices[name] = _values(text, values)
-    count = 1
-    for each in choices.values():
-        count *= len(each)
-        check_frame_count(count)
+    _check_count(math.prod(map(len, choices.values())), " ".join(texts))
     return tuple(
         tuple(f"Declare={name}={value}" for name, value in zip(choices, values, strict=True))
         for values in product(*choices.values())
@@ -81,11 +81,20 @@ def _values(text: str, values: str) -> list[str]:
                 f"{match[2]}..{match[1]}, or a list in the order that you want"
             )
         count = int((last - first) / step) + 1
-        check_frame_count(len(found) + count)
+        _check_count(len(found) + count, text)
         found += [f"{(first + step * index).normalize():f}" for index in range(count)]
     if len(set(found)) < len(found):
         raise InputError(f"--declare {text} has a value twice: leave one out")
     return found
+
+
+def _check_count(count: int, text: str) -> None:
+    if count > _MOST_VARIANTS:
+        raise InputError(
+            f"--declare {text} makes {count:,} variants of the scene, and a job has "
+            f"{_MOST_VARIANTS:,} at most: give fewer values, as FIRST..LASTxSTEP with a larger "
+            "step, or make several jobs of them"
+        )
 
 
 def merged_variants(scenes: Sequence[Scene]) -> Scene:

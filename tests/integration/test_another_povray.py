@@ -81,6 +81,15 @@ def test_options_of_a_newer_povray_are_known_where_it_renders(
     assert differences(ours, theirs) == []
 
 
+def test_a_scene_of_a_newer_povray_is_taken_where_it_renders(newer: Path, home: Path):
+    (home / "own.pov").write_text(SCENE.replace("3.7", "3.8"), "utf-8")
+    choose_povray(newer)
+    assert load_scene("own.pov", cwd=home).newer.endswith("#version 3.8")
+    (home / "own.pov").write_text(SCENE.replace("3.7", "3.9"), "utf-8")
+    with pytest.raises(InputError, match=r"#version 3\.9 asks for a newer POV-Ray than 3\.8"):
+        load_scene("own.pov", cwd=home)
+
+
 @pytest.mark.parametrize("word", ["+AC0.95", "Stochastic_Seed=7", "Greyscale_Output=on"])
 def test_an_older_povray_has_none_of_them_and_the_remedy_is_told(home: Path, word: str):
     assert require_povray().series == (3, 7)

@@ -419,6 +419,41 @@ def test_photons_are_told_of_in_advance(tmp_path: Path, source: str, is_told: bo
         assert "\n" not in told[0]
 
 
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("#version 3.8;\n", "scene.pov:1: #version 3.8"),
+        ("// of mine\n#version 3.71;", "scene.pov:2: #version 3.71"),
+        ("#version unofficial 3.8;\n", "#version 3.8"),
+        ('#include "own.inc"\n', "own.inc:1: #version 4.0"),
+        ("#version 3.7;", None),
+        ("#version 3.6;", None),
+        ("// #version 3.8;", None),
+        ("#version version;", None),
+        ("#if (version >= 3.8) #version 3.8; #else #version 3.7; #end", None),
+        ('#ifdef (New) #include "own.inc" #end', None),
+        ("#macro Newer() #version 3.8; #end", None),
+    ],
+)
+def test_a_scene_for_a_newer_povray_is_told_with_the_remedy(
+    tmp_path: Path, source: str, place: str | None
+):
+    write(tmp_path, own__inc="#version 4.0;\n")
+    if place is None:
+        assert scene_of(tmp_path, source).newer == ""
+        return
+    with pytest.raises(InputError, match=r"a newer POV-Ray than 3\.7.*--povray PATH") as told:
+        scene_of(tmp_path, source)
+    assert place in str(told.value)
+
+
+def test_an_antialiasing_that_this_povray_takes_for_another_is_told(tmp_path: Path):
+    scene = scene_of(tmp_path, "", switches=["+A", "+AM3"])
+    assert scene.settings.antialias_method == 2
+    assert "3.7, which renders here, takes it for +AM2" in scene.warnings[0]
+    assert scene_of(tmp_path, "", switches=["+A", "+AM3", "+AM1"]).warnings == ()
+
+
 def test_a_file_that_differs_in_case_is_taken_as_on_windows_and_told(tmp_path: Path):
     work = tmp_path / "work"
     (work / "Textures").mkdir(parents=True)
@@ -430,6 +465,19 @@ def test_a_file_that_differs_in_case_is_taken_as_on_windows_and_told(tmp_path: P
     assert scene.files["scene/textures/wood.png"] == work / "Textures" / "Wood.PNG"
     assert len(scene.warnings) == 3
     assert f"scene.pov:1: parts.inc is there as {work}/Parts.Inc" in scene.warnings[0]
+
+
+def test_of_two_files_that_differ_in_case_none_is_taken_and_both_are_named(tmp_path: Path):
+    work = tmp_path / "work"
+    work.mkdir()
+    write(work, Parts__inc="", PARTS__inc="")
+    with pytest.raises(
+        InputError, match=r"scene\.pov:1: parts\.inc \(PARTS\.inc and Parts\.inc are"
+    ):
+        scene_of(work, '#include "parts.inc"\n')
+    maybe = scene_of(work, '#if (clock > 2) #include "parts.inc" #end\n')
+    assert maybe.files.keys() == {"scene/scene.pov"}
+    assert "name one of them) is not there; under a condition" in maybe.warnings[0]
 
 
 def test_case_counts_where_a_file_has_the_very_name(tmp_path: Path):

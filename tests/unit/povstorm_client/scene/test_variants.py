@@ -22,6 +22,8 @@ from povstorm_client.scene.variants import merged_variants, read_variants
         ("N = 10..30x10", ["10", "20", "30"]),
         ("N=0..1x0.4", ["0", "0.4", "0.8"]),
         ("N=.5", ["0.5"]),
+        ("N=1e3..3E3x1e3", ["1000", "2000", "3000"]),
+        ("N=1e-4,2", ["0.0001", "2"]),
     ],
 )
 def test_ranges_steps_and_lists(text: str, values: list[str]):
@@ -51,8 +53,13 @@ def test_several_names_make_all_combinations_and_none_makes_one_variant():
         (["N=1..3x0"], r"'1\.\.3x0' has no values"),
         (["N=1..3,2"], "has a value twice"),
         (["N=1", "N=2"], "names N twice"),
-        (["N=0..1x0.0000001"], "10,000,001 frames are more than the 1,000,000"),
-        (["A=1..2000", "B=1..2000"], "4,000,000 frames are more than"),
+        (
+            ["N=0..1x0.0000001"],
+            "makes 10,000,001 variants of the scene, and a job has 10,000 at most",
+        ),
+        (["N=1..1e9"], r"N=1\.\.1e9 makes 1,000,000,000 variants .* a larger step"),
+        (["N=1..200", "M=1..51"], "N=1..200 M=1..51 makes 10,200 variants"),
+        (["A=1..2000", "B=1..2000"], "makes 4,000,000 variants"),
     ],
 )
 def test_what_makes_no_variants_is_one_clear_error(texts: list[str], reason: str):
