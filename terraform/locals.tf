@@ -17,10 +17,20 @@ locals {
     "8" = { least = 4096, most = 32768 }
   }
 
-  # Tasks of a size that run at once: given, or what the region's quota has room for.
+  # All of Cloud Run shares a region's quota. Kept free of it: for a flow that is a job
+  # (deployments/pools/), and for the Prefect server, people's way to it and the worker.
+  kept_free = {
+    vcpus      = 1 + (var.prefect_server ? 3.5 : 0)
+    memory_gib = 2 + (var.prefect_server ? 2.25 : 0)
+  }
+
+  # Tasks of a size that run at once: given, or what the rest of the quota has room for.
   parallelism = { for name, job in var.render_jobs : name => coalesce(
     job.parallelism,
-    min(10000, max(1, floor(min(var.region_quota.vcpus / job.vcpus, var.region_quota.memory_gib * 1024 / job.memory_mib)))),
+    min(10000, max(1, floor(min(
+      (var.region_quota.vcpus - local.kept_free.vcpus) / job.vcpus,
+      (var.region_quota.memory_gib - local.kept_free.memory_gib) * 1024 / job.memory_mib,
+    )))),
   ) }
 
   # Tasks that Cloud Run starts a second time find what the first has stored.

@@ -80,7 +80,7 @@ variable "render_jobs" {
     The sizes of task that render, by a short name. An execution cannot ask for more memory, so
     there is a Cloud Run job for each size: a frame that ran out of memory is tried on the next
     larger. parallelism: tasks of one size that povstorm has running at once, at most; null: as
-    many as region_quota has room for. max_retries: by Cloud Run itself, of a lost task;
+    many as region_quota has room for beside a flow and the Prefect server. max_retries: by Cloud Run itself, of a lost task;
     povstorm retries frames in any case.
   EOT
   type = map(object({

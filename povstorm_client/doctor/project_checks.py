@@ -41,7 +41,10 @@ _TOO_MUCH = re.compile(r"roles/storage\.(admin|objectAdmin|objectUser|legacy\w+)
 def check_project(apis: GoogleApis, outputs: TerraformOutputs) -> Iterator[Check]:
     """All of them; one that Google does not tell says so, and what would have it told."""
     looks: list[tuple[str, Callable[[], Check | None]]] = [
-        ("quota", lambda: check_quota(apis, outputs)),
+        (
+            "quota",
+            lambda: check_quota(apis, outputs, has_server=server_in_network(apis, outputs)),
+        ),
         *(
             (f"image {image.rpartition('/')[2]}", partial(check_image, apis, image))
             for image in (outputs.render_image, outputs.render_image.replace("/render:", "/flow:"))

@@ -23,19 +23,36 @@ NEW_PROJECT = (
 
 
 @dataclass(frozen=True)
+class KeptFree:
+    """What of a region's quota terraform leaves to others than the render jobs, and to whom."""
+
+    vcpus: float
+    memory_gib: float
+    whose: str
+
+    def __str__(self) -> str:
+        return f"{self.vcpus:g} vCPU and {self.memory_gib:g} GiB are {self.whose}"
+
+
+# As terraform/locals.tf has it.
+FLOW = KeptFree(1, 2, "the flow's")
+FLOW_AND_SERVER = KeptFree(4.5, 4.25, "the flow's and the Prefect server's")
+
+
+@dataclass(frozen=True)
 class RegionQuota:
     """What the tasks of a region may have at once; None is no limit."""
 
     vcpus: float | None
     memory_gib: float | None
 
-    def tasks(self, job: CloudRunJob) -> int | None:
+    def tasks(self, job: CloudRunJob, beside: KeptFree) -> int | None:
         """How many tasks of a render job have room; None for any number."""
         rooms = [
-            have / need
-            for have, need in (
-                (self.vcpus, job.vcpus),
-                (self.memory_gib, job.memory_mib / 1024),
+            max(0.0, have - kept) / need
+            for have, kept, need in (
+                (self.vcpus, beside.vcpus, job.vcpus),
+                (self.memory_gib, beside.memory_gib, job.memory_mib / 1024),
             )
             if have is not None
         ]
@@ -59,28 +76,31 @@ def region_quota(apis: GoogleApis, outputs: TerraformOutputs) -> RegionQuota:
     return RegionQuota(limit(_VCPUS, 1000), limit(_MEMORY, 2**30))
 
 
-def check_quota(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
-    """The region has room for as many tasks as plans count on."""
-    quota = region_quota(apis, outputs)
+def check_quota(apis: GoogleApis, outputs: TerraformOutputs, *, has_server: bool) -> Check:
+    """The region has room for as many tasks as plans count on, beside what else runs there.
+
+    has_server: whether terraform made a Prefect server.
+    """
+    quota, beside = region_quota(apis, outputs), FLOW_AND_SERVER if has_server else FLOW
     short = [
         f"{room} tasks of {job.name}, and plans count on {job.parallelism}"
         for job in outputs.render_jobs
-        if (room := quota.tasks(job)) is not None and room < job.parallelism
+        if (room := quota.tasks(job, beside)) is not None and room < job.parallelism
     ]
     more = [
         f"{job.parallelism} of {'any number' if room is None else room} tasks of {job.name}"
         for job in outputs.render_jobs
-        if (room := quota.tasks(job)) is None or room > job.parallelism
+        if (room := quota.tasks(job, beside)) is None or room > job.parallelism
     ]
+    finding = f"{outputs.region} allows {quota}, of which {beside}"
     if short:
         return Check(
             "quota",
             passed=False,
-            finding=f"{outputs.region} allows {quota}: room for {'; for '.join(short)}: tasks "
+            finding=f"{finding}: room for {'; for '.join(short)}: tasks "
             "would wait, and times be longer than planned",
             remedy=_set_quota(quota),
         )
-    finding = f"{outputs.region} allows {quota}"
     if more:
         return Check(
             "quota",
@@ -88,7 +108,7 @@ def check_quota(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
             finding=f"{finding}; plans use {', '.join(more)}",
             remedy=f"to use all of it: {_set_quota(quota)}",
         )
-    return Check("quota", passed=True, finding=f"{finding}, which plans use")
+    return Check("quota", passed=True, finding=f"{finding}; plans use the rest")
 
 
 def _set_quota(quota: RegionQuota) -> str:

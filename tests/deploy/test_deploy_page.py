@@ -191,7 +191,7 @@ class OwnServer:
 def terraforms_server(
     cloud: GrantedCloud, state: list[Resource], folder: Path
 ) -> Iterator[tuple[PrefectServer, str]]:
-    """Started as the state says, by the words and the login that it gives; and people's way to it."""
+    """Started as the state says, by the words and login that it gives; and people's way to it."""
     database_is_local = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_UI_API_URL")
     containers = {
         each.values["name"]: each.values["template"][0]["containers"][0]
@@ -290,7 +290,8 @@ async def ended_task_runs(client: PrefectClient, flow: str, count: int) -> set[s
     """The states of the task runs of a flow, once as many are recorded as ended."""
     async with client, asyncio.timeout(400):
         while True:
-            runs = await client.read_task_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])))
+            named = FlowFilter(name=FlowFilterName(any_=[flow]))
+            runs = await client.read_task_runs(flow_filter=named)
             ended = [run.state_name for run in runs if run.state and run.state.is_final()]
             if len(ended) == count:
                 return {str(name) for name in ended}

@@ -20,6 +20,7 @@ from povstorm_client.doctor.google_apis import TOKEN_VARIABLE, GoogleApis
 from povstorm_client.doctor.key_files import check_key_files
 from povstorm_client.doctor.pool_checks import check_pool
 from povstorm_client.doctor.project_checks import check_login, check_project, server_in_network
+from povstorm_client.doctor.quota_check import FLOW_AND_SERVER, RegionQuota
 from tests.emulators.google_apis_proxy import GoogleApisProxy
 from tests.emulators.iam import token_server
 from tests.emulators.iam.policy import Binding, Policy, bucket_name
@@ -57,8 +58,8 @@ OUTPUTS = TerraformOutputs(
     orchestrator_service_account=account("orchestrator"),
     submitter_service_account=account("submitter"),
     render_jobs=(
-        CloudRunJob("render-2g", 1, 2048, 20, 0, 3600),
-        CloudRunJob("render-8g", 2, 8192, 5, 0, 3600),
+        CloudRunJob("render-2g", 1, 2048, 19, 0, 3600),
+        CloudRunJob("render-8g", 2, 8192, 4, 0, 3600),
     ),
 )
 
@@ -158,7 +159,8 @@ def test_a_project_as_terraform_makes_it_is_fine(google: ProjectApis):
     assert [each for each in found.values() if not (each.passed and each.known)] == []
     assert not any(each.remedy for each in found.values())
     assert found["quota"].finding == (
-        "europe-west1 allows 20 vCPU and 40 GiB of memory, which plans use"
+        "europe-west1 allows 20 vCPU and 40 GiB of memory, of which 1 vCPU and 2 GiB are the "
+        "flow's; plans use the rest"
     )
 
 
@@ -227,8 +229,8 @@ def test_a_quota_below_what_plans_count_on_is_told_with_what_to_set(google: Proj
     )
 
     assert "20 vCPU and 32 GiB" in finding
-    assert "16 tasks of render-2g, and plans count on 20" in finding
-    assert "4 tasks of render-8g, and plans count on 5" in finding
+    assert "15 tasks of render-2g, and plans count on 19" in finding
+    assert "3 tasks of render-8g, and plans count on 4" in finding
     assert "region_quota = { vcpus = 20, memory_gib = 32 }" in remedy
 
 
@@ -239,7 +241,7 @@ def test_a_larger_quota_is_told_and_how_it_is_used(google: ProjectApis):
     check = checks()["quota"]
 
     assert check.passed
-    assert "plans use 20 of 200 tasks of render-2g, 5 of 50 tasks of render-8g" in check.finding
+    assert "plans use 19 of 199 tasks of render-2g, 4 of 49 tasks of render-8g" in check.finding
     assert "region_quota = { vcpus = 200, memory_gib = 400 }" in check.remedy
 
 
@@ -247,7 +249,19 @@ def test_a_quota_without_a_limit_is_room_for_any_number(google: ProjectApis):
     google.answers[f"{QUOTAS}/CpuAllocPerProjectRegion"] = quota(-1)
     google.answers[f"{QUOTAS}/MemAllocPerProjectRegion"] = quota(-1)
 
-    assert "plans use 20 of any number tasks" in checks()["quota"].finding
+    assert "plans use 19 of any number tasks" in checks()["quota"].finding
+
+
+def test_a_prefect_server_takes_its_part_of_the_quota(google: ProjectApis):
+    google.answers |= SERVER
+
+    check = checks()["quota"]
+
+    assert not check.passed
+    assert "4.5 vCPU and 4.25 GiB are the flow's and the Prefect server's" in check.finding
+    assert "15 tasks of render-2g, and plans count on 19" in check.finding
+    beside = FLOW_AND_SERVER
+    assert [RegionQuota(20, 40).tasks(job, beside) for job in OUTPUTS.render_jobs] == [15, 4]
 
 
 @pytest.mark.parametrize("what", ["render", "flow"])

@@ -203,8 +203,8 @@ class Gcloud:
         upstream = json.loads((self._project.folder / "services.json").read_text()).get(name)
         if upstream is None:
             raise RefusedError(f"Cannot find service [{name}]")
-        # Caddy does what https://github.com/GoogleCloudPlatform/cloud-run-proxy does: all is handed on,
-        # WebSockets too, with Google's token in place of whatever login was there.
+        # As https://github.com/GoogleCloudPlatform/cloud-run-proxy: all is handed on, also
+        # WebSockets, with Google's token in place of whatever login was there.
         address = f"http://localhost:{typed.flags.get('--port', '8080')}"
         token = ["--header-up", "Authorization: Bearer identity"]
         command = ["caddy", "reverse-proxy", "--from", address, "--to", upstream, *token]
@@ -212,7 +212,7 @@ class Gcloud:
             refusal = "Your client does not have permission to get URL"
             command = ["caddy", "respond", "--listen", address, "--status", "403", refusal]
         print(f"Proxying to Cloud Run service [{name}]", file=sys.stderr, flush=True)
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - which is in the way
 
     @property
     def _member(self) -> str:
