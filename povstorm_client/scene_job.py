@@ -23,6 +23,7 @@ from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.quantities import duration
 from povstorm_client.scene.load_scene import Scene, load_scene
+from povstorm_client.scene.moments import at_all_moments
 from povstorm_client.scene.unused_names import unused_names
 from povstorm_client.scene.variants import merged_variants, read_variants
 
@@ -58,6 +59,7 @@ def read_scene(
     for word in switches or ():
         if word.startswith("--"):
             raise InputError(f"there is no option {word}: `povstorm render --help` lists them")
+    tracer = partial(trace_scene, sandbox=sandbox, stop=stop_trace)
     load = partial(
         load_scene,
         scene,
@@ -66,7 +68,7 @@ def read_scene(
         preview=preview,
         includes=tuple(include or ()),
         cwd=cwd,
-        tracer=partial(trace_scene, sandbox=sandbox, stop=stop_trace),
+        tracer=at_all_moments(tracer, motion_blur, shutter) if motion_blur else tracer,
         always_trace=always_trace,
         refuse_unparsable=refuse_unparsable,
     )
@@ -172,8 +174,6 @@ def _with_changes(
         scene,
         settings=changed(scene.settings),
         own_settings={frame: changed(own) for frame, own in scene.own_settings.items()},
-        # Which files frames use was seen at their own clocks only.
-        uses={} if motion_blur else scene.uses,
     )
 
 

@@ -356,9 +356,7 @@ class RenderSettings:
         The whole loop's clocks are shifted by a part of what lies between two frames, so that
         ``frame_number`` and ``clock_delta`` stay the frame's; later options win.
         """
-        steps = self.final_frame - self.initial_frame + self.cyclic
-        delta = (self.final_clock - self.initial_clock) / steps if steps else 0.0
-        shift = delta * self.shutter / _FULL_SHUTTER * sub_frame / self.motion_blur
+        shift = self.clock_shift(sub_frame)
         return [
             *self.command(frame),
             f"+O{self._from_folder(f'output/frame_{self.variant}.ppm')}",
@@ -367,6 +365,12 @@ class RenderSettings:
             f"+KI{decimal(self.initial_clock + shift)}",
             f"+KF{decimal(self.final_clock + shift)}",
         ]
+
+    def clock_shift(self, sub_frame: int) -> float:
+        """What is added to the clock of each frame for a sub-frame of it, from 0."""
+        steps = self.final_frame - self.initial_frame + self.cyclic
+        delta = (self.final_clock - self.initial_clock) / steps if steps else 0.0
+        return delta * self.shutter / _FULL_SHUTTER * sub_frame / self.motion_blur
 
     @property
     def bits(self) -> int:
