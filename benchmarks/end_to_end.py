@@ -1,12 +1,16 @@
 """A whole job on Cloud Run, from submit to a video that plays, with what each process takes.
 
 ``python -m benchmarks.end_to_end [--frames 14400] [--seconds 10]``. Client, flow, Prefect, the
-Admin API's stand-in over HTTP and the encoding of the video are real, in real time; a container
+Admin API's stand-in over HTTP and the making of the video are real, in real time; a container
 waits as long as its frame is said to take, claims and stores as the real one does, and stores a
-picture that was made before. The storage is a folder; ``--bucket`` takes a GCS server instead and
-counts the calls to it, which is for some hundred frames. What tells Prefect of all frames is ended
-with the job, or, with ``--told``, waited for. Aim: a minute beside the rendering, and 3 ms of the
-flow's and the client's CPU time a frame.
+picture that was made before. For a segment of the video it waits as long as one vCPU takes, and
+stores one that was encoded of these pictures once: a thousand containers are not to share the
+cores of this machine. What the flow encodes, it does encode.
+
+The storage is a folder; ``--bucket`` takes a GCS server instead and counts the calls to it, which
+is for some hundred frames. What tells Prefect of all frames is ended with the job, or, with
+``--told``, waited for. Aim: a minute beside the rendering, and 3 ms of the flow's and the client's
+CPU time a frame.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import psutil
@@ -37,7 +42,7 @@ from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
 from povstorm_client.cloud_run.api import EMULATOR_VARIABLE
 from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.cloud_run.terraform_outputs import read_terraform_outputs
-from povstorm_client.cloud_run.wave_share import open_wave, read_share
+from povstorm_client.cloud_run.wave_share import SegmentWork, open_wave, read_share
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import require_ffmpeg
@@ -46,6 +51,9 @@ from povstorm_client.storage.open_storage import open_storage
 from povstorm_client.storage.protocol import Storage
 from render_image.frame_queue import FrameQueue
 from render_image.video.encode_share import encode_share
+from render_image.video.segments import Encoding, FrameImage, StoredImage, segment_name
+from render_image.video.stored_segments import SegmentStore, StoredSegment
+from render_image.video.video_formats import cost_of
 from tests.e2e.google_cloud import terraform_outputs
 from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
 from tests.emulators.cloud_run.server import PROJECT, REGION
@@ -82,27 +90,65 @@ def _comment(text: str) -> bytes:
     return struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
 
 
+class SegmentCopies:
+    """Segments that differ only in what they are called: each is encoded once, and stored often."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[tuple[int, ...], tuple[StoredSegment, bytes]] = {}
+        self._encoding = asyncio.Lock()
+
+    async def store(self, work: SegmentWork, storage: Storage, job_id: str) -> None:
+        """Be a container of one vCPU that encodes this segment."""
+        _, seconds_per_pixel = cost_of(work.ending, work.options)
+        ended = time.monotonic() + math.prod(SIZE) * seconds_per_pixel * len(work.images)
+        shown = tuple(image.frame % PICTURES for image in work.images)
+        async with self._encoding:
+            if shown not in self._encoded:
+                self._encoded[shown] = await asyncio.to_thread(_encoded, work, storage, job_id)
+        await asyncio.sleep(ended - time.monotonic())
+        await asyncio.to_thread(_store_copy, *self._encoded[shown], work, storage, job_id)
+
+
+def _encoded(work: SegmentWork, storage: Storage, job_id: str) -> tuple[StoredSegment, bytes]:
+    (made,) = encode_share((work,), storage, job_id, threading.Event())
+    if isinstance(made, Exception):
+        raise made
+    store = SegmentStore(storage, layout.segments(job_id))
+    return made.stored, b"".join(store.read(made.stored))
+
+
+def _store_copy(
+    stored: StoredSegment, data: bytes, work: SegmentWork, storage: Storage, job_id: str
+) -> None:
+    """As encode_segment does; the images are not read."""
+    encoding = Encoding.of(Path(f"video.{work.ending}"), Fraction(work.fps), "", work.options)
+    images = [
+        FrameImage(image.frame, StoredImage(storage, image.key), image.crc32c)
+        for image in work.images
+    ]
+    name = segment_name(images, encoding, has_alpha=work.has_alpha)
+    store = SegmentStore(storage, layout.segments(job_id))
+    writer = store.writer(name)
+    writer.add(data)
+    store.commit(replace(stored, name=name, parts=writer.end()))
+
+
 class Containers:
     """What the stand-in runs for each task: frames on the clock, segments for real."""
 
     def __init__(self, seconds: float, pictures: Path) -> None:
         self._seconds = seconds
         self._pictures = [(pictures / f"{n}.png").read_bytes() for n in range(PICTURES)]
-        self._encoding = asyncio.Semaphore(os.cpu_count() or 1)
+        self._segments = SegmentCopies()
 
     async def __call__(self, spec: ContainerSpec) -> ContainerEnd | None:
         """Do the share of one task."""
         storage, wave = open_wave(spec.arguments[-1])
         share = await asyncio.to_thread(read_share, storage, wave, spec.index)
         if share.segments:
-            async with self._encoding:
-                job_id = layout.job_of_wave(wave)
-                made = await asyncio.to_thread(
-                    lambda: list(encode_share(share.segments, storage, job_id, threading.Event()))
-                )
-            failed = [each for each in made if isinstance(each, Exception)]
-            print(*failed, sep="\n", end="", file=sys.stderr)
-            return ContainerEnd(exit_code=1) if failed else None
+            for work in share.segments:
+                await self._segments.store(work, storage, layout.job_of_wave(wave))
+            return None
         queue = FrameQueue(storage, wave, spec.index, share)
         while frame := await queue.next_own() or await queue.next_of_others():
             began = time.time()

@@ -24,7 +24,7 @@ from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from render_image.video.segments import Encoding
-from tasks.video.cloud_run.segment_planner import SegmentPlanner
+from tasks.video.cloud_run.segment_planner import Place, SegmentPlanner
 from tasks.video.cloud_run.segment_queue import SegmentQueue
 from tasks.video.cloud_run.segment_wave import (
     SegmentWave,
@@ -83,6 +83,7 @@ class SegmentDispatcher:
         self._planner = SegmentPlanner(
             fleet, encoding.ending, queue.segments, pace.worth, encoding.options
         )
+        self._pixels = 0
         self._executions: Executions | None = None
         self._waves: list[SegmentWave] = []
         self._run_id = secrets.token_hex(4)
@@ -101,21 +102,30 @@ class SegmentDispatcher:
         """Start waves of what has gathered, once there is enough or nothing more to come."""
         is_all = self._queue.is_stopped
         due = self._queue.pending()
-        if not self._planner.is_enough(due, is_all=is_all):
+        if self._place(due, is_all=is_all) == "nowhere yet":
             return
         due = [segment for segment in due if not self._queue.find(segment)]
-        if not due:
-            return
-        pixels = due[0].pixels()
-        if not self._planner.is_worth_it(due, pixels):
+        place = self._place(due, is_all=is_all)
+        if place == "here":
             self._give_up(due, VideoError("that is soon done"))
+        if place != "containers":
             return
         executions = await self._opened()
         left = {segment.name for segment in self.waiting()}
         due = [segment for segment in due if segment.name not in left]
+        pixels = self._pixels_of(due)
         for size, segments in self._planner.by_size(due, pixels).items():
             plan = self._planner.plan(segments, pixels, size)
             await self._start_wave(executions, segments, plan, size)
+
+    def _place(self, segments: Sequence[WaitingSegment], *, is_all: bool) -> Place:
+        return self._planner.place(segments, self._pixels_of(segments), is_all=is_all)
+
+    def _pixels_of(self, segments: Sequence[WaitingSegment]) -> int:
+        """Of each image of the video; one is read for it, once."""
+        if self._pixels == 0 and segments:
+            self._pixels = segments[0].pixels()
+        return self._pixels
 
     async def _opened(self) -> Executions:
         """Takes over, at first, what an earlier run of the job has left running."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.wave_plan import WavePlan, plan_wave
@@ -15,6 +16,9 @@ from tasks.video.cloud_run.segment_wave import WaitingSegment
 _CONTAINER_MIB = 256
 # Before all frames are there, segments wait for so many others: a share of all, and at least a few.
 _GATHERED_SHARE, _GATHERED_LEAST = 4, 8
+
+# Here: by the flow, when all frames are there.
+Place = Literal["containers", "here", "nowhere yet"]
 
 
 class SegmentPlanner:
@@ -37,15 +41,22 @@ class SegmentPlanner:
         self._gathered = max(_GATHERED_LEAST, segments // _GATHERED_SHARE)
         self._worth = worth
 
-    def is_enough(self, segments: Sequence[WaitingSegment], *, is_all: bool) -> bool:
-        """Whether these are to be begun; is_all: no further ones will come."""
-        return bool(segments) and (is_all or _retries(segments) or len(segments) >= self._gathered)
+    def place(self, segments: Sequence[WaitingSegment], pixels: int, *, is_all: bool) -> Place:
+        """Where segments that wait are to be encoded; pixels: of each of their images.
 
-    def is_worth_it(self, segments: Sequence[WaitingSegment], pixels: int) -> bool:
-        """Whether containers are to be started for these; pixels: of each of their images."""
+        is_all: no further ones will come. Else too few of them wait for others, however long the
+        video is: what it leaves to the flow is never more than ``worth``, once and in the end.
+        """
+        if not segments:
+            return "nowhere yet"
+        if _retries(segments):
+            return "containers"
         frames = sum(len(segment.images) for segment in segments)
-        seconds = pixels * self._seconds_per_pixel * frames
-        return seconds >= self._worth or _retries(segments)
+        is_worth_it = pixels * self._seconds_per_pixel * frames >= self._worth
+        if is_all:
+            return "containers" if is_worth_it else "here"
+        is_enough = is_worth_it and len(segments) >= self._gathered
+        return "containers" if is_enough else "nowhere yet"
 
     def by_size(
         self, segments: Sequence[WaitingSegment], pixels: int

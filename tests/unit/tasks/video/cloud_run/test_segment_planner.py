@@ -32,35 +32,51 @@ def planner() -> SegmentPlanner:
 
 
 def test_a_quarter_of_a_long_video_is_gathered(planner: SegmentPlanner):
-    assert not planner.is_enough(segments(9), is_all=False)
-    assert planner.is_enough(segments(10), is_all=False)
+    assert planner.place(segments(9), FULL_HD, is_all=False) == "nowhere yet"
+    assert planner.place(segments(10), FULL_HD, is_all=False) == "containers"
 
 
-def test_what_is_left_in_the_end_is_enough_however_little(planner: SegmentPlanner):
-    assert planner.is_enough(segments(1), is_all=True)
-    assert not planner.is_enough([], is_all=True)
+def test_what_is_left_in_the_end_is_begun_however_few_they_are(planner: SegmentPlanner):
+    assert planner.place(segments(1), FULL_HD, is_all=True) == "containers"
+    assert planner.place([], FULL_HD, is_all=True) == "nowhere yet"
 
 
 def test_what_was_lost_waits_for_no_others(planner: SegmentPlanner):
     (segment,) = segments(1)
-    assert planner.is_enough([replace(segment, attempt=2)], is_all=False)
-    assert planner.is_worth_it([replace(segment, attempt=2)], 1)
+    again = [replace(segment, attempt=2)]
+    assert planner.place(again, 1, is_all=False) == "containers"
+    assert planner.place(again, 1, is_all=True) == "containers"
 
 
 def test_little_is_not_worth_containers(planner: SegmentPlanner):
-    assert planner.is_worth_it(segments(1), FULL_HD)
-    assert not planner.is_worth_it(segments(1), FULL_HD // 10)
+    assert planner.place(segments(1), FULL_HD // 10, is_all=True) == "here"
+
+
+@pytest.mark.parametrize("pixels", [320 * 180, 640 * 360, 1280 * 720, FULL_HD])
+@pytest.mark.parametrize("length", [9, 40, 120, 1000])
+def test_of_a_long_video_containers_encode_all_but_what_is_soon_done(length: int, pixels: int):
+    planner = SegmentPlanner(FLEET, "mp4", segments=length, worth=15.0)
+    waiting: list[WaitingSegment] = []
+    for segment in segments(length):
+        waiting.append(segment)
+        place = planner.place(waiting, pixels, is_all=False)
+        assert place != "here", "others will come, with which it is worth containers"
+        if place == "containers":
+            waiting.clear()
+    if planner.place(waiting, pixels, is_all=True) == "here":
+        left = sum(len(segment.images) for segment in waiting)
+        assert left * pixels * 8e-8 < 15.0
 
 
 def test_webm_takes_longer(planner: SegmentPlanner):
     webm = SegmentPlanner(FLEET, "webm", segments=40, worth=15.0)
-    assert webm.is_worth_it(segments(1), FULL_HD // 10)
+    assert webm.place(segments(1), FULL_HD // 10, is_all=True) == "containers"
 
 
 def test_a_chosen_codec_has_its_own_time_and_memory(planner: SegmentPlanner):
     av1 = SegmentPlanner(FLEET, "mp4", 40, 15.0, VideoOptions(codec="av1"))
-    assert av1.is_worth_it(segments(1), FULL_HD // 5)
-    assert not planner.is_worth_it(segments(1), FULL_HD // 5)
+    assert av1.place(segments(1), FULL_HD // 5, is_all=True) == "containers"
+    assert planner.place(segments(1), FULL_HD // 5, is_all=True) == "here"
     assert list(av1.by_size(segments(2), 1280 * 720)) == [1]
     assert list(planner.by_size(segments(2), 1280 * 720)) == [0]
 
