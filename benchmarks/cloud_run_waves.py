@@ -13,8 +13,9 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks.orchestrated_waves import run_whole_job
 from benchmarks.simulated_cloud_run import RUN_CALLS_A_MINUTE, MemoryStorage, SimulatedCloudRun
@@ -34,6 +35,7 @@ JOB_ID = "benchmark-1"
 STARTUP_SECONDS = 10.0
 # Of the jobs with the orchestrator's own time.
 PARALLELISM = 1000
+_Way = Callable[[SimulatedCloudRun, MemoryStorage, list[WorkUnit]], Awaitable[None]]
 ROW = "{:34} {:>9} {:>10} {:>9} {:>10} {:>8} {:>9}"
 
 
@@ -146,15 +148,11 @@ def _compare(seconds: dict[int, float], parallelism: int) -> None:
             )
             show(
                 f"povstorm {prefer}, {source} scene",
-                _run(
-                    seconds,
-                    parallelism,
-                    lambda *world, fleet=fleet, times=times: _waves(*world, fleet, times),
-                ),
+                _run(seconds, parallelism, partial(_waves, fleet=fleet, times=times)),
             )
 
 
-def _run(seconds: dict[int, float], parallelism: int, way: Callable[..., object]) -> Outcome:
+def _run(seconds: dict[int, float], parallelism: int, way: _Way) -> Outcome:
     async def work() -> Outcome:
         storage = MemoryStorage(asyncio.get_running_loop().time)
         cloud = SimulatedCloudRun(

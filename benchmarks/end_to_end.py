@@ -30,7 +30,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -216,10 +216,15 @@ def be_client(storage_uri: str, folder: Path, frames: int) -> None:
 
 @dataclass
 class Taken:
-    """CPU seconds so far and peak memory in bytes of one process."""
+    """CPU seconds so far and peak memory in bytes of one process; course: Unix time, CPU seconds."""
 
     cpu: float = 0.0
     peak: int = 0
+    course: list[tuple[float, float]] = field(default_factory=list)
+
+    def until(self, moment: float) -> float:
+        """CPU seconds by then."""
+        return max((cpu for looked, cpu in self.course if looked <= moment), default=0.0)
 
 
 class Watch:
@@ -263,6 +268,7 @@ class Watch:
                     taken = self.taken[name]
                     times = process.cpu_times()
                     taken.cpu = max(taken.cpu, times.user + times.system)
+                    taken.course.append((time.time(), taken.cpu))
                     taken.peak = max(taken.peak, _peak(process.pid))
             except (psutil.Error, OSError):
                 self._known.pop(process.pid, None)
@@ -349,7 +355,8 @@ def measure_job(frames: int, seconds: float, *, bucket: bool, told: bool) -> Non
         print(
             f"\n{frames} frames of {seconds:g} s, {PARALLELISM} tasks at once, {SIZE[0]}x{SIZE[1]}"
         )
-        _print_times(storage, times_told, frames, seconds, told_prefect)
+        waited_for = [watch.taken["the client"], watch.taken["the flow"]]
+        _print_times(storage, times_told, frames, seconds, told_prefect, waited_for)
         print(ROW.format("", "CPU s", "peak MB", "CPU ms a frame"))
         for program, taken in watch.taken.items():
             _print_process(program, taken, frames)
@@ -367,6 +374,7 @@ def _print_times(
     frames: int,
     seconds: float,
     told_prefect: float | None,
+    waited_for: Sequence[Taken],
 ) -> None:
     job_id = str(told["job_id"])
     begun = told["begun"]
@@ -381,21 +389,28 @@ def _print_times(
     assert video is not None and page is not None and numbers is not None  # noqa: S101
     least = STARTUP_SECONDS + math.ceil(frames / PARALLELISM) * seconds
     last = max(results)
-    print("seconds from submit to")
+    first_run, ended = min(wave.submitted for wave in of_frames), told["ended"]
+
+    def cpu(moment: float) -> float:
+        return sum(taken.until(moment) for taken in waited_for)
+
+    print(f"{'seconds from submit to':<40}{'':>8}{'CPU s of client and flow':>28}")
     for words, moment in (
         ("  the manifest's being stored", told["submitted"]),
-        ("  the first `run` call", min(wave.submitted for wave in of_frames)),
+        ("  the first `run` call", first_run),
         ("  the last frame", last),
         ("  the last container for segments", max(w.submitted for w in of_segments or of_frames)),
         ("  the video", video.changed),
         ("  statistics", numbers.changed),
         ("  the report", page.changed),
-        ("  the prompt", told["ended"]),
+        ("  the prompt", ended),
         ("  Prefect's knowing it all", told_prefect),
     ):
         if moment is not None:
-            print(f"{words:<40}{moment - begun:>8.1f}")
-    print(f"{'beside the rendering, to the prompt':<40}{told['ended'] - begun - least:>8.1f}")
+            print(f"{words:<40}{moment - begun:>8.1f}{cpu(moment):>28.1f}")
+    beside, cpu_beside = first_run - begun + ended - last, cpu(first_run) + cpu(ended) - cpu(last)
+    print(f"{'before the first run, after the last frame':<42}{beside:>6.1f}{cpu_beside:>28.1f}")
+    print(f"{'all but the least, to the prompt':<40}{ended - begun - least:>8.1f}")
     print(f"({len(of_frames)} waves of frames, {len(of_segments)} of segments; least {least:g} s)")
     print(f"billed ${sum(wave.spent_usd for wave in plan.waves):.3f}")
     print(f"video {video.size / 1e6:.1f} MB, of {_frames_of(storage, job_id)} frames; ", end="")

@@ -20,6 +20,8 @@ from povstorm_client.storage.parallel import CALLS_AT_ONCE
 from render_image.frame_queue import FrameQueue
 from render_image.machine import host_name
 
+STATISTICS = FrameStatistics(0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 2**26, 1, None, None, 1)
+
 
 def main() -> None:
     """Store results for the share of this task."""
@@ -47,7 +49,9 @@ def main() -> None:
                     image=unit.image_name,
                     image_bytes=log.stat().st_size,
                     image_crc32c=checksum,
-                    statistics=FrameStatistics(*[0.0] * 5, 3.0, 3.0, 2**26, 1, None, None, 1),
+                    statistics=FrameStatistics(
+                        0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 2**26, 1, None, None, 1
+                    ),
                 ),
             )
 

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from povstorm_client.errors import CloudError, StorageError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.checksum import crc32c_of
-from povstorm_client.storage.protocol import StoredObject
+from povstorm_client.storage.protocol import Storage, StoredObject
 from render_image.frame_queue import FrameQueue
 
 # https://cloud.google.com/run/quotas: 60 to 180 a minute, by region; here the least.
@@ -43,11 +43,18 @@ class MemoryStorage:
         self._clock = clock
         self._objects: dict[str, tuple[bytes, float]] = {}
 
+    def prepare(self) -> None:
+        """It is."""
+
     def read(self, key: str) -> bytes:
         """The object's bytes."""
         if key not in self._objects:
             raise StorageError(f"{key} is not there")
         return self._objects[key][0]
+
+    def find(self, key: str) -> bytes | None:
+        """The object's bytes, if it is there."""
+        return self._objects[key][0] if key in self._objects else None
 
     def write(self, key: str, data: bytes) -> None:
         """Create or replace an object."""
@@ -70,37 +77,77 @@ class MemoryStorage:
         data, changed = self._objects[key]
         return StoredObject(key, len(data), changed)
 
+    def crc32c(self, key: str) -> str:
+        """The object's checksum."""
+        return crc32c_of(self.read(key))
+
+    def sha256(self, key: str) -> str | None:
+        """Not known."""
+        return None
+
     def list(self, prefix: str, *, contents: bool = False) -> Iterator[StoredObject]:
         """All objects under the prefix."""
         for key, (data, changed) in list(self._objects.items()):
             if key.startswith(f"{prefix}/"):
                 yield StoredObject(key, len(data), changed, content=data if contents else None)
 
-    def upload(self, key: str, path: Path) -> str:
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What lies directly under the prefix and has something under it."""
+        below = (key.removeprefix(f"{prefix}/") for key in self._objects if key.startswith(prefix))
+        yield from {key.partition("/")[0] for key in below if "/" in key}
+
+    def top(self) -> Iterator[str]:
+        """The first part of each key."""
+        yield from {key.partition("/")[0] for key in self._objects}
+
+    def remove(self, key: str) -> None:
+        """Delete an object."""
+        self._objects.pop(key, None)
+
+    def remove_unless(self, key: str, keep: Callable[[bytes], bool]) -> bytes | None:
+        """Delete an object unless it is to be kept."""
+        data = self.find(key)
+        if data is not None and keep(data):
+            return data
+        self.remove(key)
+        return None
+
+    def delete(self, prefix: str, which: Callable[[str], bool] | None = None) -> None:
+        """Delete all objects under the prefix."""
+        for key in list(self._objects):
+            if f"{key}/".startswith(f"{prefix}/") and (which is None or which(key)):
+                self.remove(key)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object."""
+        self.write(target, self.read(source))
+
+    def join(self, key: str, parts: Sequence[str]) -> None:
+        """Put objects together."""
+        self.write(key, b"".join(map(self.read, parts)))
+
+    def renew(self, key: str) -> None:
+        """Let the object's age begin anew."""
+        self.copy(key, key)
+
+    def upload(self, key: str, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
+        """Nothing here has files."""
         raise NotImplementedError
 
     def download(self, key: str, path: Path) -> None:
+        """Nothing here has files."""
         raise NotImplementedError
 
-    def copy(self, source: str, target: str) -> None:
-        raise NotImplementedError
-
-    def folders(self, prefix: str) -> Iterator[str]:
-        raise NotImplementedError
-
-    def delete(self, prefix: str) -> None:
-        raise NotImplementedError
-
-    def remove(self, key: str) -> None:
-        raise NotImplementedError
-
-    def remove_unless(self, key: str, keep: Callable[[bytes], bool]) -> bytes | None:
-        raise NotImplementedError
-
-    def mount(self, prefix: str, link: Path) -> None:
-        raise NotImplementedError
-
-    def renew(self, key: str) -> None:
+    def mount(
+        self,
+        prefix: str,
+        link: Path,
+        *,
+        keep: bool = False,
+        exposed: bool = False,
+        check: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Nothing here has files."""
         raise NotImplementedError
 
 
@@ -128,7 +175,7 @@ class SimulatedCloudRun:
 
     def __init__(
         self,
-        storage: MemoryStorage,
+        storage: Storage,
         *,
         parallelism: int,
         startup_seconds: float,
@@ -273,7 +320,11 @@ def rendered(frame: WaveFrame, seconds: float, started: float, host: str) -> Fra
         image_crc32c=crc32c_of(_IMAGE),
         renderer_version="3.7.simulated",
         statistics=FrameStatistics(
-            *[0.0] * 5,
+            parse_seconds=0.0,
+            bounding_seconds=0.0,
+            photon_seconds=0.0,
+            radiosity_seconds=0.0,
+            trace_seconds=0.0,
             cpu_seconds=seconds,
             wall_seconds=seconds,
             peak_memory_bytes=64 * 2**20,

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -66,7 +67,11 @@ def single_pass(frames: dict[int, Path], target: Path, size: tuple[int, int]) ->
     never = threading.Event()
     contents = (path.read_bytes() for path in frames.values())
     with target.open("wb") as file:
-        ffmpeg_process.run(command, contents=contents, on_data=file.write, cancelled=never)
+
+        def take(piece: bytes) -> None:
+            file.write(piece)
+
+        ffmpeg_process.run(command, contents=contents, on_data=take, cancelled=never)
     ffmpeg_process.run([ffprobe, "-v", "error", "-count_frames", str(target)], cancelled=never)
 
 
@@ -112,7 +117,7 @@ def compare(folder: Path, frames: dict[int, Path], ending: str, size: tuple[int,
                 future.done() for future in ahead.ready().values()
             ):
                 time.sleep(0.05)
-            seconds = timed(lambda ahead=ahead: joined(ahead))
+            seconds = timed(partial(joined, ahead))
             name = f"segments, all but {len(left)} frames ahead" if left else "segments, joined"
             row(name, seconds, storage.path(key))
         finally:
