@@ -216,7 +216,10 @@ def be_client(storage_uri: str, folder: Path, frames: int) -> None:
 
 @dataclass
 class Taken:
-    """CPU seconds so far and peak memory in bytes of one process; course: Unix time, CPU seconds."""
+    """CPU seconds so far and peak memory in bytes of one process.
+
+    course: the CPU seconds by Unix time.
+    """
 
     cpu: float = 0.0
     peak: int = 0

@@ -8,7 +8,6 @@ it. The container's entrypoint takes its frames from here.
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 
 from povstorm_client.cloud_run.wave_claim import Claim, claim, first_open
@@ -17,10 +16,12 @@ from povstorm_client.errors import RecordError
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 
-# How many claims may be lost before a task takes all that others have left for claimed: enough to
-# find what is left where one task in ten has some, and few enough to end a container in seconds.
-# A create that is refused costs nothing: https://cloud.google.com/storage/pricing#operations-notes.
-_LOST_CLAIMS = 32
+# How many claims may be lost before a task takes all that others have left for claimed: one for so
+# many frames of its own share, so that looking costs no frame more than a part of what storing it
+# does. Whoever has frames left is in turn for as many tasks that are done as each of them looks.
+_FRAMES_A_LOST_CLAIM = 5
+# Multiples of it lie far from each other: https://en.wikipedia.org/wiki/Golden_angle
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 class FrameQueue:
@@ -42,6 +43,8 @@ class FrameQueue:
         # A frame that has its container for itself may need all of the memory.
         self._others: dict[int, list[str]] | None = None if len(share.frames) > 1 else {}
         self._shares: dict[int, WaveShare] = {}
+        self._behind: int | None = None
+        self._most_lost = max(1, len(share.frames) // _FRAMES_A_LOST_CLAIM)
         self._claiming = asyncio.Lock()
 
     async def next_own(self) -> WaveFrame | None:
@@ -75,26 +78,32 @@ class FrameQueue:
                 if task != self._me.task
             }
         lost = 0
-        while lost < _LOST_CLAIMS and (
+        while lost < self._most_lost and (
             left := [task for task in self._others if self._others[task]]
         ):
-            # Tasks take their frames from the front, and others take them from the back. At random
-            # among equals: others that have nothing left to do choose at the same moment.
+            # Tasks take their frames from the front, and others take them from the back.
             most = max(len(self._others[task]) for task in left)
-            task = random.choice(  # noqa: S311 - no secret
-                [task for task in left if len(self._others[task]) == most]
-            )
+            equals = [task for task in left if len(self._others[task]) == most]
+            # Who has some left is asked again: it is the one that is behind.
+            task = min(equals, key=self._distance) if self._behind is None else self._behind
             unit_id = self._others[task][-1]
             holder = claim(self._storage, self._wave, unit_id, self._me)
             # No sooner: whoever finds this one claimed counts on those behind it.
             self._others[task].pop()
             if holder == self._me:
+                self._behind = task if self._others[task] else None
                 return self._frame(task, unit_id)
+            self._behind = None
             lost += 1
             if holder.task == task:
                 self._others[task] = []  # it has come to its last
         self._others = {}
         return None
+
+    def _distance(self, task: int) -> float:
+        """By which a task that helps chooses: of equals each is then somebody's next."""
+        assert self._others is not None  # noqa: S101 - for the type checker
+        return (task - self._me.task) % (len(self._others) + 1) * _GOLDEN % 1.0
 
     def _frame(self, task: int, unit_id: str) -> WaveFrame:
         if task not in self._shares:

@@ -319,6 +319,7 @@ def test_each_frame_costs_only_the_calls_that_store_it_and_one_that_shows_it(
     # Who loses a claim is told in the next call whose the frame is.
     lost = asked.pop("insert jobs/waves/claims") - len(claims)
     assert asked.pop("read jobs/waves/claims", 0) == lost
+    assert lost <= frames / 5
     # These are of looks, however many frames there are: by time, not by frame.
     of_looks = {"read jobs/state.json", "insert jobs/state.json", "stat jobs/state.json",
                 "list jobs/results", "stat jobs/cancel.json"}  # fmt: skip

@@ -119,7 +119,10 @@ def test_a_task_that_may_not_list_helps_others(storage: FolderStorage, tmp_path:
     assert others(helper) == [8, 7, 6]
 
 
-def test_a_task_that_finds_all_claimed_soon_stops_asking(storage: FolderStorage):
+@pytest.mark.parametrize(("frames", "asks"), [(2, 1), (8, 1), (20, 4)])
+def test_a_task_that_finds_all_claimed_asks_once_for_five_frames_of_its_own(
+    frames: int, asks: int, storage: FolderStorage
+):
     class Counted(FolderStorage):
         creates = 0
 
@@ -127,12 +130,26 @@ def test_a_task_that_finds_all_claimed_soon_stops_asking(storage: FolderStorage)
             self.creates += 1
             return super().create_or_read(key, data)
 
-    store_shares(storage, *[8] * 60)
-    for task in range(1, 60):
+    store_shares(storage, *[frames] * 12)
+    for task in range(1, 12):
         own(queue(storage, task))
     counted = Counted(Path(storage.uri.removeprefix("file://")))
     assert others(queue(counted, 0)) == []
-    assert 0 < counted.creates <= 32
+    assert counted.creates == asks
+
+
+@pytest.mark.parametrize("behind", [0, 4, 11])
+def test_whichever_task_is_behind_others_find_all_that_it_has_left(
+    behind: int, storage: FolderStorage
+):
+    store_shares(storage, *[8] * 12)
+    done = [queue(storage, task) for task in range(12) if task != behind]
+    for task in done:
+        own(task)
+    taken = [others(task) for task in done]
+    assert sorted(taken)[:-1] == [[]] * 10
+    first = 8 * behind + 1
+    assert max(taken) == [first + 7, first + 6, first + 5, first + 4]
 
 
 def test_a_task_asks_for_none_of_its_frames_behind_one_that_another_has(storage: FolderStorage):
