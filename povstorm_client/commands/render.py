@@ -15,6 +15,7 @@ import typer
 
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.dry_run import print_plan
+from povstorm_client.commands.idle_options import warn_of_idle_options
 from povstorm_client.commands.job_argument import JobArgument
 from povstorm_client.commands.live import live_beside
 from povstorm_client.commands.notification import Notify, Teller, tell_end, teller
@@ -139,6 +140,7 @@ def render(
     whole = read(preview=False, warn=lambda _line: None) if preview else loaded
     shown = sample_of(loaded, whole, chosen=frames is not None) if preview else loaded
     first = scene_job(cluster, shown, settings, sandbox=mode, in_order=in_order)
+    warn_of_idle_options(context, shown, first, settings)
     if audio is not None:
         check_sound(audio, first.video)
     if dry_run:

@@ -6,6 +6,7 @@ import typer
 
 from povstorm_client.cluster import DEFAULT_DEPLOYMENT
 from povstorm_client.commands.chosen_cluster import chosen_cluster
+from povstorm_client.commands.idle_options import warn_of_idle_options
 from povstorm_client.commands.scene_options import (
     Declare,
     Frames,
@@ -65,6 +66,7 @@ def submit(
     )
     tell_trace(loaded)
     job = scene_job(cluster, loaded, settings, in_order=in_order)
+    warn_of_idle_options(context, loaded, job, settings)
     cluster.require_deployment()
     cluster.require_prefect_server()
     job.submit()

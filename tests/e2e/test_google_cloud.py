@@ -350,9 +350,13 @@ def test_the_command_line_plans_renders_and_fetches(cloud: GoogleCloud, tmp_path
 
     unknown = povstorm(cloud, "render", "anim.ini", *size, "--dry-run", cwd=tmp_path)
     assert "a first wave of a few frames will measure it" in unknown.stdout
+    here = ["--frame-memory", "2", "--no-sandbox"]
     known = povstorm(
-        cloud, "render", "anim.ini", "--dry-run", "--seconds-per-frame", "30", cwd=tmp_path
+        cloud, "render", "anim.ini", "--dry-run", "--seconds-per-frame", "30", *here, cwd=tmp_path
     )
+    assert "--frame-memory does nothing: it is for this machine, and Google" in known.stderr
+    assert "--sandbox does nothing: it is for this machine, and the render" in known.stderr
+    assert "--seconds-per-frame does nothing" not in known.stderr
     assert "30.00 CPU seconds a frame, as given" in known.stdout
     assert re.search(r"\* balanced  6 frames in \d tasks of render-512m .*\$0\.00\d", known.stdout)
     assert calls(cloud)["jobs.run"] == 0

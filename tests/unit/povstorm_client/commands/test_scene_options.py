@@ -102,6 +102,43 @@ def test_a_declared_name_that_an_include_uses_is_none(capsys: pytest.CaptureFixt
     assert "--declare" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        ("+KFF3 --shutter 90", {"shutter": "it is for motion blur; give --motion-blur N too"}),
+        ("+KFF3 --shutter 90 --motion-blur 2", {}),
+        (
+            "+KFF3 --video none --fps 12 --codec h265 --crf 30 --allow-missing-frames",
+            dict.fromkeys(
+                ("fps", "codec", "crf", "allow-missing-frames"),
+                "the job makes no video, as --video none asks",
+            ),
+        ),
+        ("--video webm --fps 12", dict.fromkeys(("fps", "video"), "stills make no video")),
+        ("--video none", {}),
+        ("--declare Size=1,2 --codec h265", {"codec": "stills make no video"}),
+        (
+            "+KFF3 --prefer fastest --max-cost 3 --seconds-per-frame 2 --in-order",
+            dict.fromkeys(
+                ("prefer", "max-cost", "seconds-per-frame", "in-order"),
+                "it is for Google Cloud, and this machine renders",
+            ),
+        ),
+        # A preview says what it would be there.
+        ("+KFF3 --prefer fastest --preview", {}),
+        ("+KFF3 --fps 12 --codec h265 --crf 30 --frame-memory 2 --retries 1", {}),
+    ],
+)
+def test_an_option_that_does_nothing_is_told(
+    words: str, idle: dict[str, str], capsys: pytest.CaptureFixture[str]
+):
+    command_line.run(["render", "a.pov", "--dry-run", *shlex.split(words)])
+    told = capsys.readouterr().err.splitlines()
+    assert sorted(line for line in told if "does nothing" in line) == sorted(
+        f"povstorm: warning: --{name} does nothing: {why}" for name, why in idle.items()
+    )
+
+
 @pytest.mark.parametrize("words", ["''", "+W64", "' ' +W64"])
 def test_without_a_scene_one_is_asked_for(words: str):
     with pytest.raises(PovstormError, match=r"^no scene is named: give FILE\.ini, FILE\.pov, "):
