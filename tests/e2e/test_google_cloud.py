@@ -19,12 +19,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import ffmpeg
 import psutil
 import pytest
 from PIL import Image
 
 from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, WorkUnit
 from povstorm_client.cloud_run.wave_share import read_index
+from povstorm_client.frames.developing import light_of
+from povstorm_client.frames.tone_mapping import ToneMapping, srgb
 from povstorm_client.storage import layout
 from tests.conftest import SPHERE
 from tests.e2e.google_cloud import RENDERER, GoogleCloud, google_cloud
@@ -377,6 +380,40 @@ def test_the_command_line_plans_renders_and_fetches(cloud: GoogleCloud, tmp_path
     assert "6 of 6 rendered" in shown
     assert "2 of 2 tasks done" in shown
     assert "has ended already" in povstorm(cloud, "cancel", job_id, cwd=tmp_path).stdout
+
+
+def test_light_without_bounds_comes_back_as_povray_made_it_and_is_shown_by_its_tone_mapping(
+    cloud: GoogleCloud, tmp_path: Path
+):
+    source = "#version 3.7; global_settings { assumed_gamma 1 }\n"
+    # Light of 4, which hable shows as less than white, and an exposure of -1 as less than that.
+    (tmp_path / "sun.pov").write_text(f"{source}background {{ rgb <4, 2, clock> }}\n")
+    tone = ["--tone-map", "hable", "--exposure", "-1"]
+    words = ["render", "sun.pov", "+FE", "+KFF3", "+W32", "+H24", *tone]
+    done = povstorm(cloud, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "video and previews show it by hable, exposure -1" in done.stderr
+
+    made = tmp_path / "sun_render"
+    frames = [made / "frames" / f"frame_{frame}.exr" for frame in (1, 2, 3)]
+    own = ["povray", "+Isun.pov", "+Oown.exr", *words[2:6], "+WT1", "-D"]
+    subprocess.run(own, cwd=tmp_path, check=True, capture_output=True)
+    for frame, file in enumerate(frames, start=1):
+        assert light_of(file.read_bytes()) == light_of((tmp_path / f"own{frame}.exr").read_bytes())
+    shown = ToneMapping(tone_map="hable", exposure=-1.0)
+    wanted = [round(255 * srgb(shown.shown(light))) for light in (4.0, 2.0)]
+    assert 0 < wanted[1] < wanted[0] < 255
+    [stream] = ffmpeg.probe(str(made / "sun.mp4"), count_frames=None)["streams"]
+    assert stream["nb_read_frames"] == "3"
+    raw, _ = (
+        ffmpeg.input(str(made / "sun.mp4"))
+        .output("pipe:", format="rawvideo", pix_fmt="rgb24")
+        .run(capture_stdout=True, quiet=True)
+    )
+    assert list(raw[:2]) == pytest.approx(wanted, abs=3)
+    report = (made / "report.html").read_text()
+    assert report.count('src="data:image/webp;base64,') == 3
+    assert "hable, exposure -1" in report
 
 
 def test_frames_that_go_on_from_each_other_take_their_time_only_if_asked_to(

@@ -120,6 +120,20 @@ def test_colours_come_back_as_they_were(tmp_path: Path, ending: str, colour: tup
         assert tags == {"bt709"}
 
 
+@pytest.mark.parametrize(
+    ("mode", "profile", "kept"), [("RGB", "HQ", "yuv422p10"), ("RGBA", "4444", "yuva444p1")]
+)
+def test_prores_is_422_hq_and_with_transparency_4444(
+    tmp_path: Path, mode: str, profile: str, kept: str
+):
+    images = make_images(tmp_path / "in", range(1, 3), mode=mode)
+    target = tmp_path / "out.mov"
+    encode_video(images, target, fps=FPS, expected_frames=[1, 2])
+    [stream] = ffmpeg.probe(str(target))["streams"]
+    assert (stream["codec_name"], stream["profile"]) == ("prores", profile)
+    assert stream["pix_fmt"].startswith(kept)
+
+
 @pytest.mark.parametrize("ending", FORMATS)
 def test_transparent_frames_lie_on_black_where_the_format_has_no_alpha(tmp_path: Path, ending: str):
     Image.new("RGBA", (32, 24), (255, 255, 255, 64)).save(tmp_path / "1.png")
