@@ -123,7 +123,9 @@ class _Run:
         previews: ReadyPreviews | None = None
         try:
             async with (
-                video_ahead(storage, manifest, self._gcp_credentials, self._logger) as video,
+                video_ahead(
+                    storage, manifest, self._gcp_credentials, self._logger, self._progress.note
+                ) as video,
                 previews_ahead(storage, manifest) as pictures,
             ):
                 run = await self._render(units, video, pictures)

@@ -71,10 +71,10 @@ class JobError(PovstormError):
 class CloudError(PovstormError):
     """Google Cloud did not do what was asked.
 
-    ``kind``: "quota" (come back later), "unclear" (no answer: it may have been done or not), or
-    "refused" (asking again gives the same answer).
+    ``kind``: "quota" (come back later), "room" (the same, or ask for less at once), "unclear" (no
+    answer: it may have been done or not), or "refused" (asking again gives the same answer).
     """
 
-    def __init__(self, message: str, kind: Literal["quota", "unclear", "refused"]) -> None:
+    def __init__(self, message: str, kind: Literal["quota", "room", "unclear", "refused"]) -> None:
         super().__init__(message)
         self.kind = kind

@@ -28,6 +28,8 @@ _RUN_PERMISSIONS = ("run.jobs.get", "run.jobs.run", "run.jobs.runWithOverrides")
 # total allowable CPU per project per region.", "Quota violated: CpuAllocPerProjectRegion requested:
 # … allowed: …", "exceeded its quota limit".
 _OVER_QUOTA = re.compile(r"quota (exceeded|violated)|exceeded its quota", re.IGNORECASE)
+# Quotas that a smaller execution uses up as well: of calls a minute, and of executions.
+_OF_CALLS = re.compile(r"\brate\b|per minute|running executions", re.IGNORECASE)
 # A container that used more than its memory ends like a process that the kernel killed for it.
 _KILLED = 137
 
@@ -289,7 +291,10 @@ def _refusal(name: str, error: ClientError) -> CloudError:
 
     if isinstance(error, exceptions.TooManyRequests) or _OVER_QUOTA.search(error.message):
         words = " ".join(error.message.split())
-        return CloudError(f"{name}: Google's quota is used up: {words}", "quota")
+        is_of_calls = _OF_CALLS.search(words) is not None
+        return CloudError(
+            f"{name}: Google's quota is used up: {words}", "quota" if is_of_calls else "room"
+        )
     if isinstance(error, exceptions.Forbidden):
         # Google does not tell who has rights on single jobs that there is no such job.
         return CloudError(

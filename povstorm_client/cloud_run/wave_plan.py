@@ -6,7 +6,7 @@ Pure arithmetic; the dispatcher plans each wave with it, and ``--dry-run`` shows
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
@@ -34,6 +34,10 @@ class WavePlan:
     def frames_per_task(self) -> int:
         """Frames of the fullest task."""
         return math.ceil(self.frames / self.tasks)
+
+    def part(self, frames: int, tasks: int) -> WavePlan:
+        """What so many of its frames and tasks take, which are as long at work as all."""
+        return replace(self, frames=frames, tasks=tasks, usd=self.usd * tasks / self.tasks)
 
     def __str__(self) -> str:
         """One line for people."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -79,13 +80,20 @@ async def video_ahead(
     manifest: JobManifest,
     gcp_credentials: str,
     logger: RunLogger,
+    tell: Callable[[str], None],
 ) -> AsyncIterator[VideoAhead]:
     """Encode the job's video ahead during the block: here, or by containers where those render.
 
-    Not for a job without a video, nor for a GIF. gcp_credentials: as of choose_renderer.
+    Not for a job without a video, nor for a GIF. gcp_credentials, tell: as of choose_renderer.
     """
+    loop = asyncio.get_running_loop()
+
+    def tell_from_its_thread(line: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, line)
+
     # Without waiting: cancelled meanwhile, nobody would close it.
-    segments = _segments(storage, manifest, gcp_credentials, logger)
+    segments = _segments(storage, manifest, gcp_credentials, logger, tell_from_its_thread)
     may_miss = manifest.settings.allow_missing_frames
     try:
         yield VideoAhead(storage, segments, allow_missing_frames=may_miss)
@@ -101,6 +109,7 @@ def _segments(
     manifest: JobManifest,
     gcp_credentials: str,
     logger: RunLogger,
+    tell: Callable[[str], None],
 ) -> SegmentsAhead | SegmentWaves | None:
     target = Path(f"video.{manifest.settings.video}")
     if not manifest.settings.video or not is_joined(target):
@@ -123,6 +132,7 @@ def _segments(
                 encoding,
                 lambda: GoogleCloudRun(google_credentials(gcp_credentials)),
                 logger,
+                tell,
                 retries=manifest.settings.retries,
             )
         store = segment_store(storage, manifest.job_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -31,15 +31,27 @@ class ExecutionPace:
     """Seconds.
 
     poll: between looks at executions, and what they have stored. park_first, park_most: before
-    asking again when a quota is used up; park_limit: how long that is done. finish: how long
-    containers that have nothing left to do may take to end.
+    asking again when a quota is used up; park_limit: how long room is waited for, to start an
+    execution, and for a task of one that has started. unbegun: after which of a started one without
+    a task at work it is said that it waits. finish: how long containers that have nothing left to
+    do may take to end.
     """
 
     poll: float
     park_first: float
     park_most: float
     park_limit: float
+    unbegun: float
     finish: float
+
+
+def waits_to_begin(wave: Wave, most_seconds: float) -> str:
+    """A line for people of a wave that has started, and of which no task is at work."""
+    return (
+        f"waiting for Google Cloud to begin {wave.tasks} tasks, for up to "
+        f"{duration(most_seconds)}: the region's quota may be in use (povstorm doctor tells it); "
+        "nothing is billed for them meanwhile"
+    )
 
 
 class Executions:
@@ -74,12 +86,17 @@ class Executions:
         images = [await asyncio.to_thread(self._api.image, path) for path in paths]
         return next((image for image in images if image), "")
 
-    async def start(self, wave: Wave) -> None:
+    async def start(
+        self, wave: Wave, make_smaller: Callable[[], Awaitable[bool]] | None = None
+    ) -> None:
         """Start the execution of a stored wave; it has its name then.
 
         Cancelled meanwhile, it waits for an answer, and whoever ends the wave knows what to stop.
         Google is asked again as long as the pace allows; then, or once it refuses, its error is
         raised.
+
+        make_smaller: where Google has no room for all tasks, takes some from the wave, stores what
+        is left, and says whether it did.
         """
         clock = asyncio.get_running_loop().time
         delay, began = self._pace.park_first, clock()
@@ -92,6 +109,8 @@ class Executions:
                 if wave.execution is None:
                     if error.kind == "refused" or clock() - began >= self._pace.park_limit:
                         raise
+                    if error.kind == "room" and make_smaller is not None and await make_smaller():
+                        continue
                     wave.waits_for = (
                         f"waiting for Google Cloud to start {wave.tasks} tasks, which is asked "
                         f"again for up to {duration(self._pace.park_limit)}; nothing is billed for "

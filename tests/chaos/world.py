@@ -27,7 +27,7 @@ from tests.emulators.gcs.server import GcsServer
 _DISK = "12m"
 _PREFECT_HOME = "prefect-home"
 _MOVES = {"move_after_seconds": 2.0, "move_notice_seconds": 0.3, "move_pause_seconds": 1.0}
-_SMALL_QUOTA = {"vcpu_quota": 2.0, "quota_refuses": True}
+_SMALL_QUOTA = {"vcpu_quota": 2.0, "quota_refuses": "not all fit"}
 
 # Without its waits POV-Ray is done with a small frame before the watcher can see its process.
 _LONG_WAITS = {povray_waits.VARIABLE: "off"}

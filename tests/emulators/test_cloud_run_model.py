@@ -132,9 +132,22 @@ def test_tasks_beyond_the_quota_of_cpus_or_memory_wait():
     assert virtually(work(vcpu_quota=20, memory_gib_quota=16)) == 30
 
 
+def test_a_region_may_refuse_an_execution_of_which_not_all_tasks_have_room():
+    async def work() -> None:
+        model = model_of(taking(10), vcpu_quota=4, quota_refuses="not all fit")
+        job = make_job(model)
+        with pytest.raises(ApiError, match="Quota exceeded for total allowable CPU"):
+            start(model, job, taskCount=3)
+        with pytest.raises(ApiError, match="CpuAllocPerProjectRegion requested: 6000 allowed"):
+            start(model, job, taskCount=3)
+        start(model, job, taskCount=2)
+
+    virtually(work())
+
+
 def test_a_region_that_refuses_what_has_no_room_says_so_in_each_of_googles_ways():
     async def work() -> list[str]:
-        model = model_of(taking(10), vcpu_quota=4, quota_refuses=True)
+        model = model_of(taking(10), vcpu_quota=4, quota_refuses="none fits")
         job = make_job(model)
         start(model, job, taskCount=5)
         await asyncio.sleep(1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from povstorm_client import WorkUnit
 from povstorm_client.cloud_run.api import GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
+from povstorm_client.cloud_run.stored_plan import read_plan
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult
@@ -61,6 +63,7 @@ def render(
     cloud: GoogleCloud,
     *units: WorkUnit,
     pace: Pace = HASTE,
+    fleet: CloudRunFleet = FLEET,
     meanwhile: Callable[[list[str]], Awaitable[None]] | None = None,
 ) -> tuple[list[FrameResult | BaseException], list[str]]:
     """What becomes of the last attempts at frames, and what was told.
@@ -77,7 +80,7 @@ def render(
         async with CloudRunRenderer(
             GcsStorage(cloud.bucket),
             JOB,
-            FLEET,
+            fleet,
             GoogleCloudRun(),
             estimate=Estimate(frames=1, total_cpu_seconds=1.0),
             pace=pace,
@@ -102,7 +105,7 @@ async def until_told(told: list[str], words: str) -> None:
 def test_a_region_without_room_is_waited_for_and_that_is_told_once(
     cloud: GoogleCloud, unit, refusals: int
 ):
-    cloud.run.set_knobs(vcpu_quota=0.5, quota_refuses=True)
+    cloud.run.set_knobs(vcpu_quota=0.5, quota_refuses="none fits")
 
     async def make_room(told: list[str]) -> None:
         await until_told(told, "waiting for Google Cloud to start 1 tasks")
@@ -120,8 +123,49 @@ def test_a_region_without_room_is_waited_for_and_that_is_told_once(
     assert cloud.run.statistics()["instances"] == 1
 
 
+@pytest.mark.parametrize(
+    ("refuses", "waves"),
+    [("", [4]), ("none fits", [4]), ("not all fit", [1, 1, 2])],
+    ids=["tasks wait", "refused when full", "refused unless all fit"],
+)
+def test_a_wave_that_does_not_fit_is_rendered_whatever_google_makes_of_it(
+    cloud: GoogleCloud, unit, refuses: str, waves: list[int]
+):
+    cloud.run.set_knobs(vcpu_quota=3.0, quota_refuses=refuses)
+
+    # All of them in one wave, however slow this machine is.
+    patient = replace(HASTE, gather_quiet=2.0)
+
+    results, told = render(
+        cloud,
+        *(unit(frame) for frame in range(1, 5)),
+        pace=patient,
+        fleet=replace(FLEET, lean="fastest"),
+    )
+
+    assert [type(each) for each in results] == [FrameResult] * 4
+    plan = read_plan(GcsStorage(cloud.bucket), JOB)
+    assert plan is not None
+    assert sorted(wave.tasks for wave in plan.waves) == waves
+    assert sum(wave.frames for wave in plan.waves) == 4
+    assert all(wave.billed_usd for wave in plan.waves)
+    assert cloud.run.statistics()["instances"] == 4
+    assert not told or told[-1] == ""
+
+
+def test_tasks_are_not_waited_for_without_end_that_google_lets_wait(cloud: GoogleCloud, unit):
+    cloud.run.set_knobs(vcpu_quota=0.5)
+
+    (result,), _ = render(cloud, unit(), pace=replace(HASTE, park_limit=0.5))
+
+    assert isinstance(result, CloudError)
+    assert "has begun none of 1 tasks" in str(result)
+    assert "povstorm doctor" in str(result)
+    assert cloud.run.statistics()["instances"] == 0
+
+
 def test_it_is_not_waited_for_without_end(cloud: GoogleCloud, unit):
-    cloud.run.set_knobs(vcpu_quota=0.5, quota_refuses=True)
+    cloud.run.set_knobs(vcpu_quota=0.5, quota_refuses="none fits")
     hasty = Pace(gather_quiet=0.05, poll=0.1, park_first=0.1, park_most=0.1, park_limit=0.5)
 
     (result,), _ = render(cloud, unit(), pace=hasty)

@@ -113,6 +113,7 @@ def segment_waves(
     max_usd: float | None = None,
     retries: int = 2,
     pace: SegmentPace = HASTE,
+    tell: Callable[[str], None] = print,
 ) -> Iterator[SegmentWaves]:
     waves = SegmentWaves(
         FRAMES,
@@ -122,6 +123,7 @@ def segment_waves(
         Encoding.of(Path(f"video.{ending}"), FPS, "retry"),
         GoogleCloudRun,
         logging.getLogger("test"),
+        tell,
         retries=retries,
         pace=pace,
     )
@@ -217,7 +219,7 @@ def test_a_wave_is_late_only_from_its_first_task_at_work(
     cloud.set_knobs(vcpu_quota=0.5)
     # Whatever is at work does not end, and is late at once.
     (tmp_path / "lost" / "wait").touch()
-    at_once = replace(HASTE, late=0.0, late_factor=0.0)
+    at_once = replace(HASTE, late=0.0, late_factor=0.0, park_limit=400.0)
 
     def calls(method: str) -> int:
         return cloud.statistics()["calls"].get(method, 0)
@@ -234,6 +236,28 @@ def test_a_wave_is_late_only_from_its_first_task_at_work(
 
         assert not any(encoded_there(waves))
         assert calls("executions.cancel") > 0
+
+
+@pytest.mark.parametrize("refuses", ["", "not all fit"], ids=["tasks wait", "refused"])
+def test_what_google_has_no_room_for_is_told_and_encoded_here_after_a_while(
+    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], refuses: str
+):
+    cloud.set_knobs(vcpu_quota=0.5, quota_refuses=refuses)
+    lines: list[str] = []
+    hasty = replace(HASTE, unbegun=0.0, park_limit=1.0)
+
+    with segment_waves(storage, pace=hasty, tell=lines.append) as waves:
+        told(waves, images)
+        assert not any(encoded_there(waves))
+        video(storage, images, waves)
+
+    *waiting, last = lines
+    assert waiting
+    assert last == ""
+    assert all("waiting for Google Cloud" in line for line in waiting)
+    assert all("nothing is billed" in line for line in waiting)
+    assert cloud.statistics()["instances"] == 0
+    assert spent_usd(storage, JOB) == 0
 
 
 def test_what_would_cost_too_much_is_encoded_here(

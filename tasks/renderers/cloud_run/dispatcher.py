@@ -28,7 +28,7 @@ from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
 from tasks.renderers.cloud_run.wave_starts import WaveStarts
-from tasks.waves.executions import Executions
+from tasks.waves.executions import Executions, waits_to_begin
 
 
 class Dispatcher:
@@ -142,18 +142,24 @@ class Dispatcher:
             return
         await self._count_what_others_cost()
         for wave in self._starts.next_waves(loop.time()):
-            self._launches[asyncio.create_task(self._launch(wave))] = wave
-            self._setting.log.info("wave %s: %s", wave.wave_id, wave.plan)
+            self._begin_launch(wave)
+
+    def _begin_launch(self, wave: FrameWave) -> None:
+        self._launches[asyncio.create_task(self._launch(wave))] = wave
+        self._setting.log.info("wave %s: %s", wave.wave_id, wave.plan)
 
     async def _launch(self, wave: FrameWave) -> None:
         await self._outcomes.clear_earlier_attempts(wave)
         if wave.waiting:
             await self._reserve(wave)
-            shares = wave.waiting_shares(self._setting.settings)
-            await asyncio.to_thread(write_wave, self._setting.storage, wave.prefix, shares)
+            await self._store(wave)
             await self._start(wave)
         else:
             self._board.running.remove(wave)
+
+    async def _store(self, wave: FrameWave) -> None:
+        shares = wave.waiting_shares(self._setting.settings)
+        await asyncio.to_thread(write_wave, self._setting.storage, wave.prefix, shares)
 
     async def _reserve(self, wave: FrameWave) -> None:
         """Write it down; CloudError if it would cost too much, by what others have started since.
@@ -178,16 +184,34 @@ class Dispatcher:
     async def _start(self, wave: FrameWave) -> None:
         clock = asyncio.get_running_loop().time
         began = clock()
-        try:
-            await self._executions.start(wave)
-        except CloudError as error:
-            if error.kind == "refused":
-                raise
-            raise CloudError(
-                f"not started for {duration(clock() - began)}: {error}: look at the quota with "
-                "`povstorm doctor`, and run the job again later",
-                "refused",
-            ) from error
+        while wave.execution is None:
+            try:
+                await self._executions.start(wave, lambda: self._make_smaller(wave))
+            except CloudError as error:
+                if error.kind == "refused":
+                    raise
+                if self._board.others_are_at_work(wave):
+                    continue  # the room that it waits for may be theirs
+                raise CloudError(
+                    f"not started for {duration(clock() - began)}: {error}: look at the quota with "
+                    "`povstorm doctor`, and run the job again later",
+                    "refused",
+                ) from error
+
+    async def _make_smaller(self, wave: FrameWave) -> bool:
+        """Have half of a wave's tasks wait for room as a wave of their own, if that can help.
+
+        Whether Google refuses an execution that has room for some of its tasks only is not
+        documented: then the half that is asked for next may have it. While a smaller wave waits,
+        a larger one need not be tried in parts.
+        """
+        if wave.tasks < 2 or self._board.smaller_is_to_start(wave):
+            return False
+        rest = self._starts.split(wave)
+        await self._store(wave)
+        await self._write_plan()
+        self._begin_launch(rest)
+        return True
 
     async def _count_what_others_cost(self) -> None:
         """What earlier runs of the job, and its video, cost is part of what it may cost."""
@@ -229,15 +253,23 @@ class Dispatcher:
                 await self._write_plan()
 
     def _note_begin(self, wave: FrameWave) -> None:
-        """Take note of a wave's first task at work, or of that none is, though it was started."""
-        now = asyncio.get_running_loop().time()
-        if wave.begun is None and wave.state is not None and wave.state.has_begun:
+        """Take note of a wave's first task at work, or of that none is, though it was started.
+
+        Raises CloudError if none is for longer than room is waited for, and nothing else is either.
+        """
+        now, pace = asyncio.get_running_loop().time(), self._setting.pace
+        if wave.begun is not None:
+            return
+        if wave.state is not None and wave.state.has_begun:
             wave.begun, wave.waits_for = now, ""
-        elif wave.begun is None and now - wave.launched >= self._setting.pace.unbegun:
-            wave.waits_for = (
-                f"waiting for Google Cloud to begin {wave.tasks} tasks: the region's quota may be "
-                "in use (povstorm doctor tells it); nothing is billed for them meanwhile"
+        elif (waited := now - wave.launched) >= pace.park_limit and not self._board.any_has_begun():
+            raise CloudError(
+                f"Google Cloud has begun none of {wave.tasks} tasks for {duration(waited)}: look "
+                "at the quota with `povstorm doctor`, and run the job again later",
+                "refused",
             )
+        elif waited >= pace.unbegun:
+            wave.waits_for = waits_to_begin(wave, pace.park_limit)
 
     def _tell(self) -> None:
         """Say what frames wait for, each time that this is something else."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from povstorm_client.cloud_run.wave_claim import DISPATCHER, Claim, claim, first_open, read_claims
@@ -52,6 +52,20 @@ class FrameWave(Wave):
     def units(self) -> frozenset[str]:
         """All unit ids."""
         return frozenset(unit_id for share in self.shares for unit_id in share)
+
+    def split(self, wave_id: str, prefix: str) -> FrameWave:
+        """Take the later half of its tasks from a wave that has not started, as a wave of these."""
+        kept = self.tasks // 2
+        shares, self.shares = self.shares[kept:], self.shares[:kept]
+        gone = {unit_id for share in shares for unit_id in share}
+        waiting = {unit_id: each for unit_id, each in self.waiting.items() if unit_id in gone}
+        rest = replace(self, wave_id=wave_id, prefix=prefix, shares=shares, waiting=waiting)
+        self.waiting = {k: each for k, each in self.waiting.items() if k not in gone}
+        for wave in (self, rest):
+            wave.__dict__.pop("units", None)
+            if wave.plan is not None:
+                wave.plan = wave.plan.part(sum(map(len, wave.shares)), wave.tasks)
+        return rest
 
     def waiting_shares(self, settings: JobSettings) -> list[WaveShare]:
         """The share of each task, of what somebody waits for: by these its execution renders."""

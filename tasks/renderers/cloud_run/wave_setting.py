@@ -23,18 +23,18 @@ class Pace(ExecutionPace):
     A wave starts when every admitted frame is here, and none has come for gather_quiet, or when
     the first has waited gather_most.
     sample: how long the first frames, from which the time of the others is guessed, are waited
-    for. unbegun: after which of a started wave without a task at work it is said that it waits.
+    for.
     """
 
     poll: float = 2.0
     park_first: float = 2.0
     park_most: float = 60.0
     park_limit: float = 3600.0
+    unbegun: float = 60.0
     finish: float = 20.0
     gather_quiet: float = 0.5
     gather_most: float = 15.0
     sample: float = 90.0
-    unbegun: float = 60.0
 
 
 @dataclass(frozen=True)

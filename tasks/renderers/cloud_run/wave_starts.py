@@ -67,10 +67,20 @@ class WaveStarts:
         if sampling and started:
             self._sample.is_in(max(started, key=lambda wave: len(wave.units)))
 
+    def split(self, wave: FrameWave) -> FrameWave:
+        """Half of the tasks of a wave that has not started, as a wave of their own."""
+        wave_id = self._next_id()
+        rest = wave.split(wave_id, layout.wave(self._job_id, wave_id))
+        self._board.running.append(rest)
+        return rest
+
+    def _next_id(self) -> str:
+        return f"w{next(self._numbers):04d}-{self._run_id}"
+
     def _wave(
         self, frames: list[WaitingFrame], kind: Kind, plan: WavePlan, now: float
     ) -> FrameWave:
-        wave_id = f"w{next(self._numbers):04d}-{self._run_id}"
+        wave_id = self._next_id()
         shares = self._planner.share_out(frames, plan.tasks)
         return FrameWave(
             wave_id=wave_id,

@@ -19,7 +19,7 @@ from povstorm_client.cloud_run.stored_plan import add_to_plan, reserve
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.cloud_run.wave_share import write_wave
 from povstorm_client.errors import CloudError, VideoError
-from povstorm_client.quantities import usd
+from povstorm_client.quantities import duration, usd
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
@@ -32,20 +32,22 @@ from tasks.video.cloud_run.segment_wave import (
     read_left_wave,
     shares_of,
 )
-from tasks.waves.executions import ExecutionPace, Executions
+from tasks.waves.executions import ExecutionPace, Executions, waits_to_begin
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentPace(ExecutionPace):
     """In seconds; worth: what is encoded here in this time is not worth starting containers for.
 
-    A wave is given up that is at work for longer than it should be by late_factor, and late.
+    A wave is given up that is at work for longer than it should be by late_factor, and late; and
+    one of which no task begins within park_limit, once the video waits for nothing else.
     """
 
     poll: float = 1.0
     park_first: float = 2.0
     park_most: float = 20.0
     park_limit: float = 120.0
+    unbegun: float = 60.0
     finish: float = 10.0
     worth: float = 15.0
     late: float = 300.0
@@ -55,7 +57,8 @@ class SegmentPace(ExecutionPace):
 class SegmentDispatcher:
     """api is called once, by another thread, for a video that is worth it.
 
-    retries: how often a lost segment is tried again. logger is told what is not encoded there.
+    retries: how often a lost segment is tried again. logger is told what is not encoded there, and
+    tell what the video waits for, in a line, "" for nothing any more.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class SegmentDispatcher:
         encoding: Encoding,
         api: Callable[[], CloudRunApi],
         logger: RunLogger,
+        tell: Callable[[str], None],
         *,
         retries: int,
         pace: SegmentPace,
@@ -78,6 +82,10 @@ class SegmentDispatcher:
         self._encoding = encoding
         self._open_api = api
         self._log = logger
+        self._tell_people = tell
+        self._told = ""
+        # Since when the video waits for segments alone, on the event loop's clock.
+        self._alone: float | None = None
         self._attempts = retries + 1
         self._pace = pace
         self._planner = SegmentPlanner(
@@ -169,7 +177,7 @@ class SegmentDispatcher:
         self._queue.take(segments)
         self._waves.append(wave)
         try:
-            await executions.start(wave)
+            await self._started(executions, wave)
         except CloudError as error:
             self._waves.remove(wave)
             wave.billed_usd = 0.0
@@ -177,6 +185,26 @@ class SegmentDispatcher:
             self._give_up(segments, error)
         else:
             self._log.info("wave %s: %d segments of the video, %s", wave_id, len(segments), plan)
+
+    async def _started(self, executions: Executions, wave: SegmentWave) -> None:
+        """Start it, and say meanwhile what is waited for; CloudError."""
+        starting = asyncio.create_task(executions.start(wave))
+        try:
+            while not starting.done():
+                await asyncio.wait({starting}, timeout=self._pace.poll)
+                self._tell()
+            await starting
+        finally:
+            starting.cancel()
+            await asyncio.wait({starting})
+
+    def _tell(self) -> None:
+        """Say what the video waits for once all of its frames are there, if it is another thing."""
+        waits = (wave.waits_for for wave in self._waves if wave.waits_for)
+        line = next(waits, "") if self._queue.is_stopped else ""
+        if line != self._told:
+            self._told = line
+            self._tell_people(line)
 
     def _write_down(self, wave: SegmentWave) -> None:
         record = wave.record()
@@ -186,11 +214,17 @@ class SegmentDispatcher:
     async def look(self) -> None:
         """Take in what was stored since the last look, and do what the waves' states ask for."""
         if self._executions is None or not self._waves:
+            self._tell()
             return
+        now = asyncio.get_running_loop().time()
+        if self._alone is None and self._queue.is_stopped:
+            self._alone = now
         for wave in self._waves:
             wave.state = await self._executions.look(wave)
             if wave.begun is None and wave.state.has_begun:
-                wave.begun = asyncio.get_running_loop().time()
+                wave.begun, wave.waits_for = asyncio.get_running_loop().time(), ""
+            elif wave.begun is None and now - wave.launched >= self._pace.unbegun:
+                wave.waits_for = waits_to_begin(wave, self._pace.park_limit)
         # Listed after the states: what a task stored before it ended is in it.
         segments = layout.segments(self._job_id)
         there = {entry.key for entry in self._storage.list(segments)}
@@ -200,6 +234,7 @@ class SegmentDispatcher:
                 if key in there and self._queue.find(segment):
                     del wave.waiting[name]
             await self._follow(self._executions, wave)
+        self._tell()
 
     async def _follow(self, executions: Executions, wave: SegmentWave) -> None:
         """Do what a wave's state asks for."""
@@ -214,8 +249,25 @@ class SegmentDispatcher:
             if now - wave.stored > self._pace.finish:
                 self._waves.remove(wave)
         # While Google has no room for a task, nothing is late, and nothing is billed.
-        elif wave.begun is not None and now - wave.begun > self._late(expected):
-            await executions.cancel(wave)
+        elif wave.begun is not None:
+            if now - wave.begun > self._late(expected):
+                await executions.cancel(wave)
+        elif self._has_waited(wave, now) > self._pace.park_limit:
+            await self._give_up_waiting(executions, wave)
+
+    def _has_waited(self, wave: SegmentWave, now: float) -> float:
+        """The seconds for which the video has waited for this wave and nothing else."""
+        return 0.0 if self._alone is None else now - max(wave.launched, self._alone)
+
+    async def _give_up_waiting(self, executions: Executions, wave: SegmentWave) -> None:
+        """Encode here what Google has no room for, now that nothing else is waited for."""
+        await executions.cancel(wave)
+        self._waves.remove(wave)
+        wave.billed_usd = 0.0
+        self._write_down(wave)
+        waited = duration(self._pace.park_limit)
+        words = f"Google Cloud has begun none of {wave.tasks} tasks for {waited}"
+        self._give_up(list(wave.waiting.values()), CloudError(words, "room"))
 
     def _late(self, expected: float) -> float:
         """The seconds after which a wave that should take so many is given up."""

@@ -44,6 +44,7 @@ class SegmentWaves:
         encoding: Encoding,
         api: Callable[[], CloudRunApi],
         logger: RunLogger,
+        tell: Callable[[str], None],
         *,
         retries: int,
         pace: SegmentPace | None = None,
@@ -60,6 +61,7 @@ class SegmentWaves:
             encoding,
             api,
             logger,
+            tell,
             retries=retries,
             pace=self._pace,
         )

@@ -85,6 +85,11 @@ class Execution:
         """Of each of its tasks."""
         return Size(cpus(self._template), memory_mib(self._template) / 1024)
 
+    @property
+    def at_once(self) -> int:
+        """How many of its tasks run at once, where there is room."""
+        return self._parallelism
+
     def start(self) -> None:
         """Begin to work, in the running loop."""
         self._working = asyncio.get_running_loop().create_task(self._work())

@@ -17,8 +17,9 @@ class Knobs:
     a minute, by region; here the least). parallel_tasks: running at once, of all executions.
     vcpu_quota, memory_gib_quota: what those tasks have together; as new projects were seen to have
     it ("CpuAllocPerProjectRegion … allowed: 20000", "MemAllocPerProjectRegion … allowed:
-    42949672960"). Tasks beyond it wait; with quota_refuses, an execution of which no task could
-    start is refused instead.
+    42949672960"). What Google does of an execution that has no room is not documented. Without
+    quota_refuses tasks beyond it wait; with "none fits" an execution of which no task could start
+    is refused, and with "not all fit" one of which not all tasks that are to run at once could.
 
     list_order: of executions, "newest" first, as the API's reference says, or "any".
 
@@ -45,7 +46,7 @@ class Knobs:
     parallel_tasks: int = 1_000
     vcpu_quota: float = 20.0
     memory_gib_quota: float = 40.0
-    quota_refuses: bool = False
+    quota_refuses: str = ""
     list_order: str = "newest"
     startup_seconds: float = 0.0
     startup_jitter: float = 0.0
@@ -74,6 +75,8 @@ class Knobs:
                 raise ApiError("INVALID_ARGUMENT", f"no knob {name}: there are {sorted(types)}")
             if type(value) is not kind and not (kind is float and type(value) is int):
                 raise ApiError("INVALID_ARGUMENT", f"knob {name}: {value!r} is no {kind.__name__}")
+            if name == "quota_refuses" and value not in ("", "none fits", "not all fit"):
+                raise ApiError("INVALID_ARGUMENT", f"knob {name} has no {value!r}")
         for name, value in values.items():
             setattr(self, name, value)
 

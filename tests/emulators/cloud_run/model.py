@@ -194,8 +194,11 @@ class CloudRunModel:
             raise _unavailable()
         execution = self._execution_of(job, template, task_count)
         slots = self._slots[where]
-        if self.knobs.quota_refuses and not slots.have_room(execution.size):
-            raise slots.exhausted(execution.size)
+        if self.knobs.quota_refuses:
+            all_fit = self.knobs.quota_refuses == "not all fit"
+            asked = execution.at_once if all_fit else 1
+            if not slots.have_room(execution.size, asked):
+                raise slots.exhausted(execution.size, asked)
         if request.get("validateOnly"):
             return self._operation_on(execution).view()
         self._begin(job, execution, where)

@@ -87,9 +87,9 @@ class TaskSlots:
         self._waiting: deque[tuple[Size, asyncio.Future[None]]] = deque()
         self._answers = itertools.cycle(("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"))
 
-    def have_room(self, size: Size) -> bool:
-        """Whether a task of that size could start now."""
-        return not self._waiting and self._fits(size)
+    def have_room(self, size: Size, tasks: int = 1) -> bool:
+        """Whether so many tasks of that size could start now."""
+        return not self._waiting and self._fits(size, tasks)
 
     async def acquire(self, size: Size) -> None:
         """Wait for room and take it."""
@@ -122,8 +122,8 @@ class TaskSlots:
                 self._take(size)
                 slot.set_result(None)
 
-    def exhausted(self, size: Size) -> ApiError:
-        """The refusal of an execution for which there is no room.
+    def exhausted(self, size: Size, tasks: int) -> ApiError:
+        """The refusal of an execution of so many tasks at once, for which there is no room.
 
         No document says which of the two answers it is; so each comes in its turn, in words that
         the service was seen to use.
@@ -131,7 +131,7 @@ class TaskSlots:
         if next(self._answers) == "RESOURCE_EXHAUSTED":
             words = "Quota exceeded for total allowable CPU per project per region."
             return ApiError("RESOURCE_EXHAUSTED", words)
-        requested = (self._used.vcpus + size.vcpus) * 1000
+        requested = (self._used.vcpus + size.vcpus * tasks) * 1000
         return ApiError(
             "INVALID_ARGUMENT",
             "Consider running your workload in a region with greater capacity, or requesting an "
@@ -141,12 +141,12 @@ class TaskSlots:
             f"allowed: {self._knobs.vcpu_quota * 1000:.0f}",
         )
 
-    def _fits(self, size: Size) -> bool:
+    def _fits(self, size: Size, tasks: int = 1) -> bool:
         knobs = self._knobs
         return (
-            self._busy < knobs.parallel_tasks
-            and self._used.vcpus + size.vcpus <= knobs.vcpu_quota
-            and self._used.gib + size.gib <= knobs.memory_gib_quota
+            self._busy + tasks <= knobs.parallel_tasks
+            and self._used.vcpus + size.vcpus * tasks <= knobs.vcpu_quota
+            and self._used.gib + size.gib * tasks <= knobs.memory_gib_quota
         )
 
     def _take(self, size: Size) -> None:
