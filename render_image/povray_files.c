@@ -39,6 +39,7 @@ extern void *realloc(void *memory, unsigned long size);
 extern unsigned long strlen(const char *text);
 extern int strcmp(const char *one, const char *other);
 extern int strncmp(const char *one, const char *other, unsigned long size);
+extern char *strrchr(const char *text, int character);
 extern char *strdup(const char *text);
 extern void *memcpy(void *to, const void *from, unsigned long size);
 extern int snprintf(char *text, unsigned long size, const char *format, ...);
@@ -73,6 +74,7 @@ struct written {
 static long lock[8]; /* pthread_mutex_t: zeros are an unlocked one (glibc) */
 static char *folder, *scene; /* $POVSTORM_TRACE, $POVSTORM_TRACE_SCENE */
 static char *standin, *images; /* $POVSTORM_TRACE_STANDIN; of $POVSTORM_TRACE_IMAGES the path */
+static const char *ending;     /* of the stand-in, and so of the loop's images: ".png" */
 static long first, step, begun, digits;
 static char *aliases; /* the content of $POVSTORM_TRACE_ALIASES, and one zero more */
 static int notes = -1;
@@ -86,7 +88,8 @@ static void begin_images(void)
     char *rest = getenv("POVSTORM_TRACE_IMAGES");
 
     standin = getenv("POVSTORM_TRACE_STANDIN");
-    if (!rest || !standin)
+    ending = standin ? strrchr(standin, '.') : 0;
+    if (!rest || !ending)
         return;
     first = strtol(rest, &rest, 10);
     step = strtol(rest, &rest, 10);
@@ -304,7 +307,7 @@ static int is_earlier_image(const char *path)
     if (strncmp(path, images, length) != 0 || path[length] < '0' || path[length] > '9')
         return 0;
     number = strtol(path + length, 0, 10);
-    snprintf(name, sizeof name, "%s%0*ld.png", images, (int)digits, number);
+    snprintf(name, sizeof name, "%s%0*ld%s", images, (int)digits, number, ending);
     return strcmp(path, name) == 0 && number >= first && (number - first) % step == 0 &&
            number < begun + frame * step;
 }

@@ -34,6 +34,7 @@ from render_image.povray_failure import raise_for_exit
 from render_image.process import run_process
 from render_image.sandbox import Sandbox, open_sandbox
 from render_image.scene_tree import LaidOut
+from render_image.stand_in import stand_in
 from render_image.untrusted_files import UntrustedFileError, open_folder, take_files
 from render_image.workspace import Workspace
 
@@ -86,7 +87,7 @@ async def _trace(request: Mapping[str, object], folder: Path) -> None:
         workspace, scene, prepare_environment(workspace, povray, bwrap), bwrap
     )
     images = _inside_of(str(request["images"]), places)
-    if settings.is_animation and images and not settings.is_unbounded:
+    if settings.is_animation and images:
         standin = _stand_in(workspace, settings)
         environment["POVSTORM_TRACE_STANDIN"] = f"{_inside(workspace, bwrap)}/{standin}"
     aliases = dict(request["aliases"])  # type: ignore[call-overload]
@@ -219,11 +220,10 @@ def _aliases(
 
 def _stand_in(workspace: Workspace, settings: RenderSettings) -> str:
     """Make an image of the animation's size, to take the place of those that are not rendered."""
-    from PIL import Image
-
-    name = "standin.png"
-    grey = Image.new("RGB", (settings.width, settings.height), (128, 128, 128))
-    grey.save(workspace.folder / name)
+    ending = settings.image_ending
+    name = f"standin{ending}"
+    image = stand_in(ending, settings.width, settings.height)
+    (workspace.folder / name).write_bytes(image)
     return name
 
 

@@ -27,7 +27,6 @@ from povstorm_client.scene.refusals import (
     refuse_computed,
     refuse_missing,
     refuse_newer,
-    refuse_unbounded_feedback,
 )
 from povstorm_client.scene.scene_settings import (
     chosen_frames,
@@ -252,8 +251,6 @@ def _files_between_frames(
             sources.images,
             render_settings.image_ending,
         )
-        if render_settings.is_unbounded:
-            refuse_unbounded_feedback(carried)
     if sources.extra:
         return _FilesBetweenFrames(carried, possible, [], has_guesses=False)
     return _FilesBetweenFrames(carried, possible, needed.computed, bool(needed.guesses))

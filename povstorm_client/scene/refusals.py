@@ -69,16 +69,6 @@ def refuse_carried(carried: list[Carried]) -> None:
         )
 
 
-def refuse_unbounded_feedback(carried: list[Carried]) -> None:
-    """Raise InputError if frames read OpenEXR or HDR images that earlier ones render."""
-    if earlier := [each for each in carried if each.written is None]:
-        raise InputError(
-            "frames read OpenEXR or HDR images that earlier ones render; only PNGs can be handed "
-            "on so: render and read those (+FN16), or render with POV-Ray's own loop:\n"
-            + listed(earlier)
-        )
-
-
 def listed(places: Sequence[Place | Carried]) -> str:
     """A line for each place."""
     return "\n".join(f"  {place}" for place in places)

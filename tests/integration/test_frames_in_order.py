@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import InputError
+from povstorm_client.frames.developing import light_of
 from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.scene.load_scene import Scene, load_scene
 from povstorm_client.storage.folder import FolderStorage
@@ -109,6 +110,35 @@ def test_frames_that_read_earlier_images_have_the_pixels_of_povrays_own_loop(
     theirs = by_povray(home, *SIZE, *words)
     assert len({path.read_bytes() for path in ours.values()}) == len(ours)
     assert differences(ours, theirs) == []
+
+
+@pytest.mark.parametrize(("option", "kind"), [("+FE", "exr"), ("+FH", "hdr")])
+def test_light_without_bounds_goes_on_from_frame_to_frame(
+    home: Path, storage: FolderStorage, option: str, kind: str
+):
+    # It asks for the image's size, which what stands in for it while the scene is traced has too.
+    write(
+        home,
+        '#include "functions.inc"\n#if (frame_number > 1)\n'
+        f'#declare Before = concat("own", str(frame_number - 1, -1, 0), ".{kind}");\n'
+        f"#declare P = pigment {{ image_map {{ {kind} Before }} }};\n"
+        '#declare Size = max_extent(P);\n#if (Size.x != 32) #error "another size" #end\n'
+        "#declare Level = eval_pigment(P, <0.5, 0.5, 0>).red;\n#end\n"
+        "plane { z, 1 pigment { rgb 2 + Level } finish { ambient 1 diffuse 0 } }\n",
+    )
+    scene = loaded(home, *SIZE, "+KFF4", option)
+    assert scene.links.keys() == {1, 2, 3, 4}
+    ours = by_povstorm(scene, storage)
+    subprocess.run(
+        ["povray", "own.pov", *SIZE, "+KFF4", option, "+WT1", "-D"],
+        cwd=home,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        check=True,
+        capture_output=True,
+    )
+    lights = [light_of((home / f"own{frame}.{kind}").read_bytes()) for frame in range(1, 5)]
+    assert len(set(lights)) == 4
+    assert [light_of(path.read_bytes()) for path in ours.values()] == lights
 
 
 def test_why_frames_are_rendered_in_order_is_said_in_a_line(home: Path):

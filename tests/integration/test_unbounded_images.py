@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.jobs.thumbnails import small_image
 from povstorm_client.programs.tools import require_ffmpeg, require_povray
-from povstorm_client.scene_job import read_scene
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c
 from povstorm_client.storage.folder import FolderStorage
@@ -274,20 +272,6 @@ def test_the_last_type_that_is_asked_for_counts(options: tuple[str, ...], ending
 def test_what_povray_or_motion_blur_cannot_do_is_refused(settings: dict[str, object], words: str):
     with pytest.raises(InputError, match=words):
         RenderSettings("a.pov", final_frame=3, **settings)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("option", "kind"), [("+FE", "exr"), ("+FH", "hdr")])
-def test_frames_that_read_such_images_of_earlier_ones_are_refused(
-    option: str, kind: str, tmp_path: Path
-):
-    name = f'concat("a", str(frame_number - 1, -1, 0), ".{kind}")'
-    scene = f"#if (frame_number > 1) plane {{ z, 1 pigment {{ image_map {{ {kind} {name} }} }} }}"
-    (tmp_path / "a.pov").write_text(f"{scene} #end\n", "utf-8")
-    read = partial(
-        read_scene, "a.pov", frames=None, size=None, preview=False, include=None, threads=1
-    )
-    with pytest.raises(InputError, match=r"only PNGs can be handed on so[^\n]*\n.*a\.pov:1: "):
-        read(switches=["+KFF3", option], warn=print, cwd=tmp_path)
 
 
 def test_an_ffmpeg_that_does_not_end_is_one_clear_error(
