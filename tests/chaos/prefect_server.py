@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import psutil
 
+from povstorm_client.launch.prefect_server import server_command
 from tests.emulators.processes import free_port, wait_for_port
 
 _START_SECONDS = 400
@@ -18,7 +19,8 @@ _START_SECONDS = 400
 class PrefectServer:
     """Runs while ``with`` does; its database is in PREFECT_HOME.
 
-    options, environment: further words of its command, and variables.
+    options, environment: further words of `prefect server start`, and variables. Without options it
+    is the server that this starts, started as povstorm starts one, which takes a third less CPU.
     """
 
     def __init__(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
@@ -28,9 +30,11 @@ class PrefectServer:
         self.url = f"http://127.0.0.1:{self._port}/api"
 
     def __enter__(self) -> PrefectServer:
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+        starts = server_command()
+        if self._options:
+            starts = [sys.executable, "-m", "prefect", "server", "start", *self._options]
         self._process = subprocess.Popen(
-            [*command, "--port", str(self._port), *self._options],
+            [*starts, "--host", "127.0.0.1", "--port", str(self._port)],
             env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from tests.chaos.prefect_server import PrefectServer
 from tests.conftest import SPHERE
 from tests.emulators.container.fixtures import render_container
 from tests.emulators.gcs.fixtures import gcs_server, gcs_storage
 
 __all__ = ["gcs_server", "gcs_storage", "render_container"]
 
-SERVER_START_SECONDS = 400
-
 
 @pytest.fixture(scope="session")
 def prefect_server(prefect_home) -> Iterator[str]:
     """The API url of a server; flows started while it lives report to it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-    log = Path(os.environ["PREFECT_HOME"]) / "server.txt"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [*command, "--port", str(port)], stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait_until_healthy(url, server, log)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + SERVER_START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.2)
-    pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")
+    with PrefectServer() as server:
+        yield server.url
 
 
 @pytest.fixture
