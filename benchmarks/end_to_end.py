@@ -341,7 +341,7 @@ def measure_job(frames: int, seconds: float, *, bucket: bool, told: bool) -> Non
             {
                 "the client": "benchmarks.end_to_end --client",
                 "the flow": "flows.local_run",
-                "what tells Prefect": "flows.record_run",
+                "what tells Prefect": "flows.recorder",
                 "its server": "uvicorn",
             },
         )

@@ -4,13 +4,15 @@
 the package povray-examples by POV-Ray's own loop, as it is and without its waits (povray_waits.py),
 and by ``povstorm render``: in a fresh home, a second time there, and beside a Prefect server that
 is kept. Nothing comes from a cache; ratios are to the own loop as it is, in the same run. Prefect
-is told of a run beside it and after it; a row ends when Prefect knows all, so the next is alone.
+is told of a run beside it or after it; a row ends when Prefect knows all, so the next is alone.
+At last it says which of a command's processes took how much CPU time when (cpu_of_parts.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import math
 import os
 import socket
 import subprocess
@@ -20,19 +22,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import psutil
 
+from benchmarks.cpu_of_parts import PARTS, CpuOfParts
 from benchmarks.local_throughput import ANIMATIONS, CORES, copied_scene, picture
+from benchmarks.measure import measure
 from povstorm_client.launch.prefect_home import seed_prefect_home
 from povstorm_client.programs.povray_waits import preload, waits_library
 
 ROW = "{:34} {:>8} {:>9} {:>9} {:>8} {:>8} {:>9} {:>9}"
+PART_ROW = "{:34} {:>8} {:>9} {:>9} {:>8} {:>8}"
 # Linux, <sys/prctl.h>: children of children that outlive these are ours to wait for.
 _PR_SET_CHILD_SUBREAPER = 36
-_LOOK_SECONDS = 0.02
 _SERVER_SECONDS = 300
 
 
@@ -40,71 +45,40 @@ _SERVER_SECONDS = 300
 class Waited:
     """Seconds from the start of a command: until its first POV-Ray, its last image, its end.
 
-    told: until Prefect knew all of it. cpu: of the command's processes; told_cpu: of those that
-    outlived it, which tell Prefect.
+    told: until Prefect knew all of it. parts: CPU seconds of each part of it until those four.
     """
 
     first_povray: float
     last_image: float
     end: float
-    cpu: float
     told: float
-    told_cpu: float
+    parts: tuple[dict[str, float], ...]
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds until the end."""
+        return sum(self.parts[2].values())
+
+    @property
+    def told_cpu(self) -> float:
+        """CPU seconds after it, of what tells Prefect."""
+        return sum(self.parts[3].values()) - self.cpu
 
 
 def waited(command: list[str], folder: Path, images: Path, environment: dict[str, str]) -> Waited:
-    """Run a command; its POV-Ray processes are looked for below it, its images below a folder."""
+    """Run a command; its processes are looked for below this one, its images below a folder."""
     others = {child.pid for child in psutil.Process().children()}
-    started, clock = time.time(), time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        first = 0.0
-        while not first and not _has_ended(process.pid):
-            time.sleep(_LOOK_SECONDS)
-            if any(_is_rendering(child) for child in _family(process.pid)):
-                first = time.monotonic() - clock
-        _, status, usage = os.wait4(process.pid, 0)
-        end = time.monotonic() - clock
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        text = output.read().decode(errors="replace")
-    if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, command, text[-4000:])
-    last = max(path.stat().st_mtime for path in images.rglob("*.png")) - started
-    told_cpu = 0.0
-    while left := [child for child in psutil.Process().children() if child.pid not in others]:
-        _, _, after = os.wait4(left[0].pid, 0)
-        told_cpu += after.ru_utime + after.ru_stime
-    told = time.monotonic() - clock if told_cpu else end
-    return Waited(first, last, end, usage.ru_utime + usage.ru_stime, told, told_cpu)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a child has ended, which is still to be waited for."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _is_rendering(process: psutil.Process) -> bool:
-    """Whether it is a POV-Ray with a picture to render; others are asked for their version."""
-    try:
-        return process.name() == "povray" and "--version" not in process.cmdline()
-    except psutil.Error:
-        return False
+    with CpuOfParts() as seen:
+        started = time.time()
+        measure(command, cwd=folder, environment=environment)
+        end = told = time.time()
+        while left := [child for child in psutil.Process().children() if child.pid not in others]:
+            os.wait4(left[0].pid, 0)
+            told = time.time()
+    last = max(path.stat().st_mtime for path in images.rglob("*.png"))
+    moments = (seen.first_frame, last, end, told)
+    parts = [seen.until(moment) for moment in (*moments[:3], math.inf)]
+    return Waited(*(moment - started for moment in moments), parts=tuple(parts))
 
 
 @contextmanager
@@ -149,6 +123,16 @@ def row(name: str, taken: Waited, loop: Waited) -> str:
     )
 
 
+def print_parts(name: str, taken: Waited) -> None:
+    """The CPU seconds of a command's parts, by what it was at."""
+    print(PART_ROW.format(f"CPU s of {name}", "start", "rendering", "end", "after", "all"))
+    rows = {part: [parts[part] for parts in taken.parts] for part in PARTS}
+    rows["all"] = [sum(parts.values()) for parts in taken.parts]
+    for part, until in rows.items():
+        phases = [later - before for before, later in pairwise([0.0, *until])]
+        print(PART_ROW.format(part, *(f"{seconds:.2f}" for seconds in [*phases, until[-1]])))
+
+
 def own_loop(folder: Path, name: str, options: list[str], environment: dict[str, str]) -> Waited:
     """POV-Ray's own loop with all threads, as a user would start it."""
     command = ["povray", f"{name}.ini", *options, f"+WT{CORES}", "-D", "+Oout/frame.png"]
@@ -191,6 +175,8 @@ def compare(scene: str, frames: int, size: str) -> None:
         with kept_server(served) as environment:
             kept = by_povstorm(folder, name, options, served, environment)
             print(row("povstorm, kept server", kept, loop), flush=True)
+        print_parts("the second run", second)
+        print_parts("that with a kept server", kept)
 
 
 def main() -> None:

@@ -1,8 +1,4 @@
-"""Tell Prefect of a run on this machine; recorder_process.py starts this beside the run.
-
-``python -P -m flows.record_run JOB_URI GCP_CREDENTIALS RUN JOURNAL WORDS``; RUN is the JobState's,
-the last two are descriptors: of the journal, and of a pipe on which the run is told to stop, or
-what Prefect has not. Standard input is a pipe that ends when the run's process does.
+"""Tell Prefect of a run on this machine, from its journal; recorder.py calls it once it is time.
 
 A Prefect server comes up first, unless the user has one. What Prefect knows of the run then is
 what a worker's would be (recorded_job.py), though it may learn it later. When Prefect knows all of
@@ -33,6 +29,8 @@ from povstorm_client.launch.prefect_server import VARIABLE, chosen_server, prefe
 from povstorm_client.programs.priority import lower_session
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
+from tasks.journal.events import JobEnded
+from tasks.journal.journal_reader import JournalReader
 
 # How long Prefect's server may take to come up, as long as one that is kept; and, once the run has
 # ended, how long it may take no further news. Nobody waits, and a machine can be very busy.
@@ -103,8 +101,6 @@ async def _recorded(
             return f"{none}: its server did not answer within {SERVER_SECONDS:.0f} s"
         except ToolError as error:
             return f"{none}: {error}"
-    if lifeline.has_ended and record.was_stopped():
-        return f"{none}, which was stopped before Prefect was there"
     current_record.set(record)
 
     async def tell() -> str:
@@ -144,15 +140,34 @@ async def _silent(record: Any, lifeline: Lifeline) -> str:  # noqa: ANN401 - imp
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str) -> None:
+def was_stopped(journal: int) -> bool:
+    """Whether a run that goes on no more has no end, or was cancelled."""
+    ends = [event for event in JournalReader(journal).new() if isinstance(event, JobEnded)]
+    return not ends or ends[-1].phase == "cancelled"
+
+
+def tell(
+    job_uri: str,
+    gcp_credentials: str,
+    run: str,
+    journal: int,
+    words: int,
+    *,
+    ended_early: bool = False,
+) -> None:
+    """Have Prefect know of the run, to its end; run: the JobState's.
+
+    journal, words: descriptors: of the journal, and of a pipe on which the run is told to stop, or
+    what Prefect has not. Standard input is a pipe that ends when the run's process does.
+    ended_early: it has, and if it was stopped Prefect is not told at all.
+    """
     lower_session(NICENESS, os.getpid())
-    says = int(words)
     lifeline = Lifeline()
 
     def say(word: bytes) -> None:
         # The run may have ended.
         with contextlib.suppress(OSError):
-            os.write(says, word + b"\n")
+            os.write(words, word + b"\n")
 
     server: EmbeddedServer | None = None
     line = ""
@@ -165,6 +180,10 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
         storage, job_id = open_job(job_uri, google_credentials(gcp_credentials))
         end_recording(storage, job_id, run, line)
 
+    if ended_early and was_stopped(journal):
+        line = "Prefect has no record of this run, which was stopped in its first seconds"
+        end()
+        return
     # Closed only where Prefect is there: its flow would tell a lost server that it is cancelled.
     runner = asyncio.Runner()
     # Prefect's own come later, and so run before it: what is left to be told they tell.
@@ -176,9 +195,7 @@ def _main(job_uri: str, gcp_credentials: str, run: str, journal: str, words: str
             # From here on it is the one that Prefect finds.
             os.environ[VARIABLE] = server.url
         line = runner.run(
-            _recorded(
-                server, int(journal), lifeline, job_uri, gcp_credentials, lambda: say(b"stop")
-            )
+            _recorded(server, journal, lifeline, job_uri, gcp_credentials, lambda: say(b"stop"))
         )
     except PovstormError as error:
         line = f"Prefect has no record of this run: {error}"
@@ -201,7 +218,3 @@ def _leave() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

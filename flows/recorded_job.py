@@ -82,13 +82,6 @@ class RunRecord:
         self._journal = journal
         self._has_ended = has_ended
 
-    def was_stopped(self) -> bool:
-        """Whether it does not end, or ends by being stopped; for a run that has ended."""
-        ends = [
-            event for event in JournalReader(self._journal).new() if isinstance(event, JobEnded)
-        ]
-        return not ends or ends[-1].phase == "cancelled"
-
     async def to_tell(self) -> AsyncIterator[Event]:
         """All of them, as they come."""
         reader = JournalReader(self._journal)

@@ -1,8 +1,8 @@
 """RecorderProcess: has Prefect told of a run on this machine, by a process that nobody waits for.
 
-local_run keeps one. The process (record_run) reads the run's journal, at low priority, and goes on
-after the run until Prefect knows all of it; it writes nothing of the job but its state's note of
-that.
+local_run keeps one. The process (recorder.py) reads the run's journal, at low priority, once that
+costs the rendering little, and goes on after the run until Prefect knows all of it; it writes
+nothing of the job but its state's note of that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from contextlib import contextmanager
 
 from flows.opened_job import OpenedJob
 from flows.outcome import Outcome
+from povstorm_client.launch.telling_time import seconds_until_told
 from povstorm_client.programs.priority import nice
+from render_image.machine import cores
 from tasks.journal.events import JobEnded
 from tasks.journal.journal import LOGGER, Journal, JournalHandler
 
@@ -31,7 +33,7 @@ NICENESS = 5
 
 
 class RecorderProcess:
-    """A journal, and the process that reads it from when the first frame is in work."""
+    """A journal, and the process for it, which is there from when the first frame is in work on."""
 
     def __init__(self, job: OpenedJob, job_uri: str, gcp_credentials: str) -> None:
         self._job = job
@@ -93,13 +95,15 @@ class RecorderProcess:
         lifeline, self._lifeline = os.pipe()
         words, says = os.pipe()
         journal = self._file.fileno()
+        # Frames that are rendered elsewhere have no use for this machine's cores.
+        after = 0.0 if self._job.manifest.cloud_run else seconds_until_told(cores())
         environment = {name: text for name, text in os.environ.items() if name != "TMPDIR"}
         try:
             self._process = subprocess.Popen(
                 [
                     *nice(NICENESS),
-                    *(sys.executable, "-P", "-m", "flows.record_run", *self._of),
-                    *(str(journal), str(says)),
+                    *(sys.executable, "-P", "-m", "flows.recorder", *self._of),
+                    *(str(journal), str(says), str(after)),
                 ],
                 stdin=lifeline,
                 # Its output is in the run's.

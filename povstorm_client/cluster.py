@@ -222,11 +222,14 @@ class Cluster:
     def require_prefect_server(self) -> None:
         """Raise ToolError if the chosen Prefect server does not answer.
 
-        InputError where a deployment needs one and none is chosen, or it has no such deployment.
+        InputError where a deployment needs one and none is chosen, or it has no such deployment, or
+        when Prefect is to be told of a run cannot be read.
         """
         # Importing what asks it takes a tenth of a command's start.
         from povstorm_client.launch.prefect_server import VARIABLE, require_server
+        from povstorm_client.launch.telling_time import chosen_seconds
 
+        chosen_seconds()
         if require_server() is None and self.deployment is not None:
             raise InputError(
                 f"the deployment {self.deployment} is on a Prefect server, and none is chosen: set "
@@ -318,7 +321,8 @@ class Cluster:
 
         found: list[Check] = []
         if self.outputs is None:
-            found += [*here.check_povray(), here.check_sandbox(), here.check_memory()]
+            found += [*here.check_povray(), here.check_waits()]
+            found += [here.check_sandbox(), here.check_memory()]
         if self.deployment is None:
             found.append(here.check_ffmpeg())
         found.append(

@@ -18,7 +18,7 @@ def recorders(job_id: str) -> list[psutil.Process]:
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if "flows.record_run" in (words := process.info["cmdline"] or [])
+        if "flows.recorder" in (words := process.info["cmdline"] or [])
         and any(word.endswith(f"/{job_id}") for word in words)
     ]
 

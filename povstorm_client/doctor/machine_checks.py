@@ -20,7 +20,9 @@ from povstorm_client.launch.prefect_server import (
     require_server,
     server_version,
 )
+from povstorm_client.programs import povray_waits
 from povstorm_client.programs.bubblewrap import bubblewrap_problem
+from povstorm_client.programs.measure_waits import measure_waits
 from povstorm_client.programs.sandbox_mode import sandbox_mode_here
 from povstorm_client.programs.tools import require_ffmpeg, require_povray
 from povstorm_client.quantities import byte_size, memory_size
@@ -56,6 +58,22 @@ def check_povray() -> Iterator[Check]:
         return str(folders[0])
 
     yield checked("POV-Ray's includes", includes, "sudo apt install povray-includes")
+
+
+def check_waits() -> Check:
+    """What POV-Ray's waits take here, and whether povstorm's library ends them."""
+    name = "POV-Ray's waits"
+    remedy = "" if os.environ.get(povray_waits.VARIABLE) == "off" else povray_waits.INSTALL
+    try:
+        seconds = measure_waits(require_povray(), runs=2)
+    except ToolError as error:
+        return Check(name, passed=True, known=False, finding=f"not measured: {error}")
+    takes = f"an empty picture takes {seconds['plain']:.2f} s"
+    if why := povray_waits.why_without():
+        slept = f"{takes}, most of which POV-Ray sleeps, as of each frame: {why}"
+        return Check(name, passed=True, finding=slept, remedy=remedy)
+    shorter = f"{seconds['short']:.2f} s with povstorm's library, by which frames are rendered"
+    return Check(name, passed=True, finding=f"{takes}, and {shorter}")
 
 
 def check_ffmpeg() -> Check:

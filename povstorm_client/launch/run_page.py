@@ -47,7 +47,7 @@ def run_page(server: PrefectServer, job_id: str) -> str:
         if not runs:
             raise InputError(
                 f"the Prefect server at {server.url} knows no run of job {job_id}: it ran on "
-                "another server, has not begun, or its history was deleted"
+                "another server, is told of later or has not begun, or its history was deleted"
             )
         return f"{pages_of(server)}/runs/flow-run/{uuid.UUID(runs[0]['id'])}"
     except (LookupError, TypeError, ValueError, AttributeError) as error:

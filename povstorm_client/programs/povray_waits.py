@@ -19,6 +19,10 @@ from pathlib import Path
 
 # "off" renders without the library; for benchmarks, and to see whether it is to blame.
 VARIABLE = "POVSTORM_SHORT_WAITS"
+INSTALL = (
+    "install a C compiler (sudo apt install tcc), and povstorm anew: rm .venv/.installed && make "
+    "setup, or pip install --force-reinstall"
+)
 # Built by setup.py from povray_waits.c, where there is a C compiler.
 _BUILT = Path(__file__).with_name("libpovraywaits.so")
 _PROBE_SECONDS = 20
@@ -29,14 +33,21 @@ def preload(library: str) -> dict[str, str]:
     return {"LD_PRELOAD": library}
 
 
+def why_without() -> str:
+    """Why programs start without the library here; "" if they do with it."""
+    if os.environ.get(VARIABLE) == "off":
+        return f"{VARIABLE}=off says so"
+    if not _BUILT.is_file():
+        return "the library that ends them was not built"
+    return _problem(_BUILT)
+
+
 def waits_library() -> Path | None:
     """The library if programs here start with it; None if not, which costs speed and nothing else.
 
     One that is there and cannot be loaded is warned of, once.
     """
-    if os.environ.get(VARIABLE) == "off" or not _BUILT.is_file():
-        return None
-    return None if _problem(_BUILT) else _BUILT
+    return None if why_without() else _BUILT
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster
+from povstorm_client.launch import telling_time
 from povstorm_client.programs import povray_waits
+from povstorm_client.programs.priority import lower_session
 from povstorm_client.programs.tools import die_with_parent
 from povstorm_client.storage.bucket import GcsStorage
 from povstorm_client.storage.protocol import Storage
@@ -29,6 +32,8 @@ _PREFECT_HOME = "prefect-home"
 _MOVES = {"move_after_seconds": 2.0, "move_notice_seconds": 0.3, "move_pause_seconds": 1.0}
 _SMALL_QUOTA = {"vcpu_quota": 2.0, "quota_refuses": "not all fit"}
 
+# What happens to Prefect's servers is to happen while frames are rendered.
+_TOLD_AT_ONCE = {telling_time.VARIABLE: "0"}
 # Without its waits POV-Ray is done with a small frame before the watcher can see its process.
 _LONG_WAITS = {povray_waits.VARIABLE: "off"}
 
@@ -65,7 +70,7 @@ def chaos_world(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Iterat
         else:
             patch.setenv("PREFECT_API_URL", prefect.url)
         patch.setenv("POVSTORM_HOME", str(folder / "home"))
-        for name, text in _LONG_WAITS.items():
+        for name, text in {**_LONG_WAITS, **_TOLD_AT_ONCE}.items():
             patch.setenv(name, text)
         set_up = _cloud if plan.where == "cloud" else _here
         world = stack.enter_context(set_up(plan, folder, temporary, prefect))
@@ -118,9 +123,16 @@ def _cloud(
 
 @contextmanager
 def _busy() -> Iterator[None]:
-    """Nine processes for each core compute for nothing while the block runs."""
+    """Nine processes for each core compute for nothing while the block runs.
+
+    In a session each, as the job's are: where the kernel shares the cores among sessions, all of
+    them would count as one otherwise, and slow down the watcher, whose session it is, and not the
+    job. Of who runs chaos at a lower priority they have that.
+    """
     command = [*die_with_parent(), sys.executable, "-c", "while True: pass"]
-    started = [subprocess.Popen(command) for _ in range(9 * int(cores()))]
+    started = [subprocess.Popen(command, start_new_session=True) for _ in range(9 * int(cores()))]
+    for process in started:
+        lower_session(max(0, os.nice(0)), process.pid)
     try:
         yield
     finally:

@@ -224,7 +224,7 @@ def test_a_server_that_is_too_slow_is_given_up(sphere_job, own_home: Path):
     ending = end_server_when(job, lambda: True, psutil.Process.suspend)
     program = (
         "import sys\nfrom flows import record_run\nrecord_run.SERVER_SECONDS = 1\n"
-        "record_run._main(*sys.argv[1:6])"
+        "record_run.tell(*sys.argv[1:4], *map(int, sys.argv[4:6]))"
     )
     with (own_home / "journal").open("w+b") as journal, (own_home / "words").open("w+b") as words:
         files = (journal.fileno(), words.fileno())
@@ -232,7 +232,7 @@ def test_a_server_that_is_too_slow_is_given_up(sphere_job, own_home: Path):
             [
                 *(sys.executable, "-P", "-c", program, job_uri(storage, job.job_id), "", "the run"),
                 *map(str, files),
-                "flows.record_run",
+                "flows.recorder",
             ],
             pass_fds=files,
             stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from povstorm_client import Cluster, Job
+from povstorm_client.launch import telling_time
 from tests.recording import wait_for_end
 
 # Each frame computes for about half a second, so that a run is caught in the middle.
@@ -47,6 +48,7 @@ def start(folder: Path) -> tuple[subprocess.Popen[str], Job]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, telling_time.VARIABLE: "0"},
     )
     job = Job.open(Cluster.local(folder), program.stdout.readline().strip())
     wait_for(lambda: len(job.images()) >= 3, seconds=120)
@@ -85,7 +87,9 @@ def is_povray(process: psutil.Process) -> bool:
 def rendering_family(process: psutil.Process) -> list[psutil.Process]:
     """Its children, without who tells Prefect of them, which it ends by itself."""
     return [
-        child for child in process.children(recursive=True) if "record_run" not in words_of(child)
+        child
+        for child in process.children(recursive=True)
+        if "flows.recorder" not in words_of(child)
     ]
 
 

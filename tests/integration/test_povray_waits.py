@@ -21,12 +21,12 @@ from PIL import Image
 
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.programs import povray_waits
+from povstorm_client.programs.measure_waits import measure_waits
 from povstorm_client.programs.povray_waits import preload, waits_library
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import require_povray
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from render_image.measure_waits import measure_waits
 from render_image.render_unit import render_unit
 
 ANIMATIONS = Path("/usr/share/doc/povray/examples/animations")

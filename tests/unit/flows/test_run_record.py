@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
+from flows.record_run import was_stopped
 from flows.recorded_job import RunRecord
 from povstorm_client.jobs.state import Phase
 from tasks.journal.events import Event, FrameBegun, FrameEnded, JobEnded
@@ -71,4 +72,4 @@ def test_what_is_written_while_it_is_read_is_told_too(file: BinaryIO):
 def test_a_run_without_an_end_was_stopped(file: BinaryIO, ends: list[Phase], stopped: bool):
     write(file, FrameBegun("a"), *(JobEnded(phase, "") for phase in ends))
 
-    assert record_of(file).was_stopped() == stopped
+    assert was_stopped(file.fileno()) == stopped

@@ -1,6 +1,6 @@
 """How long POV-Ray takes for an empty picture, with its own waits and with short ones.
 
-``python -m render_image.measure_waits`` tells it of this machine (docs/performance.md).
+``povstorm doctor`` says it, and ``python -m povstorm_client.programs.measure_waits``.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import tempfile
 import time
 from pathlib import Path
 
+from povstorm_client.errors import ToolError
 from povstorm_client.programs.povray_waits import preload, waits_library
 from povstorm_client.programs.tools import PovRay, require_povray
 
 _SECONDS = 20
 # An almost empty picture, which takes POV-Ray no time but its own waits.
 _SCENE = "camera { location -z } sphere { 0, 0.1 }\n"
-_RUNS = 3
 
 
-def measure_waits(povray: PovRay) -> dict[str, float]:
+def measure_waits(povray: PovRay, runs: int = 3) -> dict[str, float]:
     """Wall seconds of the shortest of some runs on an empty scene: ``plain`` and ``short`` waits.
 
-    Only ``plain`` where there is no library.
+    Only ``plain`` where there is no library. ToolError if POV-Ray does not render it.
     """
     library = waits_library()
     ways = {"plain": {}, **({"short": preload(str(library))} if library else {})}
@@ -32,7 +32,7 @@ def measure_waits(povray: PovRay) -> dict[str, float]:
         scene = Path(name) / "scene.pov"
         scene.write_text(_SCENE, "utf-8")
         return {
-            way: min(_seconds(povray, scene, variables) for _ in range(_RUNS))
+            way: min(_seconds(povray, scene, variables) for _ in range(runs))
             for way, variables in ways.items()
         }
 
@@ -40,14 +40,17 @@ def measure_waits(povray: PovRay) -> dict[str, float]:
 def _seconds(povray: PovRay, scene: Path, variables: dict[str, str]) -> float:
     command = [str(povray.path), f"+I{scene.name}", "+Oimage.png", "+W8", "+H8", "-D", "+WT1"]
     before = time.monotonic()
-    subprocess.run(
-        command,
-        cwd=scene.parent,
-        env={"HOME": str(scene.parent), **variables},
-        capture_output=True,
-        timeout=_SECONDS,
-        check=True,
-    )
+    try:
+        subprocess.run(
+            command,
+            cwd=scene.parent,
+            env={"HOME": str(scene.parent), **variables},
+            capture_output=True,
+            timeout=_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolError(f"POV-Ray cannot render an empty picture: {error}") from error
     return time.monotonic() - before
 
 

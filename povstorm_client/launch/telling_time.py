@@ -1,0 +1,47 @@
+"""When Prefect is told of a run on this machine: beside the rendering, or once that is done.
+
+Telling takes CPU time that the frames would have. So it begins when the run has gone on for so
+long that this is a small part of what it took; of a shorter run Prefect is told afterwards.
+Cluster looks first whether the variable can be read; flows/recorder_process.py asks for the time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from povstorm_client.errors import InputError
+from povstorm_client.launch.prefect_server import chosen_server
+
+# Seconds from the first frame on; "0" tells Prefect meanwhile, however short the run is.
+VARIABLE = "POVSTORM_TELL_PREFECT_AFTER"
+# CPU seconds of telling: Prefect's import and a hundred frames; that of its server, if it has to
+# come up first (docs/performance.md, "From Enter to the prompt").
+_TELLING, _SERVER = 3.0, 5.0
+# The part of the machine's time until then that they may be.
+_SHARE = 0.05
+
+
+def chosen_seconds() -> float | None:
+    """What the variable says; None if it is not set. InputError if it is no number of seconds."""
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 1e6:
+        raise InputError(
+            f"{VARIABLE} is {text!r}: give the seconds after which Prefect is told of a run, from "
+            "0 to 1000000, or unset it"
+        )
+    return seconds
+
+
+def seconds_until_told(cores: float) -> float:
+    """How long a run on so many cores goes on before Prefect is told of it."""
+    chosen = chosen_seconds()
+    if chosen is not None:
+        return chosen
+    takes = _TELLING + (_SERVER if chosen_server() is None else 0.0)
+    return takes / (_SHARE * cores)
