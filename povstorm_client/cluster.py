@@ -222,6 +222,9 @@ class Cluster:
     def require_prefect_server(self) -> None:
         """Raise ToolError if the chosen Prefect server does not answer.
 
+        One that is there, and too busy to answer soon, is a warning to a run on this machine, which
+        goes on without it and has it told when it answers.
+
         InputError where a deployment needs one and none is chosen, or it has no such deployment, or
         when Prefect is to be told of a run cannot be read.
         """
@@ -230,7 +233,8 @@ class Cluster:
         from povstorm_client.launch.telling_time import chosen_seconds
 
         chosen_seconds()
-        if require_server() is None and self.deployment is not None:
+        on_silence = _warn_of_silence if self.deployment is None else None
+        if require_server(on_silence) is None and self.deployment is not None:
             raise InputError(
                 f"the deployment {self.deployment} is on a Prefect server, and none is chosen: set "
                 f"{VARIABLE} (`prefect server start` prints it), or `prefect cloud login`"
@@ -355,6 +359,10 @@ class Cluster:
     def with_deployment(self, deployment: str | None) -> Cluster:
         """The same cluster with its flows run by that deployment; None: by this program."""
         return replace(self, deployment=deployment)
+
+
+def _warn_of_silence(words: str) -> None:
+    print(f"povstorm: warning: {words}: it is told of the run when it does", file=sys.stderr)
 
 
 def _kept_server() -> str | None:

@@ -15,6 +15,7 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from povstorm_client.terminal import one_line
 
 VARIABLE = "PREFECT_API_URL"
 _ANSWER_SECONDS = 10.0
+# Of who does not need the answer.
+_SOON_SECONDS = 3.0
 _SERVER = "prefect.server.api.server"
 # Importing it makes up most of a start, and looking for garbage, of which there is none, a sixth of
 # that (measured).
@@ -125,8 +128,11 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def require_server() -> PrefectServer | None:
+def require_server(on_silence: Callable[[str], None] | None = None) -> PrefectServer | None:
     """The chosen server, which answers; None where none is chosen.
+
+    on_silence: for who can do without an answer for now. Is told, in words, of a server that takes
+    the question and does not answer within a few seconds, as one with much to do.
 
     Raises ToolError, with the remedy, if it does not answer as a Prefect server does.
     """
@@ -139,13 +145,21 @@ def require_server() -> PrefectServer | None:
             "reads like http://127.0.0.1:4200/api"
         )
     try:
-        answer = _get(f"{server.url.rstrip('/')}/health")
+        seconds = _ANSWER_SECONDS if on_silence is None else _SOON_SECONDS
+        answer = _get(f"{server.url.rstrip('/')}/health", seconds)
     except urllib.error.HTTPError as error:
         # It is there; what it refuses, or how Prefect Cloud calls it, is Prefect's to say.
         if error.code != 404 or "prefect.cloud" in server.url:
             return server
         answer = None
     except _UNANSWERED as error:
+        # Of one that cannot be reached within the time urllib raises an URLError.
+        if on_silence is not None and isinstance(error, TimeoutError):
+            on_silence(
+                f"the Prefect server at {server.url}, chosen by {server.chosen_by}, is there and "
+                "does not answer yet"
+            )
+            return server
         reason = getattr(error, "reason", None) or error
         raise ToolError(
             f"the Prefect server at {server.url}, chosen by {server.chosen_by}, does not answer "
@@ -177,9 +191,9 @@ def server_version(server: PrefectServer) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _get(url: str) -> Any:  # noqa: ANN401 - JSON
+def _get(url: str, seconds: float = _ANSWER_SECONDS) -> Any:  # noqa: ANN401 - JSON
     request = urllib.request.Request(url, headers={"User-Agent": "povstorm"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
         try:
             return json.loads(answer.read(65536))
         except ValueError:

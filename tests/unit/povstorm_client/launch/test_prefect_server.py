@@ -13,6 +13,7 @@ import pytest
 
 from povstorm_client import Cluster, InputError, Job, RenderSettings, ToolError, WorkUnit
 from povstorm_client.frames.job_settings import JobSettings
+from povstorm_client.launch import prefect_server
 from povstorm_client.launch.prefect_server import chosen_server, require_server, server_version
 
 
@@ -137,6 +138,25 @@ def test_a_server_that_is_not_there_stops_a_job_before_it_is_stored(
         monkeypatch.setenv("PREFECT_API_URL", broken)
         with pytest.raises(ToolError, match="does not answer"):
             require_server()
+
+
+def test_a_server_that_has_too_much_to_do_to_answer_is_a_warning_where_no_deployment_needs_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(prefect_server, "_SOON_SECONDS", 0.05)
+    monkeypatch.setattr(prefect_server, "_ANSWER_SECONDS", 0.05)
+    # It takes connections, and nobody reads what they say.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        cluster.require_prefect_server()
+        assert capsys.readouterr().err == (
+            f"povstorm: warning: the Prefect server at {url}, chosen by the variable "
+            "PREFECT_API_URL, is there and does not answer yet: it is told of the run when it "
+            "does\n"
+        )
+        with pytest.raises(ToolError, match="does not answer"):
+            cluster.with_deployment("render-job/local").require_prefect_server()
 
 
 def test_a_deployment_needs_a_server(cluster: Cluster):
