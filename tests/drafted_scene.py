@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.live.page_server import LiveServer
 from povstorm_client.storage import layout
 from povstorm_client.watch.draft_feed import DraftFeed
@@ -24,7 +25,7 @@ class DraftedScene:
     def __init__(self, folder: Path, frames: int, name: str = "orbit.ini") -> None:
         folder.mkdir()
         self.name = name
-        self.folder = DraftFolder(folder)
+        self.folder = DraftFolder(folder, ToneMapping())
         self.feed = DraftFeed()
         self.drafts: list[Draft] = []
         self._saves = 0

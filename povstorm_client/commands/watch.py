@@ -15,6 +15,7 @@ import typer
 from povstorm_client.cluster import home_folder
 from povstorm_client.commands.live import NoOpen, open_page
 from povstorm_client.commands.scene_options import (
+    Exposure,
     Fps,
     Frames,
     Include,
@@ -23,16 +24,19 @@ from povstorm_client.commands.scene_options import (
     SceneArgument,
     Size,
     Switches,
+    ToneMapOption,
     fields_by_option,
     sandbox_mode,
 )
 from povstorm_client.frames.job_settings import JobSettings
+from povstorm_client.frames.video_losses import refuse_needless_tone
 from povstorm_client.programs.sandbox_mode import announce_sandbox, sandbox_mode_here
 from povstorm_client.programs.tools import require_povray
 from povstorm_client.scene.load_scene import Scene
 from povstorm_client.scene_job import read_scene
 
-_FPS = str(JobSettings().fps)
+_DEFAULTS = JobSettings()
+_FPS = str(_DEFAULTS.fps)
 
 
 def watch(
@@ -42,6 +46,8 @@ def watch(
     size: Size = None,
     include: Include = None,
     fps: Fps = _FPS,
+    tone_map: ToneMapOption = _DEFAULTS.tone_map,
+    exposure: Exposure = _DEFAULTS.exposure,
     sandbox: Sandbox = None,
     povray: Povray = None,
     port: Annotated[
@@ -66,10 +72,10 @@ def watch(
     mode = sandbox_mode(sandbox) or sandbox_mode_here()
     announce_sandbox(mode)
     with fields_by_option():
-        rate = float(JobSettings(fps=fps).frames_per_second)
+        settings = JobSettings(fps=fps, tone_map=tone_map, exposure=exposure)
 
     def read(*, always_trace: bool, stop: threading.Event, warn: Callable[[str], None]) -> Scene:
-        return read_scene(
+        read = read_scene(
             scene,
             switches=switches,
             frames=frames,
@@ -82,9 +88,11 @@ def watch(
             always_trace=always_trace,
             stop_trace=stop,
         )
+        refuse_needless_tone(settings.tone_mapping, read.settings)
+        return read
 
     feed = DraftFeed()
-    with draft_folder() as folder:
+    with draft_folder(settings.tone_mapping) as folder:
         loop = DraftLoop(read, scene, here, folder, feed, _say)
         loop.open()
         name = Path(scene).name
@@ -95,7 +103,7 @@ def watch(
             address,
             name=name,
             command=_command_for_real(),
-            rate=rate,
+            rate=float(settings.frames_per_second),
             port=port,
         ) as server:
             print(f"page    {server.address.url}", flush=True)

@@ -37,15 +37,20 @@ def announce_losses(job: JobSettings, settings: RenderSettings) -> None:
 
     Raises InputError where images are to be tone mapped that have nothing to map.
     """
-    if job.tone_mapping != ToneMapping() and not settings.is_unbounded:
-        raise InputError(
-            f"the images are PNGs, which are shown as they are, and not by {job.tone_mapping} "
-            "(--tone-map, --exposure): leave that out, or render OpenEXR (+FE) or HDR (+FH)"
-        )
+    refuse_needless_tone(job.tone_mapping, settings)
     told = list(_losses_of_unbounded(job.tone_mapping, settings))
     told += video_losses(job.video, settings, job.video_options) if job.video else []
     for loss in told:
         print(f"povstorm: warning: {loss}", file=sys.stderr)
+
+
+def refuse_needless_tone(tone: ToneMapping, settings: RenderSettings) -> None:
+    """Raise InputError where images are to be tone mapped that have nothing to map."""
+    if tone != ToneMapping() and not settings.is_unbounded:
+        raise InputError(
+            f"the images are PNGs, which are shown as they are, and not by {tone} (--tone-map, "
+            "--exposure): leave that out, or render OpenEXR (+FE) or HDR (+FH)"
+        )
 
 
 def _losses_of_unbounded(tone: ToneMapping, settings: RenderSettings) -> Iterator[str]:

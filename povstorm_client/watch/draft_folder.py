@@ -29,10 +29,14 @@ _TREES = 2
 
 
 class DraftFolder:
-    """The folder. Pictures may be asked for by several threads, all else by one."""
+    """The folder. Pictures may be asked for by several threads, all else by one.
 
-    def __init__(self, folder: Path) -> None:
+    tone: how OpenEXR and HDR drafts are shown.
+    """
+
+    def __init__(self, folder: Path, tone: ToneMapping) -> None:
         self.folder = folder
+        self._tone = tone
         self.storage = FolderStorage(folder / "storage")
         self._small = folder / "small"
         self._small.mkdir()
@@ -98,7 +102,7 @@ class DraftFolder:
     def image(self, result: FrameResult) -> bytes:
         """A draft as a PNG; StorageError if it is gone, or cannot be read."""
         try:
-            return developed(read_image(self.storage, result), ToneMapping())
+            return developed(read_image(self.storage, result), self._tone)
         except ValueError as error:
             raise StorageError(f"the draft of frame {result.frame} cannot be read") from error
 
@@ -119,7 +123,7 @@ class DraftFolder:
 
 
 @contextmanager
-def draft_folder() -> Iterator[DraftFolder]:
-    """A folder for as long as the block runs."""
+def draft_folder(tone: ToneMapping) -> Iterator[DraftFolder]:
+    """A folder for as long as the block runs; tone: as DraftFolder has it."""
     with tempfile.TemporaryDirectory(prefix="povstorm-watch-", ignore_cleanup_errors=True) as name:
-        yield DraftFolder(Path(name))
+        yield DraftFolder(Path(name), tone)

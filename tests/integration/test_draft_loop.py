@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import InputError, RenderSettings, WorkUnit
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.launch.draft_process import DraftedFrame, DraftProcess
 from povstorm_client.scene.load_scene import Scene, load_scene
 from povstorm_client.watch.draft_feed import DraftFeed
@@ -66,7 +67,7 @@ def test_a_run_for_frames_that_were_drawn_again_is_ended_for_the_next(tmp_path: 
         finally:
             _thread.interrupt_main()  # as Ctrl-C does
 
-    with draft_folder() as folder:
+    with draft_folder(ToneMapping()) as folder:
         loop = DraftLoop(scene.read, "own.pov", tmp_path, folder, DraftFeed(), lambda _words: None)
         loop.open()
         acting = threading.Thread(target=person)
@@ -91,7 +92,7 @@ def test_an_error_in_what_is_done_with_a_frame_ends_the_drawing_with_its_reason(
 
     unit = WorkUnit(RenderSettings("own.pov", width=16, height=12))
     unit.add_inline_resource("own.pov", "sphere { 4*z, 1 }\n")
-    folder = DraftFolder(tmp_path)
+    folder = DraftFolder(tmp_path, ToneMapping())
     process = DraftProcess(folder.storage.uri, tmp_path, sandbox="off", on_frame=fail, on_end=end)
     try:
         process.draw(1, [unit.assigned(job_id="j", shared_prefix="", offload_prefix="output/j")])

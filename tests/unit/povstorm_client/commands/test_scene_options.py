@@ -65,6 +65,20 @@ def test_it_is_refused_by_the_options_name(command: str, words: str, message: st
     assert [path.name for path in Path.cwd().iterdir()] == ["a.pov"]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--tone-map aces", "--tone-map is 'aces': give one of clip, reinhard, hable"),
+        ("--exposure 33", "--exposure is 33: give stops, from -32 to 32"),
+        ("--fps 0", "--fps is 0: frames a second are above 0"),
+    ],
+)
+def test_watch_refuses_it_alike(words: str, message: str):
+    with pytest.raises(PovstormError) as refused:
+        command_line.run(["watch", "a.pov", "--no-open", *shlex.split(words)])
+    assert message in str(refused.value)
+
+
 def test_a_program_that_is_no_povray_is_refused_by_its_path(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(POVRAY_VARIABLE, "")
     with pytest.raises(PovstormError, match=r"/bin/true is no POV-Ray: .* Give --povray"):

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.scene.load_scene import Scene, load_scene
 from povstorm_client.watch.draft_feed import DraftFeed
 from povstorm_client.watch.draft_folder import DraftFolder
@@ -33,7 +34,7 @@ def test_a_save_during_a_slow_first_reading_is_read_and_the_scene_opens(tmp_path
         assert len(given_up) < 10, "each further reading is given up"
         return scene
 
-    folder = DraftFolder(tmp_path / "drafts")
+    folder = DraftFolder(tmp_path / "drafts", ToneMapping())
     loop = DraftLoop(read, "own.pov", tmp_path, folder, feed, say=lambda _words: None)
 
     loop.open()
