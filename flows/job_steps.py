@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flows.ahead import Ahead, plan_ahead
@@ -16,6 +16,7 @@ from flows.outcome import Outcome, error_in_words, missing_frames_in_words
 from povstorm_client.errors import StorageError
 from povstorm_client.frames.doubled_outputs import doubled_outputs
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.spread import bisected
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.jobs.manifest import JobManifest, check_frames, read_work_units
@@ -236,9 +237,24 @@ class _Run:
                 logger=logger,
                 warn=warn,
                 on_final=on_final,
-                in_turn=None if ahead is None else ahead.frames.in_turn,
+                in_turn=frames_in_turn(manifest, units) if ahead is None else ahead.frames.in_turn,
             )
         return results, begun, time.time() if ahead is None else _last_end(results, begun)
+
+
+def frames_in_turn(
+    manifest: JobManifest, units: Sequence[WorkUnit]
+) -> Callable[[Sequence[WorkUnit]], AsyncIterator[WorkUnit]] | None:
+    """Of a preview here: frames that lie far apart first. One that goes on from others waits."""
+    if not manifest.bisected or any(unit.link is not None for unit in units):
+        return None
+    places = {unit.work_unit_id: place for place, unit in enumerate(bisected(units))}
+
+    async def in_turn(rest: Sequence[WorkUnit]) -> AsyncIterator[WorkUnit]:
+        for unit in sorted(rest, key=lambda unit: places[unit.work_unit_id]):
+            yield unit
+
+    return in_turn
 
 
 def _last_end(results: list[FrameResult], started: float) -> float:

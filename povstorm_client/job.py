@@ -125,6 +125,7 @@ class Job:
         # Set by scene_job before it is submitted.
         self.tracing: Tracing | None = None
         self.prediction: Prediction | None = None
+        self.bisected = False
 
     def __repr__(self) -> str:
         frames = counted(len(self._units), "frame")
@@ -172,6 +173,7 @@ class Job:
         job._manifest = manifest
         job.tracing = manifest.tracing
         job.prediction = manifest.prediction
+        job.bisected = manifest.bisected
         job.fleet = manifest.cloud_run
         job._units = read_work_units(cluster.storage, job_id)
         check_frames(manifest, job._units)
@@ -285,6 +287,7 @@ class Job:
             cloud_run=self.fleet,
             tracing=self.tracing,
             prediction=self.prediction,
+            bisected=self.bisected,
         )
         write_manifest(storage, manifest, self._units)
         if swept_since(storage, before):

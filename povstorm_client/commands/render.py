@@ -141,6 +141,7 @@ def render(
     shown = sample_of(loaded, whole, chosen=frames is not None) if preview else loaded
     first = scene_job(cluster, shown, settings, sandbox=mode, in_order=in_order)
     warn_of_idle_options(context, shown, first, settings)
+    first.bisected = preview
     if audio is not None:
         check_sound(audio, first.video)
     if dry_run:

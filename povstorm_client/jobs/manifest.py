@@ -50,6 +50,7 @@ class JobManifest:
     created: Unix seconds. version: povstorm's. cloud_run: where the frames are rendered on Cloud
     Run; None renders them where the flow runs. tracing: what came before the job was submitted;
     None where reading the scene was enough. prediction: what a preview that came before said.
+    bisected: whether frames that lie far apart are begun first, where they are rendered here.
     """
 
     job_id: str
@@ -64,6 +65,7 @@ class JobManifest:
     cloud_run: CloudRunFleet | None = None
     tracing: Tracing | None = None
     prediction: Prediction | None = None
+    bisected: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as job.json has it: the settings' fields lie beside the others."""
@@ -108,6 +110,7 @@ class _Stored:
     crf: int | None = None
     tone_map: str = "clip"
     exposure: float = 0.0
+    bisected: bool = False
 
     def manifest(self) -> JobManifest:
         """Raises InputError for settings that cannot be meant."""
@@ -120,7 +123,7 @@ class _Stored:
 
 
 # Of what is asked for seldom, job.json says nothing where it is not.
-_LEFT_OUT = ("tracing", "prediction", "codec", "crf", "tone_map", "exposure")
+_LEFT_OUT = ("tracing", "prediction", "bisected", "codec", "crf", "tone_map", "exposure")
 _DEFAULTS = {field.name: field.default for field in fields(_Stored)}
 _STORED = {field.name for field in fields(_Stored)}
 # What job.json has under the same name: of the manifest itself, and of its settings.
