@@ -6,6 +6,7 @@ Client programs fill one, run it, and take images, video and statistics from it.
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import secrets
 import sys
@@ -21,6 +22,7 @@ from povstorm_client.cleaning.job_deletion import delete_job, reasons_to_keep
 from povstorm_client.cleaning.sweep_marker import last_sweep, swept_since
 from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, JobError, RecordError, StorageError
+from povstorm_client.frames.developing import developed
 from povstorm_client.frames.doubled_outputs import doubled_outputs
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings, preference
 from povstorm_client.frames.ranges import check_frame_count
@@ -53,10 +55,12 @@ from povstorm_client.paths import check_workspace_path
 from povstorm_client.programs.sandbox_mode import SandboxMode, check_sandbox_mode, sandbox_mode_here
 from povstorm_client.quantities import counted
 from povstorm_client.storage import disk_full, layout
+from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.job_address import check_job_id
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import make_output_folder
 from povstorm_client.terminal import printable
+from povstorm_client.terminal_picture import picture_way
 from povstorm_client.version import povstorm_version
 
 
@@ -312,12 +316,16 @@ class Job:
         from povstorm_client.jobs.progress_bar import progress_bar
 
         self.cluster.require_tools(self.settings)
+        # What it cannot mean is told before there is work.
+        picture_way(os.environ)
         self.submit()
         frames = [unit.frame for unit in self._units]
         before = self.readable_state()
         flow = self.cluster.start(self.job_id, sandbox=self._sandbox)
         try:
-            with progress_bar(self.name, frames, visible=show_progress) as show:
+            with progress_bar(
+                self.name, frames, visible=show_progress, read=self._reader()
+            ) as show:
                 while True:
                     returncode = flow.returncode
                     state = self.readable_state()
@@ -373,6 +381,25 @@ class Job:
         except RecordError:
             return None
 
+    def _reader(self) -> Callable[[int], bytes] | None:
+        """Reads a frame's image as a PNG, for the terminal; None where each look would be billed.
+
+        It raises PovstormError where there is no such image.
+        """
+        storage = self.cluster.storage
+        if not isinstance(storage, FolderStorage):
+            return None
+        units = {unit.frame: unit for unit in self._units}
+        results = FrameResults(storage, self.job_id)
+
+        def read(frame: int) -> bytes:
+            result = results.read(units[frame])
+            if result is None or result.state != "rendered":
+                raise StorageError(f"frame {frame} is not rendered")
+            return developed(read_image(storage, result), self.settings.tone_mapping)
+
+        return read
+
     def _stored(self) -> FoundResults:
         return FrameResults(self.cluster.storage, self.job_id).of(self._units)
 
@@ -415,7 +442,7 @@ class Job:
 
         self._refuse_before_submit()
         frames = [unit.frame for unit in self._units]
-        with progress_bar(self.name, frames, visible=show_progress) as show:
+        with progress_bar(self.name, frames, visible=show_progress, read=self._reader()) as show:
             while True:
                 state = self.readable_state()
                 if state is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import JobState
@@ -23,15 +23,22 @@ Show = Callable[[JobState], None]
 
 
 @contextmanager
-def progress_bar(name: str, frames: Sequence[int], *, visible: bool = True) -> Iterator[Show]:
+def progress_bar(
+    name: str,
+    frames: Sequence[int],
+    *,
+    visible: bool = True,
+    read: Callable[[int], bytes] | None = None,
+) -> Iterator[Show]:
     """A function that shows a JobState, for as long as the block runs; output goes to stderr.
 
-    frames: the job's, ascending.
+    frames: the job's, ascending. read: a frame's image as a PNG, of which a terminal that can is
+    shown the last; raises PovstormError. None shows no pictures.
     """
     if not visible:
         yield lambda state: None
     elif sys.stderr.isatty():
-        with _bar(name, frames) as show:
+        with _bar(name, frames, read) as show:
             yield show
     else:
         yield _lines(printable(name), frames)
@@ -75,7 +82,7 @@ def saving_bar(name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _bar(name: str, frames: Sequence[int]) -> Iterator[Show]:
+def _bar(name: str, frames: Sequence[int], read: Callable[[int], bytes] | None) -> Iterator[Show]:
     from rich.markup import escape
     from rich.progress import (
         BarColumn,
@@ -85,6 +92,8 @@ def _bar(name: str, frames: Sequence[int]) -> Iterator[Show]:
         TextColumn,
         TimeElapsedColumn,
     )
+
+    from povstorm_client.jobs.last_frame import last_frame
 
     bar = Progress(
         SpinnerColumn(),
@@ -97,12 +106,15 @@ def _bar(name: str, frames: Sequence[int]) -> Iterator[Show]:
         TextColumn("{task.fields[left]}"),
         console=plain_console(stderr=True),
     )
-    with bar:
+    picture = last_frame(bar, read)
+    with closing(picture) if picture is not None else nullcontext(), bar:
         row = bar.add_task(escape(name), total=len(frames), phase=_STARTING, counts="", left="")
 
-        news = _News()
+        news, latest = _News(), _Latest()
 
         def show(state: JobState) -> None:
+            if picture is not None and (frame := latest.of(state)) is not None:
+                picture.show(frame)
             if line := news.of(state):
                 bar.console.print(line, style="yellow", markup=False, highlight=False)
             bar.update(
@@ -152,6 +164,30 @@ class _News:
             return ""
         self._said = state.message
         return printable(state.message)
+
+
+class _Latest:
+    """Which frame is the last that was rendered, as far as states tell."""
+
+    def __init__(self) -> None:
+        self._runs: tuple[tuple[int, int], ...] = ()
+        self._frame: int | None = None
+
+    def of(self, state: JobState) -> int | None:
+        """The last of those that are new in the state; None while there is none."""
+        if state.rendered != self._runs:
+            ends = dict(self._runs)
+            known_ends = set(ends.values())
+            for first, last in state.rendered:
+                if ends.get(first) == last:
+                    continue
+                if last not in known_ends:
+                    self._frame = last
+                else:
+                    # It has grown at its beginning, or joins two.
+                    self._frame = ends[first] + 1 if first in ends else first
+            self._runs = state.rendered
+        return self._frame
 
 
 def _counts(state: JobState, *, colour: bool) -> str:

@@ -29,6 +29,7 @@ FLOORS = {
             "run_logger",
             "run_until",
             "terminal",
+            "terminal_picture",
         }
         | {"termination"},
         {"storage"},
