@@ -55,7 +55,7 @@ def check(
         f"{duration(trace.seconds)}"
     )
     print(f"files   {len(loaded.files)}, {byte_size(_size(loaded.files.values()))}")
-    for line in _state_lines(loaded.state):
+    for line in _state_lines(loaded.left):
         print(line)
 
 

@@ -20,7 +20,7 @@ def tell_trace(scene: Scene) -> None:
     """Say that a scene was run, if it was, and what for."""
     if scene.trace is not None:
         frames = "1 frame was" if scene.trace.frames == 1 else f"{scene.trace.frames} frames were"
-        left = f"; {len(scene.state)} of them go on from what others leave" if scene.state else ""
+        left = f"; {len(scene.left)} of them go on from what others leave" if scene.left else ""
         print(
             f"povstorm: {frames} parsed in {duration(scene.trace.seconds)}, to tell which files "
             f"they use{left}",

@@ -21,6 +21,7 @@ from povstorm_client.scene.carried import Carried, carried_files
 from povstorm_client.scene.chain import chain_links, chain_warning
 from povstorm_client.scene.discover import SceneFiles
 from povstorm_client.scene.numbered_scenes import NumberedScenes
+from povstorm_client.scene.numbered_trace import of_each_scene
 from povstorm_client.scene.refusals import (
     listed,
     refuse_carried,
@@ -91,6 +92,11 @@ class Scene:
                 unit.add_inline_resource(path, data)
         return units
 
+    @property
+    def left(self) -> Mapping[int, Mapping[str, bytes]]:
+        """Of state, what earlier frames leave; numbered scenes have but their own files there."""
+        return {} if self.scenes else self.state
+
     def _settings_of(self, frame: int) -> RenderSettings:
         settings = self.own_settings.get(frame, self.settings)
         scene = self.scenes.get(frame)
@@ -140,7 +146,13 @@ def load_scene(
     between = _files_between_frames(sources, laid_out.settings, numbers, frames)
     loop = loop_frames(numbers, laid_out.settings, sources.settings, frames)
     trace, unparsable, shown = None, list[str](), _Shown()
-    if tracer is not None and sources.numbered is None and (between.is_open or always_trace):
+    if sources.numbered is not None:
+        # Stills leave each other nothing.
+        refuse_carried(between.carried)
+        tracer = tracer and of_each_scene(
+            tracer, {frame: sources.numbered.files[frame] for frame in numbers}
+        )
+    if tracer is not None and (between.is_open or always_trace):
         request = sources.trace_request(laid_out.settings, loop)
         trace = _traced(
             tracer, request, between.certain, must=always_trace or bool(between.certain)

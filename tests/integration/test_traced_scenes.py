@@ -469,6 +469,27 @@ def test_check_tells_what_frames_are_left(home: Path):
     assert "state   n.txt, up to 2 bytes, is left to frames 2-4" in done.stdout
 
 
+def test_check_parses_each_numbered_scene_and_finds_the_names_that_it_computes(home: Path):
+    named = '#fopen L "name.txt" read #read (L, Name) #fclose L #include Name\n'
+    (home / "name.txt").write_text('"own.inc",')
+    (home / "own.inc").write_text("#declare Level = 3;\n")
+    for number in (1, 2, 4):
+        (home / f"step_{number}.pov").write_text(f"{HEAD}{named}{SHOW}")
+    words = ["check", "step_*.pov", *SIZE]
+    done = povstorm(home, *words)
+    assert done.returncode == 0, done.stderr
+    assert "frames  1-2, 4 can be rendered: 3 frames parsed" in done.stdout
+    assert "files   5," in done.stdout
+    assert "state" not in done.stdout
+
+    with (home / "step_4.pov").open("a") as file:
+        file.write("sphere {\n")
+    broken = povstorm(home, *words)
+    assert broken.returncode == 1
+    assert "frame 4 cannot be parsed: " in broken.stderr.splitlines()[-1]
+    assert "step_4.pov' line 5: Parse Error" in broken.stderr
+
+
 def test_check_tells_every_frame_that_cannot_be_parsed(home: Path):
     write(home, "#if (mod(frame_number, 2) = 0) sphere { #end\n", {})
     done = povstorm(home, "check", "own.pov", *SIZE, "+KFF6")
