@@ -1,9 +1,10 @@
-"""What the tests share: a storage in a scratch folder, small scenes, and Prefect's own database."""
+"""What the tests share: a scratch storage, small scenes, Prefect's home and one server."""
 
 from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,7 @@ import pytest
 from povstorm_client import Cluster, RenderSettings, WorkUnit
 from povstorm_client.launch.prefect_home import seed_prefect_home
 from povstorm_client.storage.folder import FolderStorage
+from tests.chaos.prefect_server import PrefectServer, chosen
 
 # Machines are shared: how long an example takes says nothing.
 hypothesis.settings.register_profile("povstorm", deadline=None)
@@ -66,6 +68,26 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory):
         yield
     # Prefect's embedded server tells its end after pytest has closed what that is written to.
     logging.getLogger("prefect").setLevel(logging.WARNING)
+
+
+@pytest.fixture(scope="session")
+def prefect(prefect_home) -> Iterator[PrefectServer]:
+    """The one Prefect server of a test process: each costs seconds to start, and more to run."""
+    with PrefectServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect: PrefectServer) -> str:
+    """The API url of the server; flows started while it lives report to it."""
+    return prefect.url
+
+
+@pytest.fixture
+def on_server(prefect_server: str) -> Iterator[str]:
+    """Have the test's flows report to the server, which saves starting one for each."""
+    with chosen(prefect_server):
+        yield prefect_server
 
 
 @pytest.fixture

@@ -9,11 +9,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psutil
+import pytest
 
 from povstorm_client.launch.prefect_server import server_command
 from tests.emulators.processes import free_port, wait_for_port
 
 _START_SECONDS = 400
+
+
+@contextmanager
+def chosen(url: str) -> Iterator[None]:
+    """Have flows of this process and of those that it starts report to the server there.
+
+    Prefect reads its variable once a process: where it was imported before, it would start a server
+    of its own besides, and fail where that takes more than 20 s.
+    """
+    # Prefect reads its home when it is imported: prefect_home has set that by now.
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: url}):
+        patch.setenv("PREFECT_API_URL", url)
+        yield
 
 
 class PrefectServer:

@@ -1,32 +1,15 @@
-"""A real Prefect server for the tests of one process, and small jobs to run against it."""
+"""Small jobs for the end-to-end tests, and the servers and containers that they run on."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
-from tests.chaos.prefect_server import PrefectServer
 from tests.conftest import SPHERE
 from tests.emulators.container.fixtures import render_container
 from tests.emulators.gcs.fixtures import gcs_server, gcs_storage
 
 __all__ = ["gcs_server", "gcs_storage", "render_container"]
-
-
-@pytest.fixture(scope="session")
-def prefect_server(prefect_home) -> Iterator[str]:
-    """The API url of a server; flows started while it lives report to it."""
-    with PrefectServer() as server:
-        yield server.url
-
-
-@pytest.fixture
-def on_server(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have the test's flows report to the server, which saves starting one for each."""
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-    return prefect_server
 
 
 @pytest.fixture

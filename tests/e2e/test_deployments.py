@@ -23,6 +23,7 @@ from prefect.states import Cancelling
 from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration
 
 from povstorm_client import Cluster, Job
+from tests.chaos.prefect_server import chosen
 from tests.e2e.google_cloud import ORCHESTRATOR, SUBMITTER, USER, GoogleCloud, google_cloud
 from tests.e2e.test_google_cloud import SLOW, make_job, pixels, wait_for
 from tests.emulators.cloud_run.server import PROJECT, REGION
@@ -61,11 +62,10 @@ def prefect(*words: str, may_fail: bool = False, **environment: str) -> str:
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory, prefect_server: str) -> Iterator[GoogleCloud]:
     with (
-        pytest.MonkeyPatch.context() as patch,
+        chosen(prefect_server),
         GcsServer() as gcs,
         google_cloud(tmp_path_factory.mktemp("cloud"), gcs) as cloud,
     ):
-        patch.setenv("PREFECT_API_URL", prefect_server)
         yield cloud
 
 
@@ -271,9 +271,8 @@ def test_flows_join_the_network_that_the_pool_names(cloud: GoogleCloud, deployed
 
 
 def test_a_push_pool_refers_to_credentials_that_can_be_read_anywhere(
-    prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_server: str, tmp_path: Path
 ):
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_gcp import GcpCredentials
 
 from povstorm_client import InputError
 from povstorm_client.storage.credentials import google_credentials
 
 ACCOUNT = "renderer@test-project.iam.gserviceaccount.com"
-
-
-@pytest.fixture
-def on_server(on_server: str) -> Iterator[str]:
-    """Prefect in this process, too, which else starts a server, and waits for it 20 s at most."""
-    with temporary_settings({PREFECT_API_URL: on_server}):
-        yield on_server
 
 
 def key_file() -> dict[str, str]:

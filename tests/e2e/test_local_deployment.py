@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster, InputError
+from tests.chaos.prefect_server import chosen
 from tests.e2e.test_deployments import ROOT, prefect, worker_of
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
@@ -21,8 +22,7 @@ SCENE = "#version 3.7; camera { location -4*z look_at 0 } background { rgb clock
 
 @pytest.fixture(scope="module")
 def deployed(prefect_server: str) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_API_URL", prefect_server)
+    with chosen(prefect_server):
         file = ROOT / "deployments/pools/local.json"
         options = ("--type", "process", "--base-job-template", str(file), "--overwrite")
         prefect("work-pool", "create", "povstorm-local", *options)

@@ -6,7 +6,6 @@ import asyncio
 from types import ModuleType
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import job_steps, render_job
 from povstorm_client.jobs.state import read_state
@@ -46,8 +45,7 @@ def test_a_step_that_fails_costs_what_it_makes_and_is_told(
     job = sphere_job(frames=1)
     job.submit()
     storage = job.cluster.storage
-    with temporary_settings({PREFECT_API_URL: on_server}):
-        asyncio.run(render_job.render_job(job_uri(storage, job.job_id), return_state=True))
+    asyncio.run(render_job.render_job(job_uri(storage, job.job_id), return_state=True))
 
     state = read_state(storage, job.job_id)
     assert state.phase == phase

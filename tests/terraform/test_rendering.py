@@ -30,15 +30,12 @@ from povstorm_client import (
 from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs, read_terraform_outputs
 from povstorm_client.storage import layout
 from tests.conftest import SPHERE
-from tests.e2e.conftest import on_server, prefect_server
 from tests.e2e.granted_cloud import GrantedCloud
 from tests.emulators.cloud_run.server import PROJECT, REGION
 from tests.emulators.iam.policy import Binding
 from tests.emulators.iam.tokens import token_of
 from tests.terraform.stub_provider import StubProvider
 from tests.terraform.terraform_command import Terraform, applied
-
-__all__ = ["on_server", "prefect_server"]
 
 OWNER = "user:ann@example.com"
 SUBMITTER = f"serviceAccount:povstorm-submitter@{PROJECT}.iam.gserviceaccount.com"
