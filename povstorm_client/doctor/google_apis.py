@@ -39,9 +39,14 @@ class GoogleApis:
         """What ``https://API.googleapis.com/PATH`` shows."""
         return self._call("GET", api, path, params=dict(query))
 
-    def ask(self, api: str, path: str, question: Json) -> Json | None:
+    def ask(self, api: str, path: str, question: Json, **query: str) -> Json | None:
         """The answer to a question that is posted, as ``…:testIamPermissions``."""
-        return self._call("POST", api, path, json=question)
+        return self._call("POST", api, path, json=question, params=dict(query))
+
+    @property
+    def caller(self) -> str:
+        """The service account's e-mail that is asked as; "" for a person, whom no login names."""
+        return str(getattr(self._session.credentials, "service_account_email", ""))
 
     def _call(self, verb: str, api: str, path: str, **options: Json) -> Json | None:
         import requests

@@ -1,24 +1,33 @@
 """The checks of ``povstorm doctor`` that look at a project on Google Cloud, before it costs money.
 
 Each is one function, and says what is fine, what is wrong, or that it can't be told: the account of
-flows may see little of a project. quota_check.py has the one about room.
+flows may see little of a project. account_checks.py has those of the service accounts,
+quota_check.py the one about room.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs
+from povstorm_client.doctor.account_checks import (
+    APPLY,
+    acting_accounts,
+    acting_name,
+    check_account_keys,
+    check_acting,
+    check_renderer_rights,
+    check_submitter_reads_images,
+    short,
+)
 from povstorm_client.doctor.check import Check, told
 from povstorm_client.doctor.google_apis import SCOPE, TOKEN_VARIABLE, GoogleApis, Json
+from povstorm_client.doctor.image_place import image_place
 from povstorm_client.doctor.quota_check import NEW_PROJECT, check_quota
 from povstorm_client.errors import CloudError
 
-_IMAGE = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/([^/:@]+):([^/:@]+)")
-_APPLY = "run `terraform apply` (docs/deploy.md)"
 _AS_OWNER = (
     "an owner of the project is told: "
     f"{TOKEN_VARIABLE}=$(gcloud auth print-access-token) povstorm --cluster outputs.json doctor"
@@ -34,8 +43,6 @@ _BROKER, _NO_SERVICES = "PREFECT_MESSAGING_BROKER", "--no-services"
 _MOST_INSTANCES = 100
 # What a container that was lost leaves in the log, as Cloud Run says it, is a warning.
 _LOST_CONTAINER = "Container called exit"
-# A role of these on the bucket lets scenes replace or delete what is not theirs.
-_TOO_MUCH = re.compile(r"roles/storage\.(admin|objectAdmin|objectUser|legacy\w+)")
 
 
 def check_project(apis: GoogleApis, outputs: TerraformOutputs) -> Iterator[Check]:
@@ -52,7 +59,11 @@ def check_project(apis: GoogleApis, outputs: TerraformOutputs) -> Iterator[Check
         ("the submitter's images", lambda: check_submitter_reads_images(apis, outputs)),
         ("the renderer's rights", lambda: check_renderer_rights(apis, outputs)),
         *(
-            (f"keys of {email.partition('@')[0]}", partial(check_account_keys, apis, email))
+            (acting_name(acted), partial(check_acting, apis, outputs, actor, acted))
+            for actor, acted in acting_accounts(outputs)
+        ),
+        *(
+            (f"keys of {short(email)}", partial(check_account_keys, apis, email))
             for email in (outputs.renderer_service_account, outputs.orchestrator_service_account)
         ),
         ("alert of failed frames", lambda: check_alert(apis, outputs)),
@@ -109,7 +120,7 @@ def check_login(outputs: TerraformOutputs) -> Check:
 def check_image(apis: GoogleApis, image: str) -> Check:
     """An image is in its repository: without it, nothing starts."""
     name = f"image {image.rpartition('/')[2]}"
-    place = _IMAGE.fullmatch(image)
+    place = image_place(image)
     if place is None:
         return Check(
             name,
@@ -117,85 +128,15 @@ def check_image(apis: GoogleApis, image: str) -> Check:
             finding=f"{image} is in no Artifact Registry that could be asked",
             known=False,
         )
-    region, project, repository, package, tag = place.groups()
-    path = f"{_repository(project, region, repository)}/packages/{package}/tags/{tag}"
+    path = f"{place.path}/packages/{place.package}/tags/{place.tag}"
     if apis.get("artifactregistry", path) is None:
         return Check(
             name,
             passed=False,
             finding=f"there is no {image}",
-            remedy=f"{_APPLY}, which builds it; or push it yourself, and set build_images = false",
+            remedy=f"{APPLY}, which builds it; or push it yourself, and set build_images = false",
         )
     return Check(name, passed=True, finding="is in its repository")
-
-
-def check_submitter_reads_images(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
-    """Who makes the Cloud Run jobs of flows may read their image, or none of them is made."""
-    name = "the submitter's images"
-    place = _IMAGE.fullmatch(outputs.render_image)
-    if place is None:
-        return Check(
-            name,
-            passed=True,
-            finding="are in no Artifact Registry that could be asked",
-            known=False,
-        )
-    region, project, repository, _, _ = place.groups()
-    policy = apis.get(
-        "artifactregistry", f"{_repository(project, region, repository)}:getIamPolicy"
-    )
-    submitter = outputs.submitter_service_account
-    if any(role.startswith("roles/artifactregistry.") for role in _roles(policy, submitter)):
-        return Check(name, passed=True, finding=f"{submitter} may read {repository}")
-    return Check(
-        name,
-        passed=False,
-        finding=f"{submitter} may not read the repository {repository}: no flow can start on "
-        "Cloud Run",
-        remedy=f"{_APPLY}, or grant it roles/artifactregistry.reader on the repository",
-    )
-
-
-def check_renderer_rights(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
-    """Containers, in which scenes run that nobody trusts, may do no more than they need."""
-    name = "the renderer's rights"
-    path = f"storage/v1/b/{outputs.bucket}/iam"
-    policy = apis.get("storage", path, optionsRequestedPolicyVersion="3")
-    roles = _roles(policy, outputs.renderer_service_account)
-    if too_much := sorted(role for role in roles if _TOO_MUCH.fullmatch(role)):
-        return Check(
-            name,
-            passed=False,
-            finding=f"{outputs.renderer_service_account} has {', '.join(too_much)} on the bucket: "
-            "a scene could replace or delete the frames of others",
-            remedy="take the role from it: terraform's own is enough",
-        )
-    if not roles:
-        return Check(
-            name,
-            passed=False,
-            finding=f"{outputs.renderer_service_account} may not use the bucket: every frame would "
-            "fail",
-            remedy=_APPLY,
-        )
-    return Check(name, passed=True, finding="no more than terraform's")
-
-
-def check_account_keys(apis: GoogleApis, email: str) -> Check:
-    """Nobody holds a lasting key of an account that works without one."""
-    name = f"keys of {email.partition('@')[0]}"
-    path = f"v1/projects/-/serviceAccounts/{email}/keys"
-    found = apis.get("iam", path, keyTypes="USER_MANAGED") or {}
-    keys = [each["name"].rpartition("/")[2] for each in found.get("keys", ())]
-    if not keys:
-        return Check(name, passed=True, finding="it has none")
-    return Check(
-        name,
-        passed=False,
-        finding=f"there are {len(keys)}: who has the file of one is {email} until it is deleted",
-        remedy=f"gcloud iam service-accounts keys delete {keys[0]} --iam-account {email}; act as "
-        "it without one (docs/deploy.md)",
-    )
 
 
 def check_alert(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
@@ -208,7 +149,7 @@ def check_alert(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
     found: list[Json] = (policies or {}).get("alertPolicies", [])
     if not found or not found[0].get("enabled", True):
         finding = "it is switched off" if found else "there is none"
-        return Check(name, passed=False, finding=finding, remedy=_APPLY)
+        return Check(name, passed=False, finding=finding, remedy=APPLY)
     metric = apis.get("logging", f"v2/projects/{project}/metrics/{_METRIC}")
     if metric is None or _LOST_CONTAINER not in metric.get("filter", ""):
         return Check(
@@ -216,7 +157,7 @@ def check_alert(apis: GoogleApis, outputs: TerraformOutputs) -> Check:
             passed=False,
             finding=f"the metric {_METRIC} does not count lost containers, of which Cloud Run "
             f"tells in warnings ({_LOST_CONTAINER}(1).)",
-            remedy=_APPLY,
+            remedy=APPLY,
         )
     if not found[0].get("notificationChannels"):
         return Check(
@@ -260,7 +201,7 @@ def check_server_login(apis: GoogleApis, outputs: TerraformOutputs) -> Check | N
         "Prefect's login",
         passed=False,
         finding="the internal server asks for none: what is in its network may do anything with it",
-        remedy=_APPLY,
+        remedy=APPLY,
     )
 
 
@@ -270,7 +211,7 @@ def check_server_records(apis: GoogleApis, outputs: TerraformOutputs) -> Check |
     A server tells its services of it in its own memory, unless it is given Redis:
     https://docs.prefect.io/v3/advanced/self-hosted.
     """
-    name, remedy = "Prefect's records", f"{_APPLY}, which makes one server with its services"
+    name, remedy = "Prefect's records", f"{APPLY}, which makes one server with its services"
     service = apis.get("run", f"v2/{_in_region(outputs)}/services/{_SERVER}-internal")
     people = apis.get("run", f"v2/{_in_region(outputs)}/services/{_SERVER}")
     if service is None or people is None:
@@ -330,16 +271,3 @@ def check_database(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:
 
 def _in_region(outputs: TerraformOutputs) -> str:
     return f"projects/{outputs.project_id}/locations/{outputs.region}"
-
-
-def _repository(project: str, region: str, repository: str) -> str:
-    return f"v1/projects/{project}/locations/{region}/repositories/{repository}"
-
-
-def _roles(policy: dict[str, Any] | None, email: str) -> set[str]:
-    """Which roles a policy gives to a service account."""
-    return {
-        binding["role"]
-        for binding in (policy or {}).get("bindings", ())
-        if f"serviceAccount:{email}" in binding.get("members", ())
-    }

@@ -61,7 +61,7 @@ def shell(
     server: PrefectServer,
     provider: StubProvider,
 ) -> Iterator[Shell]:
-    """In a checkout; nobody is logged in anywhere."""
+    """In a checkout; nobody is logged in anywhere. What terraform makes is there at once."""
     folder = tmp_path_factory.mktemp("machine")
     checkout = folder / "povstorm"
     _check_out(checkout)
@@ -88,7 +88,11 @@ def shell(
     (folder / "home").mkdir()
     address = server.url.removeprefix("http://").removesuffix("/api")
     with Shell(checkout, environment, {"my-prefect-server:4200": address}) as shell:
-        yield shell
+        provider.google = cloud.follow
+        try:
+            yield shell
+        finally:
+            provider.google = None
 
 
 def _check_out(folder: Path) -> None:

@@ -55,7 +55,6 @@ def cluster(shell: Shell, cloud: GrantedCloud) -> Shell:
     log_in, apply, act_as, *render = blocks("# From an empty", "## 2. Prefect")
     shell.type(log_in)
     shell.type(apply)
-    cloud.apply(applied(shell))
     assert "FAILED" not in shell.type(act_as)
     shell.type("\n".join(render))
     (variables,) = blocks("## 2. Prefect", "**(a) Prefect Cloud")
@@ -244,7 +243,6 @@ def own_server(
     make, proxy, join, _, _ = blocks("With `prefect_server = true`", "**(c) A process pool.**")
     cluster.type(make)
     state = applied(cluster)
-    cloud.apply(state)
     with terraforms_server(cloud, state, tmp_path_factory.mktemp("own")) as (internal, people):
         services = {"povstorm-prefect": people}
         (cloud.folder / "services.json").write_text(json.dumps(services), encoding="utf-8")

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
+from povstorm_client.version import povstorm_version
 from tests.deploy.conftest import PROJECT, ROOT
+from tests.deploy.doctors_words import not_ok, verdicts
 from tests.deploy.typed_page import Shell, shell_blocks
 from tests.e2e.granted_cloud import GrantedCloud
-from tests.terraform.terraform_command import resources_of
 
 PAGE = ROOT / "docs" / "first-run.md"
 BUCKET = f"{PROJECT}-render"
+# What the account of flows is not told of a project.
+NOT_TOLD = {
+    *("quota", "the submitter's images", "the renderer's rights", "alert of failed frames"),
+    *(f"image {name}:{povstorm_version()}" for name in ("render", "flow")),
+    *("acting as povstorm-orchestrator", "keys of povstorm-renderer"),
+    *("keys of povstorm-orchestrator", "way to Prefect's server", "Prefect's login"),
+    *("Prefect's records", "Prefect's database"),
+}
 
 
 def test_from_nothing_to_a_film_and_back_to_nothing(shell: Shell, cloud: GrantedCloud):
@@ -18,10 +29,15 @@ def test_from_nothing_to_a_film_and_back_to_nothing(shell: Shell, cloud: Granted
 
     made = shell.type(make)
     assert "Apply complete!" in made
-    cloud.apply(resources_of(shell.type("tf show -json")))
     looked = shell.type(look)
-    assert "FAILED" not in looked
     assert f"ok      storage: gs://{BUCKET} can be written, read and cleared" in looked
+    as_flows, as_owner = verdicts(looked)
+    assert not_ok(as_flows) == dict.fromkeys(NOT_TOLD, "?")
+    assert all("denied on resource" in as_flows[name].finding for name in NOT_TOLD)
+    assert not_ok(as_owner) == {}
+    # Each line that the page shows is printed, word for word.
+    for line in re.findall(r"^ok .*$", PAGE.read_text(encoding="utf-8"), re.MULTILINE):
+        assert line in looked.splitlines()
     shell.type(render)
     assert (shell.folder / "spiral_render" / "spiral.mp4").is_file()
 

@@ -33,6 +33,7 @@ from tests.emulators.iam.tokens import token_of
 SERVERS = "google"
 SIZES = {"render-512m": 512, "render-2g": 2048}
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/render:{povstorm_version()}"
+FLOW_IMAGE = IMAGE.replace("/render:", "/flow:")
 RENDERER, ORCHESTRATOR, SUBMITTER = (
     f"{who}@{PROJECT}.iam.gserviceaccount.com" for who in ("renderer", "orchestrator", "submitter")
 )
@@ -102,6 +103,8 @@ def google_cloud(
         pytest.MonkeyPatch.context() as patch,
     ):
         granted.grant(policy, bucket, [RENDERER, ORCHESTRATOR, SUBMITTER])
+        for image in (IMAGE, FLOW_IMAGE):
+            granted.project.push_image(image)
         for name, memory in SIZES.items():
             granted.run.create_job(
                 name,

@@ -24,7 +24,14 @@ from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration
 
 from povstorm_client import Cluster, Job
 from tests.chaos.prefect_server import chosen
-from tests.e2e.google_cloud import ORCHESTRATOR, SUBMITTER, USER, GoogleCloud, google_cloud
+from tests.e2e.google_cloud import (
+    FLOW_IMAGE,
+    ORCHESTRATOR,
+    SUBMITTER,
+    USER,
+    GoogleCloud,
+    google_cloud,
+)
 from tests.e2e.test_google_cloud import SLOW, make_job, pixels, wait_for
 from tests.emulators.cloud_run.server import PROJECT, REGION
 from tests.emulators.gcs.server import GcsServer
@@ -79,7 +86,7 @@ def deployed(cloud: GoogleCloud) -> str:
         prefect("work-pool", "create", name, *options)
     return prefect(
         *("deploy", "--prefect-file", "deployments/prefect.yaml", "--all"),
-        POVSTORM_FLOW_IMAGE=f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/flow:0.1.0",
+        POVSTORM_FLOW_IMAGE=FLOW_IMAGE,
         POVSTORM_REGION=REGION,
         POVSTORM_ORCHESTRATOR=ORCHESTRATOR,
         POVSTORM_BUCKET=cloud.bucket,

@@ -1,12 +1,13 @@
 """``povstorm doctor`` on a project: it is fine, wrong with a remedy, or can't be told.
 
-Google's REST APIs are stood in for by a server that judges who asks by the project's IAM policy.
+Google's REST APIs are stood in for by servers that judge who asks by the project's IAM policy, as
+terraform makes it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,39 +22,46 @@ from povstorm_client.doctor.key_files import check_key_files
 from povstorm_client.doctor.pool_checks import check_pool
 from povstorm_client.doctor.project_checks import check_login, check_project, server_in_network
 from povstorm_client.doctor.quota_check import FLOW_AND_SERVER, RegionQuota
-from tests.emulators.google_apis_proxy import GoogleApisProxy
+from tests.e2e.cluster_policy import cluster_policy
+from tests.e2e.granted_cloud import GrantedCloud
 from tests.emulators.iam import token_server
-from tests.emulators.iam.policy import Binding, Policy, bucket_name
+from tests.emulators.iam.policy import (
+    Binding,
+    ObjectGrants,
+    Policy,
+    bucket_name,
+    service_account_name,
+)
 from tests.emulators.iam.project import GoogleProject
-from tests.emulators.iam.tokens import token_of
-from tests.emulators.project_apis import HOSTS, ProjectApis
+from tests.emulators.iam.tokens import email_of, token_of
+from tests.terraform.project_facts import quota
 
 PROJECT, REGION = "my-project", "europe-west1"
 OWNER = "user:ann@example.com"
 IN_REGION = f"projects/{PROJECT}/locations/{REGION}"
-REPOSITORY = f"artifactregistry/v1/{IN_REGION}/repositories/povstorm"
+REPOSITORY = f"{IN_REGION}/repositories/povstorm"
 QUOTAS = (
     f"cloudquotas/v1/projects/{PROJECT}/locations/global/services/run.googleapis.com/quotaInfos"
 )
-SERVICE = f"run/v2/{IN_REGION}/services/povstorm-prefect"
+SERVICE = f"{IN_REGION}/services/povstorm-prefect"
 ALERTS = f"monitoring/v3/projects/{PROJECT}/alertPolicies"
 METRIC = f"logging/v2/projects/{PROJECT}/metrics/povstorm_failed_frames"
-BUCKET = "storage/storage/v1/b/my-bucket/iam"
+BUCKET = bucket_name("my-bucket")
 
 
 def account(who: str) -> str:
     return f"povstorm-{who}@{PROJECT}.iam.gserviceaccount.com"
 
 
-def keys(who: str) -> str:
-    return f"iam/v1/projects/-/serviceAccounts/{account(who)}/keys"
+def image(name: str) -> str:
+    return f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/{name}:1.0"
 
 
 OUTPUTS = TerraformOutputs(
     project_id=PROJECT,
     region=REGION,
     bucket="my-bucket",
-    render_image=f"{REGION}-docker.pkg.dev/{PROJECT}/povstorm/render:1.0",
+    render_image=image("render"),
     renderer_service_account=account("renderer"),
     orchestrator_service_account=account("orchestrator"),
     submitter_service_account=account("submitter"),
@@ -62,24 +70,6 @@ OUTPUTS = TerraformOutputs(
         CloudRunJob("render-8g", 2, 8192, 4, 0, 3600),
     ),
 )
-
-
-def quota(default: int, **of_region: int) -> dict[str, Any]:
-    """A QuotaInfo, as https://cloud.google.com/docs/quotas/reference/rest/v1 has it."""
-    infos = [
-        {
-            "dimensions": {"region": region.replace("_", "-")},
-            "details": {"value": str(value)},
-            "applicableLocations": [region.replace("_", "-")],
-        }
-        for region, value in of_region.items()
-    ]
-    general = {"details": {"value": str(default)}, "applicableLocations": [REGION, "us-central1"]}
-    return {"quotaId": "…", "dimensions": ["region"], "dimensionsInfos": [general, *infos]}
-
-
-def grant(role: str, who: str) -> dict[str, Any]:
-    return {"bindings": [{"role": role, "members": [f"serviceAccount:{account(who)}"]}]}
 
 
 def internal_server(*words: str, most: int | None = 1, **variables: str) -> dict[str, Any]:
@@ -95,12 +85,6 @@ def internal_server(*words: str, most: int | None = 1, **variables: str) -> dict
 HEALTHY: dict[str, dict[str, Any]] = {
     f"{QUOTAS}/CpuAllocPerProjectRegion": quota(20_000),
     f"{QUOTAS}/MemAllocPerProjectRegion": quota(40 * 2**30),
-    f"{REPOSITORY}/packages/render/tags/1.0": {"name": "1.0"},
-    f"{REPOSITORY}/packages/flow/tags/1.0": {"name": "1.0"},
-    f"{REPOSITORY}:getIamPolicy": grant("roles/artifactregistry.reader", "submitter"),
-    BUCKET: grant(f"projects/{PROJECT}/roles/povstormRenderer", "renderer"),
-    keys("renderer"): {},
-    keys("orchestrator"): {},
     ALERTS: {
         "alertPolicies": [
             {"displayName": "another"},
@@ -116,43 +100,81 @@ HEALTHY: dict[str, dict[str, Any]] = {
 SERVER = {
     SERVICE: {"template": {"containers": [{"args": ["exec caddy reverse-proxy"]}]}},
     f"{SERVICE}-internal": internal_server(),
-    f"sqladmin/v1/projects/{PROJECT}/instances/povstorm-prefect": {"settings": {}},
 }
+DATABASE = {f"sqladmin/v1/projects/{PROJECT}/instances/povstorm-prefect": {"settings": {}}}
 NAMES = [
     *("quota", "image render:1.0", "image flow:1.0", "the submitter's images"),
-    *("the renderer's rights", "keys of povstorm-renderer", "keys of povstorm-orchestrator"),
-    "alert of failed frames",
+    *("the renderer's rights", "acting as povstorm-renderer", "acting as povstorm-orchestrator"),
+    *("keys of povstorm-renderer", "keys of povstorm-orchestrator", "alert of failed frames"),
 ]
+APIS = (
+    *("artifactregistry", "cloudquotas", "cloudresourcemanager", "iam", "logging", "monitoring"),
+    *("run", "sqladmin", "storage"),
+)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrantedCloud]:
+    with GrantedCloud(tmp_path_factory.mktemp("google"), PROJECT, OWNER) as cloud:
+        yield cloud
 
 
 @pytest.fixture
-def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProjectApis]:
-    """The project's APIs; its owner is logged in."""
-    policy = Policy(
-        PROJECT,
-        [
-            Binding(OWNER, "roles/owner", f"projects/{PROJECT}"),
-            Binding(OWNER, "roles/storage.legacyBucketOwner", bucket_name("my-bucket")),
-            Binding(OWNER, "roles/run.invoker", f"{IN_REGION}/services/povstorm-prefect"),
-        ],
+def google(servers: GrantedCloud, monkeypatch: pytest.MonkeyPatch) -> GrantedCloud:
+    """The project as terraform makes it; its owner is logged in."""
+    google, project = servers, servers.project
+    for file in project.folder.glob("*.json"):
+        file.unlink()
+    made = cluster_policy(OUTPUTS, [])
+    project.policy = made.plus(
+        Binding(OWNER, "roles/owner", f"projects/{PROJECT}"),
+        Binding(OWNER, "roles/storage.legacyBucketOwner", BUCKET),
     )
-    with (
-        ProjectApis(policy) as apis,
-        GoogleApisProxy(tmp_path, dict.fromkeys(HOSTS, apis.address)) as way,
-    ):
-        apis.answers = dict(HEALTHY)
-        for name, value in way.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-        yield apis
+    google.storage.grants = ObjectGrants(project.policy_file, OUTPUTS.bucket)
+    project.enable(*(f"{api}.googleapis.com" for api in APIS))
+    for name in ("render", "flow"):
+        project.push_image(image(name))
+    google.apis.answers = dict(HEALTHY)
+    for name, value in google.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    return google
+
+
+class Login(Credentials):
+    """Somebody's, who is named by it if it is an account's."""
+
+    def __init__(self, member: str) -> None:
+        super().__init__(token_of(member))  # type: ignore[no-untyped-call]
+        if member.startswith("serviceAccount:"):
+            self.service_account_email = email_of(member)
 
 
 def checks(member: str = OWNER, outputs: TerraformOutputs = OUTPUTS) -> dict[str, Check]:
-    credentials = Credentials(token_of(member))  # type: ignore[no-untyped-call]
-    return {each.name: each for each in check_project(GoogleApis(PROJECT, credentials), outputs)}
+    return {each.name: each for each in check_project(GoogleApis(PROJECT, Login(member)), outputs)}
 
 
-def test_a_project_as_terraform_makes_it_is_fine(google: ProjectApis):
+def member(who: str) -> str:
+    return f"serviceAccount:{account(who)}"
+
+
+def take(google: GrantedCloud, who: str, resource: str = "") -> None:
+    """Take an account's grants, on a resource alone if it is named."""
+    policy = google.project.policy
+    kept = [
+        each
+        for each in policy.bindings
+        if each.member != member(who) or (resource and each.resource != resource)
+    ]
+    google.project.policy = replace(policy, bindings=kept)
+
+
+def grant(google: GrantedCloud, who: str, role: str, resource: str, names: str = "") -> None:
+    added = Binding(member(who), role, resource, names)
+    google.project.policy = google.project.policy.plus(added)
+
+
+def test_a_project_as_terraform_makes_it_is_fine(google: GrantedCloud):
     found = checks()
 
     assert list(found) == NAMES
@@ -164,8 +186,8 @@ def test_a_project_as_terraform_makes_it_is_fine(google: ProjectApis):
     )
 
 
-def test_to_who_may_see_nothing_each_says_so_and_who_is_told(google: ProjectApis):
-    found = checks(f"serviceAccount:{account('orchestrator')}")
+def test_to_who_may_see_nothing_each_says_so_and_who_is_told(google: GrantedCloud):
+    found = checks("user:bob@example.com")
 
     of_server = ["way to Prefect's server", "Prefect's login"]
     of_server += ["Prefect's records", "Prefect's database"]
@@ -179,15 +201,16 @@ def test_to_who_may_see_nothing_each_says_so_and_who_is_told(google: ProjectApis
 
 
 def test_a_person_s_token_counts_more_than_the_login(
-    google: ProjectApis, monkeypatch: pytest.MonkeyPatch
+    google: GrantedCloud, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(TOKEN_VARIABLE, token_of(OWNER))
 
-    assert all(each.known for each in checks(f"serviceAccount:{account('orchestrator')}").values())
+    assert all(each.known for each in checks(member("orchestrator")).values())
 
 
-def test_an_api_that_is_switched_off_is_named(google: ProjectApis):
-    google.disabled.add("cloudquotas")
+def test_an_api_that_is_switched_off_is_named(google: GrantedCloud):
+    enabled = google.project.folder / "enabled.json"
+    enabled.write_text(json.dumps(dict.fromkeys(["run.googleapis.com", "storage.googleapis.com"])))
 
     quota_check = checks()["quota"]
 
@@ -199,34 +222,25 @@ def test_without_a_network_the_first_that_fails_is_the_last_that_waits(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    credentials = Credentials(token_of(OWNER))  # type: ignore[no-untyped-call]
-    apis = GoogleApis(PROJECT, credentials)
-
-    found = list(check_project(apis, OUTPUTS))
+    found = list(check_project(GoogleApis(PROJECT, Login(OWNER)), OUTPUTS))
 
     assert {each.known for each in found} == {False}
     assert len({each.finding for each in found}) == 1
     assert "Google does not answer" in found[0].finding
 
 
-def wrong(
-    google: ProjectApis, name: str, change: Callable[[dict[str, Any]], object]
-) -> tuple[str, str]:
-    """The finding and the remedy of the one check that fails after a change to the answers."""
-    change(google.answers)
+def wrong(name: str) -> tuple[str, str]:
+    """The finding and the remedy of the one check that fails, to an owner."""
     failed = [each for each in checks().values() if not each.passed]
     assert [each.name for each in failed] == [name]
     return failed[0].finding, failed[0].remedy
 
 
-def test_a_quota_below_what_plans_count_on_is_told_with_what_to_set(google: ProjectApis):
-    finding, remedy = wrong(
-        google,
-        "quota",
-        lambda answers: answers.update(
-            {f"{QUOTAS}/MemAllocPerProjectRegion": quota(40 * 2**30, europe_west1=32 * 2**30)}
-        ),
-    )
+def test_a_quota_below_what_plans_count_on_is_told_with_what_to_set(google: GrantedCloud):
+    less = quota(40 * 2**30, europe_west1=32 * 2**30)
+    google.apis.answers[f"{QUOTAS}/MemAllocPerProjectRegion"] = less
+
+    finding, remedy = wrong("quota")
 
     assert "20 vCPU and 32 GiB" in finding
     assert "15 tasks of render-2g, and plans count on 19" in finding
@@ -234,9 +248,11 @@ def test_a_quota_below_what_plans_count_on_is_told_with_what_to_set(google: Proj
     assert "region_quota = { vcpus = 20, memory_gib = 32 }" in remedy
 
 
-def test_a_larger_quota_is_told_and_how_it_is_used(google: ProjectApis):
-    google.answers[f"{QUOTAS}/CpuAllocPerProjectRegion"] = quota(20_000, europe_west1=200_000)
-    google.answers[f"{QUOTAS}/MemAllocPerProjectRegion"] = quota(400 * 2**30, us_central1=2**30)
+def test_a_larger_quota_is_told_and_how_it_is_used(google: GrantedCloud):
+    google.apis.answers[f"{QUOTAS}/CpuAllocPerProjectRegion"] = quota(20_000, europe_west1=200_000)
+    google.apis.answers[f"{QUOTAS}/MemAllocPerProjectRegion"] = quota(
+        400 * 2**30, us_central1=2**30
+    )
 
     check = checks()["quota"]
 
@@ -245,15 +261,15 @@ def test_a_larger_quota_is_told_and_how_it_is_used(google: ProjectApis):
     assert "region_quota = { vcpus = 200, memory_gib = 400 }" in check.remedy
 
 
-def test_a_quota_without_a_limit_is_room_for_any_number(google: ProjectApis):
-    google.answers[f"{QUOTAS}/CpuAllocPerProjectRegion"] = quota(-1)
-    google.answers[f"{QUOTAS}/MemAllocPerProjectRegion"] = quota(-1)
+def test_a_quota_without_a_limit_is_room_for_any_number(google: GrantedCloud):
+    google.apis.answers[f"{QUOTAS}/CpuAllocPerProjectRegion"] = quota(-1)
+    google.apis.answers[f"{QUOTAS}/MemAllocPerProjectRegion"] = quota(-1)
 
     assert "plans use 19 of any number tasks" in checks()["quota"].finding
 
 
-def test_a_prefect_server_takes_its_part_of_the_quota(google: ProjectApis):
-    google.answers |= SERVER
+def test_a_prefect_server_takes_its_part_of_the_quota(google: GrantedCloud):
+    google.project.set_services(SERVER)
 
     check = checks()["quota"]
 
@@ -265,18 +281,16 @@ def test_a_prefect_server_takes_its_part_of_the_quota(google: ProjectApis):
 
 
 @pytest.mark.parametrize("what", ["render", "flow"])
-def test_an_image_that_nobody_has_built_is_told(google: ProjectApis, what: str):
-    finding, remedy = wrong(
-        google,
-        f"image {what}:1.0",
-        lambda answers: answers.pop(f"{REPOSITORY}/packages/{what}/tags/1.0"),
-    )
+def test_an_image_that_nobody_has_built_is_told(google: GrantedCloud, what: str):
+    google.project.set_images({image("render"), image("flow")} - {image(what)})
 
-    assert f"there is no {REGION}-docker.pkg.dev/{PROJECT}/povstorm/{what}:1.0" in finding
+    finding, remedy = wrong(f"image {what}:1.0")
+
+    assert f"there is no {image(what)}" in finding
     assert "terraform apply" in remedy
 
 
-def test_images_in_another_registry_cannot_be_told(google: ProjectApis):
+def test_images_in_another_registry_cannot_be_told(google: GrantedCloud):
     elsewhere = replace(OUTPUTS, render_image="docker.io/me/render:1.0")
 
     found = checks(outputs=elsewhere)
@@ -285,47 +299,128 @@ def test_images_in_another_registry_cannot_be_told(google: ProjectApis):
     assert not found["the submitter's images"].known
 
 
-def test_a_submitter_that_may_not_read_the_repository_is_told(google: ProjectApis):
-    finding, remedy = wrong(
-        google,
-        "the submitter's images",
-        lambda answers: answers.update(
-            {f"{REPOSITORY}:getIamPolicy": grant("roles/artifactregistry.reader", "renderer")}
-        ),
-    )
+@pytest.mark.parametrize("who", [OWNER, member("submitter")], ids=["an owner", "itself"])
+def test_a_submitter_that_may_not_read_the_repository_is_told(google: GrantedCloud, who: str):
+    assert checks(who)["the submitter's images"].passed
 
-    assert f"{account('submitter')} may not read the repository povstorm" in finding
-    assert "roles/artifactregistry.reader" in remedy
+    take(google, "submitter", REPOSITORY)
+    check = checks(who)["the submitter's images"]
+
+    assert not check.passed
+    assert f"{account('submitter')} may not read the repository povstorm" in check.finding
+    assert "roles/artifactregistry.reader" in check.remedy
 
 
-def test_a_renderer_without_rights_or_with_too_many_is_told(google: ProjectApis):
-    finding, _ = wrong(
-        google, "the renderer's rights", lambda answers: answers.update({BUCKET: {}})
-    )
-    assert "may not use the bucket" in finding
+def test_a_submitter_that_reads_all_of_the_project_reads_the_repository(google: GrantedCloud):
+    take(google, "submitter", REPOSITORY)
+    grant(google, "submitter", "roles/artifactregistry.reader", f"projects/{PROJECT}")
 
-    finding, _ = wrong(
-        google,
-        "the renderer's rights",
-        lambda answers: answers.update({BUCKET: grant("roles/storage.objectAdmin", "renderer")}),
-    )
-    assert "roles/storage.objectAdmin" in finding
+    assert checks()["the submitter's images"].passed
+
+
+@pytest.mark.parametrize(
+    ("actor", "acted"), [("orchestrator", "renderer"), ("submitter", "orchestrator")]
+)
+@pytest.mark.parametrize("asked_by", ["an owner", "itself"])
+def test_who_may_not_act_as_the_account_of_what_it_starts_is_told(
+    google: GrantedCloud, actor: str, acted: str, asked_by: str
+):
+    name, who = f"acting as povstorm-{acted}", OWNER if asked_by == "an owner" else member(actor)
+    assert checks(who)[name] == Check(name, passed=True, finding=f"povstorm-{actor} may")
+
+    take(google, actor, service_account_name(PROJECT, account(acted)))
+    check = checks(who)[name]
+
+    assert not check.passed
+    assert f"{account(actor)} lacks iam.serviceAccounts.actAs on {account(acted)}" in check.finding
+    assert "grant it roles/iam.serviceAccountUser on that account" in check.remedy
+
+
+def test_who_may_act_as_every_account_may_as_this_one(google: GrantedCloud):
+    take(google, "orchestrator", service_account_name(PROJECT, account("renderer")))
+    grant(google, "orchestrator", "roles/iam.serviceAccountUser", f"projects/{PROJECT}")
+
+    assert checks()["acting as povstorm-renderer"].passed
+
+
+def test_a_renderer_without_rights_is_told(google: GrantedCloud):
+    take(google, "renderer")
+
+    assert "may not use the bucket" in wrong("the renderer's rights")[0]
+
+
+@pytest.mark.parametrize("role", ["objectAdmin", "objectViewer", "legacyBucketReader"])
+def test_a_renderer_with_another_role_on_the_bucket_is_told(google: GrantedCloud, role: str):
+    grant(google, "renderer", f"roles/storage.{role}", BUCKET)
+
+    finding, remedy = wrong("the renderer's rights")
+
+    assert f"{account('renderer')} has roles/storage.{role} on the bucket" in finding
+    assert "gcloud storage buckets remove-iam-policy-binding gs://my-bucket" in remedy
+    assert remedy.partition(" --member ")[2].startswith(f"{member('renderer')} --role roles/")
+
+
+def test_a_renderer_with_its_role_on_all_of_the_bucket_is_told(google: GrantedCloud):
+    grant(google, "renderer", f"projects/{PROJECT}/roles/povstormRenderer", BUCKET)
+
+    assert "in the whole bucket" in wrong("the renderer's rights")[0]
+
+
+@pytest.mark.parametrize(
+    "role", ["editor", "viewer", "storage.admin", "storage.objectViewer", "run.developer"]
+)
+def test_a_renderer_with_a_role_on_the_whole_project_is_told(google: GrantedCloud, role: str):
+    grant(google, "renderer", f"roles/{role}", f"projects/{PROJECT}")
+
+    finding, remedy = wrong("the renderer's rights")
+
+    assert f"{account('renderer')} has roles/{role} on the whole project" in finding
+    assert f"gcloud projects remove-iam-policy-binding {PROJECT} --member" in remedy
+
+
+def test_a_renderer_that_writes_logs_besides_is_fine(google: GrantedCloud):
+    grant(google, "renderer", "roles/logging.logWriter", f"projects/{PROJECT}")
+
+    assert checks()["the renderer's rights"].passed
 
 
 @pytest.mark.parametrize("who", ["renderer", "orchestrator"])
 def test_a_lasting_key_of_an_account_is_told_with_the_command_that_ends_it(
-    google: ProjectApis, who: str
+    google: GrantedCloud, who: str
 ):
-    key = {"name": f"projects/{PROJECT}/serviceAccounts/{account(who)}/keys/abc123"}
+    token_server.make_key(google.project, account(who))
 
-    finding, remedy = wrong(
-        google,
-        f"keys of povstorm-{who}",
-        lambda answers: answers.update({keys(who): {"keys": [key]}}),
-    )
+    finding, remedy = wrong(f"keys of povstorm-{who}")
 
     assert "there are 1" in finding
-    assert f"keys delete abc123 --iam-account {account(who)}" in remedy
+    assert f"keys delete 1 --iam-account {account(who)}" in remedy
+
+
+@pytest.mark.parametrize(
+    ("who", "seen"),
+    [
+        ("orchestrator", {"acting as povstorm-renderer"}),
+        (
+            "submitter",
+            {
+                *("image render:1.0", "image flow:1.0", "the submitter's images"),
+                *("acting as povstorm-orchestrator", "way to Prefect's server"),
+                *("Prefect's login", "Prefect's records", "Prefect's database"),
+            },
+        ),
+    ],
+)
+def test_an_account_is_told_what_its_roles_let_it_see_and_nothing_else(
+    google: GrantedCloud, who: str, seen: set[str]
+):
+    google.project.set_services(SERVER)
+    google.apis.answers |= DATABASE
+
+    found = checks(member(who)).values()
+
+    assert {each.name for each in found if each.known} == seen - {"Prefect's database"}
+    for each in found:
+        assert each.known or (each.passed and TOKEN_VARIABLE in each.remedy)
 
 
 @pytest.mark.parametrize(
@@ -345,22 +440,25 @@ def test_a_lasting_key_of_an_account_is_told_with_the_command_that_ends_it(
     ids=["none", "off", "blind"],
 )
 def test_an_alert_that_would_tell_nothing_is_told(
-    google: ProjectApis, answers: dict[str, Any], words: str
+    google: GrantedCloud, answers: dict[str, Any], words: str
 ):
-    finding, remedy = wrong(google, "alert of failed frames", lambda all_: all_.update(answers))
+    google.apis.answers |= answers
+
+    finding, remedy = wrong("alert of failed frames")
 
     assert words in finding
     assert "terraform apply" in remedy
 
 
-def test_an_alert_that_tells_nobody_is_said_to(google: ProjectApis):
-    google.answers[ALERTS] = {"alertPolicies": [{"displayName": "povstorm: frames failed"}]}
+def test_an_alert_that_tells_nobody_is_said_to(google: GrantedCloud):
+    google.apis.answers[ALERTS] = {"alertPolicies": [{"displayName": "povstorm: frames failed"}]}
 
     assert "alert_emails is empty" in checks()["alert of failed frames"].finding
 
 
-def test_where_there_is_a_prefect_server_the_way_to_it_and_its_cost_are_told(google: ProjectApis):
-    google.answers |= SERVER
+def test_where_there_is_a_prefect_server_the_way_to_it_and_its_cost_are_told(google: GrantedCloud):
+    google.project.set_services(SERVER)
+    google.apis.answers |= DATABASE
 
     found = checks()
 
@@ -368,23 +466,23 @@ def test_where_there_is_a_prefect_server_the_way_to_it_and_its_cost_are_told(goo
     assert found["Prefect's database"].passed
     assert "about $140" in found["Prefect's database"].finding
     assert "prefect_database_protection=false" in found["Prefect's database"].remedy
-    credentials = Credentials(token_of(OWNER))  # type: ignore[no-untyped-call]
-    assert server_in_network(GoogleApis(PROJECT, credentials), OUTPUTS)
+    assert server_in_network(GoogleApis(PROJECT, Login(OWNER)), OUTPUTS)
 
 
-def test_an_internal_server_that_asks_for_no_login_is_told(google: ProjectApis):
-    google.answers |= SERVER
+def test_an_internal_server_that_asks_for_no_login_is_told(google: GrantedCloud):
+    google.project.set_services(SERVER)
     assert checks()["Prefect's login"].passed
 
-    google.answers[f"{SERVICE}-internal"] = {"template": {"containers": [{"env": []}]}}
+    open_to_all = {"template": {"containers": [{"env": []}]}}
+    google.project.set_services({**SERVER, f"{SERVICE}-internal": open_to_all})
     check = checks()["Prefect's login"]
 
     assert not check.passed
     assert "terraform apply" in check.remedy
 
 
-def test_an_internal_server_that_records_what_flows_tell_it_is_fine(google: ProjectApis):
-    google.answers |= SERVER
+def test_an_internal_server_that_records_what_flows_tell_it_is_fine(google: GrantedCloud):
+    google.project.set_services(SERVER)
 
     check = checks()["Prefect's records"]
 
@@ -402,10 +500,9 @@ def test_an_internal_server_that_records_what_flows_tell_it_is_fine(google: Proj
     ids=["no services", "two", "as many as it likes"],
 )
 def test_an_internal_server_that_would_lose_task_runs_is_told(
-    google: ProjectApis, server: dict[str, Any], words: str
+    google: GrantedCloud, server: dict[str, Any], words: str
 ):
-    google.answers |= SERVER
-    google.answers[f"{SERVICE}-internal"] = server
+    google.project.set_services({**SERVER, f"{SERVICE}-internal": server})
 
     check = checks()["Prefect's records"]
 
@@ -414,9 +511,8 @@ def test_an_internal_server_that_would_lose_task_runs_is_told(
     assert "terraform apply" in check.remedy
 
 
-def test_a_server_for_people_that_records_no_task_runs_is_told(google: ProjectApis):
-    google.answers |= SERVER
-    google.answers[SERVICE] = internal_server("--no-services")
+def test_a_server_for_people_that_records_no_task_runs_is_told(google: GrantedCloud):
+    google.project.set_services({**SERVER, SERVICE: internal_server("--no-services")})
 
     check = checks()["Prefect's records"]
 
@@ -425,20 +521,19 @@ def test_a_server_for_people_that_records_no_task_runs_is_told(google: ProjectAp
     assert "terraform apply" in check.remedy
 
 
-def test_several_internal_servers_with_redis_are_fine(google: ProjectApis):
-    google.answers |= SERVER
+def test_several_internal_servers_with_redis_are_fine(google: GrantedCloud):
+    google.project.set_services(SERVER)
     broker = "prefect_redis.messaging"
-    google.answers[f"{SERVICE}-internal"] = internal_server(
-        "--no-services", most=3, PREFECT_MESSAGING_BROKER=broker
-    )
+    three = internal_server("--no-services", most=3, PREFECT_MESSAGING_BROKER=broker)
+    google.project.set_services({**SERVER, f"{SERVICE}-internal": three})
 
     assert checks()["Prefect's records"].passed
 
 
-def test_a_person_who_cannot_reach_the_prefect_server_is_told(google: ProjectApis):
-    google.answers |= SERVER
+def test_a_person_who_cannot_reach_the_prefect_server_is_told(google: GrantedCloud):
+    google.project.set_services(SERVER)
     bob = Binding("user:bob@example.com", "roles/run.viewer", f"{IN_REGION}/services")
-    google.policy = google.policy.plus(bob)
+    google.project.policy = google.project.policy.plus(bob)
 
     check = checks("user:bob@example.com")["way to Prefect's server"]
 

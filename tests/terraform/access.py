@@ -21,7 +21,7 @@ def policy_of(resources: list[Resource], owner: str | None = None) -> Policy:
     A new bucket gives the project's owners two roles of its own accord.
     """
     (project,) = {each.values["project"] for each in resources if each.values.get("project")}
-    (bucket,) = [each.values["name"] for each in resources if each.type == "google_storage_bucket"]
+    buckets = [each.values["name"] for each in resources if each.type == "google_storage_bucket"]
     granted = [
         Binding(
             each.values["member"], each.values["role"], _resource(each, project), _condition(each)
@@ -32,7 +32,9 @@ def policy_of(resources: list[Resource], owner: str | None = None) -> Policy:
     if owner is not None:
         granted.append(Binding(owner, "roles/owner", f"projects/{project}"))
         of_bucket = ("roles/storage.legacyBucketOwner", "roles/storage.legacyObjectOwner")
-        granted += [Binding(owner, role, bucket_name(bucket)) for role in of_bucket]
+        granted += [
+            Binding(owner, role, bucket_name(bucket)) for bucket in buckets for role in of_bucket
+        ]
     custom = {
         each.values["name"]: list(each.values["permissions"])
         for each in resources

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -26,16 +27,26 @@ _UNKNOWN = msgpack.ExtType(0, b"\0")
 _NESTING = messages.Schema.NestedBlock.NestingMode
 
 
+# Of a resource of a type, what there was and what is to be; None is nothing. RefusedError.
+Change = Callable[[str, Json | None, Json | None], None]
+
+
+class RefusedError(Exception):
+    """What Google says to what it does not do."""
+
+
 class StubProvider(services.ProviderServicer):
     """Serves a schema (as provider_schema makes it) on a port of its own while it is open.
 
-    holds_addresses: as of RefusedDeletes.
+    holds_addresses: as of RefusedDeletes. google: is told of each change, and may refuse it.
     """
 
     def __init__(self, schema: Json, *, holds_addresses: bool = False) -> None:
         self._schema = schema
         self._refused = RefusedDeletes(holds_addresses=holds_addresses)
         self._configuration: Json = {}
+        self._one_change = threading.Lock()
+        self.google: Change | None = None
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
         services.add_ProviderServicer_to_server(self, self._server)
         self._port = self._server.add_insecure_port("127.0.0.1:0")
@@ -109,25 +120,30 @@ class StubProvider(services.ProviderServicer):
         return messages.PlanResourceChange.Response(planned_state=_pack(proposed))
 
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:  # noqa: N802
-        block = self._schema["resource_schemas"][request.type_name]["block"]
-        planned = _unpack(request.planned_state)
-        refusal = None
-        if planned is None:
-            prior = _unpack(request.prior_state)
-            refusal = self._refused.refusal(request.type_name, prior) if prior else None
-        if refusal is not None:
-            return messages.ApplyResourceChange.Response(
-                new_state=request.prior_state,
-                diagnostics=[
-                    messages.Diagnostic(
-                        severity=messages.Diagnostic.ERROR,
-                        summary=f"cannot destroy {request.type_name}: {refusal}",
-                    )
-                ],
-            )
+        kind = request.type_name
+        block = self._schema["resource_schemas"][kind]["block"]
+        prior, planned = _unpack(request.prior_state), _unpack(request.planned_state)
         if planned is not None:
-            planned = _made_up(request.type_name, block, planned)
+            planned = _made_up(kind, block, planned)
+        try:
+            self._change(kind, prior, planned)
+        except RefusedError as refusal:
+            verb = "destroy" if planned is None else "update" if prior else "create"
+            summary = f"cannot {verb} {kind}: {refusal}"
+            error = messages.Diagnostic(severity=messages.Diagnostic.ERROR, summary=summary)
+            return messages.ApplyResourceChange.Response(
+                new_state=request.prior_state, diagnostics=[error]
+            )
         return messages.ApplyResourceChange.Response(new_state=_pack(planned))
+
+    def _change(self, kind: str, prior: Json | None, planned: Json | None) -> None:
+        if planned is None and prior is not None:
+            refusal = self._refused.refusal(kind, prior)
+            if refusal is not None:
+                raise RefusedError(refusal)
+        with self._one_change:
+            if self.google is not None:
+                self.google(kind, prior, planned)
 
     def Stop(self, request: Any, context: Any) -> Any:  # noqa: N802
         return messages.Stop.Response()

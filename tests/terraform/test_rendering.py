@@ -51,6 +51,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, provider: StubProvider) -> Te
 def project(tmp_path_factory: pytest.TempPathFactory, made: Terraform) -> Iterator[GrantedCloud]:
     folder = tmp_path_factory.mktemp("cloud")
     with GrantedCloud(folder, PROJECT, OWNER) as cloud, pytest.MonkeyPatch.context() as patch:
+        rendering = read_terraform_outputs(made.write_outputs())
+        # build_images = false: they were pushed before.
+        for image in (rendering.render_image, flow_image(rendering)):
+            cloud.project.push_image(image)
         cloud.apply(made.resources())
         for name, value in cloud.environment.items():
             patch.setenv(name, value)

@@ -14,7 +14,9 @@ from pathlib import Path
 from google.cloud.storage import Client
 from google.oauth2.credentials import Credentials
 
+from tests.deploy.programs.builds import Builds
 from tests.deploy.programs.gcloud_commands import Typed, UsageError, understood
+from tests.deploy.programs.refusals import RefusedError, need
 from tests.emulators.iam import token_server
 from tests.emulators.iam.policy import Binding, service_account_name
 from tests.emulators.iam.project import GoogleProject
@@ -22,10 +24,6 @@ from tests.emulators.iam.tokens import email_of, token_of
 
 _LOGIN, _PROPERTIES = "login", "properties.json"
 _ADC = "application_default_credentials.json"
-
-
-class RefusedError(Exception):
-    """What gcloud prints after ``ERROR:``."""
 
 
 class Gcloud:
@@ -81,14 +79,7 @@ class Gcloud:
         file.unlink()
 
     def _builds_submit(self, typed: Typed) -> None:
-        self._need("cloudbuild.builds.create", self._project_name)
-        for flag in ("--config",):
-            if not Path(typed.flags[flag]).is_file():
-                raise RefusedError(f"Unable to read file [{typed.flags[flag]}]")
-        account = typed.flags["--service-account"]
-        if "--gcs-source-staging-dir" not in typed.flags or not account.startswith("projects/"):
-            raise RefusedError("a build as an account of ours needs its full name, and a bucket")
-        self._need("iam.serviceAccounts.actAs", account)
+        Builds(self._project, self._member).submit(typed)
 
     def _config_get(self, typed: Typed) -> None:
         found = self._properties().get(typed.arguments[0])
@@ -126,7 +117,7 @@ class Gcloud:
     def _create_secret(self, typed: Typed) -> None:
         (name,) = typed.arguments
         self._need("secretmanager.secrets.create", self._project_name)
-        if "secretmanager.googleapis.com" not in self._enabled():
+        if not self._project.is_enabled("secretmanager.googleapis.com"):
             raise RefusedError(
                 "PERMISSION_DENIED: Secret Manager API has not been used in project "
                 f"{self._project.policy.project} before or it is disabled."
@@ -158,8 +149,7 @@ class Gcloud:
 
     def _enable(self, typed: Typed) -> None:
         self._need("serviceusage.services.enable", self._project_name)
-        enabled = {**self._enabled(), **dict.fromkeys(typed.arguments, True)}
-        self._write_project("enabled.json", json.dumps(enabled))
+        self._project.enable(*typed.arguments)
 
     def _copy(self, typed: Typed) -> None:
         *sources, target = typed.arguments
@@ -232,11 +222,7 @@ class Gcloud:
         return f"projects/{project}"
 
     def _need(self, permission: str, resource: str) -> None:
-        if not self._project.policy.allows(self._member, permission, resource):
-            raise RefusedError(
-                f"[{email_of(self._member)}] PERMISSION_DENIED: Permission '{permission}' denied "
-                f"on resource '{resource}' (or it may not exist)."
-            )
+        need(self._project, self._member, permission, resource)
 
     def _bucket(self, name: str):
         client = Client(project=None, credentials=Credentials(token_of(self._member)))
@@ -246,16 +232,9 @@ class Gcloud:
         file = self._config / _PROPERTIES
         return json.loads(file.read_text()) if file.is_file() else {}
 
-    def _enabled(self) -> dict[str, bool]:
-        file = self._project.folder / "enabled.json"
-        return json.loads(file.read_text()) if file.is_file() else {}
-
     def _write(self, name: str, text: str) -> None:
         self._config.mkdir(parents=True, exist_ok=True)
         (self._config / name).write_text(text)
-
-    def _write_project(self, name: str, text: str) -> None:
-        (self._project.folder / name).write_text(text)
 
 
 def main() -> None:

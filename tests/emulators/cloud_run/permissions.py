@@ -165,6 +165,9 @@ def _check_image(caller: Caller, image: str) -> None:
             f'the image. Cause: 403 Forbidden: Permission "{permission}" denied on resource '
             f'"{name}" (or it may not exist) for {email_of(caller.member)}',
         )
+    if not caller.project.has_image(image):
+        # In gcloud's words of it: https://github.com/GoogleCloudPlatform/avocano/issues/414.
+        raise ApiError("NOT_FOUND", f"Image '{image}' not found.")
 
 
 def _check_secret(project: GoogleProject, reference: Json, account: str) -> None:

@@ -15,6 +15,7 @@ from tests.emulators.cloud_run.discovery import Json, Version, read_body
 from tests.emulators.cloud_run.model import CloudRunModel
 from tests.emulators.cloud_run.rest_routes import Call, Handler, answer, read_json
 from tests.emulators.cloud_run.rest_v1 import v1_handlers
+from tests.emulators.cloud_run.services import service_handlers
 from tests.emulators.iam.project import GoogleProject
 
 # How long a call to wait is held open at most.
@@ -30,6 +31,8 @@ def rest_app(model: CloudRunModel, project: GoogleProject | None = None) -> ASGI
         "v2": v2_handlers(model),
         "v1": v1_handlers(model),
     }
+    if project is not None:
+        handlers["v2"] |= service_handlers(model.knobs, project)
 
     async def change_knobs(request: Request) -> Json:
         model.knobs.change(await read_json(request))

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
@@ -37,6 +37,7 @@ Fault = Literal["503", "429", "reset", "reset after", "slow", "cut"]
 
 _OBJECT = re.compile(r"/(?:upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?(/.*)?")
 _BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
+_POLICY = re.compile(r"/storage/v1/b/([^/]+)/iam")
 _TIME = re.compile(rb'("(?:timeCreated|updated|timeStorageClassUpdated)": ?")([^"]+)')
 # The server's own address, or that of the Host it was asked for; Google's have TLS.
 _LINK = re.compile(rb"http://[a-z0-9.]+(?::\d+)?(?=/(?:upload/|download/)?storage/v1/)")
@@ -80,6 +81,8 @@ class GcsProxy:
         self.injected: Counter[Fault] = Counter()
         # Grants by bearer token; None asks nobody.
         self.grants: Mapping[str, list[Grant]] | None = None
+        # A bucket's IAM policy in a version, as it is shown to who may see it; None shows none.
+        self.bucket_policy: Callable[[str, int], dict[str, Any]] | None = None
         # What is said to who may not delete, and creates (ifGenerationMatch=0) what there is
         # already: Google documents neither answer as the first, so each comes in its turn.
         self.lost_create: Iterator[int] = itertools.cycle((403, 412))
@@ -203,7 +206,7 @@ class _Handler(QuietHandler):
         self._url = urlsplit(self.path)
         self._query = {name: values[0] for name, values in parse_qs(self._url.query).items()}
         match = _OBJECT.fullmatch(self._url.path)
-        of_bucket = _BUCKET.fullmatch(self._url.path)
+        of_bucket = _BUCKET.fullmatch(self._url.path) or _POLICY.fullmatch(self._url.path)
         self._bucket = unquote((match or of_bucket)[1]) if match or of_bucket else ""
         self._name = unquote(match[2] or "") if match else ""
         self._rest = (match[3] or "") if match else ""
@@ -235,13 +238,13 @@ class _Handler(QuietHandler):
                 self._check_parts(body)
             if is_upload:
                 self._check_simple_upload(body)
-            again = self._part_again(body) if is_upload else None
-            if again is None:
+            own = self._part_again(body) if is_upload else self._shown_policy()
+            if own is None:
                 status, headers, content = self._forward(body)
                 if is_upload:
                     self._watch_resumable(body, status, headers)
             else:
-                status, headers, content = again
+                status, headers, content = own
         except _RefusalError as refusal:
             self._refuse(refusal.status, str(refusal), {})
             return
@@ -351,6 +354,8 @@ class _Handler(QuietHandler):
         if _BUCKET.fullmatch(self._url.path):
             verbs = {"GET": "get", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
             return f"buckets.{verbs.get(self.command, 'get')}"
+        if _POLICY.fullmatch(self._url.path):
+            return f"buckets.{'getIamPolicy' if self.command == 'GET' else 'setIamPolicy'}"
         if is_upload or self._copies or self._composes:
             return "objects.create"
         if self.command == "DELETE":
@@ -404,6 +409,15 @@ class _Handler(QuietHandler):
             path = f"/storage/v1/b/{quote(self._bucket)}/o/{quote(upload.name, safe='')}"
             return self._ask("GET", path, b"", {})
         return 308, {"Range": f"bytes=0-{upload.received - 1}"}, b""
+
+    def _shown_policy(self) -> tuple[int, dict[str, str], bytes] | None:
+        """The answer to who asks for the bucket's IAM policy, of which the server knows nothing."""
+        show = self.server.proxy.bucket_policy
+        if show is None or self.command != "GET" or not _POLICY.fullmatch(self._url.path):
+            return None
+        version = int(self._query.get("optionsRequestedPolicyVersion", "1"))
+        shown = json.dumps(show(self._bucket, version)).encode()
+        return 200, {"Content-Type": "application/json"}, shown
 
     def _watch_resumable(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         uploads = self.server.proxy.uploads

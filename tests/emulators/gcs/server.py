@@ -63,3 +63,14 @@ class GcsServer:
         )
         answer.raise_for_status()
         return name
+
+    def is_empty(self, bucket: str) -> bool:
+        """Whether there is no object in a bucket."""
+        answer = requests.get(f"{self.own_url}/storage/v1/b/{bucket}/o", timeout=30)
+        answer.raise_for_status()
+        return not answer.json().get("items")
+
+    def delete_bucket(self, name: str) -> None:
+        """Delete an empty bucket."""
+        answer = requests.delete(f"{self.own_url}/storage/v1/b/{name}", timeout=30)
+        answer.raise_for_status()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.emulators.iam.roles import PREDEFINED
 from tests.emulators.iam.tokens import member_of
@@ -70,6 +71,15 @@ class Policy:
             for permission, prefix in self._object_permissions(each, bucket)
         ]
 
+    def shown(self, resource: str, version: int) -> dict[str, Any]:
+        """A resource's own policy, as its getIamPolicy answers: what is inherited is not in it.
+
+        version: that was asked for; below 3 no condition is shown, and a role that has one is named
+        otherwise: https://cloud.google.com/iam/docs/policies#versions.
+        """
+        found = [each for each in self.bindings if each.resource == resource]
+        return {"version": version, "bindings": [_shown(each, version) for each in found]}
+
     def plus(self, *bindings: Binding) -> Policy:
         """The policy with further bindings."""
         return dataclasses.replace(self, bindings=[*self.bindings, *bindings])
@@ -96,6 +106,16 @@ class Policy:
                 binding.names and permission == "storage.objects.list"
             ):
                 yield permission, binding.names.removeprefix(objects)
+
+
+def _shown(binding: Binding, version: int) -> dict[str, Any]:
+    plain = {"role": binding.role, "members": [binding.member]}
+    if not binding.names:
+        return plain
+    if version < 3:
+        return {**plain, "role": f"{binding.role}_withcond_0123456789abcdef"}
+    expression = f'resource.name.startsWith("{binding.names}")'
+    return {**plain, "condition": {"title": "names", "expression": expression}}
 
 
 def bucket_name(bucket: str) -> str:

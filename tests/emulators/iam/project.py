@@ -1,13 +1,15 @@
 """GoogleProject: what the stand-ins of a project share, in a folder that they read for each call.
 
-The policy, the secrets in Secret Manager, and what a container that runs as an account is given.
+The policy, the APIs that are switched on, the images in Artifact Registry, Cloud Run's services,
+the secrets in Secret Manager, and what a container that runs as an account is given.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.emulators.iam.policy import Policy, read_policy, write_policy
 
@@ -41,6 +43,36 @@ class GoogleProject:
         left = self._read("secrets")
         del left[name]
         self._write("secrets", left)
+
+    def is_enabled(self, api: str) -> bool:
+        """Whether an API (``run.googleapis.com``) is switched on."""
+        return api in self._read("enabled")
+
+    def enable(self, *apis: str) -> None:
+        """Switch APIs on."""
+        self._write("enabled", {**self._read("enabled"), **dict.fromkeys(apis, "")})
+
+    def has_image(self, image: str) -> bool:
+        """Whether an image with its tag was pushed."""
+        return image in self._read("images")
+
+    def push_image(self, image: str) -> None:
+        """Have an image in Artifact Registry: ``REGION-docker.pkg.dev/P/REPOSITORY/NAME:TAG``."""
+        self._write("images", {**self._read("images"), image: ""})
+
+    def set_images(self, images: Iterable[str]) -> None:
+        """Have these images alone."""
+        self._write("images", dict.fromkeys(images, ""))
+
+    def service(self, name: str) -> dict[str, Any] | None:
+        """A Cloud Run service by its full name, as the Admin API shows it, or None."""
+        found = self._read("run_services").get(name)
+        shown: dict[str, Any] | None = None if found is None else json.loads(found)
+        return shown
+
+    def set_services(self, services: Mapping[str, Mapping[str, Any]]) -> None:
+        """Have these services alone, by their full names."""
+        self._write("run_services", {name: json.dumps(each) for name, each in services.items()})
 
     def environment_of(self, email: str) -> dict[str, str]:
         """By which a container finds the service account that it runs as."""

@@ -79,11 +79,12 @@ PREDEFINED: dict[str, frozenset[str]] = {
     | _each("cloudsql.instances", "create", "delete", "get", "list", "update")
     | _each("iam.roles", "create", "get", "update")
     | _each("iam.serviceAccountKeys", "create", "delete", "get", "list")
-    | _each("iam.serviceAccounts", "actAs", "create", "delete", "get", "list", "setIamPolicy")
+    | _each("iam.serviceAccounts", "actAs", "create", "delete", "get", "getIamPolicy", "list")
+    | _each("iam.serviceAccounts", "setIamPolicy")
     | _each("logging.logEntries", "create", "list")
     | _each("logging.logMetrics", "create", "delete", "get", "list", "update")
     | _each("monitoring.alertPolicies", "create", "delete", "get", "list", "update")
-    | _each("resourcemanager.projects", "setIamPolicy")
+    | _each("resourcemanager.projects", "get", "getIamPolicy", "setIamPolicy")
     | _SECRETS
     | _each("serviceusage.services", "enable", "list", "use")
     | _each("storage.buckets", "create", "delete", "list"),
