@@ -27,8 +27,9 @@ from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration, C
 
 from tests.chaos.prefect_server import PrefectServer
 from tests.deploy.conftest import OWNER, PROJECT, ROOT, prefect_server
+from tests.deploy.doctors_words import Verdict, not_ok, verdicts
 from tests.deploy.programs.terraform import RAN_AS
-from tests.deploy.typed_page import Shell, shell_blocks
+from tests.deploy.typed_page import Shell, all_shell_blocks, shell_blocks
 from tests.e2e.granted_cloud import GrantedCloud
 from tests.emulators.iam.tokens import email_of, token_of
 from tests.emulators.processes import free_port, wait_for_port
@@ -40,8 +41,27 @@ SUBMITTER = f"serviceAccount:povstorm-submitter@{PROJECT}.iam.gserviceaccount.co
 API_KEY = "pnu_of_flows"
 
 
-def blocks(start: str, end: str) -> list[str]:
-    return shell_blocks(PAGE, start, end)
+# What is typed for what, in the page's order: each part from one text to another.
+PARTS = {
+    "cluster": ("# From an empty", "## 2. Prefect"),
+    "variables": ("## 2. Prefect", "**(a) Prefect Cloud"),
+    "(a)": ("**(a) Prefect Cloud with a push pool.**", "**(b) Your own"),
+    "(b)": ("**(b) Your own Prefect server", "With `prefect_server = true`"),
+    "own server": ("With `prefect_server = true`", "**(c) A process pool.**"),
+    "(c)": ("**(c) A process pool.**", "Whether scenes are contained"),
+    "job": ("A job for a deployment", "Cancel it with"),
+    "nightly": ("## 3. The nightly render", "## What it costs"),
+}
+
+
+def blocks(part: str) -> list[str]:
+    return shell_blocks(PAGE, *PARTS[part])
+
+
+def test_every_block_of_the_page_is_typed():
+    """None of them is an example: what is not to be typed is not marked as ``sh``."""
+    assert [block for part in PARTS for block in blocks(part)] == all_shell_blocks(PAGE)
+    assert all_shell_blocks(PAGE.with_name("security.md")) == []
 
 
 def applied(shell: Shell) -> list[Resource]:
@@ -52,12 +72,14 @@ def applied(shell: Shell) -> list[Resource]:
 @pytest.fixture(scope="module")
 def cluster(shell: Shell, cloud: GrantedCloud) -> Shell:
     """The shell of who has typed all before the ways, and has rendered."""
-    log_in, apply, act_as, *render = blocks("# From an empty", "## 2. Prefect")
+    log_in, apply, act_as, look, render = blocks("cluster")
     shell.type(log_in)
     shell.type(apply)
     assert "FAILED" not in shell.type(act_as)
-    shell.type("\n".join(render))
-    (variables,) = blocks("## 2. Prefect", "**(a) Prefect Cloud")
+    (looked,) = verdicts(shell.type(look))
+    assert not_ok(looked) == {}
+    shell.type(render)
+    (variables,) = blocks("variables")
     shell.type(variables)
     return shell
 
@@ -66,8 +88,26 @@ def test_the_flow_in_ones_terminal_renders_on_cloud_run(cluster: Shell, cloud: G
     assert cloud.run.statistics()["calls"]["jobs.run"] >= 1
 
 
-def type_with_job_id(shell: Shell, block: str) -> None:
-    """Type a block in which JOB_ID is what its first command prints; it has to fetch 3 frames."""
+def as_owner(shell: Shell, deployment: str) -> dict[str, Verdict]:
+    """What doctor says of all that there is, a deployment too, to the project's owner."""
+    (look,) = [block for block in blocks("cluster") if block.startswith("GOOGLE_OAUTH_ACCESS")]
+    command = look.replace(" doctor", f" --deployment {deployment} doctor")
+    (looked,) = verdicts(shell.type(command))
+    return looked
+
+
+def change_scene(shell: Shell) -> None:
+    """None of its frames comes from the cache then."""
+    with (shell.folder / "examples" / "spiral" / "spiral.pov").open("a") as scene:
+        scene.write(f"// {uuid4()}\n")
+
+
+def type_with_job_id(shell: Shell, block: str) -> str:
+    """Type a block in which JOB_ID is what its first command prints; it has to fetch 3 frames.
+
+    Returns the job's id.
+    """
+    change_scene(shell)
     first, rest = re.split(r"\n(?=[^\n]*JOB_ID)", block, maxsplit=1)
     told = re.search(r"^job +(\S+)", shell.type(first), re.MULTILINE)
     assert told is not None
@@ -75,6 +115,14 @@ def type_with_job_id(shell: Shell, block: str) -> None:
     saved = shell.folder / "spiral_render"
     assert len(list(saved.glob("frames/*.png"))) == 3
     shutil.rmtree(saved)
+    return told[1]
+
+
+def assert_rendered(cloud: GrantedCloud, job_id: str) -> None:
+    """All of the job's frames, by containers of the render jobs."""
+    found = cloud.statistics_of(job_id)
+    assert (found["frames_rendered"], found["frames_from_cache"]) == (3, 0)
+    assert {each["host"].rpartition("-render-")[0] for each in found["frames"]} == {"povstorm"}
 
 
 def resolved(
@@ -100,7 +148,7 @@ def resolved(
 
 
 def test_way_c_a_worker_on_ones_own_machine(shell: Shell):
-    start, run = blocks("**(c) A process pool.**", "Whether scenes are contained")
+    start, run = blocks("(c)")
 
     shell.type(start)
     type_with_job_id(shell, run)
@@ -109,8 +157,9 @@ def test_way_c_a_worker_on_ones_own_machine(shell: Shell):
 def test_way_a_a_push_pool_starts_flows_by_the_key_in_its_block_alone(
     cluster: Shell, cloud: GrantedCloud, server: PrefectServer, tmp_path: Path
 ):
-    pool, secret = blocks("**(a) Prefect Cloud with a push pool.**", "**(b) Your own")
-    (job,) = blocks("A job for a deployment", "Cancel it with")
+    pool, secret = blocks("(a)")
+    (job,) = blocks("job")
+    (nightly,) = blocks("nightly")
 
     cluster.forget("PREFECT_API_URL")
     cluster.type(pool)
@@ -136,18 +185,35 @@ def test_way_a_a_push_pool_starts_flows_by_the_key_in_its_block_alone(
     cluster.leave_running(
         f"prefect worker start --pool povstorm-push --type {CloudRunWorkerV2.type}", **nowhere
     )
-    type_with_job_id(cluster, job)
+    assert_rendered(cloud, type_with_job_id(cluster, job))
+    assert not_ok(as_owner(cluster, "render-job/cloud")) == {}
+
+    before = cloud.jobs()
+    change_scene(cluster)
+    cluster.type(nightly)
+    (of_tonight,) = cloud.jobs() - before
+    assert_rendered(cloud, of_tonight)
+    assert asyncio.run(schedules(PrefectClient(server.url), "render-scene/nightly-cloud")) == [
+        ("0 2 * * *", "Europe/Berlin", True)
+    ]
+
+
+async def schedules(client: PrefectClient, deployment: str) -> list[tuple[str, str, bool]]:
+    """When the deployment runs, where that is, and whether it does."""
+    async with client:
+        found = (await client.read_deployment_by_name(deployment)).schedules
+    return [(each.schedule.cron, each.schedule.timezone, each.active) for each in found]
 
 
 def job_of_way_b() -> str:
-    (job,) = blocks("A job for a deployment", "Cancel it with")
+    (job,) = blocks("job")
     return job.replace("render-job/cloud ", "render-job/cloud-worker ")
 
 
 def test_way_b_a_worker_that_makes_cloud_run_jobs(
     cluster: Shell, cloud: GrantedCloud, server: PrefectServer
 ):
-    pool, worker = blocks("**(b) Your own Prefect server", "With `prefect_server = true`")
+    pool, worker = blocks("(b)")
 
     cluster.type(pool)
     login = cloud.credentials(OWNER, email_of(SUBMITTER))
@@ -160,7 +226,7 @@ def test_way_b_a_worker_that_makes_cloud_run_jobs(
     assert task_of(configuration)["serviceAccount"] == ORCHESTRATOR
     assert "vpcAccess" not in task_of(configuration)
     cluster.type(worker)
-    type_with_job_id(cluster, job_of_way_b())
+    assert_rendered(cloud, type_with_job_id(cluster, job_of_way_b()))
 
 
 def task_of(configuration: CloudRunWorkerJobV2Configuration) -> dict[str, Any]:
@@ -171,6 +237,11 @@ def task_of(configuration: CloudRunWorkerJobV2Configuration) -> dict[str, Any]:
 
 
 LOGIN = "povstorm-prefect-login"
+# What doctor looks at where terraform has made it.
+OF_THE_SERVER = {
+    *("way to Prefect's server", "Prefect's login", "Prefect's records", "Prefect's database"),
+    "network of povstorm-cloud-run",
+}
 
 
 @dataclass(frozen=True)
@@ -240,7 +311,7 @@ def own_server(
     cluster: Shell, cloud: GrantedCloud, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OwnServer]:
     """It is reached as the page says, by who types there; nothing has been done with it."""
-    make, proxy, join, _, _ = blocks("With `prefect_server = true`", "**(c) A process pool.**")
+    make, proxy, join, _, _ = blocks("own server")
     cluster.type(make)
     state = applied(cluster)
     with terraforms_server(cloud, state, tmp_path_factory.mktemp("own")) as (internal, people):
@@ -300,7 +371,7 @@ def test_way_b_with_terraforms_own_server(
     cluster: Shell, cloud: GrantedCloud, own_server: OwnServer, tmp_path: Path
 ):
     state = own_server.state
-    _, _, _, pool, remove = blocks("With `prefect_server = true`", "**(c) A process pool.**")
+    _, _, _, pool, remove = blocks("own server")
     (worker,) = [each for each in state if each.type == "google_cloud_run_v2_worker_pool"]
     container = worker.values["template"][0]["containers"][0]
     (network,) = [each for each in state if each.type == "google_compute_network"]
@@ -345,7 +416,10 @@ def test_way_b_with_terraforms_own_server(
         **taken,
         **cloud.project.environment_of(account),
     )
-    type_with_job_id(cluster, job_of_way_b())
+    assert_rendered(cloud, type_with_job_id(cluster, job_of_way_b()))
+    looked = as_owner(cluster, "render-job/cloud-worker")
+    assert not_ok(looked) == {}
+    assert set(looked) > OF_THE_SERVER
 
     cluster.type(remove)
     left = {each.type for each in applied(cluster)}

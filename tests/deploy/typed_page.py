@@ -19,6 +19,11 @@ _ENDLESS = re.compile(r"\bprefect worker start\b|\bgcloud run services proxy\b")
 _BLOCK_SECONDS = 400
 
 
+def all_shell_blocks(page: Path) -> list[str]:
+    """Every block of a page, in order."""
+    return _BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
 def shell_blocks(page: Path, start: str, end: str) -> list[str]:
     """The blocks between two texts of the page, in order; each text has to be in it once."""
     text = page.read_text(encoding="utf-8")

@@ -116,6 +116,18 @@ class GrantedCloud:
         file.write_text(json.dumps(token_server.impersonation(user, email)))
         return file
 
+    def jobs(self) -> set[str]:
+        """The ids of the jobs in terraform's bucket."""
+        assert self._gcs is not None
+        names = self._gcs.names(self._bucket, "jobs/")
+        return {name.split("/")[1] for name in names if name.endswith("/job.json")}
+
+    def statistics_of(self, job_id: str) -> Json:
+        """A job's statistics.json, in terraform's bucket."""
+        assert self._gcs is not None
+        found: Json = json.loads(self._gcs.read(self._bucket, f"jobs/{job_id}/statistics.json"))
+        return found
+
     def grant(self, policy: Policy, bucket: str, accounts: Iterable[str]) -> None:
         """Take over a policy for the bucket; containers may run as the accounts (e-mails).
 
@@ -170,7 +182,7 @@ class GrantedCloud:
         if names and not self._bucket:
             self._gcs.make_bucket(names[0])
         elif self._bucket and not names:
-            if not self._gcs.is_empty(self._bucket):
+            if self._gcs.names(self._bucket):
                 # The provider's words.
                 raise RefusedError(
                     f"Error trying to delete bucket {self._bucket} containing objects without "

