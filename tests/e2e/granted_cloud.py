@@ -116,6 +116,11 @@ class GrantedCloud:
         file.write_text(json.dumps(token_server.impersonation(user, email)))
         return file
 
+    def make_bucket(self, name: str) -> None:
+        """A bucket that terraform has not made."""
+        assert self._gcs is not None
+        self._gcs.make_bucket(name)
+
     def jobs(self) -> set[str]:
         """The ids of the jobs in terraform's bucket."""
         assert self._gcs is not None

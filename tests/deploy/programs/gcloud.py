@@ -1,7 +1,8 @@
 """gcloud on a GoogleProject: refuses what gcloud does not take, and what the login may not do.
 
 ``GOOGLE_PROJECT_FOLDER`` names the project's folder; logins are kept in CLOUDSDK_CONFIG, else in
-``~/.config/gcloud``. Who logs in is ``GOOGLE_STAND_IN_USER``, as there is no browser.
+``~/.config/gcloud``. Who logs in is ``GOOGLE_STAND_IN_USER``, as there is no browser. Google's
+libraries ask it often for a property, so what takes long to import is imported where it is needed.
 """
 
 from __future__ import annotations
@@ -11,13 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-from google.cloud.storage import Client
-from google.oauth2.credentials import Credentials
-
-from tests.deploy.programs.builds import Builds
 from tests.deploy.programs.gcloud_commands import Typed, UsageError, understood
 from tests.deploy.programs.refusals import RefusedError, need
-from tests.emulators.iam import token_server
 from tests.emulators.iam.policy import Binding, service_account_name
 from tests.emulators.iam.project import GoogleProject
 from tests.emulators.iam.tokens import email_of, token_of
@@ -66,6 +62,8 @@ class Gcloud:
         print(token_of(self._member))
 
     def _application_default_login(self, typed: Typed) -> None:
+        from tests.emulators.iam import token_server
+
         user = os.environ["GOOGLE_STAND_IN_USER"]  # a browser's, whoever gcloud is logged in as
         account = typed.flags.get("--impersonate-service-account")
         if account is None:
@@ -79,6 +77,8 @@ class Gcloud:
         file.unlink()
 
     def _builds_submit(self, typed: Typed) -> None:
+        from tests.deploy.programs.builds import Builds
+
         Builds(self._project, self._member).submit(typed)
 
     def _config_get(self, typed: Typed) -> None:
@@ -108,6 +108,8 @@ class Gcloud:
         self._project.policy = self._project.policy.plus(binding)
 
     def _create_key(self, typed: Typed) -> None:
+        from tests.emulators.iam import token_server
+
         email = typed.flags["--iam-account"]
         name = service_account_name(self._project.policy.project, email)
         self._need("iam.serviceAccountKeys.create", name)
@@ -225,6 +227,9 @@ class Gcloud:
         need(self._project, self._member, permission, resource)
 
     def _bucket(self, name: str):
+        from google.cloud.storage import Client
+        from google.oauth2.credentials import Credentials
+
         client = Client(project=None, credentials=Credentials(token_of(self._member)))
         return client.bucket(name)
 

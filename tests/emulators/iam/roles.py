@@ -58,6 +58,8 @@ _BUCKET = (
 PREDEFINED: dict[str, frozenset[str]] = {
     "roles/artifactregistry.reader": _ARTIFACTS_READ,
     "roles/artifactregistry.writer": _ARTIFACTS_READ | _ARTIFACTS_WRITE,
+    "roles/cloudbuild.builds.editor": _PROJECT
+    | _each("cloudbuild.builds", "create", "get", "list", "update"),
     "roles/cloudsql.client": _each("cloudsql.instances", "connect", "get"),
     "roles/cloudsql.instanceUser": _each("cloudsql.instances", "get", "login"),
     "roles/iam.serviceAccountTokenCreator": _PROJECT
