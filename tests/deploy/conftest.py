@@ -35,9 +35,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrantedCloud]:
         yield cloud
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """A Prefect server that nobody else uses."""
+    """A Prefect server that only who types the pages uses."""
     with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
         yield server
 
