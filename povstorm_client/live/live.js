@@ -234,6 +234,18 @@
     fillSheet();
   });
 
+  // Of drafts the frame that is looked at is drawn first, once it is not only passed by.
+  let looking = 0, lookedAt = null;
+  const tellLooking = () => fetch(`looking-at/${lookedAt}`, { cache: "no-store" }).catch(() => {});
+  if (given.edition) player.listeners.push((index) => {
+    clearTimeout(looking);
+    if (player.playing || frames[index] === lookedAt) return;
+    looking = setTimeout(() => {
+      lookedAt = frames[index];
+      tellLooking();
+    }, 150);
+  });
+
   // Plots, drawn anew when something changed, at most once a second.
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name);
   const prepared = (canvas) => {
@@ -573,7 +585,11 @@
   let source = null;
   const listen = () => {
     source = new EventSource("events");
-    source.addEventListener("open", () => (lost.hidden = true));
+    source.addEventListener("open", () => {
+      lost.hidden = true;
+      // A server that was started anew does not know it.
+      if (lookedAt !== null) tellLooking();
+    });
     source.addEventListener("message", (message) => take(JSON.parse(message.data)));
     source.addEventListener("error", () => {
       lost.hidden = false;

@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from povstorm_client.errors import StorageError
@@ -57,6 +57,14 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
+}
+# A person may have come by an old address; a browser shows an empty answer as an error of its own.
+_REFUSALS = {
+    403: "This page answers nobody but itself. Open its address by hand, or from the terminal.",
+    404: "There is no such page here. `povstorm live` and `povstorm watch` say the address: each "
+    "job and each scene has another.",
+    405: "This page is to look at: nothing can be sent to it.",
+    421: "This page is at 127.0.0.1 or localhost, under no other name.",
 }
 # A picture's address has its version.
 KEPT = {"cache-control": "private, max-age=31536000, immutable"}
@@ -246,7 +254,10 @@ def guarded(app: ASGIApp, address: LiveAddress) -> ASGIApp:
             await send(message)
 
         status = refusal(scope)
+        words = _REFUSALS.get(status or 200)
         answer = app if status is None else Response(status_code=status)
+        if words is not None:
+            answer = PlainTextResponse(f"povstorm: {words}\n", status or 200)
         await answer(scope, receive, send_with_headers)
 
     return guarded

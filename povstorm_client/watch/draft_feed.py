@@ -21,13 +21,15 @@ class DraftFeed:
     """The rows of a scene's frames, and what became of the last save; any thread may ask or tell.
 
     news: called when there is something new. units: of the frames as they are now. edition: another
-    where the page has to begin anew, as there are other frames, or of another size.
+    where the page has to begin anew, as there are other frames, or of another size. looked_at: the
+    frame that a browser has shown last, 0 while nobody has looked.
     """
 
     def __init__(self) -> None:
         self.news: Callable[[], None] = lambda: None
         self.units: Sequence[WorkUnit] = ()
         self.edition = ""
+        self.looked_at = 0
         self._lock = threading.Lock()
         self._rows: list[FrameRow] = []
         self._changed: list[int] = []

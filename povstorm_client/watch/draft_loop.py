@@ -1,8 +1,9 @@
 """DraftLoop: from a save to the frames that it changes; ``povstorm watch`` runs it.
 
 A save stops what is in work, the scene is read again, and the frames whose content is another are
-drawn, those first that lie far apart. When all are there, the scene is run in the background to see
-which files each frame uses, so that the next save draws those alone that it concerns.
+drawn, first the one that its user looks at, then those that lie far apart. When all are there, the
+scene is run in the background to see which files each frame uses, so that the next save draws those
+alone that it concerns.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Protocol
 
 from povstorm_client.errors import InputError, PovstormError, ToolError
 from povstorm_client.frames.spread import bisected
+from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.launch.draft_process import DraftedFrame, DraftProcess
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.scene.load_scene import Scene
@@ -227,8 +229,8 @@ class DraftLoop:
             turn = self._turn
             if turn is None or self._process is None:
                 return
-            order = bisected(sorted(turn.waiting))
-            self._process.draw(turn.number, [turn.drafts[at].unit for at in order])
+            units = [turn.drafts[at].unit for at in sorted(turn.waiting)]
+            self._process.draw(turn.number, drawing_order(units, self._feed.looked_at))
             if not turn.waiting:
                 self._finish(turn)
 
@@ -300,6 +302,12 @@ class DraftLoop:
             self._stop_trace.set()
         for each in self._traces:
             each.join()
+
+
+def drawing_order(units: Sequence[WorkUnit], looked_at: int) -> list[WorkUnit]:
+    """The frame that somebody looks at first, then those that lie far apart; units: ascending."""
+    first = [unit for unit in units if unit.frame == looked_at]
+    return first + [unit for unit in bisected(units) if unit.frame != looked_at]
 
 
 def _files_of(scene: Scene) -> Iterable[Path]:

@@ -26,6 +26,7 @@ from povstorm_client.live.page_server import (
     PAGE_POLICY,
     LiveServer,
     found,
+    is_number,
     serving,
     static_routes,
     text_response,
@@ -89,9 +90,17 @@ def _routes(
         data = await found(folder.image, result)
         return Response(data, media_type="image/png", headers=KEPT)
 
+    async def look(request: Request) -> Response:
+        frame = request.path_params["frame"]
+        if not is_number(frame):
+            raise HTTPException(404)
+        feed.looked_at = int(frame)
+        return Response(status_code=204)
+
     base = live.address.prefix
     return [
         Route(base, show),
+        Route(f"{base}looking-at/{{frame}}", look),
         Route(f"{base}events", live.events),
         Route(f"{base}frames/{{frame}}/{{version}}.webp", small),
         Route(f"{base}frames/{{frame}}/{{version}}.png", large),

@@ -273,6 +273,8 @@ def test_a_phone_scrolls_down_only(browser: Browser, storage: FolderStorage):
     with serving(job) as server, opened(browser, server.address.url, viewport=PHONE) as page:
         expect(page.locator(".failure")).to_be_visible()
         expect(page.locator("#shares tr")).to_have_count(1)
+        table = "document.getElementById('shares').closest('.scroll')"
+        assert page.evaluate(f"{table}.scrollWidth <= {table}.clientWidth"), "a column is cut off"
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
@@ -428,7 +430,10 @@ def test_it_answers_below_its_token_only(answering: LiveServer):
     token = answering.address.token
     wrong = ("0" if token[0] != "0" else "1") + token[1:]
     for other in (url.replace(token, wrong), url.replace(f"/{token}", ""), f"{url[:-1]}x/"):
-        assert httpx.get(other, timeout=60).status_code == 404
+        answer = httpx.get(other, timeout=60)
+        assert answer.status_code == 404
+        # For who has come by an old address.
+        assert "no such page here" in answer.text
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
         assert httpx.request(method, url, timeout=60).status_code == 405
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import httpx
@@ -98,6 +99,33 @@ def test_the_page_goes_to_a_frame_that_the_save_changes(
         scene.draw(3)
         expect(page.locator("#sheet .rendered")).to_have_count(1)
         expect(now(page, "frame")).to_have_text("15, as before")
+
+
+@needs_browser
+def test_which_frame_is_looked_at_is_known_also_to_a_command_that_was_started_anew(
+    browser: Browser, scene: DraftedScene, tmp_path: Path
+):
+    home = tmp_path / "home"
+
+    def looked_at(frame: int) -> None:
+        deadline = time.monotonic() + PATIENCE / 1000
+        while scene.feed.looked_at != frame:
+            assert time.monotonic() < deadline, f"{scene.feed.looked_at} instead of {frame}"
+            time.sleep(0.02)
+
+    with scene.served(home) as server:
+        page = browser.new_context().new_page()
+        page.goto(server.address.url)
+        looked_at(1)
+        page.get_by_role("button", name="Frame 7, waiting").click()
+        looked_at(7)
+    expect(page.locator("#lost")).to_be_visible(timeout=PATIENCE)
+    scene.feed.looked_at = 0
+    with scene.served(home) as server:
+        looked_at(7)
+        page.context.close()
+        for what in ("looking-at/x", "looking-at/-1", f"looking-at/{'9' * 5000}"):
+            assert httpx.get(f"{server.address.url}{what}", timeout=60).status_code == 404
 
 
 @needs_browser

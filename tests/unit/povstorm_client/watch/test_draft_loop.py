@@ -6,11 +6,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from povstorm_client.frames.tone_mapping import ToneMapping
 from povstorm_client.scene.load_scene import Scene, load_scene
 from povstorm_client.watch.draft_feed import DraftFeed
 from povstorm_client.watch.draft_folder import DraftFolder
-from povstorm_client.watch.draft_loop import DraftLoop
+from povstorm_client.watch.draft_loop import DraftLoop, drawing_order
+from tests.synthetic_job import make_units
 
 # Seconds; nothing waits for so long unless it fails.
 PATIENCE = 120.0
@@ -42,3 +45,19 @@ def test_a_save_during_a_slow_first_reading_is_read_and_the_scene_opens(tmp_path
     assert given_up == [False, True, False]
     [tree] = (tmp_path / "drafts").rglob("own.pov")
     assert tree.read_text("utf-8") == "box { -1, 1 }\n"
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "expected"),
+    [
+        (0, [1, 9, 5, 3, 7, 2, 4, 6, 8]),
+        (4, [4, 1, 9, 5, 3, 7, 2, 6, 8]),
+        # Of another scene, or of frames that the save has left as they were.
+        (12, [1, 9, 5, 3, 7, 2, 4, 6, 8]),
+    ],
+)
+def test_what_is_looked_at_is_drawn_first_and_then_what_lies_far_apart(
+    looked_at: int, expected: list[int]
+):
+    order = drawing_order(make_units("orbit", 9), looked_at)
+    assert [unit.frame for unit in order] == expected
