@@ -44,7 +44,6 @@ class Look:
 
 @dataclass
 class _Process:
-    parent: int
     part: str = OTHER
     own: float = 0.0
     with_reaped: float = 0.0
@@ -67,6 +66,8 @@ class CpuOfParts:
         # Those that lived before have used some already.
         self._before: dict[str, float] = {}
         self._reaped_before = _reaped()
+        # Never less than before: what ends while it is looked at is missing for a moment.
+        self._unseen = 0.0
         self._look()
         self._before = dict(self.looks.pop().cpu)
         self._stop = threading.Event()
@@ -89,34 +90,44 @@ class CpuOfParts:
             self._look()
 
     def _look(self) -> None:
+        # Parents before their children, here and below: what ends meanwhile is not counted twice.
+        everything = _reaped() - self._reaped_before
         living = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
         for gone in self._family.keys() - living:
             process = self._family.pop(gone)
             self._seen[process.part] += process.own
-        self._strangers &= living
-        for pid in sorted(living - self._strangers - {os.getpid()}):
+        for pid in self._family:
             self._look_at(pid)
+        self._strangers &= living
+        new = living - self._family.keys() - self._strangers - {os.getpid()}
+        while found := {pid for pid in new if self._look_at(pid)}:
+            new -= found
+        self._strangers |= new
         cpu = dict(self._seen)
         for process in self._family.values():
             cpu[process.part] = cpu.get(process.part, 0.0) + process.own
-        everything = _reaped() - self._reaped_before
         everything += sum(process.with_reaped for process in self._family.values())
-        cpu[POVRAY] = cpu.get(POVRAY, 0.0) + max(0.0, everything - sum(cpu.values()))
+        self._unseen = max(self._unseen, everything - sum(cpu.values()))
+        cpu[POVRAY] = cpu.get(POVRAY, 0.0) + self._unseen
         used = {part: cpu.get(part, 0.0) - self._before.get(part, 0.0) for part in PARTS}
         self.looks.append(Look(time.time(), used))
 
-    def _look_at(self, pid: int) -> None:
+    def _look_at(self, pid: int) -> bool:
+        """Whether it is one of ours; then what it is, and has used, is noted."""
+        process = self._family.get(pid)
         try:
             text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
             # proc_pid_stat(5): after the name in brackets the state, the parent, …
             words = text.rpartition(")")[2].split()
-            process = self._family.get(pid) or _Process(int(words[1]))
-            if pid not in self._family and process.parent not in (os.getpid(), *self._family):
-                self._strangers.add(pid)
-                return
+            if process is None and int(words[1]) not in (os.getpid(), *self._family):
+                return False
             arguments = Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace").split("\0")
-        except (OSError, ValueError):
-            return  # it has ended
+        except OSError:
+            # It has ended: what it used is its parent's now, or will be when that is looked at.
+            if process is not None:
+                process.with_reaped = 0.0
+            return process is not None
+        process = self._family.setdefault(pid, process or _Process())
         # Of a program that has ended the arguments are gone.
         if arguments[0]:
             process.part = _part(arguments)
@@ -124,7 +135,7 @@ class CpuOfParts:
                 self.first_frame = self.first_frame or time.time()
         own, reaped = (sum(map(int, words[at : at + 2])) / _TICKS for at in (11, 13))
         process.own, process.with_reaped = own, own + reaped
-        self._family[pid] = process
+        return True
 
 
 def _part(words: list[str]) -> str:

@@ -76,9 +76,10 @@ def waited(command: list[str], folder: Path, images: Path, environment: dict[str
             os.wait4(left[0].pid, 0)
             told = time.time()
     last = max(path.stat().st_mtime for path in images.rglob("*.png"))
-    moments = (seen.first_frame, last, end, told)
-    parts = [seen.until(moment) for moment in (*moments[:3], math.inf)]
-    return Waited(*(moment - started for moment in moments), parts=tuple(parts))
+    moments = (seen.first_frame, last, end)
+    parts = tuple(seen.until(moment) for moment in (*moments, math.inf))
+    first_seconds, last_seconds, seconds = (moment - started for moment in moments)
+    return Waited(first_seconds, last_seconds, seconds, told - started, parts)
 
 
 @contextmanager
