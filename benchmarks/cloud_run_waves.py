@@ -89,11 +89,11 @@ def main() -> None:
 
 def _orchestrate(jobs: list[int], seconds: float) -> None:
     """Print what whole jobs take, the orchestrator's own time in it."""
-    row = "{:>7} {:>10} {:>11} {:>9} {:>10} {:>11} {:>9} {:>11}"
+    row = "{:>7} {:>10} {:>7} {:>11} {:>9} {:>10} {:>11} {:>9} {:>11}"
     print("seconds from the start of the flow; CPU and peak memory of its process")
     print(
         row.format(
-            *("frames", "first run", "last frame", "to least", "to the end", "ms a frame"),
+            *("frames", "first run", "(CPU)", "last frame", "to least", "to the end", "ms a frame"),
             *("peak MB", "submit MB"),
         )
     )
@@ -104,6 +104,7 @@ def _orchestrate(jobs: list[int], seconds: float) -> None:
             row.format(
                 frames,
                 f"{taken.first_run:.1f}",
+                f"{taken.first_run_cpu:.1f}",
                 f"{taken.last_frame:.1f}",
                 f"{taken.last_frame / least:.2f}",
                 f"{taken.end:.1f}",

@@ -42,12 +42,14 @@ _KEY = b"benchmark"
 class Whole:
     """What a whole job took, in seconds from the start of the flow's process.
 
-    first_run: to the first `run` call; last_frame: to the last frame's result; end: to the end of
-    the process. cpu: CPU seconds of the flow, peak: its peak memory in bytes, submit_peak: that of
-    who has stored the job. sizes: bytes of what the job's end stores, by name.
+    first_run: to the first `run` call, and the flow's CPU seconds until then; last_frame: to the
+    last frame's result; end: to the end of the process. cpu: CPU seconds of the flow, peak: its
+    peak memory in bytes, submit_peak: that of who has stored the job. sizes: bytes of what the
+    job's end stores, by name.
     """
 
     first_run: float
+    first_run_cpu: float
     last_frame: float
     end: float
     cpu: float
@@ -86,7 +88,16 @@ def run_whole_job(frames: int, seconds: float, parallelism: int, startup: float)
             for entry in storage.list(layout.job(JOB_ID))
             if entry.key.count("/") == 2
         }
-    return Whole(first_run, last, end, flow["cpu"], flow["peak"], submitted["peak"], sizes)
+    return Whole(
+        first_run,
+        flow["first_run_cpu"],
+        last,
+        end,
+        flow["cpu"],
+        flow["peak"],
+        submitted["peak"],
+        sizes,
+    )
 
 
 def _python(
@@ -173,9 +184,13 @@ class _RemoteCloudRun:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        # Of this process, in CPU seconds.
+        self.first_run: float | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the API takes
+            if name == "run" and self.first_run is None:
+                self.first_run = time.process_time()
             with multiprocessing.connection.Client(self._address, authkey=_KEY) as connection:
                 connection.send((name, arguments, named))
                 return connection.recv()
@@ -183,32 +198,34 @@ class _RemoteCloudRun:
         return call
 
 
-def _flow(folder: Path, address: str) -> int:
+def _flow(folder: Path, address: str) -> tuple[int, float | None]:
     from flows import local_run
     from povstorm_client.cloud_run import api
 
-    api.GoogleCloudRun = lambda credentials: _RemoteCloudRun(address)  # type: ignore[assignment, misc]
+    remote = _RemoteCloudRun(address)
+    api.GoogleCloudRun = lambda credentials: remote  # type: ignore[assignment, misc]
     uri = job_uri(FolderStorage(folder / "storage"), JOB_ID)
-    return local_run._main(uri, "", str(folder / "temporary"))
+    return local_run._main(uri, "", str(folder / "temporary")), remote.first_run
 
 
-def _tell_what_it_took() -> None:
+def _tell_what_it_took(first_run: float | None) -> None:
     taken = resource.getrusage(resource.RUSAGE_SELF)
     cpu = taken.ru_utime + taken.ru_stime
-    print(json.dumps({"cpu": cpu, "peak": taken.ru_maxrss * 1024}), flush=True)
+    told = {"cpu": cpu, "peak": taken.ru_maxrss * 1024, "first_run_cpu": first_run}
+    print(json.dumps(told), flush=True)
 
 
 def main(what: str, *arguments: str) -> int:
     """Be the process that submits, or that of the flow."""
     if what == "--submit":
         _submit(Path(arguments[0]), int(arguments[1]), int(arguments[2]))
-        code = 0
+        code, first_run = 0, None
     else:
         # The flow stops when its standard input ends.
         reading, _ = os.pipe()
         os.dup2(reading, 0)
-        code = _flow(Path(arguments[0]), arguments[1])
-    _tell_what_it_took()
+        code, first_run = _flow(Path(arguments[0]), arguments[1])
+    _tell_what_it_took(first_run)
     return code
 
 
