@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from PIL import Image
+
 from povstorm_client.cloud_run.wave_share import WaveFrame, open_wave, read_share
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
@@ -31,11 +33,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "povray.txt"
         log.write_text("nothing was rendered\n")
+        # The report makes a preview of it, as of any other.
+        image = Path(folder) / "image.png"
+        Image.new("L", (32, 24)).save(image)
 
         def store(frame: WaveFrame) -> None:
             unit, now = frame.unit, time.time()
             storage.upload(layout.log(unit.job_id, unit.work_unit_id), log)
-            checksum = storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", log)
+            checksum = storage.upload(f"{unit.offload_gcs_prefix}/{unit.image_name}", image)
             FrameResults(storage, unit.job_id).commit(
                 FrameResult(
                     work_unit_id=unit.work_unit_id,
@@ -47,7 +52,7 @@ def main() -> None:
                     started=now,
                     ended=now,
                     image=unit.image_name,
-                    image_bytes=log.stat().st_size,
+                    image_bytes=image.stat().st_size,
                     image_crc32c=checksum,
                     statistics=FrameStatistics(
                         0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 2**26, 1, None, None, 1

@@ -19,7 +19,7 @@ from povstorm_client.storage.protocol import Storage
 # How many claims may be lost before a task takes all that others have left for claimed: one for so
 # many frames of its own share, so that looking costs no frame more than a part of what storing it
 # does. Whoever has frames left is in turn for as many tasks that are done as each of them looks.
-_FRAMES_A_LOST_CLAIM = 5
+_FRAMES_A_LOST_CLAIM = 10
 # Multiples of it lie far from each other: https://en.wikipedia.org/wiki/Golden_angle
 _GOLDEN = (5**0.5 - 1) / 2
 
