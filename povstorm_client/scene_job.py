@@ -19,11 +19,13 @@ from povstorm_client.errors import FieldError, InputError
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings, preference
 from povstorm_client.job import Job
 from povstorm_client.jobs.manifest import Tracing
+from povstorm_client.jobs.progress_bar import parsing_bar
 from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.quantities import duration
 from povstorm_client.scene.load_scene import Scene, load_scene
 from povstorm_client.scene.moments import at_all_moments
+from povstorm_client.scene.trace import Trace, TraceRequest
 from povstorm_client.scene.unused_names import unused_names
 from povstorm_client.scene.variants import merged_variants, read_variants
 
@@ -59,7 +61,15 @@ def read_scene(
     for word in switches or ():
         if word.startswith("--"):
             raise InputError(f"there is no option {word}: `povstorm render --help` lists them")
-    tracer = partial(trace_scene, sandbox=sandbox, stop=stop_trace)
+
+    def tracer(request: TraceRequest) -> Trace:
+        traced = partial(trace_scene, request, sandbox=sandbox, stop=stop_trace)
+        # Of numbered scenes, a process each, several run at once; who can stop one has a page.
+        if len(request.frames) == 1 or stop_trace is not None:
+            return traced()
+        with parsing_bar(request.scene.stem) as show:
+            return traced(on_parsed=show)
+
     load = partial(
         load_scene,
         scene,

@@ -1,8 +1,8 @@
 """The progress of a running job in the terminal: frames done and failed, phase, time left.
 
-Job.run and follow show it; `povstorm fetch` shows how much is saved. Where the output is no
-terminal, a line is printed for each change of phase and every ten seconds. What frames wait for is
-a line of its own, once.
+Job.run and follow show it; `povstorm fetch` shows how much is saved, read_scene how much is parsed.
+Where the output is no terminal, a line is printed for each change of phase and every ten seconds.
+What frames wait for is a line of its own, once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 
 from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import JobState
@@ -20,6 +20,8 @@ _SECONDS_BETWEEN_LINES = 10.0
 _STARTING = "starting"
 
 Show = Callable[[JobState], None]
+# Is told how many are done, of how many.
+Count = Callable[[int, int], None]
 
 
 @contextmanager
@@ -44,19 +46,28 @@ def progress_bar(
         yield _lines(printable(name), frames)
 
 
-@contextmanager
-def saving_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+def saving_bar(name: str) -> AbstractContextManager[Count]:
     """A function that shows how many files are saved, of how many, for as long as the block runs.
 
     Where stderr is no terminal a line is printed every ten seconds, and none of what is soon done.
     """
+    return _counting_bar(name, "saving", "files are saved")
+
+
+def parsing_bar(name: str) -> AbstractContextManager[Count]:
+    """The same of frames that are parsed before any is rendered."""
+    return _counting_bar(name, "parsing", "frames are parsed")
+
+
+@contextmanager
+def _counting_bar(name: str, doing: str, done_words: str) -> Iterator[Count]:
     if sys.stderr.isatty():
         from rich.markup import escape
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
         bar = Progress(*columns, console=plain_console(stderr=True))
-        row = bar.add_task(f"saving {escape(name)}", total=None)
+        row = bar.add_task(f"{doing} {escape(name)}", total=None)
 
         def show_bar(done: int, total: int) -> None:
             # Where there is nothing to save there is nothing to show.
@@ -75,7 +86,7 @@ def saving_bar(name: str) -> Iterator[Callable[[int, int], None]]:
         nonlocal next_line
         if time.monotonic() >= next_line:
             next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-            words = f"{printable(name)}: {done} of {total} files are saved"
+            words = f"{printable(name)}: {done} of {total} {done_words}"
             print(words, file=sys.stderr, flush=True)
 
     yield show

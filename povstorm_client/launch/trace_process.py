@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,14 @@ from povstorm_client.scene.trace import FrameUse, Trace, TraceRequest
 
 # Between looks whether it is to be stopped.
 _STOP_SECONDS = 0.05
+# No progress is shown of what is done as soon.
+_QUIET_SECONDS = 1.0
+# Where render_image/povray_files.c notes what frames open, and the note that a frame begins: texts
+# that end with a zero each, the second an absolute path.
+_NOTES = Path("workspace", "trace", "accesses")
+_FRAME_NOTE = b"\0F\0/"
+# Bytes of them that are read at a look.
+_MOST_NOTES = 1 << 20
 # A frame's share of what frames leave to each other goes into its work unit.
 MAX_STATE_BYTES = 8 << 20
 # Of all frames together: it is uploaded, and the flow holds it.
@@ -38,10 +49,12 @@ def trace_scene(
     *,
     sandbox: SandboxMode | None = None,
     stop: threading.Event | None = None,
+    on_parsed: Callable[[int, int], None] | None = None,
 ) -> Trace:
     """Parse the request's frames in their order, and tell what they did with files.
 
-    stop: set from another thread, it ends the trace at once, by a ToolError.
+    stop: set from another thread, it ends the trace at once, by a ToolError. on_parsed: is told now
+    and then how many frames have been begun, of how many, where it takes longer than a second.
 
     Raises ToolError where POV-Ray cannot be run or watched here, InputError for a scene that
     cannot be traced: its current folder holds more than a scene, or its frames leave each other
@@ -58,7 +71,10 @@ def trace_scene(
     with tempfile.TemporaryDirectory(prefix="povstorm-trace-") as name:
         folder = Path(name)
         (folder / "request.json").write_text(json.dumps(_plain(request)), "utf-8")
-        _run(folder, mode, stop or threading.Event())
+        begun = _Begun(
+            folder / _NOTES, len(request.frames), on_parsed or (lambda _done, _all: None)
+        )
+        _run(folder, mode, stop or threading.Event(), begun)
         return _found(json.loads((folder / "trace.json").read_text("utf-8")))
 
 
@@ -75,7 +91,39 @@ def _plain(request: TraceRequest) -> dict[str, object]:
     }
 
 
-def _run(folder: Path, mode: SandboxMode, stop: threading.Event) -> None:
+class _Begun:
+    """Tells how many frames a trace has begun, by what it has noted so far."""
+
+    def __init__(self, notes: Path, frames: int, tell: Callable[[int, int], None]) -> None:
+        self._notes, self._frames, self._tell = notes, frames, tell
+        self._read, self._count, self._last = 0, 0, b"\0"
+        self._quiet_until = time.monotonic() + _QUIET_SECONDS
+
+    def look(self) -> None:
+        if time.monotonic() < self._quiet_until:
+            return
+        with contextlib.suppress(OSError):
+            self._read_on()
+        self._tell(min(self._count, self._frames), self._frames)
+
+    def _read_on(self) -> None:
+        # The scene's POV-Ray could put anything there.
+        descriptor = os.open(self._notes, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                return
+            if found.st_size < self._read:
+                # It is begun anew after a frame that cannot be parsed.
+                self._read, self._last = 0, b"\0"
+            file.seek(self._read)
+            new = file.read(_MOST_NOTES)
+        self._read += len(new)
+        self._count += (self._last + new).count(_FRAME_NOTE)
+        self._last = (self._last + new)[-len(_FRAME_NOTE) + 1 :]
+
+
+def _run(folder: Path, mode: SandboxMode, stop: threading.Event, begun: _Begun) -> None:
     child = subprocess.Popen(
         [*die_with_parent(), sys.executable, "-P", "-m", "render_image.trace_scene", str(folder)],
         stdin=subprocess.DEVNULL,
@@ -86,7 +134,7 @@ def _run(folder: Path, mode: SandboxMode, stop: threading.Event) -> None:
         env={**os.environ, sandbox_mode.VARIABLE: mode},
     )
     try:
-        said = _said(child, stop)
+        said = _said(child, stop, begun)
     finally:
         if child.poll() is None:
             # Ctrl-C reaches it from the terminal.
@@ -99,7 +147,7 @@ def _run(folder: Path, mode: SandboxMode, stop: threading.Event) -> None:
         raise ToolError(reason[-1] if reason else f"exit code {child.returncode}")
 
 
-def _said(child: subprocess.Popen[str], stop: threading.Event) -> str:
+def _said(child: subprocess.Popen[str], stop: threading.Event, begun: _Begun) -> str:
     """What the child printed until its end."""
     while True:
         try:
@@ -107,7 +155,9 @@ def _said(child: subprocess.Popen[str], stop: threading.Event) -> str:
         except subprocess.TimeoutExpired:
             if stop.is_set():
                 raise ToolError("it was stopped") from None
+            begun.look()
         else:
+            begun.look()
             return said
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -467,6 +468,23 @@ def test_check_tells_what_frames_are_left(home: Path):
     assert done.returncode == 0, done.stderr
     assert "frames  1-4 can be rendered: 4 frames parsed in " in done.stdout
     assert "state   n.txt, up to 2 bytes, is left to frames 2-4" in done.stdout
+
+
+def test_how_many_frames_are_parsed_is_told_on_the_way(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trace_process, "_QUIET_SECONDS", 0.0)
+    busy = "#declare I = 0; #while (I < 30000) #declare I = I + 1; #end\n"
+    write(home, f"{COUNT}{busy}#if (frame_number = 12) sphere {{ #end\n", {})
+    told: list[tuple[int, int]] = []
+    scene = load_scene(
+        "own.pov",
+        switches=(*SIZE, "+KFF12"),
+        cwd=home,
+        tracer=partial(trace_scene, on_parsed=lambda done, count: told.append((done, count))),
+    )
+    assert scene.trace is not None
+    assert told == sorted(told)
+    assert {count for _, count in told} == {12}
+    assert any(0 < done < 12 for done, _ in told)
 
 
 def test_check_parses_each_numbered_scene_and_finds_the_names_that_it_computes(home: Path):
