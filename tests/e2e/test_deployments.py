@@ -60,7 +60,7 @@ def prefect(*words: str, may_fail: bool = False, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=900,
     )
     assert may_fail or done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -300,7 +300,7 @@ def test_a_push_pool_refers_to_credentials_that_can_be_read_anywhere(
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=900,
     )
     assert made.returncode == 0, made.stderr
     file.unlink()

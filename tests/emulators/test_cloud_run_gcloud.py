@@ -72,7 +72,7 @@ def gcloud(
             capture_output=True,
             text=True,
             check=False,
-            timeout=180,
+            timeout=900,
         )
 
     return run
