@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from povstorm_client.cluster import Cluster
     from povstorm_client.doctor.check import Check
     from povstorm_client.errors import (
+        AccessError,
         CloudError,
         FieldError,
         InputError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from povstorm_client.jobs.summary import JobSummary
 else:
     _HOMES = {
+        "AccessError": "povstorm_client.errors",
         "Check": "povstorm_client.doctor.check",
         "CloudError": "povstorm_client.errors",
         "CloudRunJob": "povstorm_client.cloud_run.terraform_outputs",
@@ -76,6 +78,7 @@ else:
 
 
 __all__ = [
+    "AccessError",
     "Check",
     "CloudError",
     "CloudRunJob",

@@ -35,6 +35,10 @@ class StorageError(PovstormError):
     """The storage does not hold, or would not take, what it should."""
 
 
+class AccessError(StorageError):
+    """The storage refuses who asks: the account lacks a right, or does not have it yet."""
+
+
 class RecordError(StorageError):
     """A stored record (a manifest, a result, …) is not what it should be; it names the key."""
 

@@ -3,8 +3,8 @@
 Cloud Run starts it as ``python3 -m render_image.entrypoint WAVE_URI``, with the task's index in
 the environment. A share has frames to render, or segments of their video to encode. A failed frame
 is a result like any other; the exit status is that of the
-container: 0 when all of the share was tried, 1 when the container could not do its work, 143 when
-it was told to stop.
+container: 0 when all of the share was tried, 1 when the container could not do its work, 77 when
+the storage does not let it, 143 when it was told to stop.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 
+from povstorm_client.cloud_run.api import NOT_LET_IN
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, open_wave, read_share
-from povstorm_client.errors import PovstormError, RenderError
+from povstorm_client.errors import AccessError, PovstormError, RenderError
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import PovRay, require_povray
 from povstorm_client.quantities import duration
@@ -59,7 +60,7 @@ def main(arguments: list[str]) -> int:
         return asyncio.run(_render_until_told_to_stop(arguments[0], task_index, log))
     except PovstormError as error:
         log.write("CRITICAL", str(error))
-        return _BROKEN
+        return NOT_LET_IN if isinstance(error, AccessError) else _BROKEN
 
 
 async def _render_until_told_to_stop(wave_uri: str, task_index: int, log: CloudLog) -> int:

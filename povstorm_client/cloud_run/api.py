@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from povstorm_client.errors import CloudError
+from povstorm_client.storage.credentials import GRANTS_SPREAD, refused_login
+from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
     from google.api_core.exceptions import ClientError
@@ -30,6 +32,8 @@ _RUN_PERMISSIONS = ("run.jobs.get", "run.jobs.run", "run.jobs.runWithOverrides")
 _OVER_QUOTA = re.compile(r"quota (exceeded|violated)|exceeded its quota", re.IGNORECASE)
 # Quotas that a smaller execution uses up as well: of calls a minute, and of executions.
 _OF_CALLS = re.compile(r"\brate\b|per minute|running executions", re.IGNORECASE)
+# With which a container ends that the storage refuses: EX_NOPERM of sysexits.h.
+NOT_LET_IN = 77
 # A container that used more than its memory ends like a process that the kernel killed for it.
 _KILLED = 137
 
@@ -87,6 +91,11 @@ class TaskState:
         """Whether the container was ended because it used too much memory."""
         told = self.exit_code == _KILLED or "memory limit" in self.message.lower()
         return self.outcome == "failed" and told
+
+    @property
+    def not_let_in(self) -> bool:
+        """Whether its account was refused by the storage, so that it could not begin."""
+        return self.outcome == "failed" and self.exit_code == NOT_LET_IN
 
     @property
     def has_ended(self) -> bool:
@@ -283,7 +292,11 @@ def _errors(name: str) -> Iterator[None]:
             "refused",
         ) from error
     except auth.GoogleAuthError as error:
-        raise CloudError(f"{name}: Google's credentials failed: {error}", "unclear") from error
+        remedy = refused_login(error)
+        raise CloudError(
+            f"{name}: Google's credentials failed: {one_line(error)}{remedy}",
+            "refused" if remedy else "unclear",
+        ) from error
 
 
 def _refusal(name: str, error: ClientError) -> CloudError:
@@ -300,7 +313,7 @@ def _refusal(name: str, error: ClientError) -> CloudError:
         return CloudError(
             f"{name}: permission denied, or there is no such job: {error.message} Run `terraform "
             "apply`, which makes the render jobs and grants the orchestrator "
-            "roles/run.jobsExecutorWithOverrides and roles/run.viewer on them",
+            f"roles/run.jobsExecutorWithOverrides and roles/run.viewer on them; {GRANTS_SPREAD}",
             "refused",
         )
     if isinstance(error, exceptions.NotFound):

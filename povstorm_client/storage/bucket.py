@@ -16,13 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import AccessError, StorageError
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage.checksum import crc32c, crc32c_of
 from povstorm_client.storage.content_types import content_type
+from povstorm_client.storage.credentials import GRANTS_SPREAD, refused_login
 from povstorm_client.storage.parallel import CALLS_AT_ONCE, in_parallel
 from povstorm_client.storage.private_files import make_read_only
 from povstorm_client.storage.protocol import StoredObject, saved_whole
+from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -385,19 +387,21 @@ class GcsStorage:
                 f"cannot {verb} {place}: there is no such object, or no such bucket"
             ) from error
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-            raise StorageError(
+            raise AccessError(
                 f"cannot {verb} {place}: permission denied: have your account granted "
                 "roles/storage.objectUser on the bucket (terraform grants what the flow and the "
-                f"render container need): {error.message}"
+                f"render container need; {GRANTS_SPREAD}): {error.message}"
             ) from error
         except auth.DefaultCredentialsError as error:
             raise StorageError(
                 f"cannot {verb} {place}: there are no Google credentials here: run `gcloud auth "
                 "application-default login`"
             ) from error
+        except auth.GoogleAuthError as error:
+            words = f"{one_line(error)}{refused_login(error)}"
+            raise StorageError(f"cannot {verb} {place}: {words}") from error
         except (
             exceptions.GoogleAPIError,
-            auth.GoogleAuthError,
             requests.RequestException,
             DataCorruption,
             InvalidResponse,

@@ -1,4 +1,7 @@
-"""Google credentials from a Prefect block, where a cluster names one; for Cluster and tasks."""
+"""Google credentials from a Prefect block, where a cluster names one; and what they are refused.
+
+Cluster and tasks call it; what talks to Google says a refusal in its words.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,24 @@ from povstorm_client.errors import InputError, ToolError
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
+    from google.auth.exceptions import GoogleAuthError
+
+
+# https://cloud.google.com/iam/docs/access-change-propagation
+GRANTS_SPREAD = (
+    "what was granted a moment ago takes minutes to be in force, typically 2 and 7 or longer at "
+    "times: then try again"
+)
+
+
+def refused_login(error: GoogleAuthError) -> str:
+    """What to do where Google gives no token of the account to act as; "" for another error."""
+    if "getAccessToken" not in str(error):
+        return ""
+    return (
+        ". You may not act as this account: have yourself added to users in terraform.tfvars, and "
+        f"run `terraform apply`; {GRANTS_SPREAD}"
+    )
 
 
 def google_credentials(block: str) -> Credentials | None:

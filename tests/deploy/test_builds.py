@@ -13,7 +13,8 @@ from tests.deploy.programs.builds import Builds
 from tests.deploy.programs.gcloud_commands import understood
 from tests.deploy.programs.refusals import RefusedError
 from tests.e2e.granted_cloud import GrantedCloud
-from tests.emulators.iam.policy import Binding, ObjectGrants, Policy, bucket_name
+from tests.emulators.iam.policy import Binding, Policy, bucket_name
+from tests.emulators.iam.project import ObjectGrants
 from tests.terraform.project_facts import check_made
 from tests.terraform.stub_provider import RefusedError as RefusedByGoogleError
 
@@ -51,7 +52,7 @@ def made(cloud: GrantedCloud) -> GrantedCloud:
 @pytest.fixture
 def project(made: GrantedCloud, monkeypatch: pytest.MonkeyPatch) -> GrantedCloud:
     made.project.policy = Policy(PROJECT, [*OWNED, *GRANTED])
-    made.storage.grants = ObjectGrants(made.project.policy_file, "my-bucket")
+    made.storage.grants = ObjectGrants(made.project, "my-bucket")
     made.project.enable("cloudbuild.googleapis.com", "run.googleapis.com")
     made.project.set_images([])
     for name, value in made.environment.items():

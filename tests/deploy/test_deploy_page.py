@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import requests
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration, CloudRunWorkerV2
 
 from tests.chaos.prefect_server import PrefectServer
@@ -355,6 +357,17 @@ def test_task_runs_that_people_tell_of_by_the_proxy_are_recorded(
     assert states == {"Completed"}
 
 
+async def pool_that_a_worker_made(client: PrefectClient, name: str) -> dict[str, Any]:
+    """The template of a pool, as soon as there is one of that name and it has been given one."""
+    async with client, asyncio.timeout(400):
+        while True:
+            with contextlib.suppress(ObjectNotFound):
+                template = (await client.read_work_pool(name)).base_job_template
+                if template.get("variables"):
+                    return template
+            await asyncio.sleep(0.2)
+
+
 async def ended_task_runs(client: PrefectClient, flow: str, count: int) -> set[str]:
     """The states of the task runs of a flow, once as many are recorded as ended."""
     async with client, asyncio.timeout(400):
@@ -376,6 +389,24 @@ def test_way_b_with_terraforms_own_server(
     container = worker.values["template"][0]["containers"][0]
     (network,) = [each for each in state if each.type == "google_compute_network"]
     (subnetwork,) = [each for each in state if each.type == "google_compute_subnetwork"]
+
+    given, taken = variables_of(cloud, container)
+    assert set(given) == {"PREFECT_API_URL"}
+    assert taken == {"PREFECT_API_AUTH_STRING": own_server.login}
+    account = worker.values["template"][0]["service_account"]
+    assert f"serviceAccount:{account}" == SUBMITTER
+    cluster.leave_running(
+        shlex.join([*container["command"], *container["args"]]),
+        HOME=str(tmp_path),
+        PREFECT_HOME=str(tmp_path / ".prefect"),
+        GOOGLE_CLOUD_PROJECT=PROJECT,
+        PREFECT_API_URL=own_server.internal.url,
+        **taken,
+        **cloud.project.environment_of(account),
+    )
+    # It is there first, as after terraform's apply: its pool is one that flows cannot use.
+    made = asyncio.run(pool_that_a_worker_made(own_server.client, "povstorm-cloud-run"))
+    assert "povstorm" not in json.dumps(made)
 
     cluster.type(pool)
 
@@ -402,20 +433,6 @@ def test_way_b_with_terraforms_own_server(
     # Nobody talks to the internal server without the login.
     assert requests.get(f"{own_server.internal.url}/admin/version", timeout=60).status_code == 401
 
-    given, taken = variables_of(cloud, container)
-    assert set(given) == {"PREFECT_API_URL"}
-    assert taken == {"PREFECT_API_AUTH_STRING": login}
-    account = worker.values["template"][0]["service_account"]
-    assert f"serviceAccount:{account}" == SUBMITTER
-    cluster.leave_running(
-        shlex.join([*container["command"], *container["args"]]),
-        HOME=str(tmp_path),
-        PREFECT_HOME=str(tmp_path / ".prefect"),
-        GOOGLE_CLOUD_PROJECT=PROJECT,
-        PREFECT_API_URL=own_server.internal.url,
-        **taken,
-        **cloud.project.environment_of(account),
-    )
     assert_rendered(cloud, type_with_job_id(cluster, job_of_way_b()))
     looked = as_owner(cluster, "render-job/cloud-worker")
     assert not_ok(looked) == {}

@@ -21,8 +21,8 @@ from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.gcs.server import GcsServer
 from tests.emulators.google_apis_proxy import GoogleApisProxy, address_of
 from tests.emulators.iam import token_server
-from tests.emulators.iam.policy import Binding, ObjectGrants, Policy, bucket_name
-from tests.emulators.iam.project import GoogleProject
+from tests.emulators.iam.policy import Binding, Policy, bucket_name
+from tests.emulators.iam.project import GoogleProject, ObjectGrants
 from tests.emulators.iam.tokens import token_of
 from tests.emulators.metadata_server import MetadataServer
 from tests.emulators.project_apis import ProjectApis
@@ -141,7 +141,7 @@ class GrantedCloud:
         others = [each for each in self.project.policy.bindings if each not in self._applied]
         self._applied = policy.bindings
         self.project.policy = policy.plus(*(each for each in others if each not in self._applied))
-        self.storage.grants = ObjectGrants(self.project.policy_file, bucket)
+        self.storage.grants = ObjectGrants(self.project, bucket)
         for email in set(accounts) - self._metadata:
             self._metadata.add(email)
             metadata = self._open.enter_context(MetadataServer(email, policy.project))

@@ -27,12 +27,11 @@ from tests.e2e.granted_cloud import GrantedCloud
 from tests.emulators.iam import token_server
 from tests.emulators.iam.policy import (
     Binding,
-    ObjectGrants,
     Policy,
     bucket_name,
     service_account_name,
 )
-from tests.emulators.iam.project import GoogleProject
+from tests.emulators.iam.project import GoogleProject, ObjectGrants
 from tests.emulators.iam.tokens import email_of, token_of
 from tests.terraform.project_facts import quota
 
@@ -130,7 +129,7 @@ def google(servers: GrantedCloud, monkeypatch: pytest.MonkeyPatch) -> GrantedClo
         Binding(OWNER, "roles/owner", f"projects/{PROJECT}"),
         Binding(OWNER, "roles/storage.legacyBucketOwner", BUCKET),
     )
-    google.storage.grants = ObjectGrants(project.policy_file, OUTPUTS.bucket)
+    google.storage.grants = ObjectGrants(project, OUTPUTS.bucket)
     project.enable(*(f"{api}.googleapis.com" for api in APIS))
     for name in ("render", "flow"):
         project.push_image(image(name))

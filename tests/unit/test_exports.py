@@ -20,8 +20,8 @@ EXPORTED = {
     *("Check", "ExecutionState", "CloudRunJob", "TerraformOutputs"),
     *("FrameLine", "FrameResult", "FrameStatistics", "Percentiles"),
     *("JobState", "JobStatistics", "JobSummary"),
-    *("CloudError", "FieldError", "InputError", "JobError", "PovstormError", "RecordError"),
-    *("RenderError", "StorageError", "ToolError", "VideoError"),
+    *("AccessError", "CloudError", "FieldError", "InputError", "JobError", "PovstormError"),
+    *("RecordError", "RenderError", "StorageError", "ToolError", "VideoError"),
 }
 # What Cluster, JobSettings and WorkUnit show to the rooms above: seams, and what lies behind them.
 SEAMS = {

@@ -13,6 +13,7 @@ from povstorm_client.errors import RenderError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.storage.credentials import GRANTS_SPREAD
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import StoredObject
 from render_image.unexpected import unexpected_failure
@@ -219,6 +220,11 @@ def _what_happened(task: TaskState | None, memory_mib: int) -> str:
         return "was cancelled"
     if task.out_of_memory:
         return f"ran out of its {memory_mib} MiB of memory"
+    if task.not_let_in:
+        return (
+            "may not read its work in the storage: run `terraform apply`, which grants it to the "
+            f"renderer's account; {GRANTS_SPREAD}"
+        )
     how = f"signal {task.term_signal}" if task.term_signal else f"exit code {task.exit_code}"
     words = f": {task.message}" if task.message else ""
     return f"was lost with {how}{words}"

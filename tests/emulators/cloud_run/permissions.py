@@ -128,14 +128,13 @@ def allowed(knobs: Knobs, asked: list[str], resource: str) -> list[str]:
 
 def _has(knobs: Knobs, permission: str, resource: str) -> bool:
     caller = _caller.get()
-    granted = caller is None or caller.project.policy.allows(caller.member, permission, resource)
+    granted = caller is None or caller.project.allows(caller.member, permission, resource)
     return granted and permission not in knobs.denied_permissions
 
 
 def _check_acts_as(caller: Caller, account: str) -> None:
-    policy = caller.project.policy
-    named = service_account_name(policy.project, account)
-    if not policy.allows(caller.member, "iam.serviceAccounts.actAs", named):
+    named = service_account_name(caller.project.policy.project, account)
+    if not caller.project.allows(caller.member, "iam.serviceAccounts.actAs", named):
         raise ApiError(
             "PERMISSION_DENIED",
             f"Permission 'iam.serviceaccounts.actAs' denied on service account {account} (or it "

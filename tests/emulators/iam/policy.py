@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.emulators.iam.roles import PREDEFINED
-from tests.emulators.iam.tokens import member_of
 
 
 @dataclass(frozen=True)
@@ -126,27 +125,6 @@ def bucket_name(bucket: str) -> str:
 def service_account_name(project: str, email: str) -> str:
     """A service account's full name."""
     return f"projects/{project}/serviceAccounts/{email}"
-
-
-class ObjectGrants(Mapping[str, list[Grant]]):
-    """By bearer token, what its member may do with a bucket's objects by a policy's file."""
-
-    def __init__(self, file: Path, bucket: str) -> None:
-        self._file = file
-        self._bucket = bucket
-
-    def __getitem__(self, token: str) -> list[Grant]:
-        policy = read_policy(self._file)
-        member = member_of(token)
-        if member is None:
-            raise KeyError(token)
-        return policy.object_grants(member, self._bucket)
-
-    def __iter__(self) -> Iterator[str]:
-        raise NotImplementedError("tokens are not listed")
-
-    def __len__(self) -> int:
-        raise NotImplementedError("tokens are not counted")
 
 
 def write_policy(file: Path, policy: Policy) -> None:

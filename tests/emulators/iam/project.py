@@ -1,17 +1,22 @@
 """GoogleProject: what the stand-ins of a project share, in a folder that they read for each call.
 
-The policy, the APIs that are switched on, the images in Artifact Registry, Cloud Run's services,
-the secrets in Secret Manager, and what a container that runs as an account is given.
+The policy and which of its grants are in force, the APIs that are switched on, the images in
+Artifact Registry, Cloud Run's services, the secrets in Secret Manager, and what a container that
+runs as an account is given.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.emulators.iam.policy import Policy, read_policy, write_policy
+from tests.emulators.iam.policy import Grant, Policy, read_policy, write_policy
+from tests.emulators.iam.tokens import member_of
+
+_LATE = "late"
 
 
 class GoogleProject:
@@ -29,6 +34,34 @@ class GoogleProject:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         write_policy(self.policy_file, policy)
+
+    def spread_grants(self, member: str, calls: int, permissions: str = "") -> None:
+        """Have a member's grants take effect after so many calls.
+
+        permissions: what those begin with that are late, as ``run.`` or ``storage.``.
+        """
+        late = {**self._read(_LATE), f"{member} {permissions}": str(calls)}
+        self._write(_LATE, late)
+
+    def allows(self, member: str, permission: str, resource: str) -> bool:
+        """Whether the member has the permission on the resource, by grants that are in force."""
+        return self.policy.allows(member, permission, resource) and not self.is_late(
+            member, permission
+        )
+
+    def is_late(self, member: str, permission: str) -> bool:
+        """Whether a call finds a grant not in force yet; it is counted."""
+        if not (self.folder / f"{_LATE}.json").is_file():
+            return False
+        with (self.folder / "late.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            late = self._read(_LATE)
+            for name, calls in late.items():
+                who, begin = name.split(" ", 1)
+                if who == member and permission.startswith(begin) and int(calls):
+                    self._write(_LATE, {**late, name: str(int(calls) - 1)})
+                    return True
+        return False
 
     def secret(self, name: str) -> str | None:
         """The newest version's value; None if there is none."""
@@ -95,3 +128,29 @@ class GoogleProject:
         new = self.folder / f"{kind}.new"
         new.write_text(json.dumps(content), encoding="utf-8")
         new.replace(self.folder / f"{kind}.json")
+
+
+class ObjectGrants(Mapping[str, list[Grant]]):
+    """By bearer token, what its member may do with the objects of one of the project's buckets."""
+
+    def __init__(self, project: GoogleProject, bucket: str) -> None:
+        self._project = project
+        self._bucket = bucket
+
+    def __contains__(self, token: object) -> bool:
+        return isinstance(token, str) and member_of(token) is not None
+
+    def __getitem__(self, token: str) -> list[Grant]:
+        """Of one call: none, while grants are not in force yet."""
+        member = member_of(token)
+        if member is None:
+            raise KeyError(token)
+        if self._project.is_late(member, "storage."):
+            return []
+        return self._project.policy.object_grants(member, self._bucket)
+
+    def __iter__(self) -> Iterator[str]:
+        raise NotImplementedError("tokens are not listed")
+
+    def __len__(self) -> int:
+        raise NotImplementedError("tokens are not counted")

@@ -145,9 +145,9 @@ class _Handler(QuietHandler):
             message = "Request had invalid authentication credentials."
             error = {"code": 401, "message": message, "status": "UNAUTHENTICATED"}
             return 401, {"error": error}
-        policy = self.server.project.policy
-        permission = "iam.serviceAccounts.getAccessToken"
-        if not policy.allows(member, permission, service_account_name(policy.project, email)):
+        project, permission = self.server.project, "iam.serviceAccounts.getAccessToken"
+        name = service_account_name(project.policy.project, email)
+        if not project.allows(member, permission, name):
             message = f"Permission '{permission}' denied on resource (or it may not exist)."
             error = {"code": 403, "message": message, "status": "PERMISSION_DENIED"}
             return 403, {"error": error}

@@ -1,0 +1,101 @@
+"""Grants take minutes to be in force at Google: until then each part says so in a line.
+
+https://cloud.google.com/iam/docs/access-change-propagation
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from povstorm_client import Cluster, PovstormError
+from tests.e2e.google_cloud import ORCHESTRATOR, RENDERER, USER, GoogleCloud, google_cloud
+from tests.e2e.test_google_cloud import attempts, calls, make_job
+from tests.emulators.gcs.server import GcsServer
+
+FLOWS, CONTAINERS = (f"serviceAccount:{email}" for email in (ORCHESTRATOR, RENDERER))
+NEVER = 10**6
+MINUTES = "what was granted a moment ago takes minutes to be in force"
+
+
+@pytest.fixture(scope="module")
+def gcs() -> Iterator[GcsServer]:
+    with GcsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, gcs: GcsServer, on_server: str) -> Iterator[GoogleCloud]:
+    with google_cloud(tmp_path, gcs) as cloud:
+        yield cloud
+
+
+def doctor(cloud: GoogleCloud, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("povstorm")), "--cluster", str(cloud.outputs)]
+    return subprocess.run(
+        [*command, "doctor"], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+LATE = {
+    "to act as the account": (USER, "iam.", "storage"),
+    "on the bucket": (FLOWS, "storage.", "storage"),
+    "on the render jobs": (FLOWS, "run.", "render job render-512m"),
+}
+
+
+@pytest.mark.parametrize(("member", "permissions", "check"), LATE.values(), ids=LATE)
+def test_the_doctor_says_that_it_may_be_too_early(
+    cloud: GoogleCloud, tmp_path: Path, member: str, permissions: str, check: str
+):
+    cloud.project.spread_grants(member, NEVER, permissions)
+    early = doctor(cloud, tmp_path)
+    cloud.project.spread_grants(member, 0, permissions)
+    later = doctor(cloud, tmp_path)
+
+    failed = [line for line in early.stdout.splitlines() if line.startswith("FAILED")]
+    assert failed[0].startswith(f"FAILED  {check}: ")
+    assert [line for line in failed if MINUTES not in line] == []
+    assert early.returncode == 1
+    assert later.returncode == 0, later.stdout
+
+
+@pytest.mark.parametrize(("member", "permissions", "check"), LATE.values(), ids=LATE)
+def test_a_job_that_comes_too_early_fails_in_a_line_and_costs_nothing(
+    cloud: GoogleCloud, member: str, permissions: str, check: str
+):
+    cloud.project.spread_grants(member, NEVER, permissions)
+    cluster = Cluster.from_terraform_outputs(cloud.outputs)
+
+    with pytest.raises(PovstormError, match=MINUTES) as refused:
+        make_job(cluster, frames=2, video=None).run(show_progress=False)
+
+    assert "\n" not in str(refused.value)
+    assert cloud.run.statistics()["instances"] == 0
+
+
+def test_a_container_that_comes_too_early_costs_an_attempt_and_says_why(cloud: GoogleCloud):
+    # One for Google's client, which asks for the bucket and does without an answer.
+    cloud.project.spread_grants(CONTAINERS, 2, "storage.")
+    job = make_job(
+        Cluster.from_terraform_outputs(cloud.outputs), frames=2, video=None, prefer="cheapest"
+    )
+
+    job.run(show_progress=False)
+
+    assert sorted(job.images()) == [1, 2]
+    assert max(attempts(job).values()) > 1
+
+
+def test_containers_that_are_never_let_in_say_what_grants_it(cloud: GoogleCloud):
+    cloud.project.spread_grants(CONTAINERS, NEVER, "storage.")
+    job = make_job(Cluster.from_terraform_outputs(cloud.outputs), frames=1, video=None, retries=1)
+
+    with pytest.raises(PovstormError, match=f"may not read its work in the storage.*{MINUTES}"):
+        job.run(show_progress=False)
+
+    assert calls(cloud)["jobs.run"] == 2
