@@ -171,7 +171,7 @@ def test_a_prefect_server_that_is_not_there_or_of_another_version_is_told(
     assert list(failed) == ["Prefect's server"]
     assert "prefect server start" in failed["Prefect's server"].remedy
     monkeypatch.setattr(
-        "povstorm_client.launch.prefect_server._get", lambda url: "health" in url or "2.9"
+        "povstorm_client.launch.prefect_server._get", lambda url, *_: "health" in url or "2.9"
     )
     assert "is Prefect 2.9, this client has 3" in wrong(cluster)["Prefect's server"].finding
 
