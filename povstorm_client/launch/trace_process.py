@@ -30,12 +30,17 @@ from povstorm_client.scene.trace import FrameUse, Trace, TraceRequest
 _STOP_SECONDS = 0.05
 # No progress is shown of what is done as soon.
 _QUIET_SECONDS = 1.0
-# Where render_image/povray_files.c notes what frames open, and the note that a frame begins: texts
-# that end with a zero each, the second an absolute path.
-_NOTES = Path("workspace", "trace", "accesses")
+# Where render_image/povray_files.c notes what frames open, of all of them or of each part, and the
+# note that a frame begins: texts that end with a zero each, the second an absolute path.
+_NOTES = "workspace/trace/accesses"
+_WHOLE, _PARTS = "whole", "part-*"
 _FRAME_NOTE = b"\0F\0/"
 # Bytes of them that are read at a look.
 _MOST_NOTES = 1 << 20
+# Fewer frames are parsed sooner than one more process has started and ended.
+_LEAST_FRAMES = 32
+# Each of the processes has the whole scene in memory.
+_MOST_PARTS = 8
 # A frame's share of what frames leave to each other goes into its work unit.
 MAX_STATE_BYTES = 8 << 20
 # Of all frames together: it is uploaded, and the flow holds it.
@@ -51,7 +56,10 @@ def trace_scene(
     stop: threading.Event | None = None,
     on_parsed: Callable[[int, int], None] | None = None,
 ) -> Trace:
-    """Parse the request's frames in their order, and tell what they did with files.
+    """Parse the request's frames, and tell what they did with files, one after another.
+
+    Where reading the scene shows nothing that one could leave to a later one, parts of them are
+    parsed at once, and all in their order if these show it.
 
     stop: set from another thread, it ends the trace at once, by a ToolError. on_parsed: is told now
     and then how many frames have been begun, of how many, where it takes longer than a second.
@@ -71,9 +79,7 @@ def trace_scene(
     with tempfile.TemporaryDirectory(prefix="povstorm-trace-") as name:
         folder = Path(name)
         (folder / "request.json").write_text(json.dumps(_plain(request)), "utf-8")
-        begun = _Begun(
-            folder / _NOTES, len(request.frames), on_parsed or (lambda _done, _all: None)
-        )
+        begun = _Begun(folder, len(request.frames), on_parsed or (lambda _done, _all: None))
         _run(folder, mode, stop or threading.Event(), begun)
         return _found(json.loads((folder / "trace.json").read_text("utf-8")))
 
@@ -88,23 +94,50 @@ def _plain(request: TraceRequest) -> dict[str, object]:
         "frames": [frames[0], frames[-1], frames.step],
         "images": str(request.images or ""),
         "aliases": {str(name): str(file) for name, file in request.aliases.items()},
+        "parts": _parts(request),
     }
+
+
+def _parts(request: TraceRequest) -> int:
+    """How many parts of the frames are parsed at once; 1 for all in their order."""
+    if request.writes:
+        return 1
+    return max(1, min(os.cpu_count() or 1, _MOST_PARTS, len(request.frames) // _LEAST_FRAMES))
 
 
 class _Begun:
     """Tells how many frames a trace has begun, by what it has noted so far."""
 
-    def __init__(self, notes: Path, frames: int, tell: Callable[[int, int], None]) -> None:
-        self._notes, self._frames, self._tell = notes, frames, tell
-        self._read, self._count, self._last = 0, 0, b"\0"
+    def __init__(self, folder: Path, frames: int, tell: Callable[[int, int], None]) -> None:
+        self._folder, self._frames, self._tell = folder, frames, tell
+        self._known: dict[Path, _NotedFrames] = {}
+        self._told = 0
         self._quiet_until = time.monotonic() + _QUIET_SECONDS
 
     def look(self) -> None:
         if time.monotonic() < self._quiet_until:
             return
+        whole = self._folder / _WHOLE
+        # All are parsed in their order where parts have not told everything.
+        loops = [whole] if whole.exists() else sorted(self._folder.glob(_PARTS))
+        begun = 0
+        for loop in loops:
+            begun += self._known.setdefault(loop, _NotedFrames(loop / _NOTES)).count()
+        self._told = max(self._told, min(begun, self._frames))
+        self._tell(self._told, self._frames)
+
+
+class _NotedFrames:
+    """How many frames one POV-Ray has begun, or more, one after another."""
+
+    def __init__(self, notes: Path) -> None:
+        self._notes = notes
+        self._read, self._count, self._last = 0, 0, b"\0"
+
+    def count(self) -> int:
         with contextlib.suppress(OSError):
             self._read_on()
-        self._tell(min(self._count, self._frames), self._frames)
+        return self._count
 
     def _read_on(self) -> None:
         # The scene's POV-Ray could put anything there.

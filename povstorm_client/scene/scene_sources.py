@@ -82,6 +82,7 @@ class SceneSources:
             frozenset(beside),
             images,
             {normal(self.base / name): file for name, file in needed.hiding.items()},
+            bool(needed.writes),
         )
 
 

@@ -21,7 +21,8 @@ class TraceRequest:
     the scene's own files, the current one first. beside: files and folders elsewhere that its names
     lead to. frames: those of POV-Ray's own loop, in its order. images: what that calls its images,
     without number and ending; None if it writes none that a scene could read. aliases: names that
-    the scene has for files that are called otherwise here, or elsewhere → those files.
+    the scene has for files that are called otherwise here, or elsewhere → those files. writes:
+    whether reading the scene has shown that it writes files, which then are a later frame's too.
     """
 
     settings: RenderSettings
@@ -31,6 +32,7 @@ class TraceRequest:
     beside: frozenset[Path] = frozenset()
     images: Path | None = None
     aliases: Mapping[Path, Path] = field(default_factory=dict)
+    writes: bool = True
 
 
 @dataclass(frozen=True)

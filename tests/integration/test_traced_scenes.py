@@ -21,7 +21,8 @@ from povstorm_client.launch.trace_process import trace_scene
 from povstorm_client.scene.load_scene import Scene, load_scene
 from povstorm_client.scene.trace import Trace, TraceRequest
 from povstorm_client.storage.folder import FolderStorage
-from render_image.trace_scene import LIBRARY, Accesses
+from render_image.trace_accesses import Accesses, take_notes
+from render_image.trace_loop import LIBRARY
 from tests.fidelity.compare import by_povray, by_povstorm, differences
 from tests.fidelity.file_scenes import ALL_RIGHT, drawn, outcomes
 
@@ -173,10 +174,13 @@ def there(folder: Path) -> dict[str, bytes]:
 def test_frames_by_themselves_have_the_pixels_of_povrays_own_loop(
     home: Path,
     storage: FolderStorage,
+    monkeypatch: pytest.MonkeyPatch,
     source: str,
     files: dict[str, str],
     words: tuple[str, ...],
 ):
+    # In parts first, whatever reading the scene shows: those that carry state have to be told.
+    monkeypatch.setattr(trace_process, "_parts", lambda _: 3)
     write(home, source, files)
     before = there(home)
     scene = traced(home, *SIZE, *words)
@@ -408,9 +412,9 @@ def test_what_a_taken_over_povray_notes_leads_nowhere_else(tmp_path: Path):
         b"F\0/scene/own.pov\0\0R\0/scene/../secret\0\0R\0/etc/passwd\0\0R\0/scene/a\0../../secret\0"
     )
     trace = trace_folder(tmp_path, notes)
-    accesses = Accesses({"/scene": tmp_path / "home"}, range(1, 3), tmp_path / "own.pov")
+    accesses = Accesses({"/scene": tmp_path / "home"}, tmp_path / "own.pov")
     with pytest.raises(InputError, match="could not be copied"):
-        accesses.take(trace, tmp_path / "taken")
+        accesses.add(take_notes(trace, tmp_path / "taken"), range(1, 3))
     assert accesses.read == set()
     assert accesses.state == {}
 
@@ -422,15 +426,15 @@ def test_what_a_taken_over_povray_keeps_is_a_file_or_refused(tmp_path: Path, kin
         (trace / "kept/1-0").symlink_to("/etc/passwd")
     else:
         os.mkfifo(trace / "kept/1-0")
-    accesses = Accesses({"/scene": tmp_path}, range(1, 3), tmp_path / "own.pov")
+    accesses = Accesses({"/scene": tmp_path}, tmp_path / "own.pov")
     with pytest.raises(InputError, match="cannot be traced"):
-        accesses.take(trace, tmp_path / "taken")
+        accesses.add(take_notes(trace, tmp_path / "taken"), range(1, 3))
 
 
 def test_a_note_that_is_cut_off_counts_for_nothing(tmp_path: Path):
     trace = trace_folder(tmp_path, b"F\0/scene/own.pov\0\0R\0/scene/a")
-    accesses = Accesses({"/scene": tmp_path}, range(1, 3), tmp_path / "own.pov")
-    accesses.take(trace, tmp_path / "taken")
+    accesses = Accesses({"/scene": tmp_path}, tmp_path / "own.pov")
+    accesses.add(take_notes(trace, tmp_path / "taken"), range(1, 3))
     assert (accesses.frame, accesses.read) == (1, set())
 
 
