@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Commands that go on until they are stopped: who types them goes on in another terminal.
 _ENDLESS = re.compile(r"\bprefect worker start\b|\bgcloud run services proxy\b")
 _BLOCK_SECONDS = 400
+_ENDING_SECONDS = 30
 
 
 def all_shell_blocks(page: Path) -> list[str]:
@@ -52,11 +55,21 @@ class Shell:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for group in self._left:
-            try:
-                os.killpg(group, signal.SIGTERM)
-            except ProcessLookupError:
-                continue  # it has ended by itself
+        left = [process for process in psutil.process_iter() if self._started(process)]
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        # A worker may wait for ever for a server that has gone meanwhile.
+        _, still_running = psutil.wait_procs(left, timeout=_ENDING_SECONDS)
+        for process in still_running:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _started(self, process: psutil.Process) -> bool:
+        try:
+            return os.getpgid(process.pid) in self._left
+        except ProcessLookupError:
+            return False
 
     def forget(self, variable: str) -> None:
         """Go on without a variable that was set before anything was typed."""
