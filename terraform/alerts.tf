@@ -11,6 +11,9 @@ resource "google_monitoring_notification_channel" "email" {
 # A container that ended before it had done its work is told by Cloud Run itself, as a WARNING: by
 # its exit code, the signal that ended it, or the memory or time that it went beyond. SIGTERM, 15, and
 # the exit code 143 that it leads to are what ends the containers of a job that was cancelled.
+#
+# Audit logs have entries of the same resource, errors too: of each execution that failed, was
+# cancelled or could not be started (https://cloud.google.com/run/docs/audit-logging).
 locals {
   lost_container = join("|", [
     "Container called exit.([2-9]|1[^4]|14[^3])",
@@ -26,6 +29,7 @@ resource "google_logging_metric" "failed_frames" {
   filter = join(" AND ", [
     "resource.type=\"cloud_run_job\"",
     "resource.labels.job_name=(${join(" OR ", [for job in google_cloud_run_v2_job.render : "\"${job.name}\""])})",
+    "NOT logName:\"cloudaudit.googleapis.com\"",
     "(severity>=ERROR OR textPayload=~\"(${local.lost_container})\")",
   ])
   metric_descriptor {
@@ -64,7 +68,8 @@ resource "google_monitoring_alert_policy" "failed_frames" {
     content   = <<-EOT
       povstorm tries frames again that another attempt can mend; `povstorm --cluster outputs.json status JOB_ID`
       tells which failed for good and why, `povstorm --cluster outputs.json retry JOB_ID` renders what is missing.
-      The lines: Logs Explorer, `resource.type="cloud_run_job" severity>=WARNING`; their labels name job and frame.
+      The lines: Logs Explorer, `resource.type="cloud_run_job" severity>=WARNING -logName:"cloudaudit.googleapis.com"`;
+      their labels name job and frame.
     EOT
   }
 }
