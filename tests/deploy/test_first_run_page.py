@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 from povstorm_client.version import povstorm_version
 from tests.deploy.conftest import PROJECT, ROOT
 from tests.deploy.doctors_words import not_ok, verdicts
 from tests.deploy.typed_page import Shell, shell_blocks
 from tests.e2e.granted_cloud import GrantedCloud
+from tests.terraform.stub_provider import RefusedError, StubProvider
+from tests.terraform.terraform_command import resources_of
+
+Json = dict[str, Any]
 
 PAGE = ROOT / "docs" / "first-run.md"
 BUCKET = f"{PROJECT}-render"
@@ -22,7 +31,26 @@ NOT_TOLD = {
 }
 
 
-def test_from_nothing_to_a_film_and_back_to_nothing(shell: Shell, cloud: GrantedCloud):
+@pytest.fixture
+def google_keeps_the_bucket(
+    provider: StubProvider, cloud: GrantedCloud
+) -> Iterator[threading.Event]:
+    """While it is set, Google does not delete the bucket."""
+    keeps = threading.Event()
+
+    def change(kind: str, prior: Json | None, planned: Json | None) -> None:
+        if keeps.is_set() and kind == "google_storage_bucket" and planned is None:
+            raise RefusedError("googleapi: Error 503: Service unavailable, backendError")
+        cloud.follow(kind, prior, planned)
+
+    provider.google = change
+    yield keeps
+    provider.google = cloud.follow
+
+
+def test_from_nothing_to_a_film_and_back_to_nothing(
+    shell: Shell, google_keeps_the_bucket: threading.Event
+):
     make, look, render = shell_blocks(PAGE, "## 1. Make the cluster", "## 4. Remove it all")
     (remove,) = shell_blocks(PAGE, "## 4. Remove it all", "If something is left that")
     machine = {path for path in shell.folder.rglob("*") if ".terraform" not in path.parts}
@@ -41,10 +69,24 @@ def test_from_nothing_to_a_film_and_back_to_nothing(shell: Shell, cloud: Granted
     shell.type(render)
     assert (shell.folder / "spiral_render" / "spiral.mp4").is_file()
 
-    removed = shell.type(remove)
+    login = shell.folder.parent / "home" / ".config" / "gcloud"
+    google_keeps_the_bucket.set()
+    refused = shell.type_on(remove)
+
+    assert "Error 503" in refused
+    assert "Destroy complete!" not in refused
+    # All that is needed to go on.
+    state = shell.folder / "terraform" / "terraform.tfstate"
+    known = {each.type for each in resources_of(shell.type("tf show -json"))}
+    assert "google_storage_bucket" in known
+    assert (shell.folder / "terraform" / "terraform.tfvars").is_file()
+    assert (login / "application_default_credentials.json").is_file()
+
+    google_keeps_the_bucket.clear()
+    removed = shell.type_on(remove)
 
     assert "Destroy complete!" in removed
-    login = shell.folder.parent / "home" / ".config" / "gcloud"
+    assert not state.exists()
     assert not (login / "application_default_credentials.json").exists()
     left = {path for path in shell.folder.rglob("*") if ".terraform" not in path.parts} - machine
     # Terraform keeps what it has chosen of its provider.

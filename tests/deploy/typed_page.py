@@ -1,7 +1,7 @@
 """The shell blocks of a page, and a shell that they are typed into one after another.
 
 Each block runs in a bash of its own, which has the variables and functions that the one before
-left, and stops at the first command that fails.
+left.
 """
 
 from __future__ import annotations
@@ -88,11 +88,24 @@ class Shell:
         self._left.append(process.pid)
 
     def type(self, block: str, answer: str = "") -> str:
-        """Run a block; returns what it printed. answer: what is typed when it asks."""
+        """Run a block in which nothing may fail; returns what it printed.
+
+        answer: what is typed when it asks.
+        """
+        status, printed = self._run(block, answer, "set -eo pipefail")
+        assert status == 0, f"{block}\nended with {status}:\n{printed[-6000:]}"
+        return printed
+
+    def type_on(self, block: str) -> str:
+        """Run a block as a person's shell does, which goes on after a command that fails."""
+        _, printed = self._run(block, "", "")
+        return printed
+
+    def _run(self, block: str, answer: str, options: str) -> tuple[int, str]:
         for placeholder, own in self.typed_instead.items():
             block = block.replace(placeholder, own)
         script = (
-            f'source "{self._state}"\nset -eo pipefail\n{_in_other_terminals(block)}\n'
+            f'source "{self._state}"\n{options}\n{_in_other_terminals(block)}\n'
             f'set +eo pipefail\n{{ declare -px; declare -f; }} > "{self._state}"\n'
         )
         output = self.folder.parent / "typed.txt"
@@ -113,9 +126,7 @@ class Shell:
             process.stdin.write(answer)
             process.stdin.close()
             status = process.wait(_BLOCK_SECONDS)
-        printed = output.read_text(errors="replace")
-        assert status == 0, f"{block}\nended with {status}:\n{printed[-6000:]}"
-        return printed
+        return status, output.read_text(errors="replace")
 
 
 def _in_other_terminals(block: str) -> str:

@@ -71,6 +71,7 @@ class Gcloud:
         self._write(_ADC, json.dumps(token_server.impersonation(user, account)))
 
     def _application_default_revoke(self, typed: Typed) -> None:
+        _confirmed(typed)
         file = self._config / _ADC
         if not file.is_file():
             raise RefusedError("Application Default Credentials have not been set up.")
@@ -137,8 +138,7 @@ class Gcloud:
     def _delete_secret(self, typed: Typed) -> None:
         (name,) = typed.arguments
         self._need("secretmanager.secrets.delete", f"{self._project_name}/secrets/{name}")
-        if "--quiet" not in typed.flags:
-            raise RefusedError("who is asked whether to go on is a person: --quiet")
+        _confirmed(typed)
         self._project.delete_secret(name)
 
     def _access_secret(self, typed: Typed) -> None:
@@ -240,6 +240,12 @@ class Gcloud:
     def _write(self, name: str, text: str) -> None:
         self._config.mkdir(parents=True, exist_ok=True)
         (self._config / name).write_text(text)
+
+
+def _confirmed(typed: Typed) -> None:
+    """What gcloud asks a person about, it refuses where nobody can answer."""
+    if "--quiet" not in typed.flags:
+        raise RefusedError("who is asked whether to go on is a person: --quiet")
 
 
 def main() -> None:
