@@ -239,7 +239,7 @@ variable "labels" {
 }
 
 variable "prefect_server" {
-  description = "Whether to run an own Prefect server, its database and a worker here, all month long, instead of Prefect Cloud."
+  description = "Whether to run an own Prefect server, its database and a worker here, all month long, instead of Prefect Cloud. Its login has to be in Secret Manager before, as povstorm-prefect-login (docs/deploy.md)."
   type        = bool
   default     = false
   nullable    = false

@@ -264,8 +264,8 @@ def check_database(apis: GoogleApis, outputs: TerraformOutputs) -> Check | None:
         passed=True,
         finding=f"{_DATABASE} runs all month, for about $140 with its server"
         + (", and Google refuses to delete it" if protected else ""),
-        remedy="to be rid of it: `terraform apply -var prefect_database_protection=false`, then "
-        "`-var prefect_server=false`",
+        remedy="to be rid of it: set prefect_database_protection = false in terraform.tfvars, run "
+        "`terraform apply`, take prefect_server out of that file, and apply again (docs/deploy.md)",
     )
 
 

@@ -464,7 +464,9 @@ def test_where_there_is_a_prefect_server_the_way_to_it_and_its_cost_are_told(goo
     assert found["way to Prefect's server"].passed
     assert found["Prefect's database"].passed
     assert "about $140" in found["Prefect's database"].finding
-    assert "prefect_database_protection=false" in found["Prefect's database"].remedy
+    remedy = found["Prefect's database"].remedy
+    assert "prefect_database_protection = false in terraform.tfvars" in remedy
+    assert "take prefect_server out of that file" in remedy
     assert server_in_network(GoogleApis(PROJECT, Login(OWNER)), OUTPUTS)
 
 
