@@ -22,7 +22,12 @@ import google.auth.transport.requests
 import pytest
 import requests
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration, CloudRunWorkerV2
@@ -161,7 +166,7 @@ def test_way_a_a_push_pool_starts_flows_by_the_key_in_its_block_alone(
 ):
     pool, secret = blocks("(a)")
     (job,) = blocks("job")
-    (nightly,) = blocks("nightly")
+    nightly, end = blocks("nightly")
 
     cluster.forget("PREFECT_API_URL")
     cluster.type(pool)
@@ -189,6 +194,8 @@ def test_way_a_a_push_pool_starts_flows_by_the_key_in_its_block_alone(
     )
     assert_rendered(cloud, type_with_job_id(cluster, job))
     assert not_ok(as_owner(cluster, "render-job/cloud")) == {}
+    # Nothing runs at night before there is a scene.
+    assert asyncio.run(deployment_names(PrefectClient(server.url), "povstorm-push")) == {"cloud"}
 
     before = cloud.jobs()
     change_scene(cluster)
@@ -198,6 +205,16 @@ def test_way_a_a_push_pool_starts_flows_by_the_key_in_its_block_alone(
     assert asyncio.run(schedules(PrefectClient(server.url), "render-scene/nightly-cloud")) == [
         ("0 2 * * *", "Europe/Berlin", True)
     ]
+
+    cluster.type(end)
+    assert asyncio.run(deployment_names(PrefectClient(server.url), "povstorm-push")) == {"cloud"}
+
+
+async def deployment_names(client: PrefectClient, pool: str) -> set[str]:
+    """Of the pool's deployments."""
+    async with client:
+        of_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+        return {each.name for each in await client.read_deployments(work_pool_filter=of_pool)}
 
 
 async def schedules(client: PrefectClient, deployment: str) -> list[tuple[str, str, bool]]:
