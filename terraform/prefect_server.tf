@@ -84,8 +84,9 @@ resource "google_cloud_run_v2_service" "prefect" {
           PREFECT_API_DATABASE_CONNECTION_URL   = "postgresql+asyncpg://${urlencode(local.prefect_database_user)}@127.0.0.1:5432/${google_sql_database.prefect[0].name}"
           PREFECT_API_DATABASE_MIGRATE_ON_START = "true"
           PREFECT_SERVER_ANALYTICS_ENABLED      = "false"
-          # Where a browser finds it through `gcloud run services proxy --port=4200`.
-          PREFECT_UI_API_URL = "http://localhost:4200/api"
+          PREFECT_UI_API_URL                    = "${local.prefect_origin}/api"
+          # By default, any page's.
+          PREFECT_SERVER_CORS_ALLOWED_ORIGINS = local.prefect_origin
         }
         content {
           name  = env.key

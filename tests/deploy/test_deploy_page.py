@@ -347,6 +347,34 @@ def own_server(
         yield OwnServer(internal, login, state)
 
 
+def test_no_other_page_in_a_person_s_browser_may_use_the_server(
+    cluster: Shell, own_server: OwnServer
+):
+    by_proxy = cluster.type("printenv PREFECT_API_URL").strip()
+    own, another = "http://localhost:4200", "https://another.example"
+    asks_first = {"Access-Control-Request-Method": "POST"}
+
+    def asked(url: str, verb: str, **headers: str) -> tuple[int, str | None]:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = requests.request(verb, f"{url}/flows/filter", headers=names, timeout=60)
+        return answer.status_code, answer.headers.get("Access-Control-Allow-Origin")
+
+    assert asked(by_proxy, "OPTIONS", Origin=own, **asks_first) == (200, own)
+    assert asked(by_proxy, "POST", Origin=own) == (200, own)
+    for origin in (another, "http://localhost:4201", "null"):
+        assert asked(by_proxy, "OPTIONS", Origin=origin, **asks_first) == (403, None)
+        assert asked(by_proxy, "POST", Origin=origin) == (403, None)
+    # A page whose name leads to this machine.
+    version = f"{by_proxy}/admin/version"
+    browser = {"Accept-Language": "en"}
+    assert requests.get(version, headers=browser, timeout=60).status_code == 403
+    browser |= {"Sec-Fetch-Site": "same-origin"}
+    assert requests.get(version, headers=browser, timeout=60).status_code == 200
+    # What asks for the login by itself has no page but its own read either.
+    refused = asked(own_server.internal.url, "OPTIONS", Origin=another, **asks_first)
+    assert refused == (400, None)
+
+
 FLOW_OF_TWO_TASKS = """
 from prefect import flow, task
 
