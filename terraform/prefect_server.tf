@@ -87,6 +87,10 @@ resource "google_cloud_run_v2_service" "prefect" {
           PREFECT_UI_API_URL                    = "${local.prefect_origin}/api"
           # By default, any page's.
           PREFECT_SERVER_CORS_ALLOWED_ORIGINS = local.prefect_origin
+          # Google's load balancers keep connections for 600 s (of Cloud Run's none is told), and would
+          # send a request into one that is closed after the default, 5 s:
+          # https://cloud.google.com/load-balancing/docs/https#timeout-keepalive-backends.
+          PREFECT_SERVER_API_KEEPALIVE_TIMEOUT = "620"
         }
         content {
           name  = env.key
