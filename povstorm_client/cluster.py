@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from povstorm_client.argument_checks import check_path, check_type
@@ -342,15 +342,18 @@ class Cluster:
         if self.outputs is not None and api is not None and fleet is not None:
             found += cluster_checks.check_render_jobs(api, fleet, self.outputs.render_image)
             found.append(check_key_files(Path.cwd()))
-        in_network = False
+        in_network, look_at_secret = False, cluster_checks.secret_unknown
         if self.outputs is not None and EMULATOR_VARIABLE not in os.environ:
             apis = GoogleApis(self.outputs.project_id, google_credentials(self.gcp_credentials))
             if not self.gcp_credentials:
                 found.append(project_checks.check_login(self.outputs))
             found += project_checks.check_project(apis, self.outputs)
             in_network = project_checks.server_in_network(apis, self.outputs)
+            look_at_secret = partial(project_checks.check_secret_of_flows, apis, self.outputs)
         if self.deployment is not None:
-            found += cluster_checks.check_deployment(self.deployment, server_in_network=in_network)
+            found += cluster_checks.check_deployment(
+                self.deployment, server_in_network=in_network, look_at_secret=look_at_secret
+            )
         return found
 
     def _ask_to_stop(self, job_id: str) -> None:

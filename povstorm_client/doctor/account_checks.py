@@ -13,6 +13,7 @@ from povstorm_client.cloud_run.terraform_outputs import TerraformOutputs
 from povstorm_client.doctor.check import Check, judged
 from povstorm_client.doctor.google_apis import GoogleApis, Json
 from povstorm_client.doctor.image_place import ImagePlace, image_place
+from povstorm_client.errors import CloudError
 
 APPLY = "run `terraform apply` (docs/deploy.md)"
 _RENDERER_ROLE = "povstormRenderer"
@@ -28,6 +29,12 @@ _READ_IMAGES = "artifactregistry.repositories.downloadArtifacts"
 _READS_IMAGES = re.compile(
     r"roles/(artifactregistry\.(admin|reader|repoAdmin|writer)|editor|owner|viewer)"
 )
+_READS_SECRET = "roles/secretmanager.secretAccessor"  # noqa: S105 - a role's name
+_READ_SECRETS_EVERYWHERE = {_READS_SECRET, "roles/secretmanager.admin", "roles/owner"}
+# The state of a version that can be read, of ENABLED, DISABLED and DESTROYED.
+_ENABLED = "ENABLED"
+# Of Google's words for an API without which there is no secret either.
+_SWITCHED_OFF = "before or it is disabled"
 # Without it conditions are not shown: https://cloud.google.com/iam/docs/policies#versions.
 _VERSION = 3
 
@@ -101,6 +108,49 @@ def _reads_images(apis: GoogleApis, outputs: TerraformOutputs, place: ImagePlace
     if any(map(_READS_IMAGES.fullmatch, _roles(policy, submitter))):
         return True
     return any(map(_READS_IMAGES.fullmatch, _project_roles(apis, outputs, submitter)))
+
+
+def check_flows_read_secret(
+    apis: GoogleApis, outputs: TerraformOutputs, name: str, secret: str, version: str
+) -> Check:
+    """A secret that flows are given is there, and they may read it, or none of them starts."""
+    resource = f"v1/projects/{outputs.project_id}/secrets/{secret}"
+    try:
+        found = apis.get("secretmanager", f"{resource}/versions/{version}")
+    except CloudError as error:
+        if _SWITCHED_OFF not in str(error):
+            raise
+        found = None
+    state = (found or {}).get("state", "")
+    if state != _ENABLED:
+        return Check(
+            name,
+            passed=False,
+            finding=f"version {version} of the secret {secret} is {state.lower()}"
+            if state
+            else f"there is no secret {secret} with a version {version} in Secret Manager: no flow "
+            "would start",
+            remedy=f'printf %s "$VALUE" | gcloud secrets {"versions add" if state else "create"} '
+            f"{secret} --data-file=- (docs/deploy.md)",
+        )
+    account = outputs.orchestrator_service_account
+    policy = apis.get(
+        "secretmanager",
+        f"{resource}:getIamPolicy",
+        **{"options.requestedPolicyVersion": str(_VERSION)},
+    )
+    may = _READS_SECRET in _roles(policy, account) or bool(
+        _project_roles(apis, outputs, account) & _READ_SECRETS_EVERYWHERE
+    )
+    return judged(
+        name,
+        passed=may,
+        finding=f"flows are given the secret {secret}"
+        if may
+        else f"{account} may not read the secret {secret}: no flow would start",
+        remedy=f"gcloud secrets add-iam-policy-binding {secret} --member serviceAccount:{account} "
+        f"--role {_READS_SECRET}",
+    )
 
 
 def check_renderer_rights(apis: GoogleApis, outputs: TerraformOutputs) -> Check:

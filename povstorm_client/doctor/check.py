@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from povstorm_client.errors import CloudError, PovstormError
+
+_Found = TypeVar("_Found", bound="Check | None")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def checked(name: str, look: Callable[[], str], remedy: str) -> Check:
         return Check(name, passed=False, finding=str(error), remedy=remedy)
 
 
-def told(name: str, look: Callable[[], Check | None], remedy: str) -> Check | None:
+def told(name: str, look: Callable[[], _Found], remedy: str) -> _Found | Check:
     """The check that ``look`` makes, if any; where Google does not tell, one that says so.
 
     remedy: how it can be had told.

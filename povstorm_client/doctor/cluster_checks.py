@@ -12,7 +12,7 @@ from functools import partial
 from povstorm_client.cloud_run.api import CloudRunApi
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.doctor.check import Check, checked, judged
-from povstorm_client.doctor.pool_checks import check_pool
+from povstorm_client.doctor.pool_checks import LookAtSecret, check_pool
 from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
@@ -94,10 +94,23 @@ def _check_version(render_image: str) -> Check:
     )
 
 
-def check_deployment(deployment: str, *, server_in_network: bool = False) -> Iterator[Check]:
+def secret_unknown(name: str, secret: str, version: str) -> Check:
+    """What is to be said of a secret of flows where there is no project to ask for it."""
+    return Check(
+        name,
+        passed=True,
+        finding=f"comes from Secret Manager ({secret}), which was not asked",
+        remedy="povstorm --cluster outputs.json doctor asks it",
+        known=False,
+    )
+
+
+def check_deployment(
+    deployment: str, *, server_in_network: bool, look_at_secret: LookAtSecret
+) -> Iterator[Check]:
     """The Prefect server answers, has the deployment, and its pool takes runs and can run them.
 
-    server_in_network: as of pool_checks.check_pool.
+    server_in_network, look_at_secret: as of pool_checks.check_pool.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import WorkPool, WorkPoolStatus
@@ -139,5 +152,9 @@ def check_deployment(deployment: str, *, server_in_network: bool = False) -> Ite
             else f"prefect worker start --pool {pool.name}",
         )
         yield from check_pool(
-            pool.name, pool.type, pool.base_job_template, server_in_network=server_in_network
+            pool.name,
+            pool.type,
+            pool.base_job_template,
+            server_in_network=server_in_network,
+            look_at_secret=look_at_secret,
         )

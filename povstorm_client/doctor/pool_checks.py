@@ -6,18 +6,28 @@ runs, and each of them fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from povstorm_client.doctor.check import Check, judged
 
 # Of deployments/pools/cloud-run.json.
 _OURS = "A flow of povstorm"
+_LOGIN_SECRET = "povstorm-prefect-login"  # noqa: S105 - its name
 _AGAIN = "make it again with the template of docs/deploy.md, and --overwrite"
 
 
+# By a check's name, a secret's name and its version: whether flows can be given it.
+LookAtSecret = Callable[[str, str, str], Check]
+
+
 def check_pool(
-    name: str, kind: str, template: dict[str, Any], *, server_in_network: bool
+    name: str,
+    kind: str,
+    template: dict[str, Any],
+    *,
+    server_in_network: bool,
+    look_at_secret: LookAtSecret,
 ) -> Iterator[Check]:
     """A pool of a kind such as ``cloud-run-v2:push``; none of other kinds than Cloud Run's.
 
@@ -51,15 +61,17 @@ def check_pool(
             else "there are none: Prefect Cloud could start nothing in your project",
             remedy="store the submitter's key with deployments/push_pool.py, and " + _AGAIN,
         )
-        secret = bool(default("prefect_api_key_secret"))
-        yield judged(
-            f"API key of {name}",
-            passed=secret,
-            finding="comes from Secret Manager"
+        secret = default("prefect_api_key_secret")
+        yield (
+            look_at_secret(f"API key of {name}", secret["secret"], secret["version"])
             if secret
-            else "Prefect writes it into each flow's Cloud Run job, where all who may look at jobs "
-            "can read it",
-            remedy="have the pool take it from Secret Manager: " + _AGAIN,
+            else Check(
+                f"API key of {name}",
+                passed=False,
+                finding="Prefect writes it into each flow's Cloud Run job, where all who may look "
+                "at jobs can read it",
+                remedy="have the pool take it from Secret Manager: " + _AGAIN,
+            )
         )
     elif server_in_network:
         joined = bool(default("vpc_access"))
@@ -70,4 +82,15 @@ def check_pool(
             if joined
             else "flows would not reach Prefect's server, which answers in its network alone",
             remedy=_AGAIN,
+        )
+        secret = default("prefect_api_auth_string_secret")
+        yield (
+            look_at_secret(f"login of {name}", secret["secret"], secret["version"])
+            if secret
+            else Check(
+                f"login of {name}",
+                passed=False,
+                finding="flows have none, and Prefect's server refuses who has none",
+                remedy=f"have the pool take {_LOGIN_SECRET} from Secret Manager: {_AGAIN}",
+            )
         )

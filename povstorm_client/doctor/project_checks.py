@@ -18,6 +18,7 @@ from povstorm_client.doctor.account_checks import (
     acting_name,
     check_account_keys,
     check_acting,
+    check_flows_read_secret,
     check_renderer_rights,
     check_submitter_reads_images,
     short,
@@ -76,6 +77,15 @@ def check_project(apis: GoogleApis, outputs: TerraformOutputs) -> Iterator[Check
         found = told(name, look, _AS_OWNER if name != "quota" else f"{NEW_PROJECT}; {_AS_OWNER}")
         if found is not None:
             yield found
+
+
+def check_secret_of_flows(
+    apis: GoogleApis, outputs: TerraformOutputs, name: str, secret: str, version: str
+) -> Check:
+    """As account_checks.check_flows_read_secret; where Google does not tell, one that says so."""
+    return told(
+        name, lambda: check_flows_read_secret(apis, outputs, name, secret, version), _AS_OWNER
+    )
 
 
 def server_in_network(apis: GoogleApis, outputs: TerraformOutputs) -> bool:

@@ -259,7 +259,7 @@ LOGIN = "povstorm-prefect-login"
 # What doctor looks at where terraform has made it.
 OF_THE_SERVER = {
     *("way to Prefect's server", "Prefect's login", "Prefect's records", "Prefect's database"),
-    "network of povstorm-cloud-run",
+    *("network of povstorm-cloud-run", "login of povstorm-cloud-run"),
 }
 
 

@@ -1,7 +1,8 @@
 """What of Google's REST APIs ``povstorm doctor`` reads of a project, judged by its IAM policy.
 
 Which permission each call needs is from the reference of the method: artifactregistry,
-cloudquotas, cloudresourcemanager, iam, logging, monitoring and sqladmin, each ``….googleapis.com``.
+cloudquotas, cloudresourcemanager, iam, logging, monitoring, secretmanager and sqladmin, each
+``….googleapis.com``.
 Those of Cloud Run and Cloud Storage are the other stand-ins'.
 """
 
@@ -26,6 +27,7 @@ _REPOSITORY = (
     r"/repositories/(?P<repository>[^/:]+))"
 )
 _ACCOUNT = r"/v1/projects/-/serviceAccounts/(?P<account>[^/:]+)"
+_SECRET = r"/v1/(?P<resource>projects/[^/]+/secrets/(?P<secret>[^/:]+))"  # noqa: S105 - a path
 # A person's call counts towards the project that this names, which takes a right of its own.
 _QUOTA_PROJECT = "X-Goog-User-Project"
 
@@ -92,6 +94,12 @@ def _keys(asked: _Asked) -> Json:
     return {"keys": [{"name": f"{asked.resource}/keys/1"}]} if there else {}
 
 
+def _secret_version(asked: _Asked) -> Json | None:
+    assert asked.match["version"] == "latest", asked.key
+    there = asked.apis.project.secret(asked.match["secret"]) is not None
+    return {"name": f"{asked.resource}/versions/1", "state": "ENABLED"} if there else None
+
+
 @dataclass(frozen=True)
 class _Method:
     """permission: what it takes; "" is nothing, as for testIamPermissions."""
@@ -148,6 +156,15 @@ _METHODS = {
             "monitoring.alertPolicies.list",
             _alert_policies,
         ),
+    ),
+    "secretmanager": (
+        _Method(
+            "GET",
+            rf"{_SECRET}/versions/(?P<version>[^/:]+)",
+            "secretmanager.versions.get",
+            _secret_version,
+        ),
+        _Method("GET", rf"{_SECRET}:getIamPolicy", "secretmanager.secrets.getIamPolicy", _policy),
     ),
     "sqladmin": (
         _Method(

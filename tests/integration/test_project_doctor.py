@@ -20,7 +20,12 @@ from povstorm_client.doctor.check import Check
 from povstorm_client.doctor.google_apis import TOKEN_VARIABLE, GoogleApis
 from povstorm_client.doctor.key_files import check_key_files
 from povstorm_client.doctor.pool_checks import check_pool
-from povstorm_client.doctor.project_checks import check_login, check_project, server_in_network
+from povstorm_client.doctor.project_checks import (
+    check_login,
+    check_project,
+    check_secret_of_flows,
+    server_in_network,
+)
 from povstorm_client.doctor.quota_check import FLOW_AND_SERVER, RegionQuota
 from tests.e2e.cluster_policy import cluster_policy
 from tests.e2e.granted_cloud import GrantedCloud
@@ -612,6 +617,58 @@ def pool_template(**defaults: Any) -> dict[str, Any]:
     return template
 
 
+def pool_secret(asked_by: str = OWNER) -> Check:
+    apis = GoogleApis(PROJECT, Login(asked_by))
+    return check_secret_of_flows(apis, OUTPUTS, "login of p", SECRET["secret"], SECRET["version"])
+
+
+@pytest.fixture
+def secret_of_flows(google: GrantedCloud) -> str:
+    """As docs/deploy.md has it made; its full name."""
+    google.project.enable("secretmanager.googleapis.com")
+    google.project.add_secret(SECRET["secret"], "key")
+    name = f"projects/{PROJECT}/secrets/{SECRET['secret']}"
+    grant(google, "orchestrator", "roles/secretmanager.secretAccessor", name)
+    return name
+
+
+@pytest.mark.usefixtures("secret_of_flows")
+def test_a_secret_that_flows_may_read_is_fine_and_they_are_not_told_of_it(google: GrantedCloud):
+    assert pool_secret() == Check(
+        "login of p", passed=True, finding="flows are given the secret prefect-api-key"
+    )
+    by_flows = pool_secret(member("orchestrator"))
+    assert (by_flows.passed, by_flows.known) == (True, False)
+    assert TOKEN_VARIABLE in by_flows.remedy
+
+
+@pytest.mark.usefixtures("secret_of_flows")
+def test_a_secret_that_nobody_has_made_is_told(google: GrantedCloud):
+    google.project.delete_secret(SECRET["secret"])
+
+    check = pool_secret()
+
+    assert not check.passed
+    assert "there is no secret prefect-api-key" in check.finding
+    assert "gcloud secrets create prefect-api-key --data-file=-" in check.remedy
+
+
+def test_where_secret_manager_is_switched_off_there_is_no_secret(google: GrantedCloud):
+    assert "there is no secret prefect-api-key" in pool_secret().finding
+    assert not pool_secret().passed
+
+
+def test_a_secret_that_flows_may_not_read_is_told(google: GrantedCloud, secret_of_flows: str):
+    take(google, "orchestrator", secret_of_flows)
+    check = pool_secret()
+    assert not check.passed
+    assert f"{account('orchestrator')} may not read the secret prefect-api-key" in check.finding
+    assert f"--member {member('orchestrator')} --role roles/secret" in check.remedy
+
+    grant(google, "orchestrator", "roles/secretmanager.secretAccessor", f"projects/{PROJECT}")
+    assert pool_secret().passed
+
+
 BLOCK = {"$ref": {"block_document_id": "…"}}
 SECRET = {"secret": "prefect-api-key", "version": "latest"}
 
@@ -619,9 +676,13 @@ SECRET = {"secret": "prefect-api-key", "version": "latest"}
 def pool(
     kind: str, template: dict[str, Any], *, server_in_network: bool = False
 ) -> dict[str, bool]:
-    found = check_pool("p", kind, template, server_in_network=server_in_network)
+    def there(name: str, secret: str, version: str) -> Check:
+        return Check(name, passed=(secret, version) == ("prefect-api-key", "latest"), finding="")
+
+    found = list(
+        check_pool("p", kind, template, server_in_network=server_in_network, look_at_secret=there)
+    )
     assert all(each.passed != bool(each.remedy) for each in found)
-    found = check_pool("p", kind, template, server_in_network=server_in_network)
     return {each.name.removesuffix(" of p"): each.passed for each in found}
 
 
@@ -632,11 +693,17 @@ def test_a_push_pool_has_povstorm_s_template_credentials_and_a_secret():
     assert pool(push, pool_template()) == {"template": True, "credentials": False, "API key": False}
 
 
-def test_a_worker_s_pool_has_povstorm_s_template_and_where_it_must_the_server_s_network():
-    kind, joined = "cloud-run-v2", pool_template(vpc_access={"network": "povstorm"})
+def test_a_worker_s_pool_has_povstorm_s_template_and_where_it_must_the_server_s_network_and_login():
+    kind, network = "cloud-run-v2", {"network": "povstorm"}
+    ready = pool_template(vpc_access=network, prefect_api_auth_string_secret=SECRET)
     assert pool(kind, pool_template()) == {"template": True}
-    assert pool(kind, joined, server_in_network=True) == {"template": True, "network": True}
-    assert pool(kind, pool_template(), server_in_network=True)["network"] is False
+    assert pool(kind, ready, server_in_network=True) == {
+        "template": True,
+        "network": True,
+        "login": True,
+    }
+    without = pool(kind, pool_template(), server_in_network=True)
+    assert without == {"template": True, "network": False, "login": False}
 
 
 def test_a_pool_that_a_worker_has_made_by_itself_is_told():
