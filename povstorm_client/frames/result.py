@@ -108,6 +108,16 @@ class FrameResult:
         return self.state == "failed" and is_parse_error(self.error)
 
     @property
+    def what_failed(self) -> str:
+        """The error without the container that was lost by it: the same for all that were alike."""
+        if not (self.lost_container and self.host):
+            return self.error
+        # Google's words name the task as EXECUTION-task3, ours as EXECUTION/task-3.
+        execution, _, task = self.host.rpartition("/")
+        told = self.error.replace(self.host, "")
+        return told.replace(f"{execution}-{task.replace('-', '')}", "")
+
+    @property
     def checksums(self) -> dict[str, str]:
         """Name below the job's ``output/`` → crc32c, "" where none was kept."""
         extra = self.extra_crc32c or [""] * len(self.extra_outputs)

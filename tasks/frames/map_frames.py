@@ -140,9 +140,9 @@ class _Outcomes:
         if result.state == "rendered":
             self._progress.rendered(unit, cached=result.cache_hit, now=now)
             return
-        self._failures[result.error] += 1
+        self._failures[result.what_failed] += 1
         self._progress.failed(unit)
-        if self._failures[result.error] == len(self.results) == SAME_FAILURES:
+        if self._failures[result.what_failed] == len(self.results) == SAME_FAILURES:
             raise _AllFailAlike
 
 
@@ -161,7 +161,7 @@ async def _go_ahead(
         failing = asyncio.create_task(_has_failed(rendering))
         if not await has_failed_first(renderer, failing):
             break
-        errors.append(rendering.result().error)
+        errors.append(rendering.result().what_failed)
     if heads and len(errors) == len(heads) and len(set(errors)) == 1:
         raise _AllFailAlike
     return {unit.work_unit_id for unit in heads[: len(errors) + 1]}

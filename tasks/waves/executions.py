@@ -44,13 +44,18 @@ class ExecutionPace:
     unbegun: float
     finish: float
 
+    @property
+    def room_is_waited_for(self) -> str:
+        """How long, in words."""
+        return f"for up to {duration(self.park_limit)}"
 
-def waits_to_begin(wave: Wave, most_seconds: float) -> str:
+
+def waits_to_begin(wave: Wave, pace: ExecutionPace) -> str:
     """A line for people of a wave that has started, and of which no task is at work."""
     return (
-        f"waiting for Google Cloud to begin {wave.tasks} tasks, for up to "
-        f"{duration(most_seconds)}: the region's quota may be in use (povstorm doctor tells it); "
-        "nothing is billed for them meanwhile"
+        f"waiting for Google Cloud to begin {wave.tasks} tasks, {pace.room_is_waited_for}: the "
+        "region's quota may be in use (povstorm doctor tells it); nothing is billed for them "
+        "meanwhile"
     )
 
 
@@ -113,8 +118,8 @@ class Executions:
                         continue
                     wave.waits_for = (
                         f"waiting for Google Cloud to start {wave.tasks} tasks, which is asked "
-                        f"again for up to {duration(self._pace.park_limit)}; nothing is billed for "
-                        f"them meanwhile ({error})"
+                        f"again {self._pace.room_is_waited_for}; nothing is billed for them "
+                        f"meanwhile ({error})"
                     )
                     self._log.warning("wave %s waits %.0f s: %s", wave.wave_id, delay, error)
                     jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
@@ -199,4 +204,22 @@ class Executions:
                 await self.cancel(wave)
                 self._log.info("stopped %s", wave.execution)
         except CloudError as error:
-            self._log.error("wave %s may be running, stop it by hand: %s", wave.wave_id, error)
+            self._log.error(
+                "wave %s may be running, and costs until it ends: %s: %s",
+                wave.wave_id,
+                self._by_hand(wave),
+                error,
+            )
+
+    def _by_hand(self, wave: Wave) -> str:
+        """How a person stops what was not stopped here, or finds it where its name is not known."""
+        place = f"--region {self._fleet.region} --project {self._fleet.project_id}"
+        if wave.execution is not None:
+            name = wave.execution.rpartition("/")[2]
+            return f"stop it with `gcloud run jobs executions cancel {name} {place}`"
+        job = self._fleet.jobs[wave.size].name
+        return (
+            f"look for it, by its argument {self._uri(wave)}, with `gcloud run jobs executions "
+            f"list --job {job} {place}`, and stop it with `gcloud run jobs executions cancel NAME "
+            f"{place}`"
+        )

@@ -1,6 +1,7 @@
 """Grants take minutes to be in force at Google: until then each part says so in a line.
 
 https://cloud.google.com/iam/docs/access-change-propagation
+Of containers, which are tried again for minutes: tests/integration/test_cloud_run_limits.py.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster, PovstormError
-from tests.e2e.google_cloud import ORCHESTRATOR, RENDERER, USER, GoogleCloud, google_cloud
-from tests.e2e.test_google_cloud import attempts, calls, make_job
+from tests.e2e.google_cloud import ORCHESTRATOR, USER, GoogleCloud, google_cloud
+from tests.e2e.test_google_cloud import make_job
 from tests.emulators.gcs.server import GcsServer
 
-FLOWS, CONTAINERS = (f"serviceAccount:{email}" for email in (ORCHESTRATOR, RENDERER))
+FLOWS = f"serviceAccount:{ORCHESTRATOR}"
 NEVER = 10**6
 MINUTES = "what was granted a moment ago takes minutes to be in force"
 
@@ -76,26 +77,3 @@ def test_a_job_that_comes_too_early_fails_in_a_line_and_costs_nothing(
 
     assert "\n" not in str(refused.value)
     assert cloud.run.statistics()["instances"] == 0
-
-
-def test_a_container_that_comes_too_early_costs_an_attempt_and_says_why(cloud: GoogleCloud):
-    # One for Google's client, which asks for the bucket and does without an answer.
-    cloud.project.spread_grants(CONTAINERS, 2, "storage.")
-    job = make_job(
-        Cluster.from_terraform_outputs(cloud.outputs), frames=2, video=None, prefer="cheapest"
-    )
-
-    job.run(show_progress=False)
-
-    assert sorted(job.images()) == [1, 2]
-    assert max(attempts(job).values()) > 1
-
-
-def test_containers_that_are_never_let_in_say_what_grants_it(cloud: GoogleCloud):
-    cloud.project.spread_grants(CONTAINERS, NEVER, "storage.")
-    job = make_job(Cluster.from_terraform_outputs(cloud.outputs), frames=1, video=None, retries=1)
-
-    with pytest.raises(PovstormError, match=f"may not read its work in the storage.*{MINUTES}"):
-        job.run(show_progress=False)
-
-    assert calls(cloud)["jobs.run"] == 2

@@ -25,7 +25,7 @@ from povstorm_client.storage.bucket import GcsStorage
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 from tasks.renderers.cloud_run.wave_setting import Pace
 from tests.conftest import SPHERE
-from tests.e2e.google_cloud import SIZES, GoogleCloud, google_cloud
+from tests.e2e.google_cloud import RENDERER, SIZES, GoogleCloud, google_cloud
 from tests.emulators.cloud_run.server import PROJECT, REGION
 from tests.emulators.gcs.server import GcsServer
 
@@ -35,6 +35,9 @@ FLEET = CloudRunFleet(
     REGION,
     tuple(CloudRunJob(name, 1, memory, 4, 0, 600) for name, memory in SIZES.items()),
 )
+CONTAINERS = f"serviceAccount:{RENDERER}"
+# More calls than any test makes.
+NEVER = 10**6
 HASTE = Pace(gather_quiet=0.05, poll=0.1, park_first=0.1, park_most=0.1, unbegun=0.1)
 SECONDS = "#for (I, 1, 3000000) #declare X = sqrt(I); #end\n"
 HUNGRY = "#declare A = array[100000000];\n#declare A[99999999] = 1;\n"
@@ -188,6 +191,41 @@ def test_tasks_that_google_lets_wait_are_no_slow_frames_and_that_is_told(cloud: 
 
     assert isinstance(result, FrameResult)
     assert [bool(line) for line in told] == [True, False]
+
+
+async def until_refused(told: list[str]) -> None:
+    await until_told(told, "may not read their work in the storage")
+
+
+def test_containers_that_are_let_in_late_cost_no_attempt(cloud: GoogleCloud, unit):
+    cloud.project.spread_grants(CONTAINERS, NEVER, "storage.")
+
+    async def have_it_in_force(told: list[str]) -> None:
+        await until_refused(told)
+        cloud.project.spread_grants(CONTAINERS, 0, "storage.")
+
+    results, told = render(
+        cloud, unit(1), unit(2), pace=replace(HASTE, grants=(1.0,) * 9), meanwhile=have_it_in_force
+    )
+
+    assert [type(each) for each in results] == [FrameResult] * 2
+    assert {each.attempt for each in results if isinstance(each, FrameResult)} == {1}
+    assert told[-1] == ""
+
+
+def test_containers_that_are_never_let_in_are_few_and_say_what_grants_it(cloud: GoogleCloud, unit):
+    cloud.project.spread_grants(CONTAINERS, NEVER, "storage.")
+
+    results, _ = render(
+        cloud, *(unit(frame) for frame in range(1, 5)), pace=replace(HASTE, grants=(0.1, 0.1))
+    )
+
+    assert {type(each) for each in results} == {CloudError}
+    assert "tried 3 times" in str(results[0])
+    assert "`terraform apply`" in str(results[0])
+    statistics = cloud.run.statistics()
+    assert statistics["calls"]["jobs.run"] == 3
+    assert statistics["instances"] == 3
 
 
 def test_an_execution_is_found_among_hundreds_that_come_in_any_order(cloud: GoogleCloud):

@@ -15,6 +15,7 @@ from povstorm_client.cloud_run.wave_share import write_wave
 from povstorm_client.errors import CloudError, PovstormError
 from povstorm_client.quantities import duration
 from povstorm_client.storage import layout
+from tasks.renderers.cloud_run.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import (
     FrameWave,
     WaitingFrame,
@@ -42,7 +43,10 @@ class Dispatcher:
         self.gathering = Gathering(setting.pace)
         sample = WaveSample(planner, self._board, setting.pace)
         self._starts = WaveStarts(setting.job_id, self.gathering, sample, planner, self._board)
-        self._outcomes = Outcomes(setting, planner, self._board, sample, self.gathering)
+        self._access = BucketAccess(setting.pace.grants)
+        self._outcomes = Outcomes(
+            setting, planner, self._board, sample, self.gathering, self._access
+        )
         self._launches: dict[asyncio.Task[None], FrameWave] = {}
         self._loop: asyncio.Task[None] | None = None
         self._fatal: Exception | None = None
@@ -109,6 +113,8 @@ class Dispatcher:
                 await self._start_waves()
                 if any(wave.execution for wave in self._board.running):
                     await self._poll()
+                if not self._board.running:
+                    self._access.check()
                 self._tell()
         except Exception as error:
             self._fatal = error
@@ -138,7 +144,9 @@ class Dispatcher:
 
     async def _start_waves(self) -> None:
         loop = asyncio.get_running_loop()
-        if not self._starts.are_due(loop.time()) or await self._is_to_stop():
+        if self._access.holds_back(loop.time()) or not self._starts.are_due(loop.time()):
+            return
+        if await self._is_to_stop():
             return
         await self._count_what_others_cost()
         for wave in self._starts.next_waves(loop.time()):
@@ -269,11 +277,12 @@ class Dispatcher:
                 "refused",
             )
         elif waited >= pace.unbegun:
-            wave.waits_for = waits_to_begin(wave, pace.park_limit)
+            wave.waits_for = waits_to_begin(wave, pace)
 
     def _tell(self) -> None:
         """Say what frames wait for, each time that this is something else."""
-        line = next((wave.waits_for for wave in self._board.running if wave.waits_for), "")
+        waits = (wave.waits_for for wave in self._board.running if wave.waits_for)
+        line = next(waits, "") or self._access.waits_for(asyncio.get_running_loop().time())
         if line != self._told:
             self._told = line
             self._setting.tell(line)

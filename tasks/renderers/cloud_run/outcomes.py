@@ -13,10 +13,10 @@ from povstorm_client.errors import RenderError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
-from povstorm_client.storage.credentials import GRANTS_SPREAD
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import StoredObject
 from render_image.unexpected import unexpected_failure
+from tasks.renderers.cloud_run.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.wave_board import WaveBoard
@@ -38,12 +38,14 @@ class Outcomes:
         board: WaveBoard,
         sample: WaveSample,
         gathering: Gathering,
+        access: BucketAccess,
     ) -> None:
         self._setting = setting
         self._planner = planner
         self._board = board
         self._sample = sample
         self._gathering = gathering
+        self._access = access
         self._results = FrameResults(setting.storage, setting.job_id)
         # Unit id → the result that was seen there last, as (changed, size).
         self._seen: dict[str, tuple[float, int]] = {}
@@ -108,6 +110,7 @@ class Outcomes:
                 f"what is stored of {frame.unit.name} is the result of another frame: delete it"
             )
         wave.waiting.pop(frame.unit.work_unit_id, None)
+        self._access.granted()
         self._planner.saw(result)
         self._sample.saw(result)
         if result.out_of_memory:
@@ -130,7 +133,8 @@ class Outcomes:
 
         No frame is given up for want of memory before it had the largest container for itself:
         Cloud Run ends all of a container for the one frame that needs too much, and does not say
-        which that was. Until then a last attempt is repeated.
+        which that was. Until then a last attempt is repeated. So is any whose container the bucket
+        has not let in: the frame was not tried.
 
         task: what Google says of the task with this index, None for nothing. alone: whether this
         was the only frame left in it.
@@ -139,9 +143,15 @@ class Outcomes:
         wave.waiting.pop(unit.work_unit_id)
         if frame.result.done():
             return
-        self._planner.lost(unit)
+        if task is not None and task.not_let_in:
+            self._planner.not_let_in()
+            self._access.refused(wave.launched, asyncio.get_running_loop().time())
+            self._repeat(frame)
+            return
+        out_of_memory = task is not None and task.out_of_memory
+        self._planner.lost(unit, by_memory=out_of_memory)
         retryable = True
-        if task is not None and task.out_of_memory:
+        if out_of_memory:
             retryable = self._planner.ran_out_of_memory(unit, wave.size, alone=alone)
             if retryable and frame.final_attempt:
                 self._repeat(frame)
@@ -151,6 +161,8 @@ class Outcomes:
             wave, frame, task, index, memory_mib=memory, retryable=retryable, now=time.time()
         )
         stored = await asyncio.to_thread(self._results.fail, result)
+        if stored.state != "rendered":
+            self._sample.saw(result)
         # The next wave may start before this is listed, and its container can replace nothing that
         # the lost one has left: neither this, nor a log or an image without a result.
         self._seen.setdefault(unit.work_unit_id, _NO_RESULT)
@@ -220,11 +232,6 @@ def _what_happened(task: TaskState | None, memory_mib: int) -> str:
         return "was cancelled"
     if task.out_of_memory:
         return f"ran out of its {memory_mib} MiB of memory"
-    if task.not_let_in:
-        return (
-            "may not read its work in the storage: run `terraform apply`, which grants it to the "
-            f"renderer's account; {GRANTS_SPREAD}"
-        )
     how = f"signal {task.term_signal}" if task.term_signal else f"exit code {task.exit_code}"
     words = f": {task.message}" if task.message else ""
     return f"was lost with {how}{words}"

@@ -54,6 +54,11 @@ class WavePlanner:
         self._measured = Estimate()
         self._sizes: dict[str, int] = {}
         self._losses: dict[str, int] = defaultdict(int)
+        self._alone: set[str] = set()
+        # Whether any container of this run has stored a result, and whether few are to find out if
+        # they can.
+        self._any_stored = False
+        self._is_probing = False
         self._at_least: float | None = None
 
     @property
@@ -65,8 +70,11 @@ class WavePlanner:
     def needs_sample(self) -> bool:
         """Whether a few frames should be measured before the others are planned.
 
-        The fastest plan is the same for all scenes: every task that can run at once.
+        The fastest plan is the same for all scenes: every task that can run at once. While
+        containers can do nothing, few are to find that out.
         """
+        if self._is_probing:
+            return True
         asks_for_time = self._fleet.prefer != "fastest" or self._fleet.max_usd is not None
         return self.cpu_seconds is None and asks_for_time
 
@@ -79,6 +87,7 @@ class WavePlanner:
 
     def saw(self, result: FrameResult) -> None:
         """Take note of what a frame took."""
+        self._any_stored, self._is_probing = True, False
         self._measured = self._measured.with_frame(result)
         if len(self._results) < SAMPLE_FRAMES:
             self._results.append(result)
@@ -107,11 +116,19 @@ class WavePlanner:
 
     def no_frame_within(self, seconds: float) -> None:
         """Take note that the sample has taken this long without any result."""
-        self._at_least = seconds
+        self._at_least, self._is_probing = seconds, False
 
-    def lost(self, unit: WorkUnit) -> None:
-        """Take note that the container was lost before this frame was stored."""
+    def lost(self, unit: WorkUnit, *, by_memory: bool = False) -> None:
+        """Take note that the container was lost before this frame was stored.
+
+        by_memory: whether it ran out of it, which the next larger one mends.
+        """
         self._losses[unit.work_unit_id] += 1
+        self._is_probing |= not (self._any_stored or by_memory)
+
+    def not_let_in(self) -> None:
+        """Take note that the bucket has let a container not in."""
+        self._is_probing = True
 
     def ran_out_of_memory(self, unit: WorkUnit, size: int, *, alone: bool) -> bool:
         """Take note of a container that did; False if no other attempt can be given more.
@@ -123,7 +140,7 @@ class WavePlanner:
         if size < largest:
             return True
         # There is nothing larger, but a container of its own may be enough.
-        self._losses[unit.work_unit_id] = max(self._losses[unit.work_unit_id], _LOST_TOGETHER)
+        self._alone.add(unit.work_unit_id)
         return not alone
 
     def by_kind(self, frames: Iterable[WaitingFrame]) -> dict[Kind, list[WaitingFrame]]:
@@ -138,9 +155,12 @@ class WavePlanner:
         needed = memory_needed_mib(unit.settings.width, unit.settings.height, peak)
         jobs = self._fleet.jobs
         least = next((i for i, job in enumerate(jobs) if job.memory_mib >= needed), len(jobs) - 1)
+        unit_id = unit.work_unit_id
+        # Where no container has stored anything, it is not a frame that they are lost for.
+        is_suspect = self._any_stored and self._losses.get(unit_id, 0) >= _LOST_TOGETHER
         return Kind(
-            size=max(least, self._sizes.get(unit.work_unit_id, 0)),
-            isolated=self._losses.get(unit.work_unit_id, 0) >= _LOST_TOGETHER,
+            size=max(least, self._sizes.get(unit_id, 0)),
+            isolated=is_suspect or unit_id in self._alone,
         )
 
     def plan(self, frames: int, kind: Kind, *, used_tasks: int) -> WavePlan:

@@ -33,7 +33,7 @@ class WaveSample:
         if result.state == "rendered":
             self._any_rendered = True
         elif result.state == "failed":
-            self._failures[result.error] += 1
+            self._failures[result.what_failed] += 1
 
     def holds_back(self, now: float) -> bool:
         """Whether the other frames are to wait, at this second of the event loop's clock."""

@@ -53,7 +53,12 @@ class WaveStarts:
         frames = [frame for frame in pending if not frame.result.done()]
         sampling = self._planner.needs_sample
         if sampling:
-            frames = spread(frames, SAMPLE_FRAMES)
+            # Those that were tried tell first whether the job can be rendered at all.
+            tried = sorted(
+                (frame for frame in frames if frame.attempt > 1), key=lambda frame: -frame.attempt
+            )[:SAMPLE_FRAMES]
+            others = [frame for frame in frames if frame.attempt == 1]
+            frames = tried + spread(others, SAMPLE_FRAMES - len(tried))
         started: list[FrameWave] = []
         for kind, group in self._planner.by_kind(frames).items():
             used = self._board.tasks_at_work(kind.size)

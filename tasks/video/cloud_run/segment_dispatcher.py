@@ -224,7 +224,7 @@ class SegmentDispatcher:
             if wave.begun is None and wave.state.has_begun:
                 wave.begun, wave.waits_for = asyncio.get_running_loop().time(), ""
             elif wave.begun is None and now - wave.launched >= self._pace.unbegun:
-                wave.waits_for = waits_to_begin(wave, self._pace.park_limit)
+                wave.waits_for = waits_to_begin(wave, self._pace)
         # Listed after the states: what a task stored before it ended is in it.
         segments = layout.segments(self._job_id)
         there = {entry.key for entry in self._storage.list(segments)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,3 +77,17 @@ def test_where_no_attempt_can_help_it_says_what_would():
 
     assert result.state == "failed"
     assert result.error.endswith(": give terraform's render_jobs one with more memory")
+
+
+def test_containers_that_were_lost_alike_failed_alike_and_others_did_not():
+    ours = lose(task(exit_code=1, words="Task run-x-task3 failed"))
+    there = replace(
+        ours,
+        host="run-y/task-0",
+        error="its container run-y/task-0 was lost with exit code 1: Task run-y-task0 failed",
+    )
+
+    assert ours.error != there.error
+    assert ours.what_failed == there.what_failed
+    assert ours.what_failed != lose(task(exit_code=2)).what_failed
+    assert replace(ours, lost_container=False).what_failed == ours.error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client.cloud_run.api import TaskState
+from povstorm_client.cloud_run.api import NOT_LET_IN, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
@@ -17,11 +17,12 @@ from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
+from tasks.renderers.cloud_run.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.outcomes import Outcomes
 from tasks.renderers.cloud_run.wave_board import WaveBoard
-from tasks.renderers.cloud_run.wave_planner import WavePlanner
+from tasks.renderers.cloud_run.wave_planner import Kind, WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import Pace, WaveSetting
 from tests.synthetic_job import make_units
@@ -54,7 +55,8 @@ def desk(storage: FolderStorage) -> tuple[Outcomes, Gathering, WavePlanner]:
     setting = WaveSetting(storage, JOB, FLEET, JobSettings(), Pace(), logging.getLogger(), print)
     planner, board, gathering = WavePlanner(FLEET, Estimate()), WaveBoard(), Gathering(Pace())
     sample = WaveSample(planner, board, setting.pace)
-    return Outcomes(setting, planner, board, sample, gathering), gathering, planner
+    access = BucketAccess(setting.pace.grants)
+    return Outcomes(setting, planner, board, sample, gathering, access), gathering, planner
 
 
 def wave_of(name: str, unit: WorkUnit, attempt: int, loop: asyncio.AbstractEventLoop) -> FrameWave:
@@ -136,3 +138,23 @@ def test_no_frame_is_given_up_before_it_had_the_largest_container_for_itself(
 
     assert kinds == [(0, False), (1, False), (1, True), (1, True)]
     assert "ran out of its 2048 MiB of memory" in str(frame.result.exception())
+
+
+def test_a_frame_whose_container_was_not_let_in_waits_again_and_loses_no_attempt(
+    storage: FolderStorage, loop: asyncio.AbstractEventLoop
+):
+    [unit] = make_units(JOB, 1)
+    known, gathering, planner = desk(storage)
+    refused = TaskState(0, "failed", NOT_LET_IN, 0, "", started=1.0, completed=2.0)
+
+    for number in range(4):
+        wave = wave_of(f"w{number}", unit, 4, loop)
+        frame = wave.waiting[unit.work_unit_id]
+        frame.final_attempt = True
+        loop.run_until_complete(known.lose(wave, frame, refused, 0, alone=True))
+        assert gathering.pending == {unit.work_unit_id: frame}
+        assert wave.waiting == {}
+        assert not frame.result.done()
+
+    assert left(storage) == []
+    assert list(planner.by_kind([frame])) == [Kind(0, False)]

@@ -104,6 +104,7 @@ def test_in_the_largest_container_it_is_tried_alone_and_then_given_up():
 def test_a_frame_that_was_lost_twice_gets_a_container_of_its_own():
     planner = WavePlanner(FLEET, Estimate(frames=1, total_cpu_seconds=0.1))
     frames = waiting(2)
+    planner.saw(result(1.0))
     planner.lost(frames[0].unit)
     assert list(planner.by_kind(frames)) == [Kind(0, False)]
 
@@ -111,6 +112,29 @@ def test_a_frame_that_was_lost_twice_gets_a_container_of_its_own():
 
     assert planner.by_kind(frames)[Kind(0, True)] == [frames[0]]
     assert planner.plan(5, Kind(0, True), used_tasks=0).tasks == 5
+
+
+def test_frames_share_containers_however_often_they_are_lost_until_one_has_stored_something():
+    planner = WavePlanner(FLEET, Estimate())
+    frames = waiting(12)
+    for frame in [*frames, *frames, *frames]:
+        planner.lost(frame.unit)
+
+    assert list(planner.by_kind(frames)) == [Kind(0, False)]
+
+    planner.saw(result(1.0))
+    assert list(planner.by_kind(frames)) == [Kind(0, True)]
+
+
+def test_few_frames_find_out_whether_containers_are_let_in_now():
+    fast = WavePlanner(replace(FLEET, lean="fastest"), Estimate(1, 1.0))
+    fast.not_let_in()
+
+    assert fast.needs_sample
+    assert fast.plan(SAMPLE_FRAMES, Kind(0, False), used_tasks=0).tasks == SAMPLE_FRAMES / 4
+
+    fast.saw(result(1.0))
+    assert not fast.needs_sample
 
 
 def test_images_too_large_for_the_small_job_start_in_the_large_one():
