@@ -140,10 +140,10 @@ async def _silent(record: Any, lifeline: Lifeline) -> str:  # noqa: ANN401 - imp
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def was_stopped(journal: int) -> bool:
-    """Whether a run that goes on no more has no end, or was cancelled."""
+def was_cancelled(journal: int) -> bool:
+    """Whether a run that goes on no more was cancelled; one without an end has crashed."""
     ends = [event for event in JournalReader(journal).new() if isinstance(event, JobEnded)]
-    return not ends or ends[-1].phase == "cancelled"
+    return bool(ends) and ends[-1].phase == "cancelled"
 
 
 def tell(
@@ -159,7 +159,7 @@ def tell(
 
     journal, words: descriptors: of the journal, and of a pipe on which the run is told to stop, or
     what Prefect has not. Standard input is a pipe that ends when the run's process does.
-    ended_early: it has, and if it was stopped Prefect is not told at all.
+    ended_early: it has, and if its user cancelled it Prefect is not told at all.
     """
     lower_session(NICENESS, os.getpid())
     lifeline = Lifeline()
@@ -180,7 +180,7 @@ def tell(
         storage, job_id = open_job(job_uri, google_credentials(gcp_credentials))
         end_recording(storage, job_id, run, line)
 
-    if ended_early and was_stopped(journal):
+    if ended_early and was_cancelled(journal):
         line = "Prefect has no record of this run, which was stopped in its first seconds"
         end()
         return

@@ -9,7 +9,7 @@ import select
 import sys
 import time
 
-# A run that is stopped before is not worth Prefect's start.
+# A run that its user cancels before is not worth Prefect's start.
 EARLY_SECONDS = 10.0
 
 

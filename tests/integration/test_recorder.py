@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import httpx
 import pytest
 
 from povstorm_client.jobs.manifest import write_manifest
@@ -54,6 +55,27 @@ def test_a_run_that_was_stopped_in_its_first_seconds_is_not_told_of(storage: Fol
     assert state.unrecorded == (
         "Prefect has no record of this run, which was stopped in its first seconds"
     )
+
+
+def test_a_run_that_was_killed_in_its_first_seconds_is_crashed_in_prefect(
+    storage: FolderStorage, on_server: str
+):
+    with tempfile.TemporaryFile() as journal, tempfile.TemporaryFile() as words:
+        Journal(journal).write(FrameBegun(make_units(JOB, 2)[0].work_unit_id))
+        files = (journal.fileno(), words.fileno())
+        subprocess.run(
+            [
+                *(sys.executable, "-P", "-m", "flows.recorder", job_uri(storage, JOB), "", RUN),
+                *(*map(str, files), LONG),
+            ],
+            stdin=subprocess.DEVNULL,
+            pass_fds=files,
+            check=True,
+        )
+
+    wanted = {"flow_runs": {"name": {"any_": [JOB]}}}
+    runs = httpx.post(f"{on_server}/flow_runs/filter", json=wanted, timeout=60).json()
+    assert [run["state_type"] for run in runs] == ["CRASHED"]
 
 
 def test_to_wait_it_imports_nothing_that_waiting_does_not_take():

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from flows.record_run import was_stopped
+from flows.record_run import was_cancelled
 from flows.recorded_job import RunRecord
 from povstorm_client.jobs.state import Phase
 from tasks.journal.events import Event, FrameBegun, FrameEnded, JobEnded
@@ -66,10 +66,10 @@ def test_what_is_written_while_it_is_read_is_told_too(file: BinaryIO):
 
 
 @pytest.mark.parametrize(
-    ("ends", "stopped"),
-    [([], True), (["cancelled"], True), (["completed"], False), (["failed"], False)],
+    ("ends", "cancelled"),
+    [([], False), (["cancelled"], True), (["completed"], False), (["failed"], False)],
 )
-def test_a_run_without_an_end_was_stopped(file: BinaryIO, ends: list[Phase], stopped: bool):
+def test_a_run_without_an_end_has_crashed(file: BinaryIO, ends: list[Phase], cancelled: bool):
     write(file, FrameBegun("a"), *(JobEnded(phase, "") for phase in ends))
 
-    assert was_stopped(file.fileno()) == stopped
+    assert was_cancelled(file.fileno()) == cancelled
