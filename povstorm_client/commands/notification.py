@@ -23,6 +23,7 @@ from povstorm_client.cloud_run.stored_plan import StoredPlan, read_plan
 from povstorm_client.commands.warn import warn
 from povstorm_client.errors import InputError, PovstormError, StorageError
 from povstorm_client.jobs.job_sheet import job_sheet
+from povstorm_client.launch.web_address import check_web_address
 from povstorm_client.quantities import usd
 from povstorm_client.terminal import one_line
 
@@ -140,6 +141,9 @@ def _by_apprise(url: str) -> Teller:
     service = apprise.Apprise()
     scheme, _, rest = url.partition("://")
     as_json = {"http": "json", "https": "jsons"}.get(scheme.casefold())
+    if as_json is not None:
+        # Apprise takes some that no program can call.
+        check_web_address(url, f"--notify {scheme}://…")
     with apprise.LogCapture(level=apprise.logging.ERROR):  # type: ignore[no-untyped-call]
         known = service.add(url) or (as_json is not None and service.add(f"{as_json}://{rest}"))
     if not known:

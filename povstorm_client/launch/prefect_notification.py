@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from povstorm_client.errors import InputError, ToolError
 from povstorm_client.launch.prefect_server import PrefectServer
+from povstorm_client.launch.web_address import check_web_address
 from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
@@ -129,13 +129,14 @@ def _webhook(url: str) -> CallWebhook:
     from prefect.types import SecretDict
     from pydantic import SecretStr
 
-    scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
-    if scheme not in ("http", "https") or not host:
+    scheme = url.partition("://")[0].casefold()
+    if scheme not in ("http", "https"):
         raise InputError(
             f"{scheme}://… is no address that Prefect calls: give https://…, or TYPE/NAME of a "
             "notification block, such as slack-webhook/team (Prefect's pages make them, `prefect "
             "block ls` lists them)"
         )
+    host = check_web_address(url, f"the address {scheme}://…")
     hello = {"version": "1.0", "title": _HELLO_TITLE, "message": _HELLO_TEXT, "type": "info"}
     try:
         # From here, as the server will.
@@ -147,7 +148,11 @@ def _webhook(url: str) -> CallWebhook:
             f"{scheme}://{host}/… answers {error.response.status_code} to a message in JSON: a "
             "service that wants it in its own form has a notification block (TYPE/NAME)"
         ) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except httpx.InvalidURL:
+        raise InputError(
+            f"{scheme}://{host}/… is no address that can be called: look at how it is written"
+        ) from None
+    except httpx.HTTPError as error:
         raise InputError(f"{scheme}://{host}/… does not answer: {type(error).__name__}") from None
     block = Webhook(url=SecretStr(url), headers=SecretDict({"Content-Type": "application/json"}))
     # Called where no event loop runs, it is not awaited.

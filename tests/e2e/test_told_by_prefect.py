@@ -122,6 +122,9 @@ def test_nobody_is_told_any_more_once_that_is_ended(hook: Hook, on_server: str):
         ("slack-webhook/nobody", "neither an address nor a block"),
         ("nonsense", "neither an address nor a block"),
         ("http://127.0.0.1:9/s3cret", "does not answer: ConnectError"),
+        ("http://[::1", "http://… has no host that can be read"),
+        ("http://127.0.0.1:99999/s3cret", "http://… has no usable port"),
+        ("http://127.0.0.1:9/s3cret\x01", "http://… has a control character in it"),
     ],
 )
 def test_who_cannot_be_told_is_refused_at_once(target: str, words: str, on_server: str):
