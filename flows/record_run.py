@@ -81,6 +81,7 @@ async def _recorded(
     lifeline: Lifeline,
     job_uri: str,
     gcp_credentials: str,
+    run: str,
     ask_to_stop: Callable[[], None],
 ) -> str:
     """Have Prefect know of the run; what it does not, in a line, or ""."""
@@ -92,7 +93,7 @@ async def _recorded(
     gc.enable()
 
     none = "Prefect has no record of this run"
-    record = RunRecord(journal, lambda: lifeline.has_ended, ask_to_stop)
+    record = RunRecord(journal, lambda: lifeline.has_ended, ask_to_stop, run)
     if server is not None:
         try:
             async with asyncio.timeout(SERVER_SECONDS):
@@ -195,7 +196,9 @@ def tell(
             # From here on it is the one that Prefect finds.
             os.environ[VARIABLE] = server.url
         line = runner.run(
-            _recorded(server, journal, lifeline, job_uri, gcp_credentials, lambda: say(b"stop"))
+            _recorded(
+                server, journal, lifeline, job_uri, gcp_credentials, run, lambda: say(b"stop")
+            )
         )
     except PovstormError as error:
         line = f"Prefect has no record of this run: {error}"

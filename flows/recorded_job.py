@@ -38,6 +38,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import read_manifest, read_work_units
 from povstorm_client.jobs.state import JobState
+from povstorm_client.launch.run_page import RUN_LABEL
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.protocol import Storage
@@ -67,13 +68,18 @@ _CATCHING_UP = 16
 class RunRecord:
     """What Prefect knows of a run by its journal, to which nothing is written once has_ended.
 
-    flow_run: its id, once it has begun; events: how many were told; task_runs: how many have ended;
-    lost: why the rest could not be told, "" if it could.
+    run: the JobState's; flow_run: its id, once it has begun; events: how many were told;
+    task_runs: how many have ended; lost: why the rest could not be told, "" if it could.
     """
 
     def __init__(
-        self, journal: int, has_ended: Callable[[], bool], ask_to_stop: Callable[[], None]
+        self,
+        journal: int,
+        has_ended: Callable[[], bool],
+        ask_to_stop: Callable[[], None],
+        run: str = "",
     ) -> None:
+        self.run = run
         self.flow_run: uuid.UUID | None = None
         self.events = 0
         self.task_runs = 0
@@ -120,6 +126,8 @@ async def recorded_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     """Tell of a job's run; the parameters are render_job's."""
     record = current_record.get()
     record.flow_run = uuid.UUID(flow_run.get_id())
+    async with get_client() as client:
+        await client.update_flow_run_labels(record.flow_run, {RUN_LABEL: record.run})
     storage, job_id = open_job(
         job_uri, await asyncio.to_thread(google_credentials, gcp_credentials)
     )

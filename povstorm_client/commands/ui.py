@@ -49,10 +49,10 @@ def _run_page(server: PrefectServer, storage: Storage, job_id: str) -> str:
     """The page of the job's run, of which Prefect may only just be told; InputError for none."""
     deadline = time.monotonic() + _TOLD_SECONDS
     while True:
+        state = read_state(storage, job_id)
         try:
-            return run_page(server, job_id)
+            return run_page(server, job_id, state)
         except InputError:
-            state = read_state(storage, job_id)
             if state is None or not state.recording or time.monotonic() > deadline:
                 raise
         time.sleep(_LOOK_SECONDS)

@@ -1,4 +1,7 @@
-"""The address of a job's page on a Prefect server; ``povstorm ui`` opens it."""
+"""The address of a job's page on a Prefect server; ``povstorm ui`` opens it.
+
+Who tells Prefect of a run on this machine (flows/recorded_job.py) marks it with RUN_LABEL.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ import uuid
 from typing import Any
 
 from povstorm_client.errors import InputError, ToolError
+from povstorm_client.jobs.state import JobState
 from povstorm_client.launch.prefect_server import PrefectServer, chosen_setting
 from povstorm_client.terminal import one_line
 
+# The label of a flow run with what JobState calls the run.
+RUN_LABEL = "povstorm.run"
 _ANSWER_SECONDS = 10.0
 _CLOUD = re.compile(
     r"https://api\.prefect\.cloud/api/accounts/([0-9a-f-]+)/workspaces/([0-9a-f-]+)/?"
@@ -32,10 +38,10 @@ def pages_of(server: PrefectServer) -> str:
     return server.url.rstrip("/").removesuffix("/api")
 
 
-def run_page(server: PrefectServer, job_id: str) -> str:
-    """The page of the job's newest run.
+def run_page(server: PrefectServer, job_id: str, state: JobState | None) -> str:
+    """The page of the run that the job's state is of.
 
-    Raises InputError if the server knows of none, ToolError if it does not say.
+    Raises InputError if the server does not know it, ToolError if it does not say.
     """
     wanted = {
         "flow_runs": {"name": {"any_": [job_id]}},
@@ -49,7 +55,15 @@ def run_page(server: PrefectServer, job_id: str) -> str:
                 f"the Prefect server at {server.url} knows no run of job {job_id}: it ran on "
                 "another server, is told of later or has not begun, or its history was deleted"
             )
-        return f"{pages_of(server)}/runs/flow-run/{uuid.UUID(runs[0]['id'])}"
+        page = f"{pages_of(server)}/runs/flow-run/{uuid.UUID(runs[0]['id'])}"
+        # Flow runs of deployments have no label; those that are recorded have one.
+        label = (runs[0].get("labels") or {}).get(RUN_LABEL)
+        if state is not None and label != state.run and (label or state.recording):
+            raise InputError(
+                f"the Prefect server at {server.url} knows only an earlier run of job {job_id}, "
+                f"{page}: of the latest it is told later, or was not told"
+            )
+        return page
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ToolError(
             f"what answers at {server.url} is no Prefect server: {one_line(str(runs))[:200]}"

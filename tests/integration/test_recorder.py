@@ -12,6 +12,7 @@ import pytest
 
 from povstorm_client.jobs.manifest import write_manifest
 from povstorm_client.jobs.state import JobState, read_state, write_state
+from povstorm_client.launch.run_page import RUN_LABEL
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.job_address import job_uri
 from tasks.journal.events import FrameBegun, JobEnded
@@ -76,6 +77,7 @@ def test_a_run_that_was_killed_in_its_first_seconds_is_crashed_in_prefect(
     wanted = {"flow_runs": {"name": {"any_": [JOB]}}}
     runs = httpx.post(f"{on_server}/flow_runs/filter", json=wanted, timeout=60).json()
     assert [run["state_type"] for run in runs] == ["CRASHED"]
+    assert runs[0]["labels"][RUN_LABEL] == RUN
 
 
 def test_to_wait_it_imports_nothing_that_waiting_does_not_take():

@@ -1,4 +1,4 @@
-"""A job's page is the one of its newest run on the server; what does not know it says so."""
+"""A job's page is the one of its latest run on the server; what does not know it says so."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import InputError, ToolError
+from povstorm_client.jobs.state import JobState
 from povstorm_client.launch.prefect_server import PrefectServer
-from povstorm_client.launch.run_page import pages_of, run_page
+from povstorm_client.launch.run_page import RUN_LABEL, pages_of, run_page
 
 RUN = "f0324df2-b948-4ad9-8aac-512738e7c573"
 ACCOUNT, WORKSPACE = "0a" * 4, "0b" * 4
@@ -61,13 +62,39 @@ def test_the_page_is_that_of_the_newest_run_of_the_jobs_name(asked: tuple[Asked,
     seen, server = asked
     seen.answer = json.dumps([{"id": RUN, "name": "a-1"}]).encode()
 
-    assert run_page(server, "a-1") == f"{pages_of(server)}/runs/flow-run/{RUN}"
+    assert run_page(server, "a-1", None) == f"{pages_of(server)}/runs/flow-run/{RUN}"
     assert seen.body == {
         "flow_runs": {"name": {"any_": ["a-1"]}},
         "sort": "EXPECTED_START_TIME_DESC",
         "limit": 1,
     }
     assert seen.key is None
+
+
+def test_the_page_of_an_earlier_run_is_not_that_of_the_latest(asked: tuple[Asked, PrefectServer]):
+    seen, server = asked
+    page = f"{pages_of(server)}/runs/flow-run/{RUN}"
+    rendering, told = JobState("rendering", 2, run="second"), JobState("completed", 2, run="second")
+    telling = JobState("completed", 2, run="second", recording=True)
+
+    seen.answer = json.dumps([{"id": RUN, "labels": {RUN_LABEL: "first"}}]).encode()
+    for state in (rendering, telling, told):
+        with pytest.raises(InputError, match=f"knows only an earlier run of job a-1, {page}"):
+            run_page(server, "a-1", state)
+
+    seen.answer = json.dumps([{"id": RUN, "labels": {RUN_LABEL: "second"}}]).encode()
+    assert [run_page(server, "a-1", state) for state in (rendering, telling, told)] == [page] * 3
+
+
+def test_a_deployments_run_has_no_label_and_one_that_is_recorded_has(
+    asked: tuple[Asked, PrefectServer],
+):
+    seen, server = asked
+    seen.answer = json.dumps([{"id": RUN, "labels": {}}]).encode()
+
+    assert RUN in run_page(server, "a-1", JobState("completed", 2, run="second"))
+    with pytest.raises(InputError, match="knows only an earlier run"):
+        run_page(server, "a-1", JobState("completed", 2, run="second", recording=True))
 
 
 def test_a_server_that_wants_a_key_is_given_the_chosen_one(
@@ -79,14 +106,14 @@ def test_a_server_that_wants_a_key_is_given_the_chosen_one(
         'active = "mine"\n[profiles.mine]\nPREFECT_API_KEY = "abc"\n'
     )
 
-    run_page(server, "a-1")
+    run_page(server, "a-1", None)
 
     assert seen.key == "Bearer abc"
 
 
 def test_a_job_without_a_run_there_is_named(asked: tuple[Asked, PrefectServer]):
     with pytest.raises(InputError, match="knows no run of job a-1: it ran on another server"):
-        run_page(asked[1], "a-1")
+        run_page(asked[1], "a-1", None)
 
 
 @pytest.mark.parametrize("answer", [b'{"detail": "no"}', b'[{"id": "../../x"}]', b"[3]", b'"x"'])
@@ -96,13 +123,13 @@ def test_an_answer_that_is_none_of_prefects_leads_nowhere(
     seen, server = asked
     seen.answer = answer
     with pytest.raises(ToolError, match="is no Prefect server"):
-        run_page(server, "a-1")
+        run_page(server, "a-1", None)
 
 
 def test_a_server_that_does_not_answer_is_named(asked: tuple[Asked, PrefectServer]):
     server = PrefectServer(f"{asked[1].url}/other", "a test")
     with pytest.raises(ToolError, match=r"/other, chosen by a test, does not answer"):
-        run_page(server, "a-1")
+        run_page(server, "a-1", None)
 
 
 def test_prefect_cloud_has_its_pages_elsewhere_and_so_may_a_server(monkeypatch: pytest.MonkeyPatch):
