@@ -122,6 +122,9 @@ async def _recorded(
         why = next(each.result() for each in losing if each.done())
     elif (failure := telling.exception()) is not None:
         why = f"{type(failure).__name__}: {failure}"
+        if isinstance(failure, RuntimeError) and str(failure).startswith("Failed to reach API"):
+            # Prefect's, at a flow's begin.
+            why = "its server did not answer: it was stopped meanwhile, or cannot be reached"
     else:
         why = telling.result()
     for each in losing:

@@ -6,9 +6,11 @@ import sys
 import time
 from typing import Annotated, Literal, Optional
 
+import psutil
 import typer
 
 from povstorm_client.cluster import Cluster, home_folder
+from povstorm_client.errors import InputError, ToolError
 from povstorm_client.launch.kept_server import (
     KeptServer,
     running_server,
@@ -16,7 +18,12 @@ from povstorm_client.launch.kept_server import (
     stop_server,
 )
 from povstorm_client.launch.prefect_server import answers, chosen_server
+from povstorm_client.launch.told_runs import told_runs
 from povstorm_client.quantities import duration, memory_size
+
+# As long as who tells it is patient with a server (flows/record_run.py).
+_TOLD_SECONDS = 300.0
+_LOOK_SECONDS = 0.5
 
 
 def server(
@@ -29,11 +36,18 @@ def server(
             min=1, max=65535, help="To start it on; 4200 by default, or another if that is taken"
         ),
     ] = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="Stop it also while Prefect is being told of runs")
+    ] = False,
 ) -> None:
     """Keep a Prefect server on this machine: runs find it, start faster and are in its pages."""
+    if now and action != "stop":
+        raise InputError(f"--now is for `povstorm server stop`: give it without for {action}")
     if action == "start":
         _start(port)
     elif action == "stop":
+        if not now:
+            _wait_until_told()
         stopped = stop_server(home_folder())
         print("no server ran" if stopped is None else f"stopped the server at {stopped.ui}")
     else:
@@ -43,6 +57,34 @@ def server(
         else:
             _describe(found)
     _tell_precedence()
+
+
+def _wait_until_told() -> None:
+    """Wait for the runs of which the kept server is told: their record would be lost.
+
+    Raises ToolError, with the server running, where that takes too long.
+    """
+    kept = running_server(home_folder())
+    deadline = time.monotonic() + _TOLD_SECONDS
+    is_said = False
+    while kept is not None and kept.process is not None:
+        runs = [run for run in told_runs() if run.server == kept.api]
+        if not runs:
+            return
+        names = ", ".join(sorted({run.job_id for run in runs}))
+        if time.monotonic() > deadline:
+            raise ToolError(
+                f"the server goes on, since it is still told of {names}: wait, or stop it with "
+                "`povstorm server stop --now`, and what it was not told is lost"
+            )
+        if not is_said:
+            print(
+                f"povstorm: waiting up to {duration(_TOLD_SECONDS)} until Prefect is told of "
+                f"{names}; Ctrl-C leaves the server running, --now loses what it was not told",
+                file=sys.stderr,
+            )
+            is_said = True
+        psutil.wait_procs([run.process for run in runs], timeout=_LOOK_SECONDS)
 
 
 def _start(port: int | None) -> None:

@@ -50,11 +50,15 @@ def test_a_run_finds_the_kept_server_and_its_page_and_nothing_stays_when_it_is_s
         with urllib.request.urlopen(f"{kept.api}/flow_runs/{run}") as answer:
             assert b'"COMPLETED"' in answer.read()
         assert "1 of 1 frame;" in said
+        said = povstorm("render", "a.pov", "--size", "16x12")
     finally:
         stopped = povstorm("server", "stop")
 
     assert stopped.startswith("stopped the server at http://127.0.0.1:")
     assert kept.process is None
+    job_id = said.partition("\njob ")[2].split()[0]
+    job = Job.open(Cluster.local(home), job_id)
+    assert until_recorded(job).unrecorded == "", "the server was told of the run before it ended"
     assert povstorm("server", "stop") == "no server ran\n"
     assert "no server runs here" in povstorm("server", "status")
     assert not (home / "prefect_server/server.json").exists()
