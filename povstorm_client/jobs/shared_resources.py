@@ -13,6 +13,7 @@ from pathlib import Path
 
 from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.paths import check_workspace_path
+from povstorm_client.plain_files import check_plain, open_plain
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c
 from povstorm_client.storage.parallel import in_parallel
@@ -35,6 +36,7 @@ def files_below(path: Path, target: str = "") -> dict[str, Path]:
         check_workspace_path(target, "shared resource folder")
     if path.is_file():
         return {_join(target, path.name): path}
+    check_plain(path)
     if not path.is_dir():
         raise InputError(f"shared resource {path} does not exist: check the path")
     root = path.resolve()
@@ -60,7 +62,7 @@ def _join(folder: str, name: str) -> str:
 def sha256(path: Path) -> str:
     """The file's SHA-256 (hex); raises InputError if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"shared resource {path} cannot be read: {error.strerror}") from error

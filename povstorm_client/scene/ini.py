@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from povstorm_client.errors import InputError
 from povstorm_client.frames.render_settings import decimal
+from povstorm_client.plain_files import check_plain
 from povstorm_client.programs.tools import povray_is_newer
 from povstorm_client.scene import ini_values
 from povstorm_client.scene.ini_options import (
@@ -285,6 +286,7 @@ def _include(settings: PovraySettings, name: str, place: _Place) -> None:
     current, *beside = place.folders
     for folder in (current, *(current / path for path in settings.library_paths), *beside):
         for path in (folder / file, folder / f"{file}.ini"):
+            check_plain(path)
             if path.is_file():
                 read_ini(settings, path, sections, folder=current, _depth=place.depth + 1)
                 return

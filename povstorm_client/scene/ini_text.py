@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from povstorm_client.errors import InputError
+from povstorm_client.plain_files import read_plain
 
 OPTION = re.compile(r"(\w+)[ \t]*=[ \t]*")
 QUOTED = re.compile(r"\"([^\"]*)\"|'([^']*)'")
@@ -35,11 +36,10 @@ def split_sections(path: str) -> tuple[str, tuple[str, ...]]:
 def lines(path: Path) -> list[str]:
     """An ini file's lines; raises InputError if it cannot be read."""
     try:
-        return re.split(
-            r"\r\n|\n\r?|\r", path.read_text(encoding="utf-8", errors="surrogateescape")
-        )
+        text = read_plain(path).decode("utf-8", errors="surrogateescape")
     except OSError as error:
         raise InputError(f"ini file {path} cannot be read: {error.strerror}") from error
+    return re.split(r"\r\n|\n\r?|\r", text)
 
 
 def plain_value(text: str, position: int, is_key: Callable[[str], bool]) -> str:

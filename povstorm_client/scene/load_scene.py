@@ -16,6 +16,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.frames.shared_use import SharedUse
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.plain_files import read_plain
 from povstorm_client.scene.accesses import Place
 from povstorm_client.scene.carried import Carried, carried_files
 from povstorm_client.scene.chain import chain_links, chain_warning
@@ -386,6 +387,6 @@ def _own_scenes(sources: SceneSources, tree: SceneTree, numbers: tuple[int, ...]
         return _OwnScenes(files, scenes=scenes)
     shared = {place: file for place, file in files.items() if place not in own}
     state = {
-        frame: {place: files[place].read_bytes()} for frame, place in scenes.items() if place in own
+        frame: {place: read_plain(files[place])} for frame, place in scenes.items() if place in own
     }
     return _OwnScenes(shared, state, scenes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from povstorm_client.errors import InputError
 from povstorm_client.frames.render_settings import RenderSettings
+from povstorm_client.plain_files import check_plain
 from povstorm_client.scene.discover import SceneFiles, discover
 from povstorm_client.scene.ini import (
     PovraySettings,
@@ -162,6 +163,7 @@ def _read_file(
     file = normal(here / name)
     if os.path.isdir(file):  # noqa: PTH112 - as is_file below
         raise InputError(f"scene {name} is a folder: give an .ini or a .pov file of it")
+    check_plain(file)
     if not os.path.isfile(file):  # noqa: PTH113 - unlike Path.is_file it takes no offence
         raise InputError(f"scene {name} does not exist: give an .ini or a .pov file")
     ending = file.suffix.casefold()
@@ -208,6 +210,7 @@ def _extra_files(includes: Iterable[Path], here: Path) -> dict[Path, Path]:
         path = normal(here / given)
         if not path.exists():
             raise InputError(f"--include {given} does not exist: check the path")
+        check_plain(path)
         found = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         if not found:
             raise InputError(f"--include {given} is a folder without files: check the path")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from povstorm_client.errors import InputError
 from povstorm_client.paths import SCENE_FOLDER
+from povstorm_client.plain_files import check_plain
 from povstorm_client.scene.accesses import Access, Place
 from povstorm_client.scene.ascii_names import ascii_path
 from povstorm_client.scene.discover import SceneFiles
@@ -55,7 +56,8 @@ def lay_out(
 ) -> SceneTree:
     """The tree; raises InputError for a folder that is written to and is not there.
 
-    Also for what a scene may hardly want: its user's hidden files, and the machine's own.
+    Also for a pipe in a file's place, and for what a scene may hardly want: its user's hidden
+    files, and the machine's own.
 
     extra: files added by hand → the folder that they are found from. The library paths are those
     search roots that hold something, in POV-Ray's order. A folder added from elsewhere becomes
@@ -63,6 +65,8 @@ def lay_out(
     """
     base = search.roots[0]
     files = needed.found | extra.keys()
+    for file in sorted(files):
+        check_plain(file)
     _refuse_private(needed.found - extra.keys(), scene)
     folders = needed.folders | _folders_written_to(needed.writes, base)
     used = [*files, *folders, *needed.anchors]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from povstorm_client.errors import InputError
+from povstorm_client.plain_files import open_plain
 from povstorm_client.scene.load_scene import Scene
 
 # POV-Ray's own, as povray_output.failure_line has it; the path is relative to its current folder.
@@ -97,9 +99,9 @@ def _where(file: Path, number: int, here: Path) -> str:
 def _excerpt(file: Path, number: int) -> list[tuple[int, str, bool]]:
     """The line with its neighbours; nothing where the file cannot be read any more."""
     try:
-        with file.open("rb") as opened:
+        with open_plain(file) as opened:
             text = opened.read(_MOST_BYTES).decode("utf-8", errors="replace")
-    except OSError:
+    except (InputError, OSError):
         return []
     lines = text.splitlines()
     first = max(1, number - _AROUND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -92,6 +93,13 @@ def test_a_file_that_the_scene_newly_includes_is_waited_for_and_watched(folder: 
         scene.says("a file came or went: 5 of 5 frames drawn")
         save(folder / "new.inc", "background { 0.4 }\n")
         scene.says("new.inc saved: 5 of 5 frames drawn")
+        (folder / "new.inc").unlink()
+        os.mkfifo(folder / "new.inc")
+        scene.says("new.inc is a pipe, not a file")
+        scene.shows(lambda shown: "new.inc is a pipe" in str(shown["problem"]))
+        save(folder / "new.inc", "background { 0.5 }\n")
+        scene.says("new.inc saved: 5 of 5 frames drawn")
+        assert scene.shows(is_up_to_date)["problem"] is None
 
 
 def test_an_ini_file_is_watched_as_well(folder: Path):

@@ -24,6 +24,7 @@ FLOORS = {
             "argument_checks",
             "page",
             "paths",
+            "plain_files",
             "programs",
             "quantities",
             "run_logger",
