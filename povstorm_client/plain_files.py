@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from povstorm_client.errors import InputError
 
@@ -20,7 +20,7 @@ _KINDS = (
 )
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a file to read its bytes; raises InputError as check_plain does, and OSError."""
     # A socket cannot be opened, and to open a device can do something.
     check_plain(path)

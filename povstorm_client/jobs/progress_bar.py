@@ -11,13 +11,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import JobState
 from povstorm_client.terminal import plain_console, printable
 
+if TYPE_CHECKING:
+    from rich.table import Column
+
 _SECONDS_BETWEEN_LINES = 10.0
 _STARTING = "starting"
+# In columns, where the terminal is narrow.
+_SHORT_BAR = 10
+_MOST_OF_A_NAME = 12
 
 Show = Callable[[JobState], None]
 # Is told how many are done, of how many.
@@ -63,10 +70,20 @@ def parsing_bar(name: str) -> AbstractContextManager[Count]:
 def _counting_bar(name: str, doing: str, done_words: str) -> Iterator[Count]:
     if sys.stderr.isatty():
         from rich.markup import escape
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-        columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
-        bar = Progress(*columns, console=plain_console(stderr=True))
+        from povstorm_client.jobs.fitting_bar import FittingBar
+
+        name_column, done_column = TextColumn("[bold]{task.description}"), MofNCompleteColumn()
+        short_name = TextColumn("[bold]{task.description}", table_column=_short_name())
+        lines = (
+            (name_column, BarColumn(), done_column),
+            (name_column, BarColumn(_SHORT_BAR), done_column),
+            (short_name, BarColumn(_SHORT_BAR), done_column),
+            (short_name, done_column),
+            (done_column,),
+        )
+        bar = FittingBar(plain_console(stderr=True), lines)
         row = bar.add_task(f"{doing} {escape(name)}", total=None)
 
         def show_bar(done: int, total: int) -> None:
@@ -92,34 +109,50 @@ def _counting_bar(name: str, doing: str, done_words: str) -> Iterator[Count]:
     yield show
 
 
+def _short_name() -> Column:
+    from rich.table import Column
+
+    return Column(no_wrap=True, max_width=_MOST_OF_A_NAME)
+
+
 @contextmanager
 def _bar(name: str, frames: Sequence[int], read: Callable[[int], bytes] | None) -> Iterator[Show]:
     from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
     )
 
+    from povstorm_client.jobs.fitting_bar import FittingBar
     from povstorm_client.jobs.last_frame import last_frame
 
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("[bold]{task.description}"),
-        TextColumn("{task.fields[phase]}", style="cyan"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[counts]}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=plain_console(stderr=True),
+    begin = (SpinnerColumn(), TextColumn("[bold]{task.description}"))
+    short = (begin[0], TextColumn("[bold]{task.description}", table_column=_short_name()))
+    phase = TextColumn("{task.fields[phase]}", style="cyan")
+    wide, narrow, done = BarColumn(), BarColumn(_SHORT_BAR), MofNCompleteColumn()
+    counts, elapsed = TextColumn("{task.fields[counts]}"), TimeElapsedColumn()
+    bounded, left = TextColumn("{task.fields[bounded]}"), TextColumn("{task.fields[left]}")
+    lines = (
+        (*begin, phase, wide, done, counts, elapsed, bounded),
+        (*begin, phase, narrow, done, counts, elapsed, bounded),
+        (*begin, phase, narrow, done, counts, elapsed, left),
+        (*begin, phase, narrow, done, elapsed, left),
+        (*short, phase, narrow, done, elapsed, left),
+        (*short, narrow, done, elapsed, left),
+        (*short, done, elapsed, left),
+        (*short, done, left),
+        (done, left),
+        (done,),
     )
+    bar = FittingBar(plain_console(stderr=True), lines)
     picture = last_frame(bar, read)
     with closing(picture) if picture is not None else nullcontext(), bar:
-        row = bar.add_task(escape(name), total=len(frames), phase=_STARTING, counts="", left="")
+        row = bar.add_task(
+            escape(name), total=len(frames), phase=_STARTING, counts="", bounded="", left=""
+        )
 
         news, latest = _News(), _Latest()
 
@@ -135,7 +168,8 @@ def _bar(name: str, frames: Sequence[int], read: Callable[[int], bytes] | None) 
                 else state.done + state.failed,
                 phase=escape(_phase(state)),
                 counts=_counts(state, colour=True),
-                left=_left(state, frames),
+                bounded=(bounded := _left(state, frames)),
+                left=bounded.partition(" (")[0],
             )
 
         yield show

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import unicodedata
 from dataclasses import replace
@@ -23,6 +24,14 @@ from tests.unit.povstorm_client.commands.test_status_page import FAILURE, OVERVI
 HOSTILE = (
     "\x1b]0;owned\x07\x1b[2J\x9b31m\rgone\b \u202etxt.exe\u2066 a\u200bb\ufeff [red]x[/] :smile:"
 )
+
+
+LEFT = "about 10 s left (5.9 s to 18 s)"
+
+
+def plain(shown: str) -> str:
+    """What a terminal shows, without colours and steering."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n")
 
 
 def hidden(text: str) -> set[str]:
@@ -107,6 +116,32 @@ def test_the_progress_bar_shows_a_job_s_name_and_phase_as_text(monkeypatch: pyte
     assert "1 failed" in shown
     for steering in ("\x1b]", "\x1b[2J\x9b", "\x9b", "\rgone", "\u202e", "\x07"):
         assert steering not in shown
+
+
+@pytest.mark.parametrize("name", ["spin", "spin-of-the-earth-at-night"])
+@pytest.mark.parametrize("columns", range(26, 200, 12))
+def test_a_narrow_terminal_has_the_count_and_the_time_left_whole(
+    columns: int, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    state = JobState("rendering", total=24, done=8, cached=2, running=3)
+    monkeypatch.setattr("povstorm_client.jobs.progress_bar._left", lambda *_: LEFT)
+
+    def show() -> None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with progress_bar(name, range(1, 25)) as show_state:
+            show_state(state)
+
+    line = plain(on_terminal(monkeypatch, show)).strip().splitlines()[-1]
+    assert len(line) <= columns
+    assert " 8/24 " in f" {line}", line
+    assert "about 10 s left" in line
+    assert "…" not in line.replace("spin-of-the…", ""), line
+    if columns > 134:
+        assert line.endswith(f"2 from cache, 3 running 0:00:00 {LEFT}")
+        assert name in line
+    if columns >= 62:
+        assert "━" in line
+        assert "0:00:00" in line
 
 
 def test_the_progress_lines_of_a_pipe_are_text(capsys: pytest.CaptureFixture[str]):
