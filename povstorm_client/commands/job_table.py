@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from povstorm_client.jobs.state import LOST_SECONDS
+from povstorm_client.jobs.state import LOST_SECONDS, SILENT_SECONDS
 from povstorm_client.jobs.summary import JobSummary
 from povstorm_client.quantities import byte_size
 from povstorm_client.terminal import plain_console
@@ -61,6 +61,8 @@ def _phase(job: JobSummary, now: float) -> Text:
         text.append(f": {job.problem}", "default")
     elif not job.ended and job.updated and now - job.updated > LOST_SECONDS:
         text.append(", but silent: lost?", "yellow")
+    elif not job.ended and job.updated and now - job.updated > SILENT_SECONDS:
+        text.append(", but silent", "yellow")
     return text
 
 

@@ -83,6 +83,9 @@ class StatusPage:
         if silent > LOST_SECONDS:
             lost = f"  its flow is silent since {age_words(silent)}: go on with povstorm retry"
             return text.append(lost, "not bold yellow")
+        if state.is_silent(self.now):
+            words = f"  nothing was heard of its flow for {age_words(silent)}"
+            return text.append(words, "not bold yellow")
         return text
 
     def _counts(self) -> Iterator[Text]:
@@ -98,7 +101,7 @@ class StatusPage:
         if retrying := overview.count("retrying"):
             words.append(f"{retrying} tried again")
         yield Text(", ".join(words))
-        if state is None or state.ended:
+        if state is None or state.ended or state.is_silent(self.now):
             return
         if state.phase == "stitching":
             yield Text(f"video: {state.video_frames} of {done} frames encoded")

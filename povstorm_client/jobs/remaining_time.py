@@ -24,10 +24,13 @@ _SURE = 1.2
 def seconds_left(state: JobState, now: float) -> float | None:
     """Seconds until the last frame is rendered, None where there is no telling.
 
-    now: Unix seconds, by the clock of whoever wrote the state, or one that agrees with it.
+    now: Unix seconds, by the clock of whoever wrote the state, or one that agrees with it. Of a run
+    that is not heard of there is none: it may have been killed.
     """
     left = state.total - state.done - state.failed
     if state.phase != "rendering" or left <= 0 or not state.timed:
+        return None
+    if state.is_silent(now):
         return None
     if state.queued:
         return _by_rate(state, left, now)

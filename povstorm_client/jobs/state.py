@@ -32,6 +32,8 @@ Phase = Literal[
 ]
 # How often a flow writes the state although nothing changed, in seconds.
 HEARTBEAT_SECONDS = 30.0
+# A flow that was silent for so long, several heartbeats, may have been killed.
+SILENT_SECONDS = 120.0
 # Of a flow that was silent for so long nothing is to be expected any more; clocks may differ a bit.
 LOST_SECONDS = 15 * 60.0
 _ENDED: frozenset[Phase] = frozenset({"completed", "failed", "cancelled"})
@@ -85,6 +87,10 @@ class JobState:
     def ended(self) -> bool:
         """Whether nothing works on the job any more."""
         return self.phase in _ENDED
+
+    def is_silent(self, now: float) -> bool:
+        """Whether a run that has not ended is not heard of any more; now: Unix seconds."""
+        return not self.ended and bool(self.updated) and now - self.updated > SILENT_SECONDS
 
 
 def write_state(storage: Storage, job_id: str, state: JobState) -> None:

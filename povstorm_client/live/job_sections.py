@@ -13,8 +13,6 @@ from povstorm_client.live.frame_row import Letter
 from povstorm_client.live.job_feed import JobFeed, Outlook
 from povstorm_client.quantities import age_words, amount, duration, usd
 
-# The flow writes the job's state every half minute: after so many seconds something is wrong.
-_SILENT_SECONDS = 120.0
 _HOSTS = 12
 _ATTEMPTS = 12
 _GROUPS = 12
@@ -77,11 +75,10 @@ def _message(outlook: Outlook) -> str:
     state = outlook.state
     if state is None:
         return "Nothing has begun to work on the job yet."
-    silent = outlook.now - state.updated
-    if not state.ended and silent > _SILENT_SECONDS:
+    if state.is_silent(outlook.now):
+        age = age_words(outlook.now - state.updated)
         return (
-            f"Nothing was heard of the run for {age_words(silent)}: if it does not go on, "
-            "`povstorm retry` does."
+            f"Nothing was heard of the run for {age}: if it does not go on, `povstorm retry` does."
         )
     return state.message
 
@@ -115,6 +112,8 @@ def _tiles(feed: JobFeed, outlook: Outlook) -> Iterator[tuple[str, str, str]]:
 
 def _left(outlook: Outlook) -> tuple[str, str, str]:
     state, left = outlook.state, outlook.left
+    if state is not None and state.is_silent(outlook.now):
+        return "Left", "?", "nothing is heard of the run"
     if state is not None and state.phase == "rendering" and left is not None:
         end = time.strftime("%H:%M", time.localtime(outlook.now + left.seconds))
         return "Left", f"≈ {duration(left.seconds)}", f"{_between(left)}; until about {end}"

@@ -70,6 +70,17 @@ def test_before_a_frame_was_rendered_in_this_run_no_time_left_is_told():
     assert " left" not in text
 
 
+def test_of_a_run_that_is_not_heard_of_no_time_left_is_told():
+    late = shown(replace(PAGE, state=replace(STATE, updated=NOW - 110)))
+    silent = shown(replace(PAGE, state=replace(STATE, updated=NOW - 180)))
+
+    assert "about 10 s left" in late
+    assert "nothing was heard" not in late
+    assert " left" not in silent
+    assert "a minute" not in silent
+    assert "nothing was heard of its flow for 3 min" in silent
+
+
 def test_all_of_it_can_be_had_in_ascii():
     execution = ExecutionState("e/render-a", "", 4, 1, 2, 1, 0, 0, NOW - 60, None, "")
     assert shown(replace(PAGE, executions=[execution]), ascii_only=True).isascii()

@@ -169,3 +169,12 @@ def test_bounds_are_told_where_they_are_apart():
     assert left_words(state, START, range(1, 11)) == "about 16 s left (6.5 s to 39 s)"
     assert left_words(replace(state, sampled=()), START, range(1, 11)) == "about 16 s left"
     assert left_words(replace(state, phase="staging"), START, range(1, 11)) == ""
+
+
+def test_of_a_run_that_is_not_heard_of_there_is_no_telling():
+    for moment in run([5.0] * 8, 2):
+        heard = replace(moment.state, updated=moment.now - 100)
+        silent = replace(moment.state, updated=moment.now - 130)
+        assert seconds_left(heard, moment.now) == seconds_left(moment.state, moment.now)
+        assert seconds_left(silent, moment.now) is None
+        assert left_words(silent, moment.now, range(1, 9)) == ""

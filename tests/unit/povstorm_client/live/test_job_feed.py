@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -153,3 +154,25 @@ def test_a_stream_tells_all_at_first_and_then_what_changed(storage: FolderStorag
     assert '"rows":[[1,"r"' in second
     assert "all" not in second
     assert "failures" not in second
+
+
+def test_of_a_run_that_is_not_heard_of_no_time_left_is_told(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+):
+    job = LiveJob(storage, 6)
+    job.render(1, 2)
+    feed = feed_of(job)
+    feed.look()
+    heard = job_sections(feed)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 200)
+    feed.look()
+    silent = job_sections(feed)
+
+    assert heard is not None
+    assert silent is not None
+    assert [tile for tile in heard["tiles"] if tile[0] == "Left"] != [
+        ("Left", "?", "nothing is heard of the run")
+    ]
+    assert ("Left", "?", "nothing is heard of the run") in silent["tiles"]
+    assert "Nothing was heard of the run for 3 min" in silent["status"]["message"]
