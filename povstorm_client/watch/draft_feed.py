@@ -16,6 +16,9 @@ from povstorm_client.live.frame_row import FrameRow, Letter
 from povstorm_client.watch.known_frames import Draft
 from povstorm_client.watch.scene_problem import SceneProblem
 
+# Characters; the overlay has all of it.
+_MOST_OF_A_LINE = 200
+
 
 class DraftFeed:
     """The rows of a scene's frames, and what became of the last save; any thread may ask or tell.
@@ -151,7 +154,9 @@ class DraftFeed:
                 "status": {
                     "phase": _phase(problem is not None, left),
                     "tone": "bad" if problem else "" if left else "good",
-                    "message": f"{self._what}, {_frames(changed, len(self._rows))}",
+                    "message": problem.line[:_MOST_OF_A_LINE]
+                    if problem
+                    else f"{self._what}, {_frames(changed, len(self._rows))}",
                     "ended": False,
                     "report": False,
                     "counts": [counts[letter] for letter in ("r", "c", "f", "w", "t")],

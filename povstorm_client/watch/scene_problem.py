@@ -14,7 +14,7 @@ from povstorm_client.plain_files import open_plain
 from povstorm_client.scene.load_scene import Scene
 
 # POV-Ray's own, as povray_output.failure_line has it; the path is relative to its current folder.
-_POVRAYS = re.compile(r"File '(?P<file>[^']+)' line (?P<line>\d+): (?P<words>.*)", re.DOTALL)
+_POVRAYS = re.compile(r"File '(?P<file>[^\n]+?)' line (?P<line>\d+): (?P<words>.*)", re.DOTALL)
 # povstorm's, of ini files and scenes.
 _OURS = re.compile(r"(?P<file>[^\n:]+):(?P<line>\d+): (?P<words>.*)", re.DOTALL)
 _AROUND = 3

@@ -150,6 +150,9 @@ def test_a_keyboard_alone_hides_an_error_and_plays(
     with scene.served(tmp_path / "home") as server, opened(browser, server.address.url) as page:
         problem = page.locator("#problem")
         expect(problem).to_be_visible()
+        # Nobody has to scroll for the line that is wrong, or reads in vain where that is.
+        expect(page.locator("#problem-lines [aria-current]")).to_be_in_viewport(ratio=1)
+        expect(page.locator("#message")).to_contain_text("orbit.pov, line 4: Parse Error")
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="Hide the error")).to_be_focused()
         page.keyboard.press("Enter")

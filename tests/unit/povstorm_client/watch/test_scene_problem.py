@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_povrays_line_leads_to_the_file_here(scene: Scene, tmp_path: Path):
 def test_an_included_file_is_found_however_povray_names_it(scene: Scene, tmp_path: Path, name: str):
     found = problem_of_frame(f"File '{name}' line 1: Parse Error: x", 1, scene, tmp_path)
     assert found.lines[0] == (1, "line 1", True)
+
+
+def test_a_quote_in_a_files_name_is_part_of_it(scene: Scene, tmp_path: Path):
+    files = {"scene/it's.pov": tmp_path / "it's.pov"}
+    files["scene/it's.pov"].write_text("one\ntwo\n")
+    quoted = replace(scene, files=files)
+    found = problem_of_frame("File 'it's.pov' line 2: Parse Error: no 'x'", 1, quoted, tmp_path)
+    assert (found.where, found.words) == ("it's.pov, line 2", "Parse Error: no 'x'")
+    assert found.lines == [(1, "one", False), (2, "two", True)]
 
 
 def test_a_file_that_is_not_the_scenes_is_named_without_lines(scene: Scene, tmp_path: Path):
