@@ -232,7 +232,8 @@ def find_scene(settings: PovraySettings, file: Path, here: Path) -> tuple[Path, 
         if hit := SearchPath(roots).find(name, "pov"):
             return hit.path, base
     others = ", ".join(sorted(path.name for path in file.parent.glob("*.pov"))) or "no .pov file"
+    looked = f"not in {here}" if here == file.parent else f"neither in {here} nor in {file.parent}"
     raise InputError(
-        f"the scene {name} is neither in {here} nor in {file.parent}, which has {others}: "
+        f"the scene {name} is {looked}, which has {others}: "
         "correct Input_File_Name, or give +ISCENE.pov"
     )

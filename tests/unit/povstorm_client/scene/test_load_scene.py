@@ -241,7 +241,7 @@ def test_an_absolute_name_is_refused_with_its_line(tmp_path: Path):
         ("bad.ini", {"sections": ["large"]}, r"no section \[large\]"),
         ("scene.pov", {"switches": ["+KFI9", "+KFF3"]}, "before initial frame"),
         ("bad.ini", {}, "no Input_File_Name"),
-        ("typo.ini", {}, "which has scene.pov"),
+        ("typo.ini", {}, "scenee.pov is not in [^ ]+, which has scene.pov"),
     ],
 )
 def test_what_cannot_be_rendered_is_refused_before_any_work(
