@@ -44,6 +44,8 @@ def _idle(
             yield name, _no_video(settings)
         elif name == "shutter" and not context.params["motion_blur"]:
             yield name, "it is for motion blur; give --motion-blur N too"
+        elif name == "no_open" and not context.params["live"]:
+            yield name, "it is for the live page; give --live too"
         elif name in _OF_THE_CLOUD and not is_cloud and not (name == "prefer" and is_preview):
             yield name, "it is for Google Cloud, and this machine renders"
         elif name in _OF_THIS_MACHINE and is_cloud:

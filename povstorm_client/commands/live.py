@@ -52,14 +52,15 @@ def live(
 
 
 @contextmanager
-def live_beside(cluster: Cluster, job_id: str) -> Iterator[None]:
+def live_beside(cluster: Cluster, job_id: str, *, no_open: bool = False) -> Iterator[None]:
     """The page of a job, in a browser, while the block runs it; for ``povstorm render --live``.
 
-    At its end those who look are given the report.
+    no_open: only say where it is. At its end those who look are given the report.
     """
     with live_job(cluster, job_id) as server:
         print(f"povstorm: live page {server.address.url}", file=sys.stderr)
-        open_page(server.address.url)
+        if not no_open:
+            open_page(server.address.url)
         try:
             yield
         finally:

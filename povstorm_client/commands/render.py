@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import psutil
 import typer
@@ -37,6 +37,7 @@ from povstorm_client.commands.scene_options import (
     InOrder,
     Live,
     MotionBlur,
+    NoOpen,
     Output,
     Povray,
     Preview,
@@ -68,6 +69,8 @@ from povstorm_client.terminal import work_unread
 from povstorm_client.termination import ToldInterrupt, tell_stopped
 
 T = TypeVar("T")
+# What becomes of a live page: it is opened, only told of, or there is none.
+_PageWay = Literal["open", "tell"] | None
 
 
 @with_job_options
@@ -91,6 +94,7 @@ def render(
     povray: Povray = None,
     notify: Notify = None,
     live: Live = False,
+    no_open: NoOpen = False,
     go: Go = False,
     audio: Audio = None,
     *,
@@ -133,7 +137,7 @@ def render(
     def run(job: Job, folder: Path | None, *, as_preview: bool) -> None:
         rendering = Rendering.of(job, str(Path(scene).absolute()), words(preview=as_preview))
         destination = destination_of_new(job, folder, rendering)
-        _run_and_tell(job, destination, tell, live=live, audio=audio)
+        _run_and_tell(job, destination, tell, live=_page_way(live, no_open), audio=audio)
 
     loaded = read(preview=preview, warn=warn)
     tell_trace(loaded)
@@ -170,6 +174,7 @@ def retry(
     sandbox: Sandbox = None,
     notify: Notify = None,
     live: Live = False,
+    no_open: NoOpen = False,
 ) -> None:
     """Run a stored job again: renders only the frames that are not there yet."""
     tell = None if notify is None else teller(notify)
@@ -187,7 +192,17 @@ def retry(
         + (f"; rendering {frame_ranges(missing)}" if missing else ""),
         file=sys.stderr,
     )
-    _run_and_tell(job, destination, tell, live=live)
+    _run_and_tell(job, destination, tell, live=_page_way(live, no_open))
+
+
+def _page_way(live: bool, no_open: bool) -> _PageWay:
+    return ("tell" if no_open else "open") if live else None
+
+
+def _page(job: Job, way: _PageWay) -> AbstractContextManager[None]:
+    if way is None:
+        return nullcontext()
+    return live_beside(job.cluster, job.job_id, no_open=way == "tell")
 
 
 def _run_and_tell(
@@ -195,7 +210,7 @@ def _run_and_tell(
     destination: Destination,
     tell: Teller | None,
     *,
-    live: bool,
+    live: _PageWay,
     audio: Path | None = None,
 ) -> None:
     try:
@@ -208,7 +223,7 @@ def _run_and_tell(
 
 
 def _run_and_save(
-    job: Job, destination: Destination, *, live: bool = False, audio: Path | None = None
+    job: Job, destination: Destination, *, live: _PageWay = None, audio: Path | None = None
 ) -> None:
     job.cluster.require_tools(job.settings)
     job.submit()
@@ -227,14 +242,14 @@ def _run_and_save(
 
 
 def _run_and_save_submitted(
-    job: Job, destination: Destination, *, live: bool, audio: Path | None
+    job: Job, destination: Destination, *, live: _PageWay, audio: Path | None
 ) -> None:
     remember_destination(job.job_id, destination)
     folder = ResultsFolder(destination.folder)
     late: KeyboardInterrupt | None = None
     with FrameSaver(job, folder, destination.rendering) as saver:
         try:
-            with live_beside(job.cluster, job.job_id) if live else nullcontext():
+            with _page(job, live):
                 job.run(on_state=saver.look)
         except JobError as error:
             _save_what_is_there(job, saver, folder, error.failed_frames)

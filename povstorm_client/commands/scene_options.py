@@ -126,6 +126,7 @@ Go = Annotated[bool, typer.Option("--go", help="After --preview, render all with
 Live = Annotated[
     bool, typer.Option("--live", help="Show the frames in the browser while they are rendered")
 ]
+NoOpen = Annotated[bool, typer.Option("--no-open", help="With --live: only say where the page is")]
 Trace = Annotated[
     bool,
     typer.Option(

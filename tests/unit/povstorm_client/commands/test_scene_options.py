@@ -130,6 +130,8 @@ def test_a_declared_name_that_an_include_uses_is_none(capsys: pytest.CaptureFixt
         ),
         ("--video webm --fps 12", dict.fromkeys(("fps", "video"), "stills make no video")),
         ("--video none", {}),
+        ("--no-open", {"no-open": "it is for the live page; give --live too"}),
+        ("--live --no-open", {}),
         ("--declare Size=1,2 --codec h265", {"codec": "stills make no video"}),
         (
             "+KFF3 --prefer fastest --max-cost 3 --seconds-per-frame 2 --in-order",
