@@ -10,11 +10,14 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate, read_estimate, scene_digest
 from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
 from povstorm_client.cluster import Cluster
+from povstorm_client.commands.prospect import time_here
 from povstorm_client.frames.job_settings import PREFERENCES
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.frames.video_losses import announce_losses
 from povstorm_client.job import Job
+from povstorm_client.jobs.kept_prediction import kept_prediction
+from povstorm_client.jobs.prediction import Prediction
 from povstorm_client.quantities import duration
 from povstorm_client.scene.load_scene import Scene
 
@@ -36,10 +39,13 @@ def _print_estimate(job: Job) -> None:
     """Print what rendering all frames of the job would take; frames from the cache cost nothing."""
     settings = job.work_units[0].settings
     estimate = Estimate()
+    prediction = None
     if _is_there(job.cluster):
-        estimate = read_estimate(job.cluster.storage, scene_digest(job.name, settings))
+        storage = job.cluster.storage
+        estimate = read_estimate(storage, scene_digest(job.name, settings))
+        prediction = kept_prediction(storage, job.name, job.work_units)
     if job.fleet is None:
-        _print_time_here(len(job.work_units), estimate)
+        _print_time_here(len(job.work_units), estimate, prediction)
     else:
         _print_cloud_plan(job, job.fleet, settings, estimate)
 
@@ -50,12 +56,17 @@ def _is_there(cluster: Cluster) -> bool:
     return uri.scheme != "file" or Path(unquote(uri.path)).is_dir()
 
 
-def _print_time_here(frames: int, estimate: Estimate) -> None:
-    each = estimate.cpu_seconds
+def _print_time_here(frames: int, estimate: Estimate, prediction: Prediction | None) -> None:
+    each, cores = estimate.cpu_seconds, os.cpu_count() or 1
+    if each is None and prediction is not None:
+        print(
+            f"plan     about {time_here(prediction, cores)} here, on {cores} cores, as its preview "
+            "said"
+        )
+        return
     if each is None:
         print("plan     no run of this scene and size is known: --preview says what it would take")
         return
-    cores = os.cpu_count() or 1
     print(
         f"plan     {each:.2f} CPU seconds a frame, as in its last run: about "
         f"{duration(frames * each / cores)} here, on {cores} cores"

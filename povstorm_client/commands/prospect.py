@@ -70,16 +70,18 @@ def print_prospect(preview: Job, job: Job) -> Prediction | None:
     print(f"\nwhole   {len(frames)} frames, {final.width}x{final.height}, by {len(took)} of them")
     print(f"frame   {_heat(list(took.values()))}  {_range(took)} of CPU each")
     cores = preview.statistics().cores or os.cpu_count() or 1
-    here = [
-        seconds / cores / _BUSY
-        for seconds in (prediction.cpu_seconds, prediction.low, prediction.high)
-    ]
-    print(f"here    about {_bounds(here, duration)}, {cores:g} cores")
+    print(f"here    about {time_here(prediction, cores)}, {cores:g} cores")
     peak = max(
         (each.statistics.peak_memory_bytes for each in results if each.statistics), default=0
     )
     print(f"cloud   {_cloud(job, final, len(frames), prediction, peak)}")
     return prediction
+
+
+def time_here(prediction: Prediction, cores: float) -> str:
+    """What the job will take on so many cores, with bounds, as words."""
+    bounds = (prediction.cpu_seconds, prediction.low, prediction.high)
+    return _bounds([seconds / cores / _BUSY for seconds in bounds], duration)
 
 
 def wants_to_go_on(job: Job, output: Path | None) -> bool:

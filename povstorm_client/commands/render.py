@@ -58,6 +58,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.job import Job
 from povstorm_client.jobs.frame_outputs import damage_lines
 from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.jobs.kept_prediction import keep_prediction, kept_prediction
 from povstorm_client.jobs.statistics_table import statistics_table
 from povstorm_client.jobs.stored_frames import damaged_error
 from povstorm_client.saving.frame_saver import FrameSaver
@@ -151,11 +152,15 @@ def render(
     if dry_run:
         print_plan(shown, first)
         return
+    if not preview:
+        first.prediction = kept_prediction(first.cluster.storage, first.name, first.work_units)
     run(first, output, as_preview=preview)
     if not preview:
         return
     job = scene_job(cluster, whole, settings, sandbox=mode, in_order=in_order)
     job.prediction = print_prospect(first, job)
+    if job.prediction is not None:
+        keep_prediction(job.cluster.storage, job.name, job.work_units, job.prediction)
     beside = None if output is None else whole_folder(output)
     if go or wants_to_go_on(job, beside):
         run(job, beside, as_preview=False)

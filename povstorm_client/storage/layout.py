@@ -232,9 +232,9 @@ def plan(job_id: str) -> str:
     return f"{job(job_id)}/plan.json"
 
 
-def estimate(scene_digest: str) -> str:
-    """What frames of a scene took in its last run, for the plan of the next."""
-    return f"estimates/{scene_digest}.json"
+def estimate(digest: str) -> str:
+    """What frames of a scene took in its last run, or will take by a preview."""
+    return f"estimates/{digest}.json"
 
 
 def video(job_id: str, ending: str) -> str:

@@ -48,8 +48,17 @@ def test_a_preview_says_what_all_frames_would_take_and_go_renders_them(
             sizes.add(image.size)
     assert sizes == {(160, 120)}
 
+    # What it said is known to the command that it printed, too.
+    done = povstorm(folder, "render", "anim.ini", "--video", "none", "--frames", "1-9", "--dry-run")
+    said = r"^plan     about .* \(.* to .*\) here, on \d+ cores, as its preview said$"
+    assert re.search(said, done.stdout, re.MULTILINE)
+    printed = ("render", "anim.ini", "--video", "none", "--frames", "1-9", "--output", "printed")
+    done = povstorm(folder, *printed)
+    assert done.returncode == 0, done.stderr
+    assert "A preview of 9 frames predicted" in (folder / "printed" / "report.html").read_text()
+
     done = povstorm(
-        folder, "render", "anim.ini", "--video", "none", "--preview", "--frames", "1-9", "--go"
+        folder, "render", "anim.ini", "--video", "none", "--preview", "--frames", "11-19", "--go"
     )
     assert done.returncode == 0, done.stderr
     assert "go on" not in done.stdout
@@ -58,7 +67,7 @@ def test_a_preview_says_what_all_frames_would_take_and_go_renders_them(
     assert re.search(r"A preview of 9 frames predicted .* of CPU, between .* and .*; it", report)
 
     # What the scene takes is known from then on.
-    done = povstorm(folder, "render", "anim.ini", "--frames", "1-9", "--dry-run")
+    done = povstorm(folder, "render", "anim.ini", "--frames", "11-19", "--dry-run")
     assert re.search(
         r"^plan     [\d.]+ CPU seconds a frame, as in its last run: about .* here",
         done.stdout,
