@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from io import BufferedReader
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 
 from povstorm_client.errors import InputError
@@ -37,6 +37,15 @@ def open_plain(path: Path) -> BufferedReader:
 def read_plain(path: Path) -> bytes:
     """A file's bytes; raises InputError as check_plain does, and OSError."""
     with open_plain(path) as file:
+        return file.read()
+
+
+def read_source(path: Path) -> str:
+    """A scene file's text, its lines ended by a newline; raises InputError and OSError as above.
+
+    POV-Ray reads bytes; Latin-1 keeps every one of them.
+    """
+    with TextIOWrapper(open_plain(path), encoding="latin-1") as file:
         return file.read()
 
 

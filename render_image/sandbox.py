@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from povstorm_client.errors import ToolError
 from povstorm_client.programs.bubblewrap import bubblewrap_problem, probe
 from povstorm_client.programs.povray_waits import preload, waits_library
 from povstorm_client.programs.sandbox_mode import SandboxMode
-from povstorm_client.programs.tools import PovRay
+from povstorm_client.programs.tools import POVRAY_VARIABLE, PovRay
 from povstorm_client.scene.search import installed_folders, system_ini
 from render_image.process import open_text
 from render_image.system_calls import filter_program
@@ -162,9 +163,14 @@ def _open(povray: PovRay) -> tuple[Sandbox | None, str]:
     return None, problem
 
 
-@functools.cache
 def povray_folders() -> frozenset[Path]:
-    """Where this machine has POV-Ray's settings, includes and fonts."""
+    """Where this machine has the settings, includes and fonts of the POV-Ray that renders."""
+    return _folders_of(os.environ.get(POVRAY_VARIABLE, ""))
+
+
+@functools.cache
+def _folders_of(_povray: str) -> frozenset[Path]:
+    # Which POV-Ray it is decides where system_ini looks.
     ini = system_ini()
     folders = installed_folders() | ({ini.parent} if ini else set())
     # A library path such as "." or "/" is no folder of the installation's own.

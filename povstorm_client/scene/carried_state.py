@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from povstorm_client.plain_files import read_plain
+from povstorm_client.plain_files import read_source
 from povstorm_client.scene.sdl import Token, tokens
 from povstorm_client.scene.search import can_be_source
 
@@ -32,8 +32,7 @@ def shoots_photons(files: Iterable[Path]) -> bool:
 def _has_photon_settings(file: Path) -> bool:
     if not can_be_source(file):
         return False
-    # POV-Ray reads bytes; Latin-1 keeps every one of them.
-    text = read_plain(file).decode("latin-1")
+    text = read_source(file)
     if "photons" not in text:
         return False
     found = list(tokens(text))

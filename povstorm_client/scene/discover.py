@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from povstorm_client.errors import InputError
-from povstorm_client.plain_files import read_plain
+from povstorm_client.plain_files import read_source
 from povstorm_client.scene.accesses import Access, Block, Detour, Mode, Place, Steps
 from povstorm_client.scene.expressions import (
     Constants,
@@ -483,8 +483,7 @@ class _Finder:
 
 def _load(path: Path, is_installed: bool) -> Source:
     try:
-        # POV-Ray reads bytes; Latin-1 keeps every one of them.
-        text = read_plain(path).decode("latin-1")
+        text = read_source(path)
     except OSError as error:
         raise InputError(f"scene file {path} cannot be read: {error.strerror}") from error
     if is_installed and not _OPENS_FILES.search(text):

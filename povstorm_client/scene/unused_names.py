@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from povstorm_client.plain_files import read_plain
+from povstorm_client.plain_files import read_source
 from povstorm_client.scene.sdl import tokens
 from povstorm_client.scene.search import can_be_source
 
@@ -21,8 +21,7 @@ def unused_names(names: Sequence[str], files: Iterable[Path]) -> list[str]:
     for file in files if names else ():
         if not can_be_source(file):
             continue
-        # POV-Ray reads bytes; Latin-1 keeps every one of them.
-        text = read_plain(file).decode("latin-1")
+        text = read_source(file)
         if "#" in text or any(name in text for name in names):
             words |= {token.text for token in tokens(text) if token.kind == "word"}
         if words.issuperset(names):

@@ -215,7 +215,7 @@ def test_what_failed_is_told_kept_and_tried_again(folder: Path, on_server: str):
         (["anim.ini", "--output", "/proc"], "output folder /proc cannot be written to"),
         (["anim.ini", "--include", "nix"], "--include nix does not exist"),
         (["missing.pov"], "missing.pov:1: nowhere.inc"),
-        (["computed.pov"], "computed.pov:2: concat"),
+        (["computed.pov"], "computed.pov' line 2: Parse Error: Cannot open include file a0"),
         (["shell.ini"], "shell.ini:2: 'Pre_Scene_Command=ls' would run a program"),
     ],
 )

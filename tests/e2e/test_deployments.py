@@ -147,7 +147,7 @@ def test_one_command_makes_all_deployments(deployed: str):
                 "Europe/Berlin",
             )
             assert deployment.global_concurrency_limit.limit == 1
-    assert found["cloud"].job_variables["image"].endswith("/flow:0.1.0")
+    assert found["cloud"].job_variables["image"] == FLOW_IMAGE
     assert found["nightly-cloud"].parameters["scene"].startswith("gs://povstorm-")
 
 
