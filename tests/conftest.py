@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,12 +38,37 @@ LONGEST = (
     "tests/deploy/",
     "tests/e2e/test_video_container.py",
     "tests/e2e/test_prefect_lost.py",
+    "tests/e2e/",
+    "tests/terraform/",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest first; the others stay in their order."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    """Have each of pytest-xdist's processes begin with its share of the longest modules.
+
+    Each is given a run of tests as long as the others' to begin with, and takes from their ends
+    later: so the short tests lie there.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    modules = {str(item.path): _rank(item) for item in items if _rank(item) < len(LONGEST)}
+    in_order = sorted(modules, key=lambda module: (modules[module], module))
+    shares: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    for place, module in enumerate(in_order):
+        shares[place % processes] += [item for item in items if str(item.path) == module]
+    short = [item for item in items if str(item.path) not in modules]
+    size = -(-len(items) // processes)
+    items[:] = []
+    for share in shares:
+        room = max(0, size - len(share))
+        items += [*share, *short[:room]]
+        short = short[room:]
+    items += short
+
+
+def _rank(item: pytest.Item) -> int:
+    """The place of a test's module among the longest; their number for a short one."""
+    ranks = (rank for rank, prefix in enumerate(LONGEST) if item.nodeid.startswith(prefix))
+    return next(ranks, len(LONGEST))
 
 
 @pytest.fixture
