@@ -15,8 +15,6 @@ from povstorm_client.doctor.check import Check, judged
 _OURS = "A flow of povstorm"
 _LOGIN_SECRET = "povstorm-prefect-login"  # noqa: S105 - its name
 _AGAIN = "make it again with the template of docs/deploy.md, and --overwrite"
-
-
 # By a check's name, a secret's name and its version: whether flows can be given it.
 LookAtSecret = Callable[[str, str, str], Check]
 
@@ -61,17 +59,13 @@ def check_pool(
             else "there are none: Prefect Cloud could start nothing in your project",
             remedy="store the submitter's key with deployments/push_pool.py, and " + _AGAIN,
         )
-        secret = default("prefect_api_key_secret")
-        yield (
-            look_at_secret(f"API key of {name}", secret["secret"], secret["version"])
-            if secret
-            else Check(
-                f"API key of {name}",
-                passed=False,
-                finding="Prefect writes it into each flow's Cloud Run job, where all who may look "
-                "at jobs can read it",
-                remedy="have the pool take it from Secret Manager: " + _AGAIN,
-            )
+        yield _of_secret(
+            f"API key of {name}",
+            default("prefect_api_key_secret"),
+            look_at_secret,
+            without="Prefect writes it into each flow's Cloud Run job, where all who may look at "
+            "jobs can read it",
+            remedy="have the pool take it from Secret Manager: " + _AGAIN,
         )
     elif server_in_network:
         joined = bool(default("vpc_access"))
@@ -83,14 +77,24 @@ def check_pool(
             else "flows would not reach Prefect's server, which answers in its network alone",
             remedy=_AGAIN,
         )
-        secret = default("prefect_api_auth_string_secret")
-        yield (
-            look_at_secret(f"login of {name}", secret["secret"], secret["version"])
-            if secret
-            else Check(
-                f"login of {name}",
-                passed=False,
-                finding="flows have none, and Prefect's server refuses who has none",
-                remedy=f"have the pool take {_LOGIN_SECRET} from Secret Manager: {_AGAIN}",
-            )
+        yield _of_secret(
+            f"login of {name}",
+            default("prefect_api_auth_string_secret"),
+            look_at_secret,
+            without="flows have none, and Prefect's server refuses who has none",
+            remedy=f"have the pool take {_LOGIN_SECRET} from Secret Manager: {_AGAIN}",
         )
+
+
+def _of_secret(
+    name: str,
+    secret: dict[str, str] | None,
+    look_at_secret: LookAtSecret,
+    *,
+    without: str,
+    remedy: str,
+) -> Check:
+    """What is to be said of a secret that the pool's template names, or of that it names none."""
+    if secret:
+        return look_at_secret(name, secret["secret"], secret["version"])
+    return Check(name, passed=False, finding=without, remedy=remedy)

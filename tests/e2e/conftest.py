@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
 from tests.conftest import SPHERE
+from tests.e2e.google_cloud import GoogleCloud, google_cloud
 from tests.emulators.container.fixtures import render_container
 from tests.emulators.gcs.fixtures import gcs_server, gcs_storage
+from tests.emulators.gcs.server import GcsServer
 
 __all__ = ["gcs_server", "gcs_storage", "render_container"]
+
+
+@pytest.fixture(scope="module")
+def gcs() -> Iterator[GcsServer]:
+    with GcsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, gcs: GcsServer, on_server: str) -> Iterator[GoogleCloud]:
+    with google_cloud(tmp_path, gcs) as cloud:
+        yield cloud
 
 
 @pytest.fixture

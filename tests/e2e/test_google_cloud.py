@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import ffmpeg
@@ -37,18 +36,6 @@ from tests.emulators.gcs.server import GcsServer
 SLOW = SPHERE.replace(
     "#version 3.7;", "#version 3.7;\n#for (I, 1, 1e5 + 2e6 * clock) #declare X = I; #end"
 )
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    with GcsServer() as server:
-        yield server
-
-
-@pytest.fixture
-def cloud(tmp_path: Path, gcs: GcsServer, on_server: str) -> Iterator[GoogleCloud]:
-    with google_cloud(tmp_path, gcs) as cloud:
-        yield cloud
 
 
 def make_job(

@@ -8,31 +8,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from povstorm_client import Cluster, PovstormError
-from tests.e2e.google_cloud import ORCHESTRATOR, USER, GoogleCloud, google_cloud
+from tests.e2e.google_cloud import ORCHESTRATOR, USER, GoogleCloud
 from tests.e2e.test_google_cloud import make_job
-from tests.emulators.gcs.server import GcsServer
 
 FLOWS = f"serviceAccount:{ORCHESTRATOR}"
 NEVER = 10**6
 MINUTES = "what was granted a moment ago takes minutes to be in force"
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    with GcsServer() as server:
-        yield server
-
-
-@pytest.fixture
-def cloud(tmp_path: Path, gcs: GcsServer, on_server: str) -> Iterator[GoogleCloud]:
-    with google_cloud(tmp_path, gcs) as cloud:
-        yield cloud
 
 
 def doctor(cloud: GoogleCloud, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,8 @@ import pytest
 from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, WorkUnit
 from povstorm_client.storage import layout
 from tests.conftest import SPHERE
-from tests.e2e.google_cloud import GoogleCloud, google_cloud
+from tests.e2e.google_cloud import GoogleCloud
 from tests.e2e.test_google_cloud import attempts, calls, wait_for
-from tests.emulators.gcs.server import GcsServer
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    with GcsServer() as server:
-        yield server
-
-
-@pytest.fixture
-def cloud(tmp_path: Path, gcs: GcsServer, on_server: str) -> Iterator[GoogleCloud]:
-    with google_cloud(tmp_path, gcs) as cloud:
-        yield cloud
 
 
 def make_job(cluster: Cluster, scene: Path, frames: int = 6) -> Job:
