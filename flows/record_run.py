@@ -16,10 +16,11 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from flows.embedded_server import EmbeddedServer
 from flows.recorder_process import NICENESS, UNRECORDED
@@ -177,12 +178,11 @@ def tell(
     line = ""
 
     def end() -> None:
-        """Where the run has ended, note that Prefect knows all it will."""
+        """Note that Prefect knows all it will of the run, whose process ends in this moment."""
         if server is not None:
             server.stop()
         lifeline.wait()
-        storage, job_id = open_job(job_uri, google_credentials(gcp_credentials))
-        end_recording(storage, job_id, run, line)
+        note_end(job_uri, gcp_credentials, run, line)
 
     if ended_early and was_cancelled(journal):
         line = "Prefect has no record of this run, which was stopped in its first seconds"
@@ -198,6 +198,7 @@ def tell(
             server = EmbeddedServer()
             # From here on it is the one that Prefect finds.
             os.environ[VARIABLE] = server.url
+        _end_on_sigterm(server)
         line = runner.run(
             _recorded(
                 server, journal, lifeline, job_uri, gcp_credentials, run, lambda: say(b"stop")
@@ -213,14 +214,40 @@ def tell(
         say(UNRECORDED + line.encode())
         if server is not None:
             server.kill()
-        end()
-        # What Prefect still has to send, it would try to for minutes.
-        _leave()
-    runner.close()
+        # What Prefect still has to send, it would try to for minutes; and the run may go on for
+        # hours, during which there is no use for what was imported.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        words_of_it = (job_uri, gcp_credentials, run, line)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.execv(  # noqa: S606 - it is this process that goes on
+            sys.executable, [sys.executable, "-P", "-m", "flows.recorder", *words_of_it]
+        )
+    # All is told: what ends slowly, as a thread that waits, is not waited for longer.
     signal.alarm(int(PATIENCE_SECONDS))
+    runner.close()
 
 
-def _leave() -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+def note_end(job_uri: str, gcp_credentials: str, run: str, line: str) -> None:
+    """Note in the state of a run that has ended that Prefect is told no more of it; line: why."""
+    storage, job_id = open_job(job_uri, google_credentials(gcp_credentials))
+    end_recording(storage, job_id, run, line)
+
+
+def _end_on_sigterm(server: EmbeddedServer | None) -> None:
+    """Have SIGTERM end this process and its server from now on, whatever it is at.
+
+    While a flow runs Prefect has a handler that raises in whatever is at work, and handlers wait
+    while the event loop is blocked; who is blocked gets no signal, but for the one who asks for it.
+    """
+    # The server was started before, and so is not blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGTERM})
+        if server is not None:
+            server.kill()
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

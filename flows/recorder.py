@@ -3,6 +3,9 @@
 ``python -P -m flows.recorder JOB_URI GCP_CREDENTIALS RUN JOURNAL WORDS SECONDS``: record_run begins
 after so many seconds, or when the run's process has ended, of which standard input tells. Until
 then this is next to nothing: it imports what waiting takes, and leaves the cores to POV-Ray.
+
+``JOB_URI GCP_CREDENTIALS RUN LINE``: what record_run becomes when it has given up, until the run's
+end, when LINE, which says why, is noted in the job's state.
 """
 
 import select
@@ -24,5 +27,12 @@ def _main(
     tell(job_uri, gcp_credentials, run, int(journal), int(words), ended_early=ended_early)
 
 
+def _note(job_uri: str, gcp_credentials: str, run: str, line: str) -> None:
+    select.select([sys.stdin], [], [])
+    from flows.record_run import note_end
+
+    note_end(job_uri, gcp_credentials, run, line)
+
+
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    (_note if len(sys.argv) == 5 else _main)(*sys.argv[1:])

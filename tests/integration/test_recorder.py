@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,6 +81,49 @@ def test_a_run_that_was_killed_in_its_first_seconds_is_crashed_in_prefect(
     runs = httpx.post(f"{on_server}/flow_runs/filter", json=wanted, timeout=60).json()
     assert [run["state_type"] for run in runs] == ["CRASHED"]
     assert runs[0]["labels"][RUN_LABEL] == RUN
+
+
+def test_it_ends_when_it_is_asked_to_whatever_prefect_is_at(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+):
+    write_state(storage, JOB, JobState("rendering", 2, run=RUN))
+    run_lives = os.pipe()
+    with (
+        # It takes what it is asked, and never answers.
+        socket.create_server(("127.0.0.1", 0)) as server,
+        tempfile.TemporaryFile() as journal,
+        tempfile.TemporaryFile() as words,
+    ):
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}/api")
+        Journal(journal).write(FrameBegun("a"))
+        files = (journal.fileno(), words.fileno())
+        of = (job_uri(storage, JOB), "", RUN)
+        recorder = subprocess.Popen(
+            [*(sys.executable, "-P", "-m", "flows.recorder"), *of, *map(str, files), "0"],
+            stdin=run_lives[0],
+            pass_fds=files,
+        )
+        server.accept()
+        recorder.terminate()
+        assert recorder.wait(60) == 128 + signal.SIGTERM
+    for end in run_lives:
+        os.close(end)
+
+
+def test_one_that_has_given_up_waits_for_the_run_s_end_to_note_why(storage: FolderStorage):
+    write_state(storage, JOB, JobState("rendering", 2, run=RUN))
+    command = [sys.executable, "-X", "importtime", "-P", "-m", "flows.recorder"]
+    with subprocess.Popen(
+        [*command, job_uri(storage, JOB), "", RUN, "Prefect has no record"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as recorder:
+        write_state(storage, JOB, JobState("completed", 2, run=RUN, recording=True))
+        assert " prefect" not in recorder.communicate()[1]
+
+    state = read_state(storage, JOB)
+    assert (state.recording, state.unrecorded) == (False, "Prefect has no record")
 
 
 def test_to_wait_it_imports_nothing_that_waiting_does_not_take():
