@@ -14,11 +14,14 @@ from povstorm_client.launch.prefect_server import chosen_server
 
 # Seconds from the first frame on; "0" tells Prefect meanwhile, however short the run is.
 VARIABLE = "POVSTORM_TELL_PREFECT_AFTER"
-# CPU seconds of telling: Prefect's import and a hundred frames; that of its server, if it has to
-# come up first (docs/performance.md, "From Enter to the prompt").
-_TELLING, _SERVER = 3.0, 5.0
-# The part of the machine's time until then that they may be.
-_SHARE = 0.05
+# CPU seconds of telling: Prefect's import, and what some frames take there and in the server; that
+# of the server's start, if it has to come up first (docs/performance.md, "What the rest is made
+# of").
+_TELLING, _SERVER = 4.0, 3.0
+# The part of the machine's time until then that they may be. How a job gets on is shown from its
+# storage (status, the live page); who wants Prefect's pages meanwhile looks at a long run, of which
+# they have all but this part.
+_SHARE = 0.025
 
 
 def chosen_seconds() -> float | None:

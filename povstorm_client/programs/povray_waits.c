@@ -5,6 +5,11 @@
  * through boost). A process that starts, parses, renders and ends does so a dozen times, and
  * sleeps 0.6 s in all, whatever its picture costs. Here such a wait ends after 1 ms.
  *
+ * While POV-Ray computes there is nothing to be seen, and a thousand looks a second by each of the
+ * threads that wait take 3 % of a core (measured). So a wait is the longer the longer the process
+ * has computed without a pause, up to 10 ms; when it pauses, as at the end of its picture, they are
+ * short again.
+ *
  * That is safe for whoever waits so: a condition variable may wake without cause (POSIX,
  * pthread_cond_timedwait), so its waiter looks again; and a sleep of less than LONGEST is, in
  * POV-Ray, always one turn of a loop that looks at something. Longer waits, and all that is not a
@@ -26,10 +31,15 @@ extern int clock_gettime(clockid_t clock, struct timespec *now);
 #define NEXT ((void *)-1L) /* RTLD_NEXT: the definition that this one stands before */
 #define REALTIME 0
 #define MONOTONIC 1
-#define ABSOLUTE 1 /* TIMER_ABSTIME */
+#define PROCESS_TIME 2 /* CLOCK_PROCESS_CPUTIME_ID */
+#define ABSOLUTE 1     /* TIMER_ABSTIME */
 
-#define LONGEST 300000000L /* nanoseconds; waits below are POV-Ray's polling */
-#define SHORT 1000000L     /* nanoseconds that they take here */
+#define SECOND 1000000000L /* nanoseconds, as all below */
+#define LONGEST 300000000L /* waits below are POV-Ray's polling */
+#define SHORT 1000000L     /* what they take here, */
+#define LONG 10000000L     /* and at most: as long as the shortest of POV-Ray's own */
+#define PART 8             /* a wait is this part of the time for which POV-Ray has computed */
+#define PAUSE 10           /* who uses less than this part of a core has paused: looking takes less */
 
 typedef int wait_until(void *condition, void *mutex, const struct timespec *until);
 typedef int wait_until_by(void *condition, void *mutex, clockid_t clock,
@@ -38,36 +48,62 @@ typedef int sleep_for(const struct timespec *time, struct timespec *left);
 typedef int sleep_by(clockid_t clock, int flags, const struct timespec *time,
                      struct timespec *left);
 
-/* The nanoseconds from now until then; -1 for more than LONGEST, or less than SHORT. */
-static long to_shorten(const struct timespec *now, const struct timespec *then)
+/* How long a wait that begins now may be, SHORT to LONG.
+ *
+ * Threads share what is remembered without locking it: each value is one word, and one that is a
+ * look too old makes a wait a little longer or shorter.
+ */
+static long patience(void)
 {
-    long seconds = then->tv_sec - now->tv_sec;
-    long wait;
+    static long looked, used_then, busy_since;
+    struct timespec now, cpu;
+    long time, used, wait;
 
-    if (seconds < -1 || seconds > 1)
-        return -1;
-    wait = seconds * 1000000000L + then->tv_nsec - now->tv_nsec;
-    return wait > SHORT && wait < LONGEST ? wait : -1;
+    if (clock_gettime(MONOTONIC, &now) != 0 || clock_gettime(PROCESS_TIME, &cpu) != 0)
+        return SHORT;
+    time = now.tv_sec * SECOND + now.tv_nsec;
+    used = cpu.tv_sec * SECOND + cpu.tv_nsec;
+    /* Looks that follow each other at once tell nothing of what was used between them. */
+    if (time - looked >= SHORT) {
+        if ((used - used_then) * PAUSE < time - looked)
+            busy_since = time;
+        looked = time;
+        used_then = used;
+    }
+    wait = (time - busy_since) / PART;
+    return wait < SHORT ? SHORT : wait > LONG ? LONG : wait;
 }
 
-static void soon(const struct timespec *now, struct timespec *then)
+/* Whether to wait so many nanoseconds is to be shortened to so many. */
+static int is_longer(long wait, long shorter)
 {
-    then->tv_sec = now->tv_sec;
-    then->tv_nsec = now->tv_nsec + SHORT;
-    if (then->tv_nsec >= 1000000000L) {
-        then->tv_sec += 1;
-        then->tv_nsec -= 1000000000L;
-    }
+    return wait > shorter && wait < LONGEST;
+}
+
+/* The nanoseconds from now until then; 0 for what is more than a second from now. */
+static long nanoseconds(const struct timespec *now, const struct timespec *then)
+{
+    long seconds = then->tv_sec - now->tv_sec;
+
+    if (seconds < -1 || seconds > 1)
+        return 0;
+    return seconds * SECOND + then->tv_nsec - now->tv_nsec;
 }
 
 /* Shorten a wait until a moment of that clock; whether it was one to be shortened. */
 static int shorten(clockid_t clock, const struct timespec *until, struct timespec *shorter)
 {
     struct timespec now;
+    long wait = patience();
 
-    if (clock_gettime(clock, &now) != 0 || to_shorten(&now, until) < 0)
+    if (clock_gettime(clock, &now) != 0 || !is_longer(nanoseconds(&now, until), wait))
         return 0;
-    soon(&now, shorter);
+    shorter->tv_sec = now.tv_sec;
+    shorter->tv_nsec = now.tv_nsec + wait;
+    if (shorter->tv_nsec >= SECOND) {
+        shorter->tv_sec += 1;
+        shorter->tv_nsec -= SECOND;
+    }
     return 1;
 }
 
@@ -101,11 +137,12 @@ int pthread_cond_clockwait(void *condition, void *mutex, clockid_t clock,
 int nanosleep(const struct timespec *time, struct timespec *left)
 {
     static sleep_for *sleep;
-    static const struct timespec shorter = {0, SHORT};
+    struct timespec shorter = {0, SHORT};
 
     if (!sleep)
         sleep = (sleep_for *)dlsym(NEXT, "nanosleep");
-    if (time->tv_sec == 0 && time->tv_nsec > SHORT && time->tv_nsec < LONGEST)
+    shorter.tv_nsec = patience();
+    if (time->tv_sec == 0 && is_longer(time->tv_nsec, shorter.tv_nsec))
         time = &shorter;
     return sleep(time, left);
 }
@@ -121,8 +158,10 @@ int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
     if (flags & ABSOLUTE) {
         if (shorten(clock, time, &shorter))
             time = &shorter;
-    } else if (time->tv_sec == 0 && time->tv_nsec > SHORT && time->tv_nsec < LONGEST) {
-        time = &shorter;
+    } else {
+        shorter.tv_nsec = patience();
+        if (time->tv_sec == 0 && is_longer(time->tv_nsec, shorter.tv_nsec))
+            time = &shorter;
     }
     return sleep(clock, flags, time, left);
 }

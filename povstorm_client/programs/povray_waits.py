@@ -5,7 +5,7 @@ sandbox, and asks how many processes keep the cores busy with it.
 
 POV-Ray 3.7 looks after its threads every 10 or 50 ms: a process sleeps 0.6 s in all, 0.2 s to say
 its version, and so does POV-Ray's own loop about 0.2 s a frame (docs/performance.md). The library
-ends such waits after 1 ms.
+ends such waits after 1 ms, or up to 10 while POV-Ray computes.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ def nothing_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_more_cores_there_are_and_the_less_it_takes_the_sooner(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    assert seconds_until_told(2) == pytest.approx(80)
-    assert seconds_until_told(16) == pytest.approx(10)
+    assert seconds_until_told(2) == pytest.approx(140)
+    assert seconds_until_told(16) == pytest.approx(17.5)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    assert seconds_until_told(2) == pytest.approx(30)
+    assert seconds_until_told(2) == pytest.approx(80)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("2.5", 2.5)])
