@@ -45,6 +45,7 @@ Overrides = run_v2.RunJobRequest.Overrides
 def server() -> Iterator[CloudRunServer]:
     with CloudRunServer(
         SHELL,
+        grpc=True,
         run_calls_per_minute=10_000,
         read_calls_per_minute=1_000_000,
         write_calls_per_minute=10_000,

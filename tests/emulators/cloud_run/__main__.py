@@ -10,12 +10,12 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc
 import uvicorn
 
-from tests.emulators.cloud_run.grpc_services import add_services
+from tests.emulators.cloud_run import enums
 from tests.emulators.cloud_run.knobs import Knobs
 from tests.emulators.cloud_run.model import CloudRunModel
 from tests.emulators.cloud_run.process_containers import GRACE_SECONDS, ProcessContainers
@@ -25,6 +25,7 @@ from tests.emulators.iam.project import GoogleProject
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT, then stop all containers."""
+    enums.know(json.loads(options.enum_numbers))
     knobs = Knobs()
     knobs.change(json.loads(options.knobs))
     project = GoogleProject(Path(options.project)) if options.project else None
@@ -36,10 +37,6 @@ async def serve(options: argparse.Namespace) -> None:
         project=project,
     )
     model = CloudRunModel(containers, knobs)
-    grpc_server = grpc.aio.server()
-    add_services(grpc_server, model, project)
-    grpc_server.add_insecure_port(f"127.0.0.1:{options.grpc_port}")
-    await grpc_server.start()
     config = uvicorn.Config(
         rest_app(model, project),
         host="127.0.0.1",
@@ -54,9 +51,30 @@ async def serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
     if options.until_input_ends:
         loop.add_reader(sys.stdin.fileno(), _read_input, loop, server)
-    await server.serve()
-    await model.close()
-    await grpc_server.stop(None)
+    async with _over_grpc(options.grpc_port, model, project):
+        await server.serve()
+        await model.close()
+
+
+@contextlib.asynccontextmanager
+async def _over_grpc(
+    port: int | None, model: CloudRunModel, project: GoogleProject | None
+) -> AsyncIterator[None]:
+    """Serve over gRPC too in the block, where there is a port for it."""
+    if port is None:
+        yield
+        return
+    # Google's clients, of which it has its messages, take longer to import than all else here.
+    import grpc
+
+    from tests.emulators.cloud_run.grpc_services import add_services
+
+    server = grpc.aio.server()
+    add_services(server, model, project)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    yield
+    await server.stop(None)
 
 
 def _read_input(loop: asyncio.AbstractEventLoop, server: uvicorn.Server) -> None:
@@ -76,7 +94,7 @@ def main() -> None:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rest-port", type=int, required=True, metavar="PORT")
-    parser.add_argument("--grpc-port", type=int, required=True, metavar="PORT")
+    parser.add_argument("--grpc-port", type=int, metavar="PORT", help="without it, REST only")
     parser.add_argument(
         "--command",
         required=True,
@@ -88,6 +106,7 @@ def main() -> None:
     )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--project", default="", help="a GoogleProject's folder, by whose policy")
+    parser.add_argument("--enum-numbers", default="{}", help="JSON, see enums.py")
     parser.add_argument("--knobs", default="{}", help="JSON, see knobs.py")
     parser.add_argument(
         "--grace-seconds", type=float, default=GRACE_SECONDS, help="from SIGTERM to SIGKILL"

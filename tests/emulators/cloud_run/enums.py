@@ -6,19 +6,35 @@ They are in the protobuf descriptors only; the discovery document lists names.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from google.cloud import run_v2
-from google.protobuf import descriptor
+if TYPE_CHECKING:
+    from google.protobuf import descriptor
+
+Numbers = dict[str, dict[str, int]]
 
 # Maps whose keys are users' words.
 _USERS_OWN = frozenset({"labels", "annotations", "limits"})
 
 
-@functools.cache
-def enum_numbers() -> dict[str, dict[str, int]]:
+_known: Numbers = {}
+
+
+def know(numbers: Numbers) -> None:
+    """Take the numbers from a process that has google-cloud-run, whose import takes longest."""
+    _known.update(numbers)
+
+
+def enum_numbers() -> Numbers:
     """JSON field name → value name → number, for every enum field of jobs, executions and tasks."""
-    numbers: dict[str, dict[str, int]] = {}
+    return _known or _described()
+
+
+@functools.cache
+def _described() -> Numbers:
+    from google.cloud import run_v2
+
+    numbers: Numbers = {}
     seen: set[str] = set()
 
     def visit(message: descriptor.Descriptor) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+from tests.emulators.cloud_run.enums import enum_numbers
 from tests.emulators.cloud_run.process_containers import GRACE_SECONDS
 from tests.emulators.iam.project import GoogleProject
 from tests.emulators.processes import free_port, wait_for_port
@@ -27,7 +28,8 @@ class CloudRunServer:
     """A running server; CLOUD_RUN_EMULATOR_HOST is its ``rest_url``.
 
     command, engine: as in process_containers.ProcessContainers. environment: of each container.
-    project: by whose policy callers are judged. knobs: as in knobs.py.
+    project: by whose policy callers are judged. grpc: whether it is at ``grpc_target`` too, which
+    is most of what its start costs. knobs: as in knobs.py.
     """
 
     def __init__(
@@ -38,17 +40,20 @@ class CloudRunServer:
         engine: Sequence[str] = (),
         grace_seconds: float = GRACE_SECONDS,
         project: GoogleProject | None = None,
+        grpc: bool = False,
         **knobs: Any,
     ) -> None:
-        self._ports = free_port(), free_port()
+        self._ports = [free_port() for _ in range(2 if grpc else 1)]
         self.rest_url = f"http://127.0.0.1:{self._ports[0]}"
-        self.grpc_target = f"127.0.0.1:{self._ports[1]}"
+        self.grpc_target = f"127.0.0.1:{self._ports[1]}" if grpc else ""
         self._arguments = [
             # However this process ends, the server ends with it.
             "--until-input-ends",
-            *("--rest-port", str(self._ports[0]), "--grpc-port", str(self._ports[1])),
+            *("--rest-port", str(self._ports[0])),
+            *(("--grpc-port", str(self._ports[1])) if grpc else ()),
             *("--command", shlex.join(command), "--engine", shlex.join(engine)),
             *("--project", str(project.folder) if project else ""),
+            *("--enum-numbers", json.dumps(enum_numbers())),
             *("--knobs", json.dumps(knobs), "--grace-seconds", str(grace_seconds)),
         ]
         inside = dict(environment or {})
