@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from flows.opened_job import OpenedJob
 from flows.outcome import Outcome
-from povstorm_client.launch.telling_time import seconds_until_told
+from povstorm_client.launch.telling_time import NEVER, VARIABLE, is_never_told, seconds_until_told
 from povstorm_client.programs.priority import nice
 from render_image.machine import cores
 from tasks.journal.events import JobEnded
@@ -33,7 +33,10 @@ NICENESS = 5
 
 
 class RecorderProcess:
-    """A journal, and the process for it, which is there from when the first frame is in work on."""
+    """A journal, and the process for it, which is there from when the first frame is in work on.
+
+    There is none where the user has chosen that Prefect is never told.
+    """
 
     def __init__(self, job: OpenedJob, job_uri: str, gcp_credentials: str) -> None:
         self._job = job
@@ -41,7 +44,8 @@ class RecorderProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
         self._words = b""
-        self._refused = ""
+        self._untold = f"{VARIABLE} is {NEVER!r}" if is_never_told() else ""
+        self._refused = self._untold
         # It has no name, so nothing of it is left, however this ends.
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this process
         self.journal = Journal(self._file, self._on_frame)
@@ -90,7 +94,7 @@ class RecorderProcess:
             asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
-        if self._process is not None:
+        if self._process is not None or self._untold:
             return
         lifeline, self._lifeline = os.pipe()
         words, says = os.pipe()

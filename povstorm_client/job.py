@@ -354,7 +354,10 @@ class Job:
                 f"`povstorm retry {self.job_id}` goes on"
             )
         if state.unrecorded and state.phase != "cancelled":
-            print(f"povstorm: {printable(state.unrecorded)}", file=sys.stderr)
+            from povstorm_client.launch.telling_time import is_never_told
+
+            if not is_never_told():
+                print(f"povstorm: {printable(state.unrecorded)}", file=sys.stderr)
         if state.phase != "completed":
             failed = tuple(result.frame for result in self.results() if result.state == "failed")
             raise JobError(f"job {self.job_id} {state.phase}: {printable(state.message)}", failed)

@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from povstorm_client import Cluster, RenderSettings, WorkUnit
+from povstorm_client.launch import telling_time
 from povstorm_client.launch.prefect_home import seed_prefect_home
 from povstorm_client.storage.folder import FolderStorage
 from tests.chaos.prefect_server import PrefectServer, chosen
@@ -83,12 +84,17 @@ def cluster(tmp_path: Path) -> Cluster:
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_home(tmp_path_factory: pytest.TempPathFactory):
-    """Each test process has Prefect's database, profiles and server state to itself."""
+    """Each test process has Prefect's database, profiles and server state to itself.
+
+    Prefect is told of no run but where a test asks for it: that takes three times as much as a
+    small job.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         patch.delenv("PREFECT_API_URL", raising=False)
         patch.setenv("POVSTORM_HOME", str(tmp_path_factory.mktemp("povstorm")))
+        patch.setenv(telling_time.VARIABLE, telling_time.NEVER)
         # Flows do so too; servers that tests start themselves come up as fast.
         seed_prefect_home()
         yield
@@ -110,7 +116,13 @@ def prefect_server(prefect: PrefectServer) -> str:
 
 
 @pytest.fixture
-def on_server(prefect_server: str) -> Iterator[str]:
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Prefect told of the test's runs, as it is of a user's."""
+    monkeypatch.delenv(telling_time.VARIABLE)
+
+
+@pytest.fixture
+def on_server(prefect_server: str, told: None) -> Iterator[str]:
     """Have the test's flows report to the server, which saves starting one for each."""
     with chosen(prefect_server):
         yield prefect_server

@@ -40,7 +40,7 @@ def make_job(cluster: Cluster, frames: int) -> Job:
 
 @pytest.mark.parametrize("twice", [False, True], ids=["delivered once", "delivered twice"])
 def test_large_images_arrive_once_and_right_from_who_may_replace_nothing(
-    twice: bool, tmp_path: Path, on_server: str
+    twice: bool, tmp_path: Path
 ):
     local = make_job(Cluster.local(tmp_path / "local"), 2)
     local.run(show_progress=False)

@@ -18,7 +18,7 @@ HUNGRY = "#version 3.7;\n#declare A = array[400000000];\n#while (1) #end\n"
 
 
 @pytest.fixture(params=["local", "cloud"])
-def cluster(request, tmp_path: Path, on_server: str) -> Iterator[Cluster]:
+def cluster(request, tmp_path: Path) -> Iterator[Cluster]:
     if request.param == "local":
         yield Cluster.local(tmp_path / "storage")
         return

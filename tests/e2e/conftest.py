@@ -24,7 +24,7 @@ def gcs() -> Iterator[GcsServer]:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, gcs: GcsServer, on_server: str) -> Iterator[GoogleCloud]:
+def cloud(tmp_path: Path, gcs: GcsServer) -> Iterator[GoogleCloud]:
     with google_cloud(tmp_path, gcs) as cloud:
         yield cloud
 

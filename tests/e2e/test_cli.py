@@ -37,7 +37,7 @@ def povstorm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_ini_becomes_images_a_video_and_a_table(folder: Path, on_server: str):
+def test_an_ini_becomes_images_a_video_and_a_table(folder: Path):
     done = povstorm(folder, "render", "anim.ini[tiny]", "--frames", "1-20x5", "--fps", "10")
     assert done.returncode == 0, done.stderr
     images = sorted(path.name for path in (folder / "anim_render" / "frames").iterdir())
@@ -46,7 +46,7 @@ def test_an_ini_becomes_images_a_video_and_a_table(folder: Path, on_server: str)
     assert "4 of 4 frames" in done.stdout
 
 
-def test_a_job_goes_on_where_nobody_reads_its_output_any_more(folder: Path, on_server: str):
+def test_a_job_goes_on_where_nobody_reads_its_output_any_more(folder: Path):
     with subprocess.Popen(
         [POVSTORM, "render", "anim.ini[tiny]", "--frames", "1-4"],
         cwd=folder,
@@ -81,7 +81,6 @@ def test_a_second_command_for_one_folder_is_refused_before_it_stores_anything(
 
 def test_ctrl_c_when_all_is_rendered_is_told_so_and_everything_is_saved(
     folder: Path,
-    on_server: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
@@ -104,7 +103,6 @@ def test_ctrl_c_when_all_is_rendered_is_told_so_and_everything_is_saved(
 
 def test_ctrl_c_while_results_are_saved_says_how_to_have_them(
     folder: Path,
-    on_server: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
@@ -122,16 +120,14 @@ def test_ctrl_c_while_results_are_saved_says_how_to_have_them(
     )
 
 
-def test_a_still_is_an_image_without_a_video(folder: Path, on_server: str):
+def test_a_still_is_an_image_without_a_video(folder: Path):
     done = povstorm(folder, "render", "anim.pov", "--size", "20x10", "--output", "still")
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in (folder / "still").rglob("*.*"))
     assert names == [RECORD, "frame_1.png", "report.html"]
 
 
-def test_an_edited_scene_leaves_nothing_of_before_and_a_preview_touches_nothing(
-    folder: Path, on_server: str
-):
+def test_an_edited_scene_leaves_nothing_of_before_and_a_preview_touches_nothing(folder: Path):
     long = povstorm(folder, "render", "anim.ini", "--video", "none", "+KFF4")
     assert long.returncode == 0, long.stderr
     frames = folder / "anim_render" / "frames"
@@ -185,7 +181,7 @@ def test_a_dry_run_prints_frames_files_and_command_and_renders_nothing(folder: P
     assert not (folder.parent / "home").exists()
 
 
-def test_what_failed_is_told_kept_and_tried_again(folder: Path, on_server: str):
+def test_what_failed_is_told_kept_and_tried_again(folder: Path):
     (folder / "anim.pov").write_text(SCENE + '#if (frame_number = 2) #include "late.inc" #end\n')
     failed = povstorm(folder, "render", "anim.ini", "+KFF3")
     assert failed.returncode == 1

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from povstorm_client import Cluster, InputError, Job, RenderSettings, WorkUnit
+from tests.recording import until_recorded
 
 FRAMES = 3
 SCENE = '#include "ball.inc"\n#include "place.inc"\nobject { ball translate place }\n'
@@ -41,7 +42,7 @@ def from_cache(job: Job) -> list[bool]:
 
 
 def test_images_video_and_statistics_and_a_cache_that_outlives_processes(
-    cluster: Cluster, tmp_path: Path, on_server: str
+    cluster: Cluster, tmp_path: Path
 ):
     job = make_job(cluster, tmp_path / "scene")
     job.run(show_progress=False)
@@ -81,8 +82,9 @@ def test_images_video_and_statistics_and_a_cache_that_outlives_processes(
     assert len(again.images()) == FRAMES
 
 
-def test_prefects_embedded_server_is_enough(sphere_job):
+def test_prefects_embedded_server_is_enough(sphere_job, told: None):
     job = sphere_job(frames=2)
     job.run(show_progress=False)
     assert sorted(job.images()) == [1, 2]
-    assert job.state().phase == "completed"
+    state = until_recorded(job)
+    assert (state.phase, state.unrecorded) == ("completed", "")

@@ -24,7 +24,7 @@ class _Payload:
 
 
 def test_a_crafted_cache_and_a_flipped_image_are_rendered_again_with_a_whole_video(
-    sphere_job, on_server: str, tmp_path: Path
+    sphere_job, tmp_path: Path
 ):
     first: Job = sphere_job(frames=3)
     first.run(show_progress=False)

@@ -14,7 +14,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def test_the_orbit_client_program_makes_its_images_its_video_and_its_report(
-    tmp_path: Path, on_server: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
     program = EXAMPLES / "orbit" / "render.py"
@@ -32,7 +32,7 @@ def test_the_orbit_client_program_makes_its_images_its_video_and_its_report(
 
 
 def test_the_program_of_the_guide_makes_its_images_and_its_video(
-    tmp_path: Path, on_server: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
     guide = (ROOT / "docs" / "client_program.md").read_text()

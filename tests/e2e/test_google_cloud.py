@@ -31,6 +31,7 @@ from povstorm_client.storage import layout
 from tests.conftest import SPHERE
 from tests.e2e.google_cloud import RENDERER, GoogleCloud, google_cloud
 from tests.emulators.gcs.server import GcsServer
+from tests.recording import until_recorded
 
 # The later a frame, the longer it takes: some are finished while others have just begun.
 SLOW = SPHERE.replace(
@@ -145,7 +146,7 @@ def test_a_killed_container_costs_only_the_frames_it_had_not_stored(cloud: Googl
     assert set(attempts(job).values()) == {1, 2}
 
 
-def test_out_of_memory_is_tried_again_with_more(tmp_path: Path, gcs: GcsServer, on_server: str):
+def test_out_of_memory_is_tried_again_with_more(tmp_path: Path, gcs: GcsServer):
     # The small job's containers end as the kernel would end them.
     entrypoint = (
         "import os, runpy, sys; small = 'render-512m' in os.environ['CLOUD_RUN_JOB']; "
@@ -180,7 +181,7 @@ def test_a_quota_that_is_used_up_is_waited_for(cloud: GoogleCloud):
     assert set(attempts(job).values()) == {1}
 
 
-def test_a_failed_frame_keeps_povrays_line_and_the_others(cloud: GoogleCloud):
+def test_a_failed_frame_keeps_povrays_line_and_the_others(cloud: GoogleCloud, on_server: str):
     job = make_job(Cluster.from_terraform_outputs(cloud.outputs), frames=3)
     bad = WorkUnit(RenderSettings(scene="sphere.pov", width=64, height=48, final_frame=4), frame=4)
     bad.add_inline_resource("sphere.pov", SPHERE + "sphere {")
@@ -196,6 +197,7 @@ def test_a_failed_frame_keeps_povrays_line_and_the_others(cloud: GoogleCloud):
 
     assert error.value.failed_frames == (4,)
     assert sorted(other.images()) == [1, 2, 3]
+    assert until_recorded(other).unrecorded == ""
 
 
 def test_above_the_most_it_may_cost_nothing_is_started(cloud: GoogleCloud):
@@ -288,9 +290,7 @@ def test_containers_need_no_more_rights_than_to_read_their_inputs_and_create_the
     assert cloud.storage_calls(RENDERER)["delete"] == 0
 
 
-def test_each_frame_costs_only_the_calls_that_store_it_and_one_that_shows_it(
-    tmp_path: Path, on_server: str
-):
+def test_each_frame_costs_only_the_calls_that_store_it_and_one_that_shows_it(tmp_path: Path):
     frames = 60
     with GcsServer() as gcs, google_cloud(tmp_path, gcs) as cloud:
         job = make_job(
@@ -425,7 +425,9 @@ def test_frames_that_go_on_from_each_other_take_their_time_only_if_asked_to(
     assert calls(cloud)["jobs.run"] == 3
 
 
-def test_the_doctor_finds_what_is_wrong_with_its_remedy(cloud: GoogleCloud, tmp_path: Path):
+def test_the_doctor_finds_what_is_wrong_with_its_remedy(
+    cloud: GoogleCloud, tmp_path: Path, on_server: str
+):
     healthy = povstorm(cloud, "doctor", cwd=tmp_path)
     assert healthy.returncode == 0, healthy.stdout
     assert "FAILED" not in healthy.stdout

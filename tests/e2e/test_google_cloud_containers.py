@@ -28,7 +28,7 @@ HUNGRY = "#declare A = array[120000000];\n"
 
 @pytest.fixture
 def cloud(
-    tmp_path: Path, gcs_server: GcsServer, render_container: RenderContainer, on_server: str
+    tmp_path: Path, gcs_server: GcsServer, render_container: RenderContainer
 ) -> Iterator[GoogleCloud]:
     # Whom containers trust to be Google is a file there.
     command = tuple(render_container.command_in_stand_in(tmp_path / SERVERS))

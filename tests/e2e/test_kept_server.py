@@ -18,7 +18,7 @@ SCENE = "#version 3.7; camera { location -4*z look_at 0 } background { rgb clock
 
 
 def test_a_run_finds_the_kept_server_and_its_page_and_nothing_stays_when_it_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: None
 ):
     home = tmp_path / "home"
     monkeypatch.delenv("PREFECT_API_URL", raising=False)

@@ -528,7 +528,7 @@ def test_it_ends_while_a_browser_listens(storage: FolderStorage):
 
 @needs_browser
 def test_render_with_live_opens_the_page_and_leaves_the_report_in_it(
-    browser: Browser, tmp_path: Path, on_server: str, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The browser is started with a private file's address: all users see a process's arguments."""
     opener, note = tmp_path / "browser", tmp_path / "opened"

@@ -26,7 +26,7 @@ NO_DATABASE = "sqlite+aiosqlite:////nowhere/prefect.db"
 
 
 @pytest.fixture
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: None) -> Path:
     """A Prefect home of the test's own, where no server is chosen."""
     home = tmp_path / "prefect-home"
     monkeypatch.setenv("PREFECT_HOME", str(home))
@@ -243,3 +243,18 @@ def test_a_server_that_is_too_slow_is_given_up(sphere_job, own_home: Path):
     assert job.state().unrecorded == (
         "Prefect has no record of this run: its server did not answer within 1 s"
     )
+
+
+def test_where_it_is_never_told_nothing_is_started_for_it_and_the_state_says_why(
+    sphere_job, capfd: pytest.CaptureFixture[str]
+):
+    job = sphere_job(frames=2)
+    job.run(show_progress=False)
+
+    assert_all_is_there(job)
+    assert recorders(job.job_id) == []
+    assert (job.state().recording, job.state().unrecorded) == (
+        False,
+        "Prefect has no record of this run: POVSTORM_TELL_PREFECT_AFTER is 'never'",
+    )
+    assert capfd.readouterr().err == "", "who has chosen it is not told each time"

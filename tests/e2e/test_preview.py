@@ -32,9 +32,7 @@ def povstorm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_preview_says_what_all_frames_would_take_and_go_renders_them(
-    folder: Path, on_server: str
-):
+def test_a_preview_says_what_all_frames_would_take_and_go_renders_them(folder: Path):
     done = povstorm(folder, "render", "anim.ini", "--video", "none", "--preview", "--frames", "1-9")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^whole   9 frames, 640x480, by 9 of them$", done.stdout, re.MULTILINE)

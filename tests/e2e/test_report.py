@@ -380,9 +380,7 @@ def povstorm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_report_that_cannot_be_made_fails_no_job(
-    sphere_job: Callable[..., Job], on_server: str, tmp_path: Path
-):
+def test_a_report_that_cannot_be_made_fails_no_job(sphere_job: Callable[..., Job], tmp_path: Path):
     job = sphere_job(frames=2)
     job.submit()
     # A folder where the plan of the waves would be: it can't be read.
@@ -398,7 +396,7 @@ def test_a_report_that_cannot_be_made_fails_no_job(
         job.save_report(tmp_path / "report.html")
 
 
-def test_what_is_saved_has_the_report_beside_it(tmp_path: Path, on_server: str, monkeypatch):
+def test_what_is_saved_has_the_report_beside_it(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
     (tmp_path / "still.pov").write_text(SPHERE)
     done = povstorm(tmp_path, "render", "still.pov", "--size", "32x24")

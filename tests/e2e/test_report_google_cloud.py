@@ -19,9 +19,7 @@ ENTRYPOINT = (
 )
 
 
-def test_lost_containers_waves_and_cost_are_in_the_report(
-    tmp_path: Path, gcs_server: GcsServer, on_server: str
-):
+def test_lost_containers_waves_and_cost_are_in_the_report(tmp_path: Path, gcs_server: GcsServer):
     with google_cloud(tmp_path, gcs_server, (sys.executable, "-P", "-c", ENTRYPOINT)) as cloud:
         cluster = Cluster.from_terraform_outputs(cloud.outputs)
         job = Job(cluster, "sphere")

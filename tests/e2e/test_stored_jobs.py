@@ -54,7 +54,7 @@ def ended(job: Job) -> dict[int, float]:
 
 
 def test_deleting_a_job_breaks_neither_its_heirs_nor_the_next_run(
-    cluster: Cluster, scene: Path, tmp_path: Path, on_server: str
+    cluster: Cluster, scene: Path, tmp_path: Path
 ):
     first, heir = make_job(cluster, scene), make_job(cluster, scene)
     first.run(show_progress=False)
@@ -90,7 +90,7 @@ def cached_frames(cluster: Cluster) -> set[str]:
 
 
 def test_a_retry_renders_only_what_failed_and_what_is_missing(
-    cluster: Cluster, scene: Path, tmp_path: Path, on_server: str
+    cluster: Cluster, scene: Path, tmp_path: Path
 ):
     late = tmp_path / "late.inc"
     (scene / "sphere.pov").write_text(SPHERE + f'#if (frame_number = 3) #include "{late}" #end\n')
@@ -118,7 +118,7 @@ def test_a_retry_renders_only_what_failed_and_what_is_missing(
 
 
 def test_jobs_are_listed_and_cleaned_by_what_they_came_to(
-    cluster: Cluster, scene: Path, tmp_path: Path, on_server: str
+    cluster: Cluster, scene: Path, tmp_path: Path
 ):
     assert "there are no jobs" in povstorm("jobs", cwd=tmp_path).stdout
     good = make_job(cluster, scene, "good", video=None)

@@ -17,7 +17,6 @@ SCENE = "#version 3.7; global_settings { assumed_gamma 1 } camera { location -4*
 SCENE += "background { srgb <clock, 1 - clock, 0.5> }\n"
 
 
-@pytest.mark.usefixtures("on_server")
 def test_the_last_frame_is_shown_while_a_job_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("POVSTORM_HOME", str(tmp_path / "home"))
     (tmp_path / "a.pov").write_text(SCENE)

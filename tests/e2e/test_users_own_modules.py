@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from povstorm_client import Cluster
+from povstorm_client import Cluster, Job
+from tests.recording import until_recorded
 
 PROGRAM = """
 import tasks, flows.mine
@@ -34,5 +35,6 @@ def test_a_run_uses_povstorms_modules_whatever_lies_beside_the_script(
     )
     assert finished.returncode == 0, finished.stderr
     job_id = finished.stdout.strip()
-    storage = Cluster.local(tmp_path / "storage").storage
-    assert storage.stat(f"jobs/{job_id}/output/frame_1.png") is not None
+    cluster = Cluster.local(tmp_path / "storage")
+    assert cluster.storage.stat(f"jobs/{job_id}/output/frame_1.png") is not None
+    assert until_recorded(Job.open(cluster, job_id)).unrecorded == ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from povstorm_client import Cluster, InputError
-from povstorm_client.launch.telling_time import VARIABLE, seconds_until_told
+from povstorm_client.launch.telling_time import VARIABLE, is_never_told, seconds_until_told
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +33,17 @@ def test_the_variable_says_it_whatever_else_is_chosen(
 ):
     monkeypatch.setenv(VARIABLE, text)
     assert seconds_until_told(2) == seconds
+    assert not is_never_told()
 
 
-@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", "1e7"])
+def test_never_is_said_by_its_name(monkeypatch: pytest.MonkeyPatch):
+    assert not is_never_told()
+    monkeypatch.setenv(VARIABLE, "never")
+    assert is_never_told()
+    assert seconds_until_told(2) == math.inf
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", "Never", "1e7"])
 def test_what_is_no_number_of_seconds_is_refused_before_any_work(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
