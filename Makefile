@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The tests start a thousand Python processes: each would compile every module that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup render test lint types suite unit integration emulators e2e chaos fidelity image docs bench lock clean
+.PHONY: help setup render test lint types suite unit integration emulators e2e deep chaos fidelity image docs bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ emulators: setup ## Tests of the servers that stand in for Google Cloud
 e2e: setup ## End-to-end tests only
 	@scripts/require_chromium
 	$(PYTEST) tests/e2e
+
+deep: setup ## Tests that have a longer form, in that
+	$(PYTEST) --deep tests/e2e/test_video_container.py
 
 chaos: setup ## Long chaos runs; ROUNDS=20 and SEED=1, or others
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20)

@@ -44,6 +44,16 @@ LONGEST = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--deep", action="store_true", help="tests that have a longer form take it")
+
+
+@pytest.fixture(scope="session")
+def deep(pytestconfig: pytest.Config) -> bool:
+    """Whether a test takes its longer form."""
+    return bool(pytestconfig.getoption("deep"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have each of pytest-xdist's processes begin with its share of the longest modules.
 
