@@ -12,7 +12,7 @@ import pytest
 
 from povstorm_client import Cluster, InputError
 from tests.chaos.prefect_server import chosen
-from tests.e2e.test_deployments import ROOT, prefect, worker_of
+from tests.e2e.test_deployments import make_pool, prefect, worker_of
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
 DEPLOYMENT = "render-job/local"
@@ -23,9 +23,7 @@ SCENE = "#version 3.7; camera { location -4*z look_at 0 } background { rgb clock
 @pytest.fixture(scope="module")
 def deployed(prefect_server: str) -> Iterator[str]:
     with chosen(prefect_server):
-        file = ROOT / "deployments/pools/local.json"
-        options = ("--type", "process", "--base-job-template", str(file), "--overwrite")
-        prefect("work-pool", "create", "povstorm-local", *options)
+        make_pool("povstorm-local", "process", "local.json")
         prefect("deploy", "--prefect-file", "deployments/prefect.yaml", "--name", "local")
         yield prefect_server
 
@@ -83,9 +81,7 @@ def test_a_local_job_is_submitted_watched_fetched_retried_and_cancelled(folder: 
 def test_a_pool_that_does_not_see_this_machine_s_folder_is_refused_before_anything_is_stored(
     folder: Path,
 ):
-    file = ROOT / "deployments/pools/cloud-run.json"
-    options = ("--type", "cloud-run-v2", "--base-job-template", str(file), "--overwrite")
-    prefect("work-pool", "create", "povstorm-cloud-run", *options)
+    make_pool("povstorm-cloud-run", "cloud-run-v2", "cloud-run.json")
     prefect(
         *("deploy", "--prefect-file", "deployments/prefect.yaml", "--name", "cloud-worker"),
         POVSTORM_FLOW_IMAGE="europe-west1-docker.pkg.dev/test-project/povstorm/flow:0.1.0",
