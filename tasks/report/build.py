@@ -1,11 +1,10 @@
 """Build a report from what the storage holds; report_step calls it.
 
-Importing it imports matplotlib, so that is left to the moment when a report is made.
+Importing it imports Pillow and Jinja, so that is left to the moment when a report is made.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import dataclass
 
@@ -52,8 +51,6 @@ def build_report(
 
     Raises StorageError where the storage fails, ReportStoppedError soon after ``stopped`` is set.
     """
-    # It lists the fonts that it finds, at length.
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     facts = gather(storage, run)
     checksums = {result.frame: result.image_crc32c for result in run.results}
 

@@ -1,36 +1,29 @@
-"""Figure: a matplotlib figure as SVG that takes its colours and its font from the page.
+"""Figure: a plot as SVG that takes its colours and its font from the page; the plots draw with it.
 
-The plots draw in roles, such as "failed"; the page's style sheet says what colour that is, so that
-one SVG is right in light and in dark. matplotlib is imported here and in the plots only.
+They draw in roles, such as "failed"; the page's style sheet says what colour that is, so that one
+SVG is right in light and in dark. A plotting library's import and drawing take half a second of a
+run that may have taken five (measured for matplotlib), and what it draws would have to be rewritten
+for that; what two plots need is this.
 """
 
 from __future__ import annotations
 
-import io
-import re
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 from xml.etree import ElementTree as ET
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as MatplotlibFigure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-
-# A colour that stands for a role until the SVG is written: "#0b00" and two digits.
-_ROLES = ("text", "grid", "rendered", "cached", "retried", "lost", "failed", "wave")
 _SVG = "http://www.w3.org/2000/svg"
-_XLINK = "http://www.w3.org/1999/xlink"
-_SETTINGS: Any = {
-    "svg.fonttype": "none",  # text, in the page's font
-    "path.simplify": False,  # it would join marks that are close
-    "text.parse_math": False,  # a host's name may have a "$" in it
-    "font.family": "sans-serif",
-    "font.size": 12,
-    "axes.unicode_minus": True,
-}
+Role = Literal["text", "grid", "rendered", "cached", "retried", "lost", "failed", "wave"]
+Anchor = Literal["start", "middle", "end"]
+Point = tuple[float, float]
+
+# CSS pixels from the axes to the baseline of words: those of ticks below, and one line further.
+_TICKS_BELOW, _WORDS_BELOW = 17.0, 33.0
+_BESIDE = 6.0
+# From the middle of a line of words to its baseline, as a part of the font's size.
+_HALF_HEIGHT = 0.35
 
 
 @dataclass(frozen=True)
@@ -51,101 +44,172 @@ class Plot:
 
 
 class Figure:
-    """A figure of so many CSS pixels, with one pair of axes inside of margins."""
+    """A figure of so many CSS pixels, with one pair of axes inside of margins.
+
+    across: the values at the left and the right end of the axes; up: those at the bottom and the
+    top, of which the second may be the smaller. logarithmic: whether the vertical axis is; both of
+    its ends are above 0 then.
+    """
 
     def __init__(
         self,
         width: float,
         height: float,
         *,
+        across: tuple[float, float],
+        up: tuple[float, float],
+        logarithmic: bool = False,
         left: float = 52,
         top: float = 12,
         right: float = 12,
         bottom: float = 38,
     ) -> None:
+        self.across, self.up, self.logarithmic = across, up, logarithmic
+        self.left, self.top = left, top
+        self.right, self.bottom = width - right, height - bottom
         self._size = (width, height)
-        self._box = (left, top, width - right, height - bottom)
-        self.figure = MatplotlibFigure(figsize=(width / 72, height / 72), dpi=72)
-        self.figure.patch.set_visible(False)
-        self.axes: Axes = self.figure.add_axes(
-            (
-                left / width,
-                bottom / height,
-                (width - left - right) / width,
-                (height - top - bottom) / height,
-            )
+        self._root = ET.Element(
+            "svg",
+            {"xmlns": _SVG, "viewBox": f"0 0 {width:g} {height:g}", "aria-hidden": "true"},
         )
-        self.axes.patch.set_visible(False)
-        self.axes.set_axisbelow(True)
-        for spine in self.axes.spines.values():
-            spine.set_visible(False)
-        self.axes.tick_params(which="both", length=0, pad=6, colors=role("text"), labelsize=12)
-        self.axes.margins(0)
 
-    def bars(self, bars: Iterable[tuple[float, float, float, float]], colour: str) -> None:
+    def x(self, value: float) -> float:
+        """Where a value of the horizontal axis is; none is outside of the axes."""
+        low, high = self.across
+        return self.left + _share(low, high, value) * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        """The same of the vertical axis."""
+        low, high = self.up
+        if self.logarithmic:
+            value = max(value, min(self.up))
+            low, high, value = math.log10(low), math.log10(high), math.log10(value)
+        return self.bottom - _share(low, high, value) * (self.bottom - self.top)
+
+    def ticks_below(self, ticks: Iterable[tuple[float, str]], *, grid: bool = False) -> None:
+        """Words below the axes, each at its value; grid: with a line through them."""
+        for value, words in ticks:
+            if grid:
+                self.line([(self.x(value), self.top), (self.x(value), self.bottom)], "grid", 1)
+            self.text(self.x(value), self.bottom + _TICKS_BELOW, words, anchor="middle")
+
+    def ticks_beside(
+        self, ticks: Iterable[tuple[float, str]], *, grid: bool = False, size: float = 12
+    ) -> None:
+        """Words to the left of the axes, each at its value; grid: with a line through them."""
+        for value, words in ticks:
+            middle = self.y(value)
+            if grid:
+                self.line([(self.left, middle), (self.right, middle)], "grid", 1)
+            baseline = middle + _HALF_HEIGHT * size
+            self.text(self.left - _BESIDE, baseline, words, anchor="end", size=size)
+
+    def words_below(self, x: float, words: str, *, anchor: Anchor, size: float = 12) -> None:
+        """Words in the line below the ticks; x: in pixels."""
+        self.text(x, self.bottom + _WORDS_BELOW, words, anchor=anchor, size=size)
+
+    def text(
+        self, x: float, y: float, words: str, *, anchor: Anchor = "start", size: float = 12
+    ) -> None:
+        """Words, from a place in pixels."""
+        if words:
+            style = f"fill: var(--text); font-size: {size:g}px; text-anchor: {anchor}"
+            self._add("text", x=_number(x), y=_number(y), style=style).text = words
+
+    def bars(self, bars: Iterable[tuple[float, float, float, float]], role: Role) -> None:
         """Filled rectangles (left, bottom, right, top) in one path: small for thousands of them."""
-        vertices: list[tuple[float, float]] = []
-        codes: list[Any] = []
-        for left, bottom, right, top in bars:
-            vertices += [(left, bottom), (left, top), (right, top), (right, bottom), (0, 0)]
-            codes += [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
-        if vertices:
-            path = Path(vertices, codes)
-            self.axes.add_patch(PathPatch(path, facecolor=role(colour), edgecolor="none", lw=0))
+        places = (
+            (_number(self.x(left)), _number(self.y(low)), self.x(right), self.y(high))
+            for left, low, right, high in bars
+        )
+        self._path(
+            "".join(f"M{x} {y}V{_number(y2)}H{_number(x2)}V{y}Z" for x, y, x2, y2 in places),
+            f"fill: var(--{role})",
+        )
 
-    def crosses(self, places: Sequence[tuple[float, float]], colour: str, size: float = 7) -> None:
-        """A cross at each place, of so many pixels."""
+    def area(self, lower: Sequence[Point], upper: Sequence[Point], role: Role, part: float) -> None:
+        """What is between two lines, from left to right; part: how much of it is seen, up to 1."""
+        around = [(self.x(x), self.y(y)) for x, y in [*upper, *reversed(lower)]]
+        if around:
+            self._path(f"{_line(around)}Z", f"fill: var(--{role}); fill-opacity: {part:g}")
+
+    def curve(self, points: Sequence[Point], role: Role, width: float) -> None:
+        """A line through values."""
+        self.line([(self.x(x), self.y(y)) for x, y in points], role, width)
+
+    def line(self, places: Sequence[Point], role: Role, width: float, dashes: str = "") -> None:
+        """A line through places in pixels; dashes: as SVG has them."""
         if places:
-            across, up = zip(*places, strict=True)
-            self.axes.plot(
-                *(across, up), "x", ms=size, mew=1.8, color=role(colour), clip_on=False, zorder=4
-            )
+            dashed = f"; stroke-dasharray: {dashes}" if dashes else ""
+            style = f"fill: none; stroke: var(--{role}); stroke-width: {width:g}{dashed}"
+            self._path(_line(places), style)
+
+    def marks(self, places: Iterable[float], y: float, role: Role) -> None:
+        """A short upright line at each place, about y; all in pixels."""
+        self._path(
+            "".join(f"M{_number(x)} {_number(y - 5)}v10" for x in places),
+            f"stroke: var(--{role}); stroke-width: 2",
+        )
+
+    def crosses(self, values: Iterable[Point], role: Role, size: float = 7) -> None:
+        """A cross at each pair of values, of so many pixels."""
+        side = _number(size)
+        places = [(self.x(x) - size / 2, self.y(y) - size / 2) for x, y in values]
+        self._path(
+            "".join(
+                f"M{_number(x)} {_number(y)}l{side} {side}m-{side} 0l{side} -{side}"
+                for x, y in places
+            ),
+            f"fill: none; stroke: var(--{role}); stroke-width: 1.8",
+        )
 
     def plot(self) -> Plot:
         """Write it."""
-        target = io.StringIO()
-        with mpl.rc_context({**_SETTINGS, "svg.hashsalt": repr(self._size)}):
-            self.figure.savefig(target, format="svg", metadata={"Date": None}, transparent=True)
-        return Plot(_themed(target.getvalue()), *self._size, *self._box)
+        svg = ET.tostring(self._root, encoding="unicode")
+        return Plot(svg, *self._size, self.left, self.top, self.right, self.bottom)
+
+    def _path(self, path: str, style: str) -> None:
+        if path:
+            self._add("path", d=path, style=style)
+
+    def _add(self, tag: str, **attributes: str) -> ET.Element:
+        return ET.SubElement(self._root, tag, attributes)
 
 
-def role(name: str) -> str:
-    """The colour to draw in, for the page's style sheet to choose."""
-    return f"#0b00{_ROLES.index(name):02x}"
+def even_ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
+    """Values from low to high that people count in: 1, 2 or 5 of some power of ten apart.
+
+    most: of the distances between them, so many fit in; whole: whole numbers only.
+    """
+    least = (high - low) / most or 1.0
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
+    step = max(step, 1.0) if whole else step
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
 
 
-def _themed(text: str) -> str:
-    ET.register_namespace("", _SVG)
-    ET.register_namespace("xlink", _XLINK)
-    root = ET.fromstring(text)  # noqa: S314 - matplotlib's own
-    size = root.get("viewBox", "").split()
-    root.attrib.pop("width", None)
-    root.attrib.pop("height", None)
-    root.attrib.pop("version", None)
-    root.set("viewBox", " ".join(size))
-    root.set("aria-hidden", "true")
-    for parent in list(root.iter()):
-        for child in list(parent):
-            # Its style would be the whole page's.
-            if child.tag in {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"}:
-                parent.remove(child)
-    for element in root.iter():
-        if element.tag == f"{{{_SVG}}}g":
-            # The same in every figure, and so not unique in the page.
-            element.attrib.pop("id", None)
-        for name in ("d", "x", "y", "width", "height", "transform"):
-            if name in element.attrib:
-                element.set(name, _rounded(element.attrib[name]))
-        if "style" in element.attrib:
-            element.set("style", _style(element.attrib["style"]))
-    return ET.tostring(root, encoding="unicode")
+def logarithmic_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten from low to high; where that are few, twice and five times each as well."""
+    powers = [10.0**power for power in range(*_powers(low, high))]
+    tens = [power for power in powers if low <= power <= high]
+    if len(tens) > 2:
+        return tens
+    return [power * by for power in powers for by in (1, 2, 5) if low <= power * by <= high]
 
 
-def _rounded(numbers: str) -> str:
-    short = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}", numbers)
-    return " ".join(short.replace(".0 ", " ").split())
+def _powers(low: float, high: float) -> tuple[int, int]:
+    return math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1
 
 
-def _style(style: str) -> str:
-    style = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", style)
-    return re.sub(r"#0b00([0-9a-f]{2})", lambda found: f"var(--{_ROLES[int(found[1], 16)]})", style)
+def _share(low: float, high: float, value: float) -> float:
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def _line(places: Iterable[Point]) -> str:
+    return "M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in places)
+
+
+def _number(pixels: float) -> str:
+    text = f"{pixels:.1f}"
+    return text.removesuffix(".0")

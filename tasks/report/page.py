@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from povstorm_client.cloud_run.stored_plan import StoredWave
@@ -48,6 +48,18 @@ class Plots:
     timeline: tuple[Plot, Plot] | None
 
 
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters |= {"duration": duration, "memory": memory_size, "usd": usd}
+    return environment.get_template("report.html")
+
+
+# Compiled with the import, which previews_ahead.py sees to before anybody waits for the report.
+_TEMPLATE = _template()
+
+
 @dataclass(frozen=True)
 class _Thumb:
     frame: int
@@ -75,16 +87,12 @@ def render_page(
     facts: ReportFacts, previews: Previews, timeline: Timeline | None, plots: Plots
 ) -> str:
     """The report, as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters |= {"duration": duration, "memory": memory_size, "usd": usd}
     script = player_script() + (_HERE / "report.js").read_text("utf-8")
     columns = list(dict.fromkeys(each.variant for each in facts.frames if each.variant))
     sheet = _columns(facts, previews, columns) if columns else _sheet(facts, previews)
     failures, more_failures = _failures(facts)
     stage = _stage_size(facts)
-    return environment.get_template("report.html").render(
+    return _TEMPLATE.render(
         facts=facts,
         verdict="Completed" if facts.completed else "Failed",
         tiles=list(_tiles(facts)),

@@ -1,7 +1,7 @@
 """PreviewsAhead: makes the report's previews while frames are rendered, here or on Cloud Run.
 
 The flow tells it of each frame that is final; make_report makes what is not ready. Towards the end
-it imports what draws the report, which takes half a second (matplotlib).
+it imports what makes the report.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class PreviewsAhead:
             if result.state == "rendered":
                 self._add(result, sample)
             if left == _LAST_FRAMES:
-                # Not at the top: no other part of a flow should wait for matplotlib.
+                # Not at the top: no other part of a flow should wait for it.
                 importlib.import_module("tasks.report.build")
 
     def _add(self, result: FrameResult, sample: dict[int, Image.Image]) -> None:

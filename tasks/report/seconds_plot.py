@@ -6,10 +6,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-
 from tasks.report.facts import FrameFacts
-from tasks.report.figure import Figure, Plot, role
+from tasks.report.figure import Figure, Plot, Role, even_ticks, logarithmic_ticks
 
 # A bar narrower than this many pixels is none to be seen: then frames are taken together.
 _LEAST_BAR = 2.5
@@ -30,37 +28,34 @@ def seconds_plot(frames: Sequence[FrameFacts], width: float) -> Plot:
 
     frames: all of the job, at least one.
     """
-    figure = Figure(width, 260 if width > 600 else 220, left=_LEFT, right=_RIGHT)
-    first, last = frames[0].frame - 0.5, frames[-1].frame + 0.5
     timed = [frame for frame in frames if frame.seconds is not None]
     most = max((frame.seconds or 0.0 for frame in timed), default=0.0) or 1.0
     median = statistics.median([frame.seconds or 0.0 for frame in timed]) if timed else most
     logarithmic = most > _MUCH * median > 0
-    axes = figure.axes
-    axes.set_xlim(first, last)
     floor = 0.0
     if logarithmic:
-        axes.set_yscale("log")
-        floor = 0.8 * min((frame.seconds or median for frame in timed), default=median)
-        axes.set_ylim(floor, most * 1.3)
-    else:
-        axes.set_ylim(0, most * 1.08)
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-    axes.xaxis.set_major_locator(
-        MaxNLocator(10 if width > 600 else 5, integer=True, steps=[1, 2, 5, 10])
+        floor = 0.8 * min((frame.seconds for frame in timed if frame.seconds), default=median)
+    top = most * (1.3 if logarithmic else 1.08)
+    figure = Figure(
+        width,
+        260 if width > 600 else 220,
+        across=(frames[0].frame - 0.5, frames[-1].frame + 0.5),
+        up=(floor, top),
+        logarithmic=logarithmic,
+        left=_LEFT,
+        right=_RIGHT,
     )
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.grid(axis="y", color=role("grid"), linewidth=1)
-    axes.set_xlabel("frame", color=role("text"), fontsize=12, loc="right", labelpad=3)
+    seconds = logarithmic_ticks(floor, top) if logarithmic else even_ticks(floor, top, 5)
+    figure.ticks_beside(((value, f"{value:g} s") for value in seconds), grid=True)
+    numbers = even_ticks(*figure.across, 10 if width > 600 else 5, whole=True)
+    figure.ticks_below((value, f"{value:.0f}") for value in numbers)
+    figure.words_below(figure.right, "frame", anchor="end")
     pixels = _pixels(frames, width)
     if is_grouped(frames, width):
         _draw_groups(figure, timed, math.ceil(_COLUMN / pixels))
     else:
         _draw_frames(figure, timed, floor, pixels)
-    failed = [(frame.frame, floor) for frame in frames if frame.state == "failed"]
-    figure.crosses(failed, "failed")
+    figure.crosses([(frame.frame, floor) for frame in frames if frame.state == "failed"], "failed")
     return figure.plot()
 
 
@@ -72,7 +67,8 @@ def _pixels(frames: Sequence[FrameFacts], width: float) -> float:
 def _draw_frames(figure: Figure, timed: Sequence[FrameFacts], floor: float, pixels: float) -> None:
     half = 0.5 * max(0.5, 1 - 1.5 / pixels)
     half = min(half, 14 / pixels)
-    for state in ("rendered", "cached"):
+    states: tuple[Role, ...] = ("rendered", "cached")
+    for state in states:
         figure.bars(
             (
                 (frame.frame - half, floor, frame.frame + half, frame.seconds or 0.0)
@@ -93,9 +89,9 @@ def _draw_frames(figure: Figure, timed: Sequence[FrameFacts], floor: float, pixe
 
 def _mark(figure: Figure, seconds: float) -> tuple[float, float]:
     """The lower and upper end of a thin line at so many seconds."""
-    thickness = 0.006 * (figure.axes.get_ylim()[1] - figure.axes.get_ylim()[0])
-    if figure.axes.get_yscale() == "log":
+    if figure.logarithmic:
         return seconds * 0.985, seconds * 1.015
+    thickness = 0.006 * (figure.up[1] - figure.up[0])
     return seconds - thickness, seconds + thickness
 
 
@@ -104,19 +100,12 @@ def _draw_groups(figure: Figure, timed: Sequence[FrameFacts], size: int) -> None
     groups: dict[int, list[float]] = {}
     for frame in timed:
         groups.setdefault(frame.frame // size, []).append(frame.seconds or 0.0)
-    middles = [(group + 0.5) * size for group in groups]
-    axes = figure.axes
-    axes.fill_between(
-        middles,
-        [min(seconds) for seconds in groups.values()],
-        [max(seconds) for seconds in groups.values()],
-        color=role("rendered"),
-        alpha=0.25,
-        linewidth=0,
+    columns = [((group + 0.5) * size, seconds) for group, seconds in groups.items()]
+    figure.area(
+        [(middle, min(seconds)) for middle, seconds in columns],
+        [(middle, max(seconds)) for middle, seconds in columns],
+        "rendered",
+        0.25,
     )
-    axes.plot(
-        middles,
-        [statistics.median(seconds) for seconds in groups.values()],
-        color=role("rendered"),
-        linewidth=1.6,
-    )
+    medians = [(middle, statistics.median(seconds)) for middle, seconds in columns]
+    figure.curve(medians, "rendered", 1.6)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from itertools import pairwise
 
 from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.quantities import duration
 from tasks.report.facts import Outcome, Span
-from tasks.report.figure import Figure, Plot, role
+from tasks.report.figure import Figure, Plot, even_ticks
 from tasks.report.lanes import Bar, Lanes, lay_out
 from tasks.report.time_scale import TimeScale
 
@@ -24,6 +23,10 @@ _LANE_PIXELS = (18.0, 3.0)
 _HEIGHT_PIXELS = 380.0
 _WAVE_PIXELS = 22.0
 _CACHE_PIXELS = 16.0
+# Of the names of hosts.
+_NAME_SIZE = 11.0
+# How many were at work is looked at in so many moments.
+_MOMENTS = 400
 _DRAWN: tuple[Outcome, ...] = ("rendered", "retried", "lost", "failed")
 # What is hovered over is found by whole numbers of this part of the axis.
 HOVER_STEPS = 10_000
@@ -90,28 +93,32 @@ def timeline_plot(shown: Timeline, width: float) -> Plot:
     left = 132.0 if several and shown.in_lanes and width > 600 else 12.0
     if not shown.in_lanes:
         left = 46.0
-    figure = Figure(width, inner + above + 50, left=left, top=12 + above, right=14)
-    axes = figure.axes
-    axes.set_xlim(0, shown.scale.length)
+    numbers = None if shown.in_lanes else _Numbers.of(shown)
+    figure = Figure(
+        width,
+        inner + above + 50,
+        across=(0, shown.scale.length),
+        up=(max(1, shown.lanes.count), 0) if numbers is None else (0, numbers.top),
+        left=left,
+        top=12 + above,
+        right=14,
+    )
     step = _tick_step(shown.scale.length, 9 if width > 600 else 4)
-    axes.xaxis.set_major_locator(MultipleLocator(step))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(shown.scale, value)))
-    axes.grid(axis="x", color=role("grid"), linewidth=1)
-    if shown.in_lanes:
+    times = [number * step for number in range(int(shown.scale.length / step + 1e-9) + 1)]
+    figure.ticks_below(((value, _tick(shown.scale, value)) for value in times), grid=True)
+    if shown.waves:
+        _draw_waves(figure, shown, figure.top - (above - _WAVE_PIXELS / 2 + 4))
+    if numbers is None:
         _draw_lanes(figure, shown, width, inner)
         if several and width > 600:
             _name_hosts(figure, shown, inner)
-        else:
-            axes.set_yticks([])
     else:
-        _draw_numbers(figure, shown)
+        numbers.draw(figure)
     _draw_pauses(figure, shown)
-    pixels = 1 / inner
     if shown.cached:
-        _draw_cached(figure, shown, 1 + (_CACHE_PIXELS / 2 + 2) * pixels, width)
-    if shown.waves:
-        height = 1 + (above - _WAVE_PIXELS / 2 + 4) * pixels
-        _draw_waves(figure, shown, height, width)
+        # A tick for each frame that came from the cache; those within a pixel are one.
+        places = {int(figure.x(shown.scale(span.started))) for span in shown.cached}
+        figure.marks(sorted(places), figure.top - (_CACHE_PIXELS / 2 + 2), "cached")
     return figure.plot()
 
 
@@ -134,9 +141,7 @@ def _tick(scale: TimeScale, value: float) -> str:
 
 
 def _draw_lanes(figure: Figure, shown: Timeline, width: float, inner: float) -> None:
-    axes = figure.axes
     count = max(1, shown.lanes.count)
-    axes.set_ylim(count, 0)
     # A gap between lanes and between neighbours, where there is room for one.
     gap = 0.12 if inner / count > 6 else 0.0
     seam = shown.scale.length / width
@@ -161,14 +166,11 @@ def _ends(shown: Timeline, bar: Bar) -> tuple[float, float]:
 
 def _name_hosts(figure: Figure, shown: Timeline, inner: float) -> None:
     """Name hosts at the middle of their lanes, as many as there is room for."""
-    axes = figure.axes
     step = max(1, -(-len(shown.lanes.hosts) * 15 // max(1, int(inner))))
-    named = shown.lanes.hosts[::step]
-    axes.set_yticks(
-        [host.first_lane + host.lanes / 2 for host in named],
-        labels=[_short(host.name) for host in named],
-    )
-    axes.tick_params(axis="y", labelsize=11)
+    names = [
+        (host.first_lane + host.lanes / 2, _short(host.name)) for host in shown.lanes.hosts[::step]
+    ]
+    figure.ticks_beside(names, size=_NAME_SIZE)
 
 
 def _short(host: str) -> str:
@@ -177,92 +179,83 @@ def _short(host: str) -> str:
     return printable if len(printable) <= 18 else f"…{printable[-17:]}"
 
 
-def _draw_numbers(figure: Figure, shown: Timeline) -> None:
-    """How many were at work over time, stacked by what became of it; a cross at each failure."""
-    axes = figure.axes
-    edges = np.linspace(0, shown.scale.length, 401)
-    moments = (edges[:-1] + edges[1:]) / 2
-    low = np.zeros(len(moments))
-    failures: list[tuple[float, Outcome]] = []
-    for outcome in _DRAWN:
-        ends = [_ends(shown, bar) for bar in shown.lanes.bars if bar.span.outcome == outcome]
-        if not ends:
-            continue
-        started, ended = (np.sort(np.array(each)) for each in zip(*ends, strict=True))
-        at_work = np.searchsorted(started, moments) - np.searchsorted(ended, moments)
-        axes.stairs(low + at_work, edges, baseline=low, fill=True, color=role(outcome), lw=0)
-        low = low + at_work
-        if outcome != "rendered":
-            failures += [(end, outcome) for _, end in ends[:_MOST_CROSSES]]
-    top = float(low.max()) * 1.12 or 1.0
-    axes.set_ylim(0, top)
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
-    for end, outcome in failures:
-        figure.crosses([(end, 0.96 * top)], outcome)
+@dataclass(frozen=True)
+class _Numbers:
+    """How many were at work over time, by what became of it, and when something failed.
+
+    edges: of the stretches that are told apart, one more than there are numbers for each outcome.
+    """
+
+    edges: list[float]
+    at_work: dict[Outcome, list[int]]
+    failures: list[tuple[float, Outcome]]
+
+    @classmethod
+    def of(cls, shown: Timeline) -> _Numbers:
+        """Of a job."""
+        edges = [shown.scale.length * number / _MOMENTS for number in range(_MOMENTS + 1)]
+        moments = [(start + end) / 2 for start, end in pairwise(edges)]
+        at_work: dict[Outcome, list[int]] = {}
+        failures: list[tuple[float, Outcome]] = []
+        for outcome in _DRAWN:
+            ends = [_ends(shown, bar) for bar in shown.lanes.bars if bar.span.outcome == outcome]
+            if not ends:
+                continue
+            started, ended = (sorted(each) for each in zip(*ends, strict=True))
+            at_work[outcome] = [
+                bisect_left(started, moment) - bisect_left(ended, moment) for moment in moments
+            ]
+            if outcome != "rendered":
+                failures += [(end, outcome) for _, end in ends[:_MOST_CROSSES]]
+        return cls(edges, at_work, failures)
+
+    @property
+    def top(self) -> float:
+        """The end of an axis on which all of them have room."""
+        return max(map(sum, zip(*self.at_work.values(), strict=True)), default=0) * 1.12 or 1.0
+
+    def draw(self, figure: Figure) -> None:
+        """Stacked; a cross at each failure."""
+        counts = even_ticks(0, self.top, 5, whole=True)
+        figure.ticks_beside((count, f"{count:.0f}") for count in counts)
+        low = [0] * _MOMENTS
+        for outcome, numbers in self.at_work.items():
+            high = [below + number for below, number in zip(low, numbers, strict=True)]
+            figure.area(self._stairs(low), self._stairs(high), outcome, 1)
+            low = high
+        for end, outcome in self.failures:
+            figure.crosses([(end, 0.96 * self.top)], outcome)
+
+    def _stairs(self, heights: Sequence[int]) -> list[tuple[float, float]]:
+        """The corners of steps so high; where two are the same there is none."""
+        corners: list[tuple[float, float]] = []
+        for number, height in enumerate(heights):
+            if not corners or corners[-1][1] != height:
+                if corners:
+                    corners.append((self.edges[number], corners[-1][1]))
+                corners.append((self.edges[number], float(height)))
+        return [*corners, (self.edges[-1], corners[-1][1])]
 
 
 def _draw_pauses(figure: Figure, shown: Timeline) -> None:
     for pause in shown.scale.pauses:
-        figure.axes.axvline(pause.position, color=role("text"), lw=1, ls=(0, (2, 4)))
-        figure.axes.annotate(
-            f"{duration(pause.seconds)} later",
-            (pause.position, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, -21),
-            textcoords="offset pixels",
-            ha="center",
-            va="top",
-            color=role("text"),
-            fontsize=11,
-            annotation_clip=False,
-        )
+        x = figure.x(pause.position)
+        figure.line([(x, figure.top), (x, figure.bottom)], "text", 1, "2 4")
+        figure.words_below(x, f"{duration(pause.seconds)} later", anchor="middle", size=11)
 
 
-def _draw_cached(figure: Figure, shown: Timeline, height: float, width: float) -> None:
-    """A tick for each frame that came from the cache; those within a pixel are one."""
-    places = {int(shown.scale(span.started) / shown.scale.length * width) for span in shown.cached}
-    figure.axes.plot(
-        [place * shown.scale.length / width for place in sorted(places)],
-        [height] * len(places),
-        "|",
-        ms=10,
-        mew=2,
-        color=role("cached"),
-        transform=figure.axes.get_xaxis_transform(),
-        clip_on=False,
-    )
-
-
-def _draw_waves(figure: Figure, shown: Timeline, height: float, width: float) -> None:
-    """A bracket over each wave, with its size where there is room."""
-    axes = figure.axes
+def _draw_waves(figure: Figure, shown: Timeline, y: float) -> None:
+    """A bracket over each wave, at y, with its size where there is room."""
     end_of_text = -1.0
     for wave in shown.waves:
-        start = shown.scale(wave.submitted)
-        end = shown.scale(wave.completed) if wave.completed else shown.scale.length
-        axes.plot(
-            [start, end],
-            [height, height],
-            color=role("wave"),
-            lw=2,
-            transform=axes.get_xaxis_transform(),
-            clip_on=False,
-        )
-        axes.axvline(start, color=role("wave"), lw=1, ls=(0, (3, 3)), zorder=0.5)
+        start = figure.x(shown.scale(wave.submitted))
+        end = figure.x(shown.scale(wave.completed)) if wave.completed else figure.right
+        figure.line([(start, figure.top), (start, figure.bottom)], "wave", 1, "3 3")
+        figure.line([(start, y), (end, y)], "wave", 2)
         for text in _wave_texts(wave):
-            needed = len(text) * 6.4 * shown.scale.length / width
-            if start >= end_of_text and start + needed < shown.scale.length:
-                axes.annotate(
-                    text,
-                    (start, height),
-                    xycoords=axes.get_xaxis_transform(),
-                    xytext=(0, 3),
-                    textcoords="offset pixels",
-                    va="bottom",
-                    color=role("text"),
-                    fontsize=11,
-                    annotation_clip=False,
-                )
+            needed = len(text) * 6.4
+            if start >= end_of_text and start + needed < figure.right:
+                figure.text(start, y - 4, text, size=11)
                 end_of_text = start + needed
                 break
 

@@ -36,7 +36,7 @@ async def make_report_page(
     storage: Storage, run: JobRun, ready: ReadyPreviews | None = None
 ) -> StoredReport:
     """Make and store report.html. ready: previews that were made while frames were rendered."""
-    # Here: it imports matplotlib, which no other part of a flow should wait for.
+    # Here: it imports Pillow and Jinja, which no other part of a flow should wait for.
     from tasks.report.build import build_report
 
     key = layout.report(run.manifest.job_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from povstorm_client.storage.folder import FolderStorage
 from tasks.report.facts import Span
-from tasks.report.figure import Plot
+from tasks.report.figure import Plot, even_ticks, logarithmic_ticks
 from tasks.report.gather import gather
 from tasks.report.lanes import lay_out
 from tasks.report.seconds_plot import seconds_plot
@@ -88,9 +89,8 @@ def test_hosts_come_in_the_order_of_their_numbers_and_a_lost_container_is_one_ba
 
 
 def assert_fits_into_a_page(plot: Plot):
-    root = ElementTree.fromstring(plot.svg)  # noqa: S314 - matplotlib's
+    root = ElementTree.fromstring(plot.svg)  # noqa: S314 - our own
     assert root.get("viewBox") == f"0 0 {plot.width:g} {plot.height:g}"
-    assert "#0b00" not in plot.svg, "a role has no colour"
     assert "var(--rendered)" in plot.svg
     assert not re.search(r"(fill|stroke): #", plot.svg), "a colour for light or dark only"
     assert "font:" not in plot.svg
@@ -104,6 +104,46 @@ def test_plots_take_colours_and_fonts_from_the_page(storage: FolderStorage, widt
     assert shown is not None
     assert_fits_into_a_page(seconds_plot(facts.frames, width))
     assert_fits_into_a_page(timeline_plot(shown, width))
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(1, 12), st.booleans())
+def test_ticks_are_even_in_reach_and_no_more_than_have_room(low, span, most, whole):
+    ticks = even_ticks(low, low + span, most, whole=whole)
+    assert len(ticks) <= most + 1
+    slack = 1e-6 + 1e-7 * span
+    assert all(low - slack <= tick <= low + span + slack for tick in ticks)
+    assert len({round(other - one, 6) for one, other in pairwise(ticks)}) <= 1
+    assert not whole or all(tick == int(tick) for tick in ticks)
+
+
+def test_ticks_are_numbers_that_people_count_in():
+    assert even_ticks(0, 2.2, 5) == [0, 0.5, 1, 1.5, 2]
+    assert even_ticks(0.5, 60.5, 10, whole=True) == [10, 20, 30, 40, 50, 60]
+    assert even_ticks(0.5, 1.5, 10, whole=True) == [1]
+    assert logarithmic_ticks(0.05, 120) == [0.1, 1, 10, 100]
+    assert logarithmic_ticks(0.3, 12) == [0.5, 1, 2, 5, 10]
+
+
+def test_a_hosts_name_is_words_whatever_is_in_it():
+    hosts = ["<b>&x", "host/task-2"]
+    shown = timeline([Span(1, 1, host, 0, 5, "rendered") for host in hosts], ())
+    assert shown is not None
+    root = ElementTree.fromstring(timeline_plot(shown, 1040).svg)  # noqa: S314 - our own
+    words = {element.text for element in root.iter() if element.tag.endswith("text")}
+    assert set(hosts) <= words
+
+
+def test_nothing_is_drawn_beside_the_axes(storage: FolderStorage):
+    """A frame may take more CPU time than it took time, and none at all."""
+    run = local_run(storage, 3)
+    frames = gather(storage, run).frames
+    strange = [
+        replace(frame, cpu_seconds=cpu) for frame, cpu in zip(frames, (0.0, 1e6, 1.0), strict=True)
+    ]
+    plot = seconds_plot(strange, 1040)
+    bars = re.findall(r"M\S+ (\S+?)V(\S+?)H", plot.svg)
+    assert len(bars) == 6
+    assert all(plot.top <= float(y) <= plot.bottom for ends in bars for y in ends)
 
 
 def test_two_plots_in_a_page_share_no_ids(storage: FolderStorage):
