@@ -335,7 +335,7 @@ class Job:
                             on_state(state)
                     if returncode is not None:
                         break
-                    time.sleep(self.cluster.storage.poll_seconds)
+                    flow.wait(self.cluster.storage.poll_seconds)
         except BaseException:
             flow.stop()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from povstorm_client.errors import InputError
 
@@ -13,6 +14,7 @@ SCENE_FOLDER = "scene"
 # Linux NAME_MAX and a generous part of PATH_MAX.
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 1_024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def check_workspace_path(path: str, what: str) -> None:
@@ -21,7 +23,7 @@ def check_workspace_path(path: str, what: str) -> None:
         raise InputError(f"{what} has an empty path: name a file")
     if path.startswith("/"):
         raise InputError(f"{what} {path!r} is absolute: give a path relative to the workspace")
-    if any(ord(character) < 32 or ord(character) == 127 for character in path):
+    if _CONTROL.search(path):
         raise InputError(f"{what} {path!r} has a control character in it: rename it")
     if "\\" in path:
         raise InputError(f"{what} {path!r} has a backslash in it: separate folders with '/'")

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from povstorm_client.storage import layout
@@ -95,7 +95,7 @@ class JobState:
 
 def write_state(storage: Storage, job_id: str, state: JobState) -> None:
     """Store a job's state."""
-    storage.write(layout.job_state(job_id), json.dumps(asdict(state)).encode())
+    storage.write(layout.job_state(job_id), json.dumps(vars(state)).encode())
 
 
 def end_recording(storage: Storage, job_id: str, run: str, unrecorded: str) -> None:

@@ -73,6 +73,10 @@ class DeployedFlow:
                 self._returncode = 0 if state.is_completed() else 1
         return self._returncode
 
+    def wait(self, seconds: float) -> None:
+        """Wait so long; nobody tells of its end."""
+        time.sleep(seconds)
+
     @property
     def log(self) -> str:
         """The run's page in the Prefect UI, or its id where the UI's address is not known."""

@@ -102,6 +102,11 @@ class FlowProcess:
             self._clear_up()
         return returncode
 
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until it has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+
     @property
     def last_words(self) -> str:
         """What it said last, or what ended it: a line for people, "" where there is nothing."""

@@ -12,6 +12,9 @@ class RunningFlow(Protocol):
     def returncode(self) -> int | None:
         """0 for Completed, another number for any other end, None while it runs."""
 
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or less if it is known to have ended before."""
+
     @property
     def log(self) -> str:
         """Where its output is, for people."""

@@ -1,7 +1,7 @@
 """PreviewsAhead: makes the report's previews while frames are rendered, here or on Cloud Run.
 
 The flow tells it of each frame that is final; make_report makes what is not ready. Towards the end
-it imports what makes the report.
+it imports what makes the report and shows the statistics.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _NICENESS = 10
 # With so few frames to go a core may be idle soon.
 _LAST_FRAMES = 4
+# What a run's end imports otherwise, while somebody waits: the report's page, statistics as words.
+_AT_THE_END = ("tasks.report.build", "rich.console", "rich.table")
 
 
 class PreviewsAhead:
@@ -82,9 +84,10 @@ class PreviewsAhead:
             left -= 1
             if result.state == "rendered":
                 self._add(result, sample)
-            if left == _LAST_FRAMES:
+            if left <= _LAST_FRAMES:
                 # Not at the top: no other part of a flow should wait for it.
-                importlib.import_module("tasks.report.build")
+                for module in _AT_THE_END:
+                    importlib.import_module(module)
 
     def _add(self, result: FrameResult, sample: dict[int, Image.Image]) -> None:
         # Not at the top, as above: Pillow.
