@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import command_line
+from tests.forked_povstorm import ForkedPovstorm
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
 JOB = "a-20260102-030405-ab12"
@@ -70,9 +71,13 @@ def povstorm(*words: str | bytes, **environment: str) -> subprocess.CompletedPro
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(
-    folder: Path, words: list[str | bytes], environment: dict[str, str], message: str
+    folder: Path,
+    forked: ForkedPovstorm,
+    words: list[str | bytes],
+    environment: dict[str, str],
+    message: str,
 ):
-    done = povstorm(*words, **environment)
+    done = forked.run(words, {**os.environ, **environment})
     assert done.returncode == 1
     said = done.stderr.decode()
     assert message in said
@@ -127,37 +132,30 @@ def test_a_terminal_that_lacks_a_character_is_given_its_number(folder: Path, enc
 
 
 @pytest.mark.parametrize("columns", ["1", "20", "abc"])
-def test_a_narrow_terminal_is_wide_enough(folder: Path, columns: str):
-    done = povstorm("render", "--help", COLUMNS=columns)
+def test_a_narrow_terminal_is_wide_enough(folder: Path, forked: ForkedPovstorm, columns: str):
+    done = forked.run(["render", "--help"], {**os.environ, "COLUMNS": columns})
     assert done.returncode == 0
     assert done.stderr == b""
 
 
 BUG = """
-import sys, povstorm_client.command_line as command_line
-from povstorm_client.cli import main
+import povstorm_client.command_line as command_line
 def run(words):
     raise {error}
 command_line.run = run
-sys.argv = ["povstorm", "jobs"]
-main()
 """
 
 
-def run_with(error: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", BUG.format(error=error)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_with(
+    forked: ForkedPovstorm, error: str, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    return forked.run(["jobs"], {**os.environ, **environment}, before=BUG.format(error=error))
 
 
-def test_a_bug_is_a_line_that_says_where_its_traceback_is(folder: Path):
-    done = run_with("ZeroDivisionError('by \\x1b[2J nothing')")
+def test_a_bug_is_a_line_that_says_where_its_traceback_is(folder: Path, forked: ForkedPovstorm):
+    done = run_with(forked, "ZeroDivisionError('by \\x1b[2J nothing')")
     assert done.returncode == 70
-    (line,) = done.stderr.splitlines()
+    (line,) = done.stderr.decode().splitlines()
     assert line.startswith("povstorm: a bug of povstorm's: ZeroDivisionError: by ?[2J nothing;")
     (kept,) = folder.glob("povstorm-bug-*.txt")
     assert str(kept) in line
@@ -165,26 +163,26 @@ def test_a_bug_is_a_line_that_says_where_its_traceback_is(folder: Path):
     assert kept.stat().st_mode & 0o077 == 0
 
 
-def test_a_bug_s_traceback_is_shown_to_who_asks(folder: Path):
-    done = run_with("KeyError('x')", POVSTORM_DEBUG="1")
+def test_a_bug_s_traceback_is_shown_to_who_asks(folder: Path, forked: ForkedPovstorm):
+    done = run_with(forked, "KeyError('x')", POVSTORM_DEBUG="1")
     assert done.returncode == 70
-    assert "Traceback" in done.stderr
+    assert b"Traceback" in done.stderr
     assert list(folder.glob("povstorm-bug-*")) == []
 
 
 @pytest.mark.parametrize(
     "error", ["MemoryError()", "RecursionError()", "UnicodeDecodeError('a', b'', 0, 1, 'b')"]
 )
-def test_an_exception_of_any_kind_is_a_line(folder: Path, error: str):
-    done = run_with(error)
+def test_an_exception_of_any_kind_is_a_line(folder: Path, forked: ForkedPovstorm, error: str):
+    done = run_with(forked, error)
     assert done.returncode == 70
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_the_machine_refuses_is_told_with_the_file(folder: Path):
-    done = run_with("PermissionError(13, 'Permission denied', '/etc/secret')")
+def test_what_the_machine_refuses_is_told_with_the_file(folder: Path, forked: ForkedPovstorm):
+    done = run_with(forked, "PermissionError(13, 'Permission denied', '/etc/secret')")
     assert done.returncode == 1
-    assert done.stderr == "povstorm: /etc/secret: Permission denied\n"
+    assert done.stderr == b"povstorm: /etc/secret: Permission denied\n"
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ import json
 import os
 import pty
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,9 +15,9 @@ from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.state import JobState, write_state
 from povstorm_client.storage import layout
+from tests.forked_povstorm import ForkedPovstorm
 from tests.unit.povstorm_client.test_terminal import HOSTILE, hidden
 
-POVSTORM = str(Path(sys.executable).with_name("povstorm"))
 # What rich writes itself: colours, and what Live moves.
 RICH = re.compile(r"\x1b\[[0-9;]*[mKAG]|\x1b\[\?25[lh]|\r(?=\n)")
 JOBS_COMMANDS = [
@@ -70,36 +68,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("words", JOBS_COMMANDS, ids=lambda words: " ".join(words)[:20].strip())
-def test_every_command_shows_it_as_text(folder: Path, words: list[str], tmp_path: Path):
+def test_every_command_shows_it_as_text(
+    folder: Path, forked: ForkedPovstorm, words: list[str], tmp_path: Path
+):
     job_id = (folder / "job").read_text()
     control, terminal = pty.openpty()
-    with subprocess.Popen(
-        [POVSTORM, *(word.replace("JOB", job_id) for word in words)],
-        cwd=tmp_path if words[0] in ("frame", "fetch") else folder,
-        env={
-            **os.environ,
-            "POVSTORM_HOME": str(folder / "home"),
-            "PREFECT_API_URL": f"http://{HOSTILE}/api",
-            "TERM": "xterm",
-            "COLUMNS": "100",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=terminal,
-        stderr=terminal,
-    ) as process:
-        os.close(terminal)
-        said = b""
-        while True:
-            try:
-                more = os.read(control, 65536)
-            except OSError:  # the terminal's other end is closed
-                break
-            if not more:
-                break
-            said += more
+    with Path(os.devnull).open("rb") as nothing:
+        forked.start(
+            [word.replace("JOB", job_id) for word in words],
+            (nothing.fileno(), terminal, terminal),
+            {
+                **os.environ,
+                "POVSTORM_HOME": str(folder / "home"),
+                "PREFECT_API_URL": f"http://{HOSTILE}/api",
+                "TERM": "xterm",
+                "COLUMNS": "100",
+            },
+            tmp_path if words[0] in ("frame", "fetch") else folder,
+        )
+    os.close(terminal)
+    said = b""
+    while True:
+        try:
+            more = os.read(control, 65536)
+        except OSError:  # the terminal's other end is closed
+            break
+        if not more:
+            break
+        said += more
     os.close(control)
     text = RICH.sub("", said.decode())
     assert text.strip()
     assert not hidden(text), text
     assert "Traceback" not in text
-    assert process.returncode in (0, 1, 2)
+    assert forked.wait() in (0, 1, 2)
