@@ -37,12 +37,12 @@ SIZE = "+W32 +H24\n"
 def test_settings_drawn_by_chance_render_as_povray_renders_them_or_are_told_of():
     different: list[str] = []
     counts = outcomes(
-        draw_cases(32, seed=20261125),
+        draw_cases(20, seed=20261125),
         at_once=8,
         tell=lambda result: different.append(str(result)) if result.kind == "different" else None,
     )
     assert not different, "\n".join(different)
-    assert counts["equal"] >= 16, counts
+    assert counts["equal"] >= 10, counts
 
 
 @pytest.mark.parametrize(

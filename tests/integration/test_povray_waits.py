@@ -100,7 +100,7 @@ def animation(folder: Path, name: str, variables: dict[str, str]) -> tuple[Ran, 
     shutil.copytree(ANIMATIONS / name, copy)
     (copy / "out").mkdir()
     [ini] = copy.glob("*.ini")
-    words = ("+W80", "+H60", "+WT1", "+KFI1", "+KFF12", "+SF5", "+EF7", "+Oout/f.png")
+    words = ("+W40", "+H30", "+WT1", "+KFI1", "+KFF12", "+SF5", "+EF7", "+Oout/f.png")
     return run(copy, variables, ini.name, *words), pixels(copy / "out")
 
 
@@ -151,22 +151,29 @@ def await_state_file(folder: Path) -> None:
         time.sleep(0.01)
 
 
+PICTURE = ("long.pov", "+W160", "+H120", "+A0.05", "+R3", "+WT1", "+Olong.png")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a picture that was not stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "long.pov").write_text(LONG)
+    assert run(folder, {}, *PICTURE).returncode == 0
+    return folder
+
+
 def test_a_stopped_picture_is_gone_on_with_to_the_same_pixels(
-    tmp_path: Path, variables: dict[str, str]
+    tmp_path: Path, variables: dict[str, str], whole: Path
 ):
-    words = ("long.pov", "+W160", "+H120", "+A0.05", "+R4", "+WT1", "+Olong.png")
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    for folder in (whole, stopped):
-        folder.mkdir()
-        (folder / "long.pov").write_text(LONG)
-    assert run(whole, {}, *words).returncode == 0
-    process = start(stopped, variables, *words)
-    await_state_file(stopped)
+    (tmp_path / "long.pov").write_text(LONG)
+    process = start(tmp_path, variables, *PICTURE)
+    await_state_file(tmp_path)
     process.terminate()
     process.stderr.read()
     assert process.wait() == 2
-    assert run(stopped, variables, *words, "+C").returncode == 0
-    assert pixels(stopped) == pixels(whole)
+    assert run(tmp_path, variables, *PICTURE, "+C").returncode == 0
+    assert pixels(tmp_path) == pixels(whole)
 
 
 def test_an_empty_picture_takes_a_fraction_of_its_time(library: Path):

@@ -30,7 +30,7 @@ from povstorm_client.storage.protocol import Storage
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer, Pace
 from tasks.renderers.local_renderer import LocalRenderer
 from tasks.renderers.renderer import Renderer
-from tests.e2e.google_cloud import SIZES, google_cloud
+from tests.e2e.google_cloud import SIZES, GoogleCloud, google_cloud
 from tests.emulators.cloud_run.server import PROJECT, REGION
 from tests.emulators.gcs.server import GcsServer
 
@@ -98,14 +98,34 @@ def on_cloud_run(bucket: str) -> Kind:
     return Kind(storage, make, at_work)
 
 
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, gcs_server: GcsServer) -> Iterator[GoogleCloud]:
+    with google_cloud(tmp_path_factory.mktemp("cloud"), gcs_server) as cloud:
+        yield cloud
+
+
 @pytest.fixture(params=["local", "cloud_run"])
-def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
     if request.param == "local":
-        yield local(tmp_path / "storage")
-        return
-    gcs: GcsServer = request.getfixturevalue("gcs_server")
-    with google_cloud(tmp_path, gcs) as cloud:
-        yield on_cloud_run(cloud.bucket)
+        return local(tmp_path / "storage")
+    cloud: GoogleCloud = request.getfixturevalue("cloud")
+    found = on_cloud_run(cloud.bucket)
+    # What the test before has started, and stored.
+    until_idle(found)
+    found.storage.delete(layout.job(JOB))
+    assert found.results.all() == []
+    return found
+
+
+def until_idle(kind: Kind) -> None:
+    """Until nothing is at work: Cloud Run takes note of a cancellation, and ends containers later.
+
+    A container that has rendered its last frame takes a moment to end, too.
+    """
+    deadline = time.monotonic() + 60
+    while kind.at_work():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -222,11 +242,7 @@ def test_a_frame_that_is_cancelled_ends_what_works_on_it_and_has_no_result(kind:
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(run())
-    # Cloud Run takes note of a cancellation, and ends the containers after that.
-    deadline = time.monotonic() + 60
-    while kind.at_work():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until_idle(kind)
     assert kind.results.all() == []
 
 

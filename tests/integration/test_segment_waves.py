@@ -317,6 +317,7 @@ def test_the_next_run_takes_over_what_a_killed_one_has_left_running(
     )
     while not (left := api.executions(path)):
         assert killed.poll() is None
+        time.sleep(0.05)
     killed.kill()
     killed.communicate()
 
@@ -339,6 +340,6 @@ def test_a_cancelled_run_stops_what_it_has_started(
         api = GoogleCloudRun()
         path = fleet().job_path(fleet().jobs[0])
         while not api.executions(path):
-            pass
+            time.sleep(0.05)
     (execution,) = api.executions(path)
     assert execution.completed is not None

@@ -166,6 +166,7 @@ def povrays(scene: WatchedScene) -> list[psutil.Process]:
         family = psutil.Process(scene.process.pid).children(recursive=True)
         if found := [each for each in family if is_povray(each)]:
             return found
+        time.sleep(0.02)
     raise AssertionError("POV-Ray was not started")
 
 
