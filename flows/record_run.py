@@ -1,8 +1,9 @@
-"""Tell Prefect of a run on this machine, from its journal; recorder.py calls it once it is time.
+"""Tell Prefect of runs on this machine, from their journals; recorder.py calls it in its turn.
 
-A Prefect server comes up first, unless the user has one. What Prefect knows of the run then is
-what a worker's would be (recorded_job.py), though it may learn it later. When Prefect knows all of
-it, or cannot, the job's state says so.
+A Prefect server comes up first, unless the user has one. One process tells of all runs that wait,
+one after another in the order in which they began, and of those that go on meanwhile, as things
+happen. What Prefect knows of a run then is what a worker's would be (recorded_job.py), though it
+may learn it later. When Prefect knows all of it, or cannot, the job's state says so.
 """
 
 from __future__ import annotations
@@ -13,220 +14,319 @@ import contextlib
 import fcntl
 import gc
 import os
-import select
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
 
 from flows.embedded_server import EmbeddedServer
-from flows.recorder_process import NICENESS, UNRECORDED
+from flows.recorder_process import NICENESS, STOP, UNRECORDED
 from povstorm_client.errors import PovstormError, ToolError
 from povstorm_client.jobs.state import end_recording
-from povstorm_client.launch.prefect_server import VARIABLE, chosen_server, prefect_home
+from povstorm_client.launch.kept_journals import (
+    JournalOf,
+    KeptJournal,
+    kept_journals,
+    note_turn,
+    remove_old_journals,
+)
+from povstorm_client.launch.kept_server import answering_server
+from povstorm_client.launch.prefect_server import VARIABLE, chosen_server
 from povstorm_client.programs.priority import lower_session
+from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
-from tasks.journal.events import JobEnded
-from tasks.journal.journal_reader import JournalReader
+from povstorm_client.storage.protocol import Storage
 
 # How long Prefect's server may take to come up, as long as one that is kept; and, once the run has
 # ended, how long it may take no further news. Nobody waits, and a machine can be very busy.
 SERVER_SECONDS = 300.0
 PATIENCE_SECONDS = 300.0
-# A run that others are told of before waits for its turn: while it goes on, not long; when it has
-# ended, as long as it takes others that have as well.
-_TURN_SECONDS, _LAST_TURN_SECONDS = 20.0, 900.0
 _LOOK_SECONDS = 0.2
+_NEXT_SECONDS = 1.0
+# A bucket that is gone would be asked for minutes.
+_STORAGE_SECONDS = 60.0
+_NONE = "Prefect has no record of this run"
+_SOME = "Prefect has not recorded all of this run"
 
 
-class Lifeline:
-    """Whether the run's process lives: it holds the other end of our standard input."""
+@dataclass
+class _Telling:
+    """A run that is told of; record: its RunRecord, once that is made."""
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has ended; it never writes."""
-        return bool(select.select([sys.stdin], [], [], 0)[0])
-
-    def wait(self) -> None:
-        """Wait until it has."""
-        select.select([sys.stdin], [], [])
+    kept: KeptJournal
+    task: asyncio.Task[str] | None = None
+    record: Any = None
+    catches_up: bool = False
 
 
-def _wait_for_turn(lifeline: Lifeline) -> None:
-    """Lock Prefect's folder for as long as this process lives, if others are done in time.
+class _Teller:
+    """Tells of the runs of a folder, as long as it has the turn and any is due.
 
-    Servers of many short runs at once would take more memory than they are worth. Raises ToolError
-    if others took too long after the run has ended.
+    own: the path of what the process is for, whose run is told by ``say``; "" without one.
     """
-    home = os.open(prefect_home(), os.O_RDONLY)
-    begun = time.monotonic()
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(home, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        waited = time.monotonic() - begun
-        if not lifeline.has_ended and waited > _TURN_SECONDS:
-            return
-        if waited > _LAST_TURN_SECONDS:
-            raise ToolError("others that ended before it took too long to be recorded")
-        time.sleep(_LOOK_SECONDS)
 
+    def __init__(
+        self,
+        turn: int,
+        folder: Path,
+        own: str,
+        server: EmbeddedServer | None,
+        say: Callable[[bytes], None],
+    ) -> None:
+        self._turn = turn
+        self._folder = folder
+        self._own = own
+        self._server = server
+        self._say = say
+        self._has_turn = True
+        self._at_work: list[_Telling] = []
 
-async def _recorded(
-    server: EmbeddedServer | None,
-    journal: int,
-    lifeline: Lifeline,
-    job_uri: str,
-    gcp_credentials: str,
-    run: str,
-    ask_to_stop: Callable[[], None],
-) -> str:
-    """Have Prefect know of the run; what it does not, in a line, or ""."""
-    # Modules that are imported leave next to no garbage, and looking for it takes a sixth of the
-    # time (measured), as in the server (prefect_server.py).
-    gc.disable()
-    from flows.recorded_job import RunRecord, current_record, recorded_job, until_kept
+    async def tell(self) -> str:
+        """Tell of all that is due; why Prefect has no full record of the own run, or ""."""
+        # Modules that are imported leave next to no garbage, and looking for it takes a sixth of
+        # the time (measured), as in the server (prefect_server.py).
+        gc.disable()
+        import flows.recorded_job  # noqa: F401 - what follows takes it
 
-    gc.enable()
-
-    none = "Prefect has no record of this run"
-    record = RunRecord(journal, lambda: lifeline.has_ended, ask_to_stop, run)
-    if server is not None:
+        gc.enable()
+        if self._server is None:
+            return await self._tell_all(None)
         try:
             async with asyncio.timeout(SERVER_SECONDS):
-                await server.ready()
+                await self._server.ready()
         except TimeoutError:
-            return f"{none}: its server did not answer within {SERVER_SECONDS:.0f} s"
+            return f"{_NONE}: its server did not answer within {SERVER_SECONDS:.0f} s"
         except ToolError as error:
-            return f"{none}: {error}"
-    current_record.set(record)
+            return f"{_NONE}: {error}"
+        return await self._tell_all(asyncio.ensure_future(self._server.ended()))
 
-    async def tell() -> str:
-        state = await recorded_job(job_uri, gcp_credentials, return_state=True)
-        if record.flow_run is None:
-            return state.message or state.name or "its flow run did not begin"
-        if not record.lost:
-            await until_kept(record)
-        return record.lost
+    async def _tell_all(self, ending: asyncio.Future[str] | None) -> str:
+        """The same, until the server ends, if there is one that can."""
+        while True:
+            if self._has_turn and self._server is not None:
+                await self._leave_to_kept_server()
+            for telling in self._next():
+                telling.task = asyncio.ensure_future(self._tell(telling))
+                self._at_work.append(telling)
+            waited: set[asyncio.Future[str]] = {
+                each.task for each in self._at_work if each.task is not None
+            }
+            if not waited:
+                return ""
+            if ending is not None:
+                waited.add(ending)
+            await asyncio.wait(waited, timeout=_NEXT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            lost = ending.result() if ending is not None and ending.done() else ""
+            for each in list(self._at_work):
+                why = lost
+                if each.task is not None and each.task.done():
+                    self._at_work.remove(each)
+                    why = _why_lost(each.task)
+                if not why:
+                    continue
+                line = f"{_SOME if each.record and each.record.flow_run else _NONE}: {why}"
+                if str(each.kept.path) == self._own:
+                    return line
+                if each.kept.has_teller:
+                    # Whether it is its own fault, or the server's, its own process finds out.
+                    self._leave_turn()
+                else:
+                    await self._give_up(each.kept, line)
+            if lost:
+                return f"{_NONE}: {lost}"
 
-    telling = asyncio.ensure_future(tell())
-    losing = {asyncio.ensure_future(_silent(record, lifeline))}
-    if server is not None:
-        losing.add(asyncio.ensure_future(server.ended()))
-    await asyncio.wait({telling, *losing}, return_when=asyncio.FIRST_COMPLETED)
-    why = ""
-    if not telling.done():
-        why = next(each.result() for each in losing if each.done())
-    elif (failure := telling.exception()) is not None:
-        why = f"{type(failure).__name__}: {failure}"
-        if isinstance(failure, RuntimeError) and str(failure).startswith("Failed to reach API"):
-            # Prefect's, at a flow's begin.
-            why = "its server did not answer: it was stopped meanwhile, or cannot be reached"
-    else:
-        why = telling.result()
-    for each in losing:
-        each.cancel()
-    some = "Prefect has not recorded all of this run"
-    return f"{some if record.flow_run else none}: {why}" if why else ""
+    def _next(self) -> list[_Telling]:
+        """What to begin to tell of: a run that goes on, and one that has ended at a time."""
+        known = {each.kept.path for each in self._at_work}
+        waiting = [
+            kept
+            for kept in kept_journals(self._folder)
+            if kept.path not in known
+            and (str(kept.path) == self._own or (self._has_turn and kept.is_due))
+        ]
+        catches_up = any(each.catches_up for each in self._at_work)
+        found = []
+        # Nobody waits for what was left.
+        for kept in sorted(waiting, key=lambda each: not each.has_teller):
+            has_ended = kept.run_has_ended
+            if not (has_ended and catches_up):
+                catches_up = catches_up or has_ended
+                found.append(_Telling(kept, catches_up=has_ended))
+        return found
+
+    async def _leave_to_kept_server(self) -> None:
+        """Leave the runs that wait to the next, where a server has come up that is kept."""
+        home = self._folder.parent.parent
+        if (home / layout.PREFECT_SERVER).exists():
+            url = await asyncio.to_thread(answering_server, home)
+            if url is not None:
+                self._leave_turn()
+
+    def _leave_turn(self) -> None:
+        os.ftruncate(self._turn, 0)
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
+        self._has_turn = False
+
+    async def _tell(self, telling: _Telling) -> str:
+        """Have Prefect know of a run, to its end; why it does not, or ""."""
+        from flows.recorded_job import RunRecord, forget_half_told, recorded_run
+
+        of = telling.kept.of
+        async with asyncio.timeout(_STORAGE_SECONDS):
+            storage, job_id = await asyncio.to_thread(_opened, of)
+            manifest = await asyncio.to_thread(storage.stat, layout.job_manifest(job_id))
+        if manifest is None:
+            telling.kept.remove()  # the job is deleted
+            return ""
+
+        def ask_to_stop() -> None:
+            if str(telling.kept.path) == self._own:
+                self._say(STOP)
+            else:
+                storage.write(layout.cancel_request(job_id), b"{}")
+
+        with telling.kept.events.open("rb") as events:
+            record = telling.record = RunRecord(
+                events.fileno(), lambda: telling.kept.run_has_ended, ask_to_stop, of.run
+            )
+            await forget_half_told(job_id, of.run)
+            telling_it = asyncio.ensure_future(recorded_run(record, of.job_uri, of.gcp_credentials))
+            silent = asyncio.ensure_future(_silent(record, telling.kept))
+            await asyncio.wait({telling_it, silent}, return_when=asyncio.FIRST_COMPLETED)
+            if not telling_it.done():
+                return silent.result()
+            silent.cancel()
+            if why := telling_it.result():
+                return why
+        # Its last state is stored then.
+        while not telling.kept.run_has_ended:
+            await asyncio.sleep(_LOOK_SECONDS)
+        telling.kept.remove()
+        async with asyncio.timeout(_STORAGE_SECONDS):
+            await asyncio.to_thread(end_recording, storage, job_id, of.run, "")
+        return ""
+
+    async def _give_up(self, kept: KeptJournal, line: str) -> None:
+        of = kept.of
+        kept.remove()
+        print(f"{of.job_uri}: {line}", file=sys.stderr, flush=True)
+        with contextlib.suppress(TimeoutError, PovstormError):
+            async with asyncio.timeout(_STORAGE_SECONDS):
+                await asyncio.to_thread(note_end, of.job_uri, of.gcp_credentials, of.run, line)
 
 
-async def _silent(record: Any, lifeline: Lifeline) -> str:  # noqa: ANN401 - imports Prefect
+def _why_lost(task: asyncio.Future[str]) -> str:
+    """Why a run was not told of to its end, or ""."""
+    failure = task.exception()
+    if failure is None:
+        return task.result()
+    if isinstance(failure, RuntimeError) and str(failure).startswith("Failed to reach API"):
+        # Prefect's, at a flow's begin.
+        return "its server did not answer: it was stopped meanwhile, or cannot be reached"
+    if isinstance(failure, TimeoutError):
+        return f"its storage did not answer within {_STORAGE_SECONDS:.0f} s"
+    if isinstance(failure, PovstormError):
+        return str(failure)
+    # Its output is in the run's log.
+    traceback.print_exception(failure)
+    return f"{type(failure).__name__}: {failure}"
+
+
+async def _silent(record: Any, kept: KeptJournal) -> str:  # noqa: ANN401 - imports Prefect
     """Wait until nothing could be told for long, though the run has ended; why, in words."""
     events, since = -1, time.monotonic()
     while True:
-        if not lifeline.has_ended or events != record.events:
+        if not kept.run_has_ended or events != record.events:
             events, since = record.events, time.monotonic()
         if time.monotonic() - since > PATIENCE_SECONDS:
             return f"its server did not answer within {PATIENCE_SECONDS:.0f} s"
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def was_cancelled(journal: int) -> bool:
-    """Whether a run that goes on no more was cancelled; one without an end has crashed."""
-    ends = [event for event in JournalReader(journal).new() if isinstance(event, JobEnded)]
-    return bool(ends) and ends[-1].phase == "cancelled"
+def _opened(of: JournalOf) -> tuple[Storage, str]:
+    return open_job(of.job_uri, google_credentials(of.gcp_credentials))
 
 
-def tell(
-    job_uri: str,
-    gcp_credentials: str,
-    run: str,
-    journal: int,
-    words: int,
-    *,
-    ended_early: bool = False,
-) -> None:
-    """Have Prefect know of the run, to its end; run: the JobState's.
+def tell(turn: int, folder: str, kept: str, *, own: str = "", words: int = -1) -> None:
+    """Tell Prefect of the runs whose journals a folder keeps, as long as any is due.
 
-    journal, words: descriptors: of the journal, and of a pipe on which the run is told to stop, or
-    what Prefect has not. Standard input is a pipe that ends when the run's process does.
-    ended_early: it has, and if its user cancelled it Prefect is not told at all.
+    turn: a descriptor of the folder's file of the turn, which is locked. kept: the API of the kept
+    server that the run found, "" without one. own: the journal of the run that this process is for,
+    "" to tell of what nobody else is to tell of; standard input is a pipe that ends when that run's
+    process does, and words one on which it is told to stop, or what Prefect has not.
     """
     lower_session(NICENESS, os.getpid())
-    lifeline = Lifeline()
+    home, server = Path(folder).parent.parent, None
+    own_of = next((each.of for each in kept_journals(Path(folder)) if str(each.path) == own), None)
+    remove_old_journals(Path(folder))
 
     def say(word: bytes) -> None:
         # The run may have ended.
         with contextlib.suppress(OSError):
             os.write(words, word + b"\n")
 
-    server: EmbeddedServer | None = None
-    line = ""
-
-    def end() -> None:
-        """Note that Prefect knows all it will of the run, whose process ends in this moment."""
-        if server is not None:
-            server.stop()
-        lifeline.wait()
-        note_end(job_uri, gcp_credentials, run, line)
-
-    if ended_early and was_cancelled(journal):
-        line = "Prefect has no record of this run, which was stopped in its first seconds"
-        end()
-        return
-    # Closed only where Prefect is there: its flow would tell a lost server that it is cancelled.
+    if kept and os.environ.get(VARIABLE) == kept:
+        # It may have been stopped meanwhile.
+        del os.environ[VARIABLE]
+    # Closed only where Prefect is there: its flows would tell a lost server that they end.
     runner = asyncio.Runner()
-    # Prefect's own come later, and so run before it: what is left to be told they tell.
-    atexit.register(end)
     try:
-        if chosen_server() is None:
-            _wait_for_turn(lifeline)
+        chosen = chosen_server()
+        url = chosen.url if chosen is not None else answering_server(home)
+        if url is None:
             server = EmbeddedServer()
-            # From here on it is the one that Prefect finds.
-            os.environ[VARIABLE] = server.url
+            url = server.url
+        # From here on it is the one that Prefect finds.
+        os.environ[VARIABLE] = url
+        note_turn(turn, url)
         _end_on_sigterm(server)
-        line = runner.run(
-            _recorded(
-                server, journal, lifeline, job_uri, gcp_credentials, run, lambda: say(b"stop")
-            )
-        )
+        line = runner.run(_Teller(turn, Path(folder), own, server, say).tell())
     except PovstormError as error:
-        line = f"Prefect has no record of this run: {error}"
+        line = f"{_NONE}: {error}"
     except Exception as error:
         # Its output is in the run's log; the state must not say that all is told.
         traceback.print_exc()
-        line = f"Prefect has not recorded all of this run: {type(error).__name__}: {error}"
+        line = f"{_SOME}: {type(error).__name__}: {error}"
     if line:
-        say(UNRECORDED + line.encode())
         if server is not None:
             server.kill()
-        # What Prefect still has to send, it would try to for minutes; and the run may go on for
-        # hours, during which there is no use for what was imported.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        words_of_it = (job_uri, gcp_credentials, run, line)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        os.execv(  # noqa: S606 - it is this process that goes on
-            sys.executable, [sys.executable, "-P", "-m", "flows.recorder", *words_of_it]
-        )
-    # All is told: what ends slowly, as a thread that waits, is not waited for longer.
+        _give_up(Path(folder), own, own_of, line, say)
+    # All is told: what ends slowly, as a thread that waits, is not waited for longer. Prefect's own
+    # exits were registered before, and so come later.
+    if server is not None:
+        atexit.register(server.stop)
     signal.alarm(int(PATIENCE_SECONDS))
     runner.close()
+
+
+def _give_up(
+    folder: Path, own: str, of: JournalOf | None, line: str, say: Callable[[bytes], None]
+) -> NoReturn:
+    """End this process, or go on as a small one until the own run's end, to note why."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if of is None:
+        print(line, file=sys.stderr, flush=True)
+        os._exit(1)
+    KeptJournal(Path(own), of).remove()
+    say(UNRECORDED + line.encode())
+    # What Prefect still has to send, it would try to for minutes; and the run may go on for
+    # hours, during which there is no use for what was imported.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.execv(  # noqa: S606 - it is this process that goes on
+        sys.executable,
+        [
+            *(sys.executable, "-P", "-m", "flows.recorder"),
+            *(of.job_uri, of.gcp_credentials, of.run, line),
+        ],
+    )
 
 
 def note_end(job_uri: str, gcp_credentials: str, run: str, line: str) -> None:

@@ -20,11 +20,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
+    FlowRunFilterName,
     TaskRunFilter,
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, State, TaskRun
+from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed
 from prefect.tasks import Task
@@ -100,6 +102,30 @@ class RunRecord:
             if ended:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def forget_half_told(job_id: str, run: str) -> None:
+    """Delete what Prefect knows of a run of which who told of it did not come to the end.
+
+    It is told of anew: else it would be Running for ever. run: the JobState's.
+    """
+    of_job = FlowRunFilter(name=FlowRunFilterName(any_=[job_id]))
+    async with get_client() as client:
+        for found in await client.read_flow_runs(flow_run_filter=of_job):
+            if found.labels.get(RUN_LABEL) == run:
+                await client.delete_flow_run(found.id)
+
+
+async def recorded_run(record: RunRecord, job_uri: str, gcp_credentials: str) -> str:
+    """Have Prefect know of a run to its end, and keep it; what it does not, in a line, or ""."""
+    current_record.set(record)
+    state = await recorded_job(job_uri, gcp_credentials, return_state=True)
+    if record.flow_run is None:
+        return state.message or state.name or "its flow run did not begin"
+    if not record.lost:
+        await until_kept(record)
+        await APILogHandler.aflush()
+    return record.lost
 
 
 async def until_kept(record: RunRecord) -> None:

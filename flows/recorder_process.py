@@ -12,14 +12,19 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flows.opened_job import OpenedJob
 from flows.outcome import Outcome
+from povstorm_client.errors import PovstormError
+from povstorm_client.launch.kept_journals import JournalOf, journal_folder, keep_journal
+from povstorm_client.launch.kept_server import running_server
+from povstorm_client.launch.prefect_server import chosen_server
 from povstorm_client.launch.telling_time import NEVER, VARIABLE, is_never_told, seconds_until_told
 from povstorm_client.programs.priority import nice
+from povstorm_client.storage.povstorm_home import home_folder
 from render_image.machine import cores
 from tasks.journal.events import JobEnded
 from tasks.journal.journal import LOGGER, Journal, JournalHandler
@@ -30,6 +35,9 @@ UNRECORDED = b"unrecorded "
 # POV-Ray goes before it, and what else a user does; its session, which Prefect's server is in, has
 # that priority too.
 NICENESS = 5
+# A run that its user cancels before is not worth Prefect's start.
+EARLY_SECONDS = 10.0
+_NONE = "Prefect has no record of this run"
 
 
 class RecorderProcess:
@@ -40,15 +48,28 @@ class RecorderProcess:
 
     def __init__(self, job: OpenedJob, job_uri: str, gcp_credentials: str) -> None:
         self._job = job
-        self._of = (job_uri, gcp_credentials, job.progress.state.run)
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
         self._words = b""
-        self._untold = f"{VARIABLE} is {NEVER!r}" if is_never_told() else ""
-        self._refused = self._untold
-        # It has no name, so nothing of it is left, however this ends.
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this process
-        self.journal = Journal(self._file, self._on_frame)
+        self._refused = ""
+        self._begun = time.time()
+        self._kept_server, self._kept, events = "", None, None
+        try:
+            if is_never_told():
+                self._refused = f"{VARIABLE} is {NEVER!r}"
+            else:
+                # Frames that are rendered elsewhere have no use for this machine's cores.
+                after = 0.0 if job.manifest.cloud_run else seconds_until_told(cores())
+                run = job.progress.state.run
+                of = JournalOf(job_uri, gcp_credentials, run, self._begun, self._begun + after)
+                self._kept_server = _kept_server()
+                folder = journal_folder(home_folder(), job_uri, self._kept_server)
+                self._kept, self._about, events = keep_journal(folder, of)
+        except OSError as error:
+            self._refused = f"its journal cannot be kept ({error.strerror or error})"
+        except PovstormError as error:
+            self._refused = f"its journal cannot be kept: {error}"
+        self.journal = Journal(events, self._on_frame)
 
     @contextmanager
     def logged(self) -> Iterator[logging.Logger]:
@@ -68,25 +89,37 @@ class RecorderProcess:
     def end(self, outcome: Outcome) -> None:
         """Write down how the job ended, and say in its state whether Prefect knows, or will."""
         self.journal.write(JobEnded(outcome.phase, outcome.message))
-        if self._process is None and outcome.phase != "cancelled":
+        progress = self._job.progress
+        if outcome.phase == "cancelled" and self._is_early and self._kept is not None:
+            self._kept.remove()
+            if self._process is not None:
+                self._process.terminate()
+            progress.unrecorded(f"{_NONE}, which was stopped in its first seconds")
+            return
+        if self._process is None or (self._process.poll() is not None and not self._is_told):
+            # The journal is there: one that was killed is no loss.
+            self._process = None
             self._start()
-        if why := self._why_not():
-            self._job.progress.unrecorded(why)
-        elif not self._job.progress.state.unrecorded:
-            self._job.progress.recording(goes_on=True)
-
-    def _why_not(self) -> str:
-        """Why Prefect will not know all of the run, in a line, or ""."""
-        none = "Prefect has no record of this run"
-        if self.journal.broken:
-            return f"Prefect has not recorded all of this run: {self.journal.broken}"
         if self._refused:
-            return f"{none}: {self._refused}"
-        if self._process is None:
-            return f"{none}, which was stopped before any frame was in work"
-        if (code := self._process.poll()) is not None and not self._job.progress.state.unrecorded:
-            return f"{none}: what tells it ended with {code}"
-        return ""
+            progress.unrecorded(f"{_NONE}: {self._refused}")
+        elif self.journal.broken:
+            progress.unrecorded(f"Prefect has not recorded all of this run: {self.journal.broken}")
+        if not self._is_told and not self._refused:
+            progress.recording(goes_on=True)
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether the run has just begun, and Prefect was not told of it yet."""
+        now, kept = time.time(), self._kept
+        is_told = self._process is not None and kept is not None and now >= kept.of.told_at
+        return now - self._begun < EARLY_SECONDS and not is_told
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether who told Prefect has given up, or come to the end."""
+        return bool(self._job.progress.state.unrecorded) or not (
+            self._kept is not None and self._kept.path.exists()
+        )
 
     def _on_frame(self) -> None:
         if self._process is None and not self._refused:
@@ -94,25 +127,25 @@ class RecorderProcess:
             asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
-        if self._process is not None or self._untold:
+        if self._process is not None or self._kept is None:
             return
         lifeline, self._lifeline = os.pipe()
         words, says = os.pipe()
-        journal = self._file.fileno()
-        # Frames that are rendered elsewhere have no use for this machine's cores.
-        after = 0.0 if self._job.manifest.cloud_run else seconds_until_told(cores())
+        of, about = self._kept.of, self._about.fileno()
+        after = max(0.0, of.told_at - time.time())
         environment = {name: text for name, text in os.environ.items() if name != "TMPDIR"}
         try:
             self._process = subprocess.Popen(
                 [
                     *nice(NICENESS),
-                    *(sys.executable, "-P", "-m", "flows.recorder", *self._of),
-                    *(str(journal), str(says), str(after)),
+                    *(sys.executable, "-P", "-m", "flows.recorder"),
+                    *(of.job_uri, of.gcp_credentials, of.run, str(self._kept.path)),
+                    *(str(about), str(says), self._kept_server, str(after)),
                 ],
                 stdin=lifeline,
                 # Its output is in the run's.
                 stdout=sys.stderr.fileno(),
-                pass_fds=(journal, says),
+                pass_fds=(about, says),
                 # It outlives the run, whose client ends what is left of the run's session.
                 start_new_session=True,
                 env=environment,
@@ -139,3 +172,10 @@ class RecorderProcess:
             elif line.startswith(UNRECORDED):
                 said = line.removeprefix(UNRECORDED).decode(errors="replace")
                 self._job.progress.unrecorded(said)
+
+
+def _kept_server() -> str:
+    """The API of what `povstorm server` keeps, if that is the chosen one; else ""."""
+    chosen = chosen_server()
+    kept = None if chosen is None else running_server(home_folder())
+    return kept.api if kept is not None and chosen is not None and kept.api == chosen.url else ""

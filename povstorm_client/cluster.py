@@ -39,6 +39,7 @@ from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.job_address import job_uri
 from povstorm_client.storage.open_storage import open_storage
+from povstorm_client.storage.povstorm_home import expanded, home_folder
 from povstorm_client.storage.protocol import Storage
 
 DEFAULT_DEPLOYMENT = "render-job/cloud"
@@ -94,7 +95,7 @@ class Cluster:
         The folder also holds the cache: frames rendered once are found there again. It is made
         when a job is submitted.
         """
-        chosen = home_folder() if folder in (None, "") else _expanded(check_path("folder", folder))
+        chosen = home_folder() if folder in (None, "") else expanded(check_path("folder", folder))
         return cls(chosen.absolute().as_uri())
 
     @classmethod
@@ -377,21 +378,3 @@ def _kept_server() -> str | None:
     except PovstormError as error:
         print(f"povstorm: warning: {error}", file=sys.stderr)
         return None
-
-
-def home_folder() -> Path:
-    """What povstorm keeps for this user: ``$POVSTORM_HOME``, else ``~/.povstorm``.
-
-    InputError if it begins in a home folder that is not known.
-    """
-    return _expanded(Path(os.environ.get("POVSTORM_HOME") or "~/.povstorm"))
-
-
-def _expanded(folder: Path) -> Path:
-    try:
-        return folder.expanduser()
-    except RuntimeError as error:
-        raise InputError(
-            f"{folder} begins in a home folder that is not known: set HOME, or POVSTORM_HOME to "
-            "another folder"
-        ) from error

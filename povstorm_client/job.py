@@ -56,8 +56,9 @@ from povstorm_client.programs.sandbox_mode import SandboxMode, check_sandbox_mod
 from povstorm_client.quantities import counted
 from povstorm_client.storage import disk_full, layout
 from povstorm_client.storage.folder import FolderStorage
-from povstorm_client.storage.job_address import check_job_id
+from povstorm_client.storage.job_address import check_job_id, job_uri
 from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.povstorm_home import home_folder
 from povstorm_client.storage.protocol import make_output_folder
 from povstorm_client.terminal import printable
 from povstorm_client.terminal_picture import picture_way
@@ -551,6 +552,10 @@ class Job:
         for reason in reasons.values():
             raise InputError(f"job {self.job_id} is not deleted: {reason}")
         delete_job(storage, self.job_id, with_cache=False)
+        # Importing what knows of Prefect's servers takes time that other commands do not have.
+        from povstorm_client.launch.kept_journals import forget_job
+
+        forget_job(home_folder(), job_uri(storage, self.job_id))
         self._manifest = None
 
     def _check(self) -> None:

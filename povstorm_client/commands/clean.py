@@ -23,9 +23,11 @@ from povstorm_client.commands.job_table import print_jobs
 from povstorm_client.errors import InputError
 from povstorm_client.jobs.state import LOST_SECONDS
 from povstorm_client.jobs.summary import JobSummary, job_bytes
+from povstorm_client.launch.kept_journals import forget_job
 from povstorm_client.quantities import age_seconds, byte_size, counted
-from povstorm_client.storage.job_address import check_job_id
+from povstorm_client.storage.job_address import check_job_id, job_uri
 from povstorm_client.storage.parallel import in_parallel
+from povstorm_client.storage.povstorm_home import home_folder
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.termination import ToldInterrupt, tell_stopped
 
@@ -91,6 +93,7 @@ def _delete(storage: Storage, job_ids: list[str], *, with_cache: bool) -> None:
     try:
         for job_id in job_ids:
             delete_job(storage, job_id, with_cache=with_cache)
+            forget_job(home_folder(), job_uri(storage, job_id))
             print(f"deleted  {job_id}", flush=True)
         unused = delete_unreferenced(storage)
     except KeyboardInterrupt as stop:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from povstorm_client.cluster import Cluster, home_folder
+from povstorm_client.cluster import Cluster
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import OptionalJobArgument
 from povstorm_client.jobs.summary import LAST, named_job
 from povstorm_client.storage import layout
+from povstorm_client.storage.povstorm_home import home_folder
 from povstorm_client.storage.private_files import create_private_file
 
 if TYPE_CHECKING:

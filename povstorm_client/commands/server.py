@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Optional
 import psutil
 import typer
 
-from povstorm_client.cluster import Cluster, home_folder
+from povstorm_client.cluster import Cluster
 from povstorm_client.errors import InputError, ToolError
+from povstorm_client.launch.kept_journals import take_up
 from povstorm_client.launch.kept_server import (
     KeptServer,
     running_server,
@@ -20,6 +21,7 @@ from povstorm_client.launch.kept_server import (
 from povstorm_client.launch.prefect_server import answers, chosen_server
 from povstorm_client.launch.told_runs import told_runs
 from povstorm_client.quantities import duration, memory_size
+from povstorm_client.storage.povstorm_home import home_folder
 
 # As long as who tells it is patient with a server (flows/record_run.py).
 _TOLD_SECONDS = 300.0
@@ -96,6 +98,8 @@ def _start(port: int | None) -> None:
     if not is_new:
         print("it runs already:")
     _describe(kept)
+    # Of what was left by processes that were killed it is told now.
+    take_up(home_folder(), kept.api)
 
 
 def _describe(kept: KeptServer) -> None:

@@ -139,7 +139,10 @@ class StatusPage:
             if self.now - state.updated < _TOLD_WITHIN_SECONDS:
                 yield Text("Prefect is still being told of this run", "dim")
             else:
-                words = "Prefect has not recorded all of this run: what tells it was killed"
+                words = (
+                    "Prefect has not recorded all of this run yet: what tells it was killed; the "
+                    f"next run, or povstorm ui {self.job_id}, has it told"
+                )
                 yield Text(words, "yellow")
         if self.slowest:
             each = [f"{frame}: {duration(seconds)}" for frame, seconds in self.slowest]

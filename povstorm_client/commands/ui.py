@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from povstorm_client.cluster import Cluster, home_folder
+from povstorm_client.cluster import Cluster
 from povstorm_client.commands.chosen_cluster import chosen_cluster
 from povstorm_client.commands.job_argument import OptionalJobArgument
 from povstorm_client.errors import InputError
 from povstorm_client.jobs.state import JobState, read_state
+from povstorm_client.launch.kept_journals import take_up
 from povstorm_client.launch.kept_server import running_server, start_server
 from povstorm_client.launch.prefect_server import PrefectServer, require_server
 from povstorm_client.launch.run_page import pages_of, run_page
@@ -21,6 +22,7 @@ from povstorm_client.launch.telling_time import VARIABLE
 from povstorm_client.launch.told_runs import ToldRun, told_runs
 from povstorm_client.quantities import duration
 from povstorm_client.storage.job_address import job_uri
+from povstorm_client.storage.povstorm_home import home_folder
 from povstorm_client.storage.protocol import Storage
 from povstorm_client.terminal import one_line
 
@@ -52,6 +54,8 @@ def ui(
 
 def _run_page(server: PrefectServer, storage: Storage, job_id: str) -> str:
     """The page of the job's run, of which Prefect may only just be told; InputError for none."""
+    kept = running_server(home_folder())
+    take_up(home_folder(), "" if kept is None else kept.api)
     deadline = time.monotonic() + _TOLD_SECONDS
     is_said = False
     while True:

@@ -12,7 +12,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from povstorm_client.cluster import home_folder
 from povstorm_client.commands.live import NoOpen, open_page
 from povstorm_client.commands.scene_options import (
     Exposure,
@@ -34,6 +33,7 @@ from povstorm_client.programs.sandbox_mode import announce_sandbox, sandbox_mode
 from povstorm_client.programs.tools import require_povray
 from povstorm_client.scene.load_scene import Scene
 from povstorm_client.scene_job import read_scene
+from povstorm_client.storage.povstorm_home import home_folder
 
 _DEFAULTS = JobSettings()
 _FPS = str(_DEFAULTS.fps)

@@ -14,22 +14,16 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from povstorm_client.errors import JobError, StorageError
+from povstorm_client.errors import JobError, PovstormError, StorageError
 from povstorm_client.launch.last_words import last_words
 from povstorm_client.launch.orphans import family_of, kill, kill_all_about, wake
-from povstorm_client.launch.prefect_home import seed_prefect_home
+from povstorm_client.launch.prefect_home import PREFECT_DEFAULTS, seed_prefect_home
 from povstorm_client.programs import sandbox_mode
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.storage.disk_full import disk_full_words, is_disk_full, temporary_words
+from povstorm_client.storage.povstorm_home import home_folder
 from povstorm_client.storage.private_files import OTHERS, append_to_private_file
 
-_ENVIRONMENT_DEFAULTS = {
-    # Prefect's embedded server would call home, and log an error where it cannot.
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # POV-Ray's output goes to the server's logs; laying it out for a terminal as well costs a
-    # fifth of the recording's CPU time (measured), and nobody watches that.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
-}
 # What the flow needs to stop POV-Ray and store how it ended; after that it is killed.
 _STOP_SECONDS = 30.0
 # A user who waits so long is told what for.
@@ -80,7 +74,7 @@ class FlowProcess:
                 # Whatever the flow writes, as Prefect's cache, is its user's alone.
                 umask=OTHERS,
                 env={
-                    **_ENVIRONMENT_DEFAULTS,
+                    **PREFECT_DEFAULTS,
                     **os.environ,
                     "TMPDIR": self._temporary.name,
                     sandbox_mode.VARIABLE: sandbox,
@@ -88,6 +82,7 @@ class FlowProcess:
                 },
             )
         self._log = log
+        self._is_had_told = False
 
     @property
     def log(self) -> str:
@@ -161,7 +156,21 @@ class FlowProcess:
         self._kill_group()
         if self._process.returncode < 0:
             kill_all_about(self._temporary.name)
+            self._have_it_told()
         self._temporary.cleanup()
+
+    def _have_it_told(self) -> None:
+        """Have Prefect told of a flow that was killed before it had a process for that."""
+        if self._is_had_told:
+            return
+        self._is_had_told = True
+        # Importing it takes time that other runs do not have.
+        from povstorm_client.launch.kept_journals import take_up
+
+        try:
+            take_up(home_folder())
+        except (OSError, PovstormError) as error:
+            print(f"povstorm: warning: Prefect is not told of the run: {error}", file=sys.stderr)
 
     def _kill_group(self) -> None:
         """Kill the flow and what a flow that was killed itself left behind."""

@@ -111,8 +111,11 @@ def running_server(povstorm_home: Path) -> KeptServer | None:
 
 def server_for_flows(povstorm_home: Path) -> str | None:
     """The kept server's API; None if another is chosen, or it is silent or has another history."""
-    if chosen_server() is not None:
-        return None
+    return answering_server(povstorm_home) if chosen_server() is None else None
+
+
+def answering_server(povstorm_home: Path) -> str | None:
+    """The kept server's API; None if it is silent or has another history."""
     server = running_server(povstorm_home)
     if server is None or server.home != str(prefect_home()) or not answers(server.api):
         return None

@@ -28,6 +28,14 @@ _ELSEWHERE = (
     "PREFECT_SERVER_DATABASE_CONNECTION_URL",
 )
 _MIGRATION_SECONDS = 600
+# Variables of who tells Prefect of runs, and of the servers that they start.
+PREFECT_DEFAULTS = {
+    # Prefect's embedded server would call home, and log an error where it cannot.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # POV-Ray's output goes to the server's logs; laying it out for a terminal as well costs a
+    # fifth of the recording's CPU time (measured), and nobody watches that.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+}
 
 
 def migrated_database() -> Path:

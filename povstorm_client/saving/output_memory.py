@@ -12,11 +12,11 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from povstorm_client.cluster import home_folder
 from povstorm_client.errors import StorageError
 from povstorm_client.saving.results_folder import Rendering, rendering_from
 from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import check_job_id
+from povstorm_client.storage.povstorm_home import home_folder
 from povstorm_client.storage.private_files import create_private_file, make_private_folder
 
 

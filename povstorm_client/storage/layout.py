@@ -27,6 +27,8 @@ FLOW_LOGS = "flow_logs"
 OUTPUT_FOLDERS = "output_folders"
 # In $POVSTORM_HOME: the Prefect server that `povstorm server` keeps.
 PREFECT_SERVER = "prefect_server"
+# In $POVSTORM_HOME: the journals of runs of which Prefect is to be told.
+PREFECT_JOURNALS = "prefect_journals"
 # In $POVSTORM_HOME: what the addresses of live pages are made from.
 LIVE_PAGE = "live_page"
 # In a folder: what is being written and is no object yet.
@@ -36,7 +38,10 @@ PARTIALS = ".partial"
 PREFIXES = ("blobs", SHARED, JOBS, "estimates", RESULT_CACHE, "cleaning", CHECKS)
 # All that povstorm writes at a storage's root.
 _OWN = frozenset(
-    (MARKER, FLOW_LOGS, OUTPUT_FOLDERS, PREFECT_SERVER, LIVE_PAGE, PARTIALS, *PREFIXES)
+    (
+        *(MARKER, FLOW_LOGS, OUTPUT_FOLDERS, PREFECT_SERVER, PREFECT_JOURNALS, LIVE_PAGE),
+        *(PARTIALS, *PREFIXES),
+    )
 )
 # What docs/deploy.md has people put into a cluster's bucket, and the sources of its images.
 _BESIDE_IN_A_BUCKET = frozenset(("outputs.json", "scenes", "builds"))

@@ -14,11 +14,14 @@ from typing import BinaryIO
 import msgspec
 
 from povstorm_client.frames.work_unit import WorkUnit
-from tasks.journal.events import Event, FrameBegun, FrameLogged, RunLogged
+from povstorm_client.quantities import byte_size
+from tasks.journal.events import Event, FrameBegun, FrameLogged, JobEnded, RunLogged
 
 # What a run without Prefect logs to.
 LOGGER = "povstorm"
 _UNIT = "work_unit"
+# What is kept on the disk until it is told: some 400,000 frames that POV-Ray says nothing of.
+MOST_BYTES = 256 << 20
 
 
 class Journal:
@@ -31,6 +34,7 @@ class Journal:
     def __init__(self, file: BinaryIO | None, on_frame: Callable[[], None] | None = None) -> None:
         self.broken = ""
         self._file = file
+        self._bytes = 0
         self._on_frame = on_frame
         self._encoder = msgspec.json.Encoder()
         self._writing = threading.Lock()
@@ -39,13 +43,17 @@ class Journal:
         """Write down what has happened."""
         if self._on_frame is not None and isinstance(event, FrameBegun):
             self._on_frame()
-        if self._file is None or self.broken:
+        if self._file is None or (self.broken and not isinstance(event, JobEnded)):
             return
         # Alone, as encoders of msgspec are not made for several threads either.
         with self._writing:
             try:
-                self._file.write(self._encoder.encode(event) + b"\n")
+                line = self._encoder.encode(event) + b"\n"
+                self._file.write(line)
                 self._file.flush()
+                self._bytes += len(line)
+                if self._bytes > MOST_BYTES:
+                    self.broken = f"its journal is longer than {byte_size(MOST_BYTES)}"
             except OSError as error:
                 # The record of the job is not worth the job.
                 self.broken = f"its journal cannot be written ({error.strerror or error})"

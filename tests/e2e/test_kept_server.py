@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import urllib.request
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from povstorm_client import Cluster, Job
+from povstorm_client.launch.kept_journals import TURN, journal_folder
 from povstorm_client.launch.kept_server import running_server
 from tests.recording import until_recorded
 
@@ -33,23 +35,28 @@ def test_a_run_finds_the_kept_server_and_its_page_and_nothing_stays_when_it_is_s
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    folder = journal_folder(home, "file:")
+    folder.mkdir(parents=True)
     try:
-        assert "answers" in povstorm("server", "start")
+        with (folder / TURN).open("ab") as turn:
+            # Another tells Prefect: what is rendered meanwhile waits.
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            said = povstorm("render", "a.pov", "--size", "16x12")
+            assert "1 of 1 frame;" in said
+            job_id = said.partition("\njob ")[2].split()[0]
+            assert "answers" in povstorm("server", "start")
         kept = running_server(home)
         assert kept is not None
         assert "it runs already" in povstorm("server", "start")
         assert f"process {kept.pid}, " in povstorm("server", "status")
 
-        said = povstorm("render", "a.pov", "--size", "16x12")
-        # The flow of the job has reported there.
+        # It has come up after the run, which is told to it all the same.
         page = povstorm("ui", "last", "--no-open").split()[1]
         assert page.startswith(f"{kept.ui}/runs/flow-run/")
         run = page.rpartition("/")[2]
-        job_id = said.partition("\njob ")[2].split()[0]
         assert until_recorded(Job.open(Cluster.local(home), job_id)).unrecorded == ""
         with urllib.request.urlopen(f"{kept.api}/flow_runs/{run}") as answer:
             assert b'"COMPLETED"' in answer.read()
-        assert "1 of 1 frame;" in said
         said = povstorm("render", "a.pov", "--size", "16x12")
     finally:
         stopped = povstorm("server", "stop")

@@ -16,6 +16,7 @@ import pytest
 
 from povstorm_client import Job
 from povstorm_client.jobs.state import JobState, write_state
+from povstorm_client.launch.kept_journals import JournalOf, keep_journal
 from povstorm_client.launch.prefect_home import seed_prefect_home
 from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import job_uri
@@ -223,18 +224,18 @@ def test_a_server_that_is_too_slow_is_given_up(sphere_job, own_home: Path):
     write_state(storage, job.job_id, JobState("completed", 2, run="the run", recording=True))
     ending = end_server_when(job, lambda: True, psutil.Process.suspend)
     program = (
-        "import sys\nfrom flows import record_run\nrecord_run.SERVER_SECONDS = 1\n"
-        "record_run.tell(*sys.argv[1:4], *map(int, sys.argv[4:6]))"
+        "import os, sys\nfrom flows import record_run\nrecord_run.SERVER_SECONDS = 1\n"
+        "turn = os.open(sys.argv[2] + '/turn', os.O_RDWR | os.O_CREAT)\n"
+        "record_run.tell(turn, sys.argv[2], '', own=sys.argv[4])"
     )
-    with (own_home / "journal").open("w+b") as journal, (own_home / "words").open("w+b") as words:
-        files = (journal.fileno(), words.fileno())
+    of = JournalOf(job_uri(storage, job.job_id), "", "the run", time.time(), time.time())
+    kept, about, events = keep_journal(own_home / "journals" / "here", of)
+    with about, events:
         subprocess.run(
             [
-                *(sys.executable, "-P", "-c", program, job_uri(storage, job.job_id), "", "the run"),
-                *map(str, files),
-                "flows.recorder",
+                *(sys.executable, "-P", "-c", program, "flows.recorder", str(kept.path.parent)),
+                *(of.job_uri, str(kept.path)),
             ],
-            pass_fds=files,
             stdin=subprocess.DEVNULL,
             check=False,
         )

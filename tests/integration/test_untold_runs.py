@@ -37,7 +37,8 @@ def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FolderStorage:
 def recorder(storage: FolderStorage, seconds: int) -> Iterator[subprocess.Popen[bytes]]:
     """The process that tells Prefect of the run after so many seconds; it is killed then."""
     read, write = os.pipe()
-    words = (job_uri(storage, JOB), "", RUN, "0", "1", str(seconds))
+    journal = str(storage.root / "journals" / "a.json")
+    words = (job_uri(storage, JOB), "", RUN, journal, "0", "1", "", str(seconds))
     process = subprocess.Popen([sys.executable, "-P", "-m", "flows.recorder", *words], stdin=read)
     try:
         yield process

@@ -82,7 +82,7 @@ def outputs(
 
 @pytest.mark.skipif(shutil.which("povray") is None, reason="there is no POV-Ray here")
 def test_a_cluster_made_by_terraform_renders(
-    tmp_path: Path, made: Terraform, cloud: GrantedCloud, outputs: TerraformOutputs, on_server: str
+    tmp_path: Path, made: Terraform, cloud: GrantedCloud, outputs: TerraformOutputs
 ):
     shared = tmp_path / "shared"
     shared.mkdir()

@@ -1,4 +1,4 @@
-"""Who tells Prefect of a run reads its journal to the end, and knows how that run ended."""
+"""Who tells Prefect of a run reads its journal to the end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from flows.record_run import was_cancelled
 from flows.recorded_job import RunRecord
-from povstorm_client.jobs.state import Phase
 from tasks.journal.events import Event, FrameBegun, FrameEnded, JobEnded
 from tasks.journal.journal import Journal
 
@@ -63,13 +61,3 @@ def test_what_is_written_while_it_is_read_is_told_too(file: BinaryIO):
         FrameEnded("a"),
         JobEnded("completed", ""),
     ]
-
-
-@pytest.mark.parametrize(
-    ("ends", "cancelled"),
-    [([], False), (["cancelled"], True), (["completed"], False), (["failed"], False)],
-)
-def test_a_run_without_an_end_has_crashed(file: BinaryIO, ends: list[Phase], cancelled: bool):
-    write(file, FrameBegun("a"), *(JobEnded(phase, "") for phase in ends))
-
-    assert was_cancelled(file.fileno()) == cancelled

@@ -152,5 +152,5 @@ def test_a_run_that_prefect_is_being_told_of_is_said_to_be_cut_off_after_an_hour
     ended = replace(STATE, phase="completed", recording=True, updated=NOW)
     assert "Prefect is still being told of this run" in shown(replace(PAGE, state=ended))
     later = shown(replace(PAGE, state=ended, now=NOW + 3601))
-    assert "Prefect has not recorded all of this run: what tells it was killed" in later
+    assert "Prefect has not recorded all of this run yet: what tells it was killed" in later
     assert "still being told" not in later
