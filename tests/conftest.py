@@ -16,6 +16,7 @@ from povstorm_client.launch import telling_time
 from povstorm_client.launch.prefect_home import seed_prefect_home
 from povstorm_client.storage.folder import FolderStorage
 from tests.chaos.prefect_server import PrefectServer, chosen
+from tests.distribution import shared_out
 
 # Machines are shared: how long an example takes says nothing.
 hypothesis.settings.register_profile("povstorm", deadline=None)
@@ -33,16 +34,6 @@ light_source { <5, 8, -9> rgb 1 }
 sphere { <sin(clock * 2 * pi), 0, 0>, 1 pigment { rgb <1, 0.4, 0.1> } finish { phong 1 } }
 """
 
-# What takes longest begins first: all that is left at a run's end is short, and no core idle.
-LONGEST = (
-    "tests/chaos/",
-    "tests/deploy/",
-    "tests/e2e/test_video_container.py",
-    "tests/e2e/test_prefect_lost.py",
-    "tests/e2e/",
-    "tests/terraform/",
-)
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--deep", action="store_true", help="tests that have a longer form take it")
@@ -55,31 +46,10 @@ def deep(pytestconfig: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have each of pytest-xdist's processes begin with its share of the longest modules.
-
-    Each is given a run of tests as long as the others' to begin with, and takes from their ends
-    later: so the short tests lie there.
-    """
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    modules = {str(item.path): _rank(item) for item in items if _rank(item) < len(LONGEST)}
-    in_order = sorted(modules, key=lambda module: (modules[module], module))
-    shares: list[list[pytest.Item]] = [[] for _ in range(processes)]
-    for place, module in enumerate(in_order):
-        shares[place % processes] += [item for item in items if str(item.path) == module]
-    short = [item for item in items if str(item.path) not in modules]
-    size = -(-len(items) // processes)
-    items[:] = []
-    for share in shares:
-        room = max(0, size - len(share))
-        items += [*share, *short[:room]]
-        short = short[room:]
-    items += short
-
-
-def _rank(item: pytest.Item) -> int:
-    """The place of a test's module among the longest; their number for a short one."""
-    ranks = (rank for rank, prefix in enumerate(LONGEST) if item.nodeid.startswith(prefix))
-    return next(ranks, len(LONGEST))
+    """Have each of pytest-xdist's processes begin with its share of what takes long."""
+    shared = shared_out(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    assert sorted(map(id, shared)) == sorted(map(id, items)), "all tests, and each once"
+    items[:] = shared
 
 
 @pytest.fixture
