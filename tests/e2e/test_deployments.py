@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerJobV2Configuration
 
@@ -68,14 +70,16 @@ def prefect(*words: str, **environment: str) -> str:
 
 
 def make_pool(name: str, kind: str, template: str) -> None:
-    """What `prefect work-pool create` makes, which tests/deploy types.
+    """What `prefect work-pool create` makes, which tests/deploy types; no worker has been there.
 
     A process of the tests may come here twice, with the same server.
     """
     content = json.loads((ROOT / "deployments" / "pools" / template).read_text())
     pool = WorkPoolCreate(name=name, type=kind, base_job_template=content)
     with get_client(sync_client=True) as client:
-        client.create_work_pool(pool, overwrite=True)
+        with contextlib.suppress(ObjectNotFound):
+            client.delete_work_pool(name)
+        client.create_work_pool(pool)
 
 
 @pytest.fixture(scope="module")
