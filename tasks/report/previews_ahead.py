@@ -34,6 +34,9 @@ _NICENESS = 10
 _LAST_FRAMES = 4
 # What a run's end imports otherwise, while somebody waits: the report's page, statistics as words.
 _AT_THE_END = ("tasks.report.build", "rich.console", "rich.table")
+# From so many images the size of all is to be told. Where it is not, as each is damaged or cannot
+# be read, make_report looks at a few that lie far apart, and says why.
+_MOST_TRIED = 32
 
 
 class PreviewsAhead:
@@ -57,6 +60,7 @@ class PreviewsAhead:
         self._final: SimpleQueue[FrameResult | None] = SimpleQueue()
         self._stopped = threading.Event()
         self._ready: ReadyPreviews | None = None
+        self._tried = 0
         self._thread = threading.Thread(target=self._run, name="povstorm-previews")
         self._thread.start()
 
@@ -96,6 +100,9 @@ class PreviewsAhead:
 
         if self._ready is not None and result.frame not in self._ready.wanted:
             return
+        if self._ready is None and self._tried == _MOST_TRIED:
+            return
+        self._tried += 1
         try:
             image = small_image(self._read(result), previews.LARGEST_SIDE)
         except Exception:

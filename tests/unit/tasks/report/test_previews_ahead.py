@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from povstorm_client.errors import StorageError
 from povstorm_client.frames.result import FrameResult
 from tasks.report.facts import FrameFacts
 from tasks.report.previews import ReadyPreviews, make_previews
@@ -89,6 +90,24 @@ def test_of_frames_that_failed_or_cannot_be_read_there_is_none_and_the_others_ha
         for frame in range(3, 21):
             previews.frame_is_final(result(frame))
         assert sorted(all_made(previews, 18).images) == list(range(3, 21))
+
+
+def test_where_none_can_be_read_only_some_are_tried():
+    frames = range(1, 201)
+    tried: list[int] = []
+
+    def unreadable(result: FrameResult) -> bytes:
+        tried.append(result.frame)
+        raise StorageError("denied")
+
+    previews = PreviewsAhead(frames, unreadable)
+    for frame in frames:
+        previews.frame_is_final(result(frame))
+    while previews._final.qsize():
+        time.sleep(0.01)
+
+    assert previews.stop() is None
+    assert 0 < len(tried) < 50
 
 
 def test_where_they_turn_out_too_large_all_are_made_anew_within_the_budget():
