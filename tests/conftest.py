@@ -19,7 +19,9 @@ from tests.chaos.prefect_server import PrefectServer, chosen
 from tests.distribution import shared_out
 
 # Machines are shared: how long an example takes says nothing.
-hypothesis.settings.register_profile("povstorm", deadline=None)
+hypothesis.settings.register_profile(
+    "povstorm", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("povstorm")
 
 # A shell that starts the tests in the background has them, and the programs that they start and
