@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from povstorm_client.errors import CloudError, StorageError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.checksum import crc32c_of
-from povstorm_client.storage.protocol import Storage, StoredObject
+from povstorm_client.storage.protocol import PAGE_OBJECTS, Storage, StoredObject
 from render_image.frame_queue import FrameQueue
 
 # https://cloud.google.com/run/quotas: 60 to 180 a minute, by region; here the least.
@@ -90,6 +91,11 @@ class MemoryStorage:
         for key, (data, changed) in list(self._objects.items()):
             if key.startswith(f"{prefix}/"):
                 yield StoredObject(key, len(data), changed, content=data if contents else None)
+
+    def page(self, prefix: str, start: str, *, contents: bool = False) -> Sequence[StoredObject]:
+        """The first of them from a key on."""
+        behind = (each for each in self.list(prefix, contents=contents) if each.key >= start)
+        return heapq.nsmallest(PAGE_OBJECTS, behind, key=lambda stored: stored.key)
 
     def folders(self, prefix: str) -> Iterator[str]:
         """What lies directly under the prefix and has something under it."""

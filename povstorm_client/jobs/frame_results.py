@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,12 +24,10 @@ from povstorm_client.jobs.frame_outputs import damage_lines, damage_of, is_intac
 from povstorm_client.paths import check_inline_path
 from povstorm_client.storage import layout
 from povstorm_client.storage.parallel import in_parallel
-from povstorm_client.storage.protocol import Storage, StoredObject
+from povstorm_client.storage.protocol import PAGE_OBJECTS, Storage, StoredObject
 from povstorm_client.storage.records import read_record, readable
 
 _log = logging.getLogger(__name__)
-# https://cloud.google.com/storage/docs/json_api/v1/objects/list: the most that a page has.
-_LISTED_A_CALL = 1000
 # What a listing of a page costs: 0.005 of a dollar for a thousand, and a read 0.0004.
 _READS_FOR_A_LISTING = 12
 Warn = Callable[[str], None]
@@ -56,14 +55,30 @@ class FrameResults:
 
     def listed(self) -> dict[str, StoredObject]:
         """Work unit id → its result, as a listing tells it; a call for each thousand."""
-        return self._listed(contents=False)
+        return self._by_unit(self._storage.list(layout.results(self._job_id)))
 
-    def _listed(self, *, contents: bool) -> dict[str, StoredObject]:
-        prefix = layout.results(self._job_id)
-        return {
-            entry.key.removeprefix(f"{prefix}/").removesuffix(".json"): entry
-            for entry in self._storage.list(prefix, contents=contents)
-        }
+    def _by_unit(self, entries: Iterable[StoredObject]) -> dict[str, StoredObject]:
+        prefix = f"{layout.results(self._job_id)}/"
+        return {entry.key.removeprefix(prefix).removesuffix(".json"): entry for entry in entries}
+
+    def listed_of(
+        self, unit_ids: Iterable[str], *, contents: bool = False
+    ) -> dict[str, StoredObject]:
+        """The same of those of these frames that have a result, and maybe of others.
+
+        No call for a thousand of others: of a job that gets on from its first frame to its last it
+        costs what is new, and not all that is there. contents: as Storage.list has it.
+        """
+        keys = sorted(map(self._key, unit_ids))
+        found: dict[str, StoredObject] = {}
+        asked = 0
+        while asked < len(keys):
+            page = self._storage.page(layout.results(self._job_id), keys[asked], contents=contents)
+            found |= self._by_unit(page)
+            if len(page) < PAGE_OBJECTS:
+                break
+            asked = bisect_right(keys, page[-1].key)
+        return found
 
     def begun(self) -> set[str]:
         """The ids of units of which an attempt has stored anything: its log comes first."""
@@ -105,14 +120,15 @@ class FrameResults:
             except StorageError:
                 return None  # it was deleted, or is none
 
-        found = in_parallel(read, self._listed(contents=True).items())
+        listed = self._storage.list(layout.results(self._job_id), contents=True)
+        found = in_parallel(read, self._by_unit(listed).items())
         return sorted((each for each in found if each), key=lambda each: each.frame)
 
     def of(self, units: Sequence[WorkUnit]) -> FoundResults:
         """The results that are stored of these frames; a bad one takes no other frame down."""
         if not units:
             return FoundResults([])
-        there = self._listed(contents=True)
+        there = self._by_unit(self._storage.list(layout.results(self._job_id), contents=True))
         results: list[FrameResult] = []
         unreadable: dict[int, str] = {}
         for unit, found in self._read_listed(units, there):
@@ -125,17 +141,18 @@ class FrameResults:
         return FoundResults(sorted(results, key=lambda result: result.frame), unreadable)
 
     def new(
-        self, units: Sequence[WorkUnit], listed: int
+        self, units: Sequence[WorkUnit], listed: Iterable[str]
     ) -> Iterator[tuple[WorkUnit, FrameResult | None]]:
         """Each of these frames, which a listing has told of, with its result; None if unreadable.
 
-        listed: how many results there were in all. Many frames' are taken from another listing
-        instead of a call for each.
+        listed: ids of all units that it has told of, by which many frames' are taken from another
+        listing instead of a call for each.
         """
-        pages = -(-listed // _LISTED_A_CALL)
+        ids = sorted(unit.work_unit_id for unit in units)
+        between = sum(ids[0] <= unit_id <= ids[-1] for unit_id in listed) if ids else 0
         there: dict[str, StoredObject] = {}
-        if len(units) >= _READS_FOR_A_LISTING * pages:
-            there = self._listed(contents=True)
+        if len(ids) >= _READS_FOR_A_LISTING * -(-between // PAGE_OBJECTS):
+            there = self.listed_of(ids, contents=True)
         known = {unit.work_unit_id: there.get(unit.work_unit_id) for unit in units}
         for unit, found in self._read_listed(units, known):
             yield unit, None if isinstance(found, StorageError) else found

@@ -23,7 +23,7 @@ from povstorm_client.storage.content_types import content_type
 from povstorm_client.storage.credentials import GRANTS_SPREAD, refused_login
 from povstorm_client.storage.parallel import CALLS_AT_ONCE, in_parallel
 from povstorm_client.storage.private_files import make_read_only
-from povstorm_client.storage.protocol import StoredObject, saved_whole
+from povstorm_client.storage.protocol import PAGE_OBJECTS, StoredObject, saved_whole
 from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
@@ -235,6 +235,14 @@ class GcsStorage:
         return None
 
     def list(self, prefix: str, *, contents: bool = False) -> Iterator[StoredObject]:
+        return self._told(prefix, contents=contents)
+
+    def page(self, prefix: str, start: str, *, contents: bool = False) -> Sequence[StoredObject]:
+        return list(self._told(prefix, contents=contents, start=start, most=PAGE_OBJECTS))
+
+    def _told(
+        self, prefix: str, *, contents: bool, start: str | None = None, most: int | None = None
+    ) -> Iterator[StoredObject]:
         check_workspace_path(prefix, "storage prefix")
         told = ",metadata" if contents else ""
         with self._errors("list", prefix):
@@ -242,6 +250,8 @@ class GcsStorage:
                 self._name,
                 prefix=f"{prefix}/",
                 fields=f"items(name,size,updated,crc32c{told}),nextPageToken",
+                start_offset=start,
+                max_results=most,
                 retry=_retry(),
             ):
                 yield _stored_object(blob, contents=contents)

@@ -16,6 +16,8 @@ from povstorm_client.errors import StorageError
 from povstorm_client.storage.disk_full import disk_full_words, is_disk_full
 
 _CHUNK_BYTES = 1 << 20
+# https://cloud.google.com/storage/docs/json_api/v1/objects/list: the most that a call tells of.
+PAGE_OBJECTS = 1000
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,12 @@ class Storage(Protocol):
         """All objects whose key starts with ``prefix/``, in no particular order.
 
         contents: with those of small objects that were created, where that takes no further call.
+        """
+
+    def page(self, prefix: str, start: str, *, contents: bool = False) -> Sequence[StoredObject]:
+        """The first PAGE_OBJECTS of these whose keys are not before ``start``, ascending; one call.
+
+        contents: as list has it.
         """
 
     def folders(self, prefix: str) -> Iterator[str]:

@@ -9,8 +9,9 @@ import pytest
 
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs import frame_results
 from povstorm_client.jobs.frame_results import FrameResults
-from povstorm_client.storage import layout
+from povstorm_client.storage import bucket, layout
 from povstorm_client.storage.bucket import GcsStorage
 from tests.emulators.gcs.proxy import GcsProxy
 from tests.synthetic_job import failed, make_units, rendered
@@ -18,6 +19,7 @@ from tests.synthetic_job import failed, make_units, rendered
 JOB = "orbit"
 FRAMES = 40
 UNITS = make_units(JOB, FRAMES)
+IDS = [unit.work_unit_id for unit in UNITS]
 
 
 @pytest.fixture
@@ -69,9 +71,9 @@ def test_many_new_results_are_taken_from_a_listing_and_few_are_read(
     stored: FrameResults, calls: Callable[[], Counter[str]]
 ):
     calls()
-    many = by_frame(stored.new(UNITS[2:], FRAMES))
+    many = by_frame(stored.new(UNITS[2:], IDS))
     assert calls() == {"list jobs/results": 1}
-    few = by_frame(stored.new(UNITS[2:5], FRAMES))
+    few = by_frame(stored.new(UNITS[2:5], IDS))
     assert calls() == {"read jobs/results": 3}
     assert few == {unit.frame: many[unit.frame] for unit in UNITS[2:5]}
     assert list(many) == [unit.frame for unit in UNITS[2:]]
@@ -81,7 +83,8 @@ def test_few_of_very_many_are_read_since_a_listing_has_a_thousand_a_call(
     stored: FrameResults, calls: Callable[[], Counter[str]]
 ):
     calls()
-    list(stored.new(UNITS[2:], 100_000))
+    between = [f"{UNITS[2].work_unit_id}-{number}" for number in range(100_000)]
+    list(stored.new(UNITS[2:], IDS + between))
     assert calls() == {"read jobs/results": FRAMES - 2}
 
 
@@ -89,6 +92,29 @@ def test_a_new_result_that_cannot_be_read_takes_no_other_frame_down(
     stored: FrameResults, checked_storage: GcsStorage
 ):
     checked_storage.write(layout.result(JOB, UNITS[1].work_unit_id), b"{")
-    found = by_frame(stored.new(UNITS, FRAMES))
+    found = by_frame(stored.new(UNITS, IDS))
     assert len(found) == FRAMES
     assert [frame for frame, result in found.items() if result is None] == [UNITS[1].frame]
+
+
+def test_a_look_for_some_frames_skips_the_thousands_between_them(
+    stored: FrameResults,
+    checked_storage: GcsStorage,
+    calls: Callable[[], Counter[str]],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(bucket, "PAGE_OBJECTS", 10)
+    monkeypatch.setattr(frame_results, "PAGE_OBJECTS", 10)
+    stored.discard_unless_rendered(IDS[0])
+    checked_storage.remove(layout.result(JOB, IDS[36]))
+    calls()
+
+    found = stored.listed_of([IDS[0], IDS[3], IDS[35], IDS[36]])
+
+    assert set(found) >= {IDS[3], IDS[35]}
+    assert not {IDS[0], IDS[36]} & set(found)
+    assert calls() == {"list jobs/results": 2}
+    assert stored.listed_of(IDS) == stored.listed()
+    calls()
+    assert stored.listed_of([]) == {}
+    assert calls() == {}

@@ -76,6 +76,20 @@ def test_a_listing_with_contents_tells_what_is_there_or_nothing(storage: Storage
     assert all(entry.content is None for entry in storage.list("a"))
 
 
+def test_a_page_has_the_first_keys_from_one_on(storage: Storage):
+    for name in ("c", "b/2", "b-1", "a", "b/1", "d"):
+        storage.write(f"jobs/{name}", name.encode())
+    storage.write("jobs-other/b", b"")
+
+    def page(start: str) -> list[str]:
+        return [stored.key for stored in storage.page("jobs", start)]
+
+    assert page("jobs/b/1") == ["jobs/b/1", "jobs/b/2", "jobs/c", "jobs/d"]
+    assert page("jobs/b") == ["jobs/b-1", "jobs/b/1", "jobs/b/2", "jobs/c", "jobs/d"]
+    assert page("jobs/e") == []
+    assert page("") == sorted(keys(storage, "jobs"))
+
+
 def test_an_object_is_removed_unless_it_is_to_stay(storage: Storage):
     storage.write("a/result.json", b"failed")
 

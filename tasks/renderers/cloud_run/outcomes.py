@@ -14,7 +14,6 @@ from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.parallel import in_parallel
-from povstorm_client.storage.protocol import StoredObject
 from render_image.unexpected import unexpected_failure
 from tasks.renderers.cloud_run.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
@@ -53,13 +52,10 @@ class Outcomes:
     async def note_what_is_there(self) -> None:
         """Results of earlier runs are no news, and what those left unfinished is known."""
         begun = await asyncio.to_thread(self._results.begun)
-        listed = await self._listed()
+        listed = await asyncio.to_thread(self._results.listed)
         self._seen = dict.fromkeys(begun, _NO_RESULT) | {
             unit_id: (entry.changed, entry.size) for unit_id, entry in listed.items()
         }
-
-    async def _listed(self) -> dict[str, StoredObject]:
-        return await asyncio.to_thread(self._results.listed)
 
     async def clear_earlier_attempts(self, wave: FrameWave) -> None:
         """Delete what earlier attempts stored: the container may create objects, not replace them.
@@ -78,14 +74,14 @@ class Outcomes:
         """Take in the results that were stored since the last look."""
         waiting = {frame.unit.work_unit_id: (wave, frame) for wave, frame in self._board.waiting()}
         new: list[WorkUnit] = []
-        listed = await self._listed()
+        listed = await asyncio.to_thread(self._results.listed_of, waiting)
         for unit_id, entry in listed.items():
             version = (entry.changed, entry.size)
             if self._seen.get(unit_id) != version:
                 self._seen[unit_id] = version
                 if unit_id in waiting:
                     new.append(waiting[unit_id][1].unit)
-        results = await asyncio.to_thread(lambda: list(self._results.new(new, len(listed))))
+        results = await asyncio.to_thread(lambda: list(self._results.new(new, listed)))
         for unit, result in results:
             wave, frame = waiting[unit.work_unit_id]
             # A failure of an earlier attempt, such as lose stores, says nothing about this one.
