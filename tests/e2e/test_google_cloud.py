@@ -249,11 +249,17 @@ def test_a_killed_orchestrators_executions_are_taken_over(cloud: GoogleCloud):
     job = make_job(cluster, scene=SLOW, lean="cheapest")
     job.submit()
     flow = cluster.start(job.job_id)
-    wait_for(lambda: len(job.images()) >= 1)
+    wait_for(lambda: any(cluster.storage.list(layout.results(job.job_id))))
+    # However long it takes to look at what there is: they do not end meanwhile.
+    held = containers()
+    for container in held:
+        container.suspend()
     os.kill(flow_process().pid, signal.SIGKILL)
     wait_for(lambda: flow.returncode is not None)
     runs = calls(cloud)["jobs.run"]
     assert len(job.images()) < 12
+    for container in held:
+        container.resume()
 
     job.run(show_progress=False)
 
