@@ -36,6 +36,7 @@ from povstorm_client.storage.folder import FolderStorage
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
 from tasks.frames.task_runs import TaskRuns
+from tasks.stored.frame_cache import FrameCache
 from tasks.stored.result_storage import choose_result_storage
 
 AT_ONCE = 16
@@ -107,7 +108,11 @@ async def povstorm(frames: int, folder: str) -> int:
             storage=storage,
             stored={},
             run=TaskRuns(
-                renderer, storage, {}, await choose_result_storage(storage, ""), retries=3
+                renderer,
+                storage,
+                {},
+                await choose_result_storage(FrameCache(storage), ""),
+                retries=3,
             ),
             progress=progress,
             logger=get_run_logger(),

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flows.ahead import Ahead, plan_ahead
+from flows.ahead import plan_ahead
 from flows.opened_job import STOPPED, OpenedJob
 from flows.outcome import Outcome, error_in_words, missing_frames_in_words
 from povstorm_client.errors import StorageError
@@ -30,11 +30,13 @@ from tasks.renderers.choose_renderer import choose_renderer
 from tasks.renderers.renderer import Renderer
 from tasks.report.job_run import JobRun
 from tasks.report.previews_ahead import PreviewsAhead, previews_ahead
+from tasks.stored.frame_cache import FrameCache
 from tasks.stored.stored_results import find_stored_results
 from tasks.video.encode import ReadySegments
 from tasks.video.job_video import VideoAhead, video_ahead
 
 if TYPE_CHECKING:
+    from tasks.frames.waves_ahead import WavesAhead
     from tasks.report.previews import ReadyPreviews
 
 
@@ -55,12 +57,9 @@ class Steps(Protocol):
         stored: Mapping[str, FrameResult],
         retries: int,
         warn: Warn,
-        not_cached: Collection[str],
+        cache: FrameCache,
     ) -> FrameRun:
-        """What runs a frame. stored: results of an earlier run, by work unit id.
-
-        not_cached: keys that the cache was found not to have.
-        """
+        """What runs a frame. stored: results of an earlier run, by work unit id."""
 
     async def stitch(
         self,
@@ -211,33 +210,33 @@ class _Run:
             logger=logger,
             tell=self._progress.note,
         )
-        ahead: Ahead | None = None
+        cache = FrameCache(storage, warn)
+        ahead: WavesAhead | None = None
         if manifest.cloud_run is not None:
             ahead = plan_ahead(
                 chosen,
-                storage,
                 manifest,
                 units,
+                cache=cache,
                 stored=stored,
                 damaged=damaged,
                 progress=self._progress,
             )
-            chosen = ahead.frames
+            chosen = ahead
         async with chosen as renderer:
-            not_cached = () if ahead is None else ahead.not_cached
             results = await map_frames(
                 units,
                 renderer=renderer,
                 storage=storage,
                 stored=stored,
                 run=await self._steps.frame_run(
-                    renderer, storage, stored, manifest.settings.retries, warn, not_cached
+                    renderer, storage, stored, manifest.settings.retries, warn, cache
                 ),
                 progress=self._progress,
                 logger=logger,
                 warn=warn,
                 on_final=on_final,
-                in_turn=frames_in_turn(manifest, units) if ahead is None else ahead.frames.in_turn,
+                in_turn=frames_in_turn(manifest, units) if ahead is None else ahead.in_turn,
             )
         return results, begun, time.time() if ahead is None else _last_end(results, begun)
 

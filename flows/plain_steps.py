@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from tasks.steps.staging import lay_out
 from tasks.steps.statistics_step import make_statistics
 from tasks.steps.step import Step
 from tasks.steps.video_step import make_video
+from tasks.stored.frame_cache import FrameCache
 from tasks.video.encode import ReadySegments
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class PlainSteps:
         stored: Mapping[str, FrameResult],
         retries: int,
         warn: Warn,
-        not_cached: Collection[str],
+        cache: FrameCache,
     ) -> FrameRun:
         """What runs a frame."""
-        return PlainRuns(renderer, storage, stored, retries, self._journal, warn, not_cached)
+        return PlainRuns(renderer, storage, stored, retries, self._journal, warn, cache)
 
     async def stitch(
         self,

@@ -7,7 +7,7 @@ machine is run by local_run.py, and shown in Prefect by recorded_job.py as the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect import flow, get_run_logger
@@ -36,6 +36,7 @@ from tasks.renderers.renderer import Renderer
 from tasks.report.job_run import JobRun
 from tasks.stage import stage_shared_resources
 from tasks.stitch_video import stitch_video
+from tasks.stored.frame_cache import FrameCache
 from tasks.stored.result_storage import choose_result_storage
 from tasks.video.encode import ReadySegments
 
@@ -103,11 +104,10 @@ class _TaskSteps:
         stored: Mapping[str, FrameResult],
         retries: int,
         warn: Warn,
-        not_cached: Collection[str],
+        cache: FrameCache,
     ) -> FrameRun:
-        cache = await choose_result_storage(storage, self._gcp_credentials)
-        cache.has_none_of(not_cached)
-        return TaskRuns(renderer, storage, stored, cache, retries)
+        results = await choose_result_storage(cache, self._gcp_credentials)
+        return TaskRuns(renderer, storage, stored, results, retries)
 
     async def stitch(
         self,

@@ -126,11 +126,17 @@ def half_deleted(storage: Storage) -> list[str]:
 
 
 def _delete_cache_entries(storage: Storage, job_id: str) -> None:
-    """Delete the entries that speak of the job's images; a unit's digest is in its entry's name."""
+    """Delete the entries that speak of the job's images, which lists have by the job's id.
+
+    In the name of an entry by itself is its unit's digest.
+    """
     try:
-        digests = {unit.content_digest() for unit in read_work_units(storage, job_id)}
+        units = read_work_units(storage, job_id)
     except (StorageError, InputError):
         return  # it is deleted already, or never was readable; its entries do no harm
+    for group in sorted({unit.content_group() for unit in units}):
+        storage.delete(layout.cache_lists(group, job_id), layout.is_own)
+    digests = {unit.content_digest() for unit in units}
     keys = (
         stored.key
         for stored in storage.list(layout.RESULT_CACHE)

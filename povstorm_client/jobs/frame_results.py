@@ -202,6 +202,17 @@ class FrameResults:
         same = ("rendered", result.frame, result.image)
         return now if now is not None and (now.state, now.frame, now.image) == same else result
 
+    def rendered_by_id(self, work_unit_id: str) -> FrameResult | None:
+        """The result of a rendered frame that is known by its id only; None if there is none.
+
+        RecordError if what is there is not readable.
+        """
+        data = self._storage.find(self._key(work_unit_id))
+        if data is None:
+            return None
+        result = self._parse_own(data, work_unit_id)
+        return result if result.state == "rendered" else None
+
     def rendered(self, unit: WorkUnit) -> bool:
         """Whether a result commits this frame; for whoever may read what is there, not list."""
         key = self._key(unit.work_unit_id)

@@ -59,6 +59,7 @@ _JOB_SHAPE = re.compile(
 _TREE_SHAPE = re.compile(rf"{SHARED}/{_DIGEST}/.+", re.DOTALL)
 _BLOB_SHAPE = re.compile(rf"{BLOBS}/{_DIGEST}")
 _CACHE_GROUP = r"[0-9a-f]{16}"
+_CACHE_LIST_SHAPE = re.compile(rf"{RESULT_CACHE}/{_CACHE_GROUP}/of-{JOB_ID}/[0-9a-f]{{16}}\.json")
 # Prefect's keys: ours of frames, of which those of povstorm 0.1 have no group, and hex digits of
 # its own.
 _CACHE_SHAPE = re.compile(
@@ -69,7 +70,8 @@ _CLEANING_SHAPE = re.compile(
     rf"{SWEEP}|{LAST_SWEEP}|{DELETIONS}/{JOB_ID}\.json|cleaning/clock-[0-9a-f]{{16}}"
 )
 _SHAPES = (
-    *(_JOB_SHAPE, _TREE_SHAPE, _BLOB_SHAPE, _CACHE_SHAPE, _ESTIMATE_SHAPE, _CLEANING_SHAPE),
+    *(_JOB_SHAPE, _TREE_SHAPE, _BLOB_SHAPE, _CACHE_SHAPE, _CACHE_LIST_SHAPE, _ESTIMATE_SHAPE),
+    _CLEANING_SHAPE,
     re.compile(rf"{CHECKS}/[0-9a-f]{{16}}"),
 )
 
@@ -107,6 +109,21 @@ def cached_frame(name: str) -> str:
 def cached_frame_name(key: str) -> str:
     """The name of a cache's entry, by its key."""
     return key.removeprefix(f"{RESULT_CACHE}/")
+
+
+def cache_lists(group: str, job_id: str) -> str:
+    """The prefix of the lists of an animation's frames that a job has rendered, for the cache."""
+    return f"{cached_frames(group)}/of-{job_id}"
+
+
+def cache_list(group: str, job_id: str, token: str) -> str:
+    """Which frames a job has rendered, some at a time; token: 16 hex digits."""
+    return f"{cache_lists(group, job_id)}/{token}.json"
+
+
+def is_cache_list(key: str) -> bool:
+    """Whether a key is that of such a list."""
+    return _CACHE_LIST_SHAPE.fullmatch(key) is not None
 
 
 def blob(sha256: str) -> str:

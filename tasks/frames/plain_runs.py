@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 
+from povstorm_client.errors import RecordError, StorageError
+from povstorm_client.frames.cached_frame import cached_frame_record
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import Warn
@@ -18,14 +20,14 @@ from tasks.journal.events import FrameBegun, FrameEnded, How
 from tasks.journal.journal import Journal, frame_logger
 from tasks.renderers.renderer import Renderer
 from tasks.steps.frame_attempt import RETRY_JITTER, RETRY_SECONDS, attempt_frame, can_pass
-from tasks.stored.stored_results import cache_key, read_cache, write_cache
+from tasks.stored.frame_cache import FrameCache
+from tasks.stored.stored_results import cache_key
 
 
 class PlainRuns:
     """Renders frames. stored: results of an earlier run of the job, by work unit id.
 
-    warn is told of an entry of the cache that is none. not_cached: keys that it was found not to
-    have.
+    warn is told of an entry of the cache that is none.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class PlainRuns:
         retries: int,
         journal: Journal,
         warn: Warn,
-        not_cached: Collection[str] = (),
+        cache: FrameCache,
     ) -> None:
         self._renderer = renderer
         self._storage = storage
@@ -44,23 +46,38 @@ class PlainRuns:
         self._retries = retries
         self._journal = journal
         self._warn = warn
-        self._not_cached = not_cached
+        self._cache = cache
         self._prefect = version("prefect")
 
     async def __call__(self, unit: WorkUnit, *, refresh: bool = False) -> tuple[FrameResult, bool]:
         """A frame's result, and whether it is the cache's; refresh: which is not to be asked."""
-        storage, renderer = self._storage, self._renderer
+        renderer = self._renderer
         if kept := self._stored.get(unit.work_unit_id):
             self._found(unit, "stored")
             return kept, False
-        if not refresh and cache_key(unit, renderer.version) not in self._not_cached:
-            reading = asyncio.to_thread(read_cache, storage, unit, renderer.version, self._warn)
-            if (cached := await reading) is not None:
+        name = cache_key(unit, renderer.version)
+        if not refresh and not self._cache.is_without(name):
+            cached = await asyncio.to_thread(self._cached, name)
+            if cached is not None:
                 self._found(unit, "cached")
                 return cached, True
         result = await self._rendered(unit)
-        await asyncio.to_thread(write_cache, storage, unit, result, renderer.version, self._prefect)
+        # As a task run would have made it.
+        record = cached_frame_record(result, name, self._prefect)
+        try:
+            await self._cache.write(name, result, record)
+        except StorageError as error:
+            # The frame is rendered and stored: what another job finds of it decides about nothing.
+            self._warn(f"rendered frames will not be found in the cache: {error}")
         return result, False
+
+    def _cached(self, name: str) -> FrameResult | None:
+        """What Prefect would be handed of the cache."""
+        try:
+            return self._cache.read(name)
+        except RecordError as error:
+            self._warn(f"{error}: the frame is rendered again")
+            return None
 
     def _found(self, unit: WorkUnit, how: How) -> None:
         self._journal.write(FrameBegun(unit.work_unit_id))

@@ -18,7 +18,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage.protocol import Storage
 from tasks.render_frame import render_frame
 from tasks.renderers.renderer import Renderer
-from tasks.stored.result_storage import FrameCache
+from tasks.stored.result_storage import PrefectResults
 
 
 class TaskRuns:
@@ -29,7 +29,7 @@ class TaskRuns:
         renderer: Renderer,
         storage: Storage,
         stored: Mapping[str, FrameResult],
-        result_storage: FrameCache,
+        result_storage: PrefectResults,
         retries: int,
     ) -> None:
         self._renderer = renderer

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import prefect
@@ -20,14 +19,13 @@ from pydantic import Field, PrivateAttr
 from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frames.cached_frame import cached_frame_record, parse_cached_frame
 from povstorm_client.run_logger import RunLogger
-from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.open_storage import open_storage
-from povstorm_client.storage.protocol import Storage
+from tasks.stored.frame_cache import FrameCache
 
 
-class FrameCache(WritableFileSystem):
+class PrefectResults(WritableFileSystem):
     """A Prefect block: results of render_frame below ``results/`` of a folder or a bucket.
 
     prefect-gcp's GcsBucket makes a client and credentials for every read and write, and asks for
@@ -43,13 +41,8 @@ class FrameCache(WritableFileSystem):
         default="",
         description="Name of a GcpCredentials block; empty for the application default.",
     )
-    _opened: Storage | None = PrivateAttr(default=None)
+    _cache: FrameCache | None = PrivateAttr(default=None)
     _looked_at: dict[str, bytes] = PrivateAttr(default_factory=dict)
-    _absent: set[str] = PrivateAttr(default_factory=set)
-
-    def has_none_of(self, paths: Iterable[str]) -> None:
-        """Say that there are no such entries, which is not looked for then."""
-        self._absent.update(paths)
 
     async def read_path(self, path: str) -> bytes:
         """A record for Prefect, of the frame that the stored one speaks of.
@@ -61,14 +54,15 @@ class FrameCache(WritableFileSystem):
         # must not be gone, or another, at the second time.
         if (content := self._looked_at.pop(path, None)) is not None:
             return content
-        if path in self._absent:
+        if self._cache is not None and self._cache.is_without(path):
             raise StorageError(f"the cache has no {path}")
-        stored = await asyncio.to_thread(lambda: self._storage().read(_key(path)))
         try:
-            result = parse_cached_frame(stored, path)
+            result = await asyncio.to_thread(lambda: self._frames().read(path))
         except RecordError as error:
             _logger().warning("%s: the frame is rendered again", error)
             raise
+        if result is None:
+            raise StorageError(f"the cache has no {path}")
         content = cached_frame_record(result, path, prefect.__version__)
         self._looked_at[path] = content
         return content
@@ -76,18 +70,14 @@ class FrameCache(WritableFileSystem):
     async def write_path(self, path: str, content: bytes) -> None:
         """Store a result of render_frame, as Prefect writes it."""
         self._looked_at.pop(path, None)
-        self._absent.discard(path)
-        await asyncio.to_thread(lambda: self._storage().write(_key(path), content))
+        await self._frames().write(path, parse_cached_frame(content, path), content)
 
-    def _storage(self) -> Storage:
+    def _frames(self) -> FrameCache:
         # Threads may open it twice at first; either will do.
-        if self._opened is None:
-            self._opened = open_storage(self.storage_uri, google_credentials(self.gcp_credentials))
-        return self._opened
-
-
-def _key(path: str) -> str:
-    return layout.cached_frame(path)
+        if self._cache is None:
+            credentials = google_credentials(self.gcp_credentials)
+            self._cache = FrameCache(open_storage(self.storage_uri, credentials), _logger().warning)
+        return self._cache
 
 
 def _logger() -> RunLogger:
@@ -97,16 +87,18 @@ def _logger() -> RunLogger:
         return get_logger("povstorm")
 
 
-async def choose_result_storage(storage: Storage, gcp_credentials: str) -> FrameCache:
-    """Prefect's result storage for jobs of this storage.
+async def choose_result_storage(cache: FrameCache, gcp_credentials: str) -> PrefectResults:
+    """Prefect's result storage for jobs of the cache's storage.
 
     gcp_credentials: name of a GcpCredentials block, "" for the application default.
     """
-    block = FrameCache(storage_uri=storage.uri, gcp_credentials=gcp_credentials)
+    storage = cache.storage
+    block = PrefectResults(storage_uri=storage.uri, gcp_credentials=gcp_credentials)
     if isinstance(storage, FolderStorage):
         name = hashlib.sha256(storage.uri.encode()).hexdigest()[:16]
     else:
         name = "".join(c if c.isalnum() else "-" for c in urlsplit(storage.uri).netloc)
     # Prefect takes a block as result storage only if its server knows it.
     await block.save(f"povstorm-{name}", overwrite=True)
+    block._cache = cache
     return block

@@ -6,17 +6,12 @@ Who renders a job asks for the first before anything else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
-from povstorm_client.errors import RecordError
-from povstorm_client.frames.cached_frame import cached_frame_record, parse_cached_frame
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_outputs import damage_lines
 from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.jobs.stored_frames import find_damage
-from povstorm_client.storage import layout
-from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
 
 _log = logging.getLogger(__name__)
@@ -69,44 +64,3 @@ def _drop_broken_ends(
 def cache_key(unit: WorkUnit, renderer_version: str) -> str:
     """All that decides the picture: inline bytes, shared tree, cmd, POV-Ray's version."""
     return f"{unit.content_group()}/frame-{unit.content_digest()}-povray-{renderer_version}"
-
-
-def find_cached(storage: Storage, units: Sequence[WorkUnit], renderer_version: str) -> set[str]:
-    """Those cache keys of the units that there are entries for, whatever those are worth.
-
-    A listing for each animation that they belong to.
-    """
-    keys = {cache_key(unit, renderer_version) for unit in units}
-
-    def names(group: str) -> list[str]:
-        listed = storage.list(layout.cached_frames(group))
-        return [layout.cached_frame_name(entry.key) for entry in listed]
-
-    groups = {key.partition("/")[0] for key in keys}
-    return {name for found in in_parallel(names, groups) for name in found if name in keys}
-
-
-def read_cache(
-    storage: Storage, unit: WorkUnit, renderer_version: str, warn: Warn = _log.warning
-) -> FrameResult | None:
-    """The cache's entry for the frame, as Prefect would be handed it; warn is told of a bad one."""
-    name = cache_key(unit, renderer_version)
-    key = layout.cached_frame(name)
-    if storage.stat(key) is None:
-        return None
-    try:
-        return parse_cached_frame(storage.read(key), name)
-    except RecordError as error:
-        warn(f"{error}: the frame is rendered again")
-        return None
-
-
-def write_cache(
-    storage: Storage, unit: WorkUnit, result: FrameResult, renderer_version: str, prefect: str
-) -> None:
-    """Make the entry that a task run would have made; renderer_version: as the renderer has it.
-
-    prefect: its version.
-    """
-    name = cache_key(unit, renderer_version)
-    storage.write(layout.cached_frame(name), cached_frame_record(result, name, prefect))

@@ -243,17 +243,23 @@ def test_the_cache_forgets_the_images_of_the_job_and_no_others(
     storage.write(f"{layout.RESULT_CACHE}/0123456789abcdef", b"no frame")
     torn = f"{layout.RESULT_CACHE}/frame-{job.work_units[2].content_digest()}-povray-3.7"
     storage.write(torn, b"{")
+    group = job.work_units[0].content_group()
+    lists = [layout.cache_list(group, each.job_id, 16 * "0") for each in (job, other)]
+    for key in lists:
+        storage.write(key, b"")
 
     delete_job(storage, job.job_id, with_cache=False)
-    assert own in keys(storage, layout.RESULT_CACHE)
+    assert {own, *lists} <= keys(storage, layout.RESULT_CACHE)
     again = submitted()
     assert again.work_units[0].content_digest() == job.work_units[0].content_digest()
     entry(again.work_units[0], again.job_id, "3.7")
+    storage.write(layout.cache_list(group, again.job_id, 16 * "0"), b"")
     delete_job(storage, again.job_id, with_cache=True)
 
     assert keys(storage, layout.RESULT_CACHE) == {
         others,
         torn,
+        *lists,
         f"{layout.RESULT_CACHE}/0123456789abcdef",
     }
 

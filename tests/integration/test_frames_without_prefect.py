@@ -24,6 +24,7 @@ from tasks.frames.plain_runs import PlainRuns
 from tasks.journal.events import FrameBegun, FrameEnded
 from tasks.journal.journal import Journal
 from tasks.journal.journal_reader import JournalReader
+from tasks.stored.frame_cache import FrameCache
 
 LOG = logging.getLogger("povstorm")
 IMAGE = b"an image"
@@ -101,7 +102,9 @@ def run(
             renderer=renderer,
             storage=storage,
             stored={},
-            run=PlainRuns(renderer, storage, {}, 1, Journal(journal), LOG.warning),
+            run=PlainRuns(
+                renderer, storage, {}, 1, Journal(journal), LOG.warning, FrameCache(storage)
+            ),
             progress=JobProgress(storage, job, 3),
             logger=LOG,
             warn=LOG.warning,

@@ -28,6 +28,7 @@ from tasks.frames.plain_runs import PlainRuns
 from tasks.journal.journal import Journal
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 from tasks.renderers.cloud_run.wave_setting import Pace
+from tasks.stored.frame_cache import FrameCache
 from tests.integration.test_entrypoint import JOB
 from tests.integration.test_odd_waves import FakeApi, units
 
@@ -102,7 +103,13 @@ def render(
                 storage=storage,
                 stored={},
                 run=PlainRuns(
-                    renderer, storage, {}, JobSettings().retries, Journal(None), LOG.warning
+                    renderer,
+                    storage,
+                    {},
+                    JobSettings().retries,
+                    Journal(None),
+                    LOG.warning,
+                    FrameCache(storage),
                 ),
                 progress=JobProgress(storage, JOB, frames),
                 logger=LOG,

@@ -7,8 +7,9 @@ import base64
 import json
 import os
 import pickle
+import threading
 import uuid
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,17 @@ from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 
 from povstorm_client import RenderSettings, WorkUnit
+from povstorm_client.errors import StorageError
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from povstorm_client.storage.protocol import Storage, StoredObject
-from tasks.stored.result_storage import FrameCache
-from tasks.stored.stored_results import cache_key, find_cached
+from povstorm_client.storage.protocol import Storage
+from tasks.stored.frame_cache import FrameCache
+from tasks.stored.result_storage import PrefectResults
+from tasks.stored.stored_results import cache_key
 
-NAME = "0123456789abcdef/frame-abc-povray-3.7"
+NAME = f"0123456789abcdef/frame-{'0123456789abcdef' * 4}-povray-3.7"
 RESULT = FrameResult("frame-0001-0123456789ab", "job", 1, "rendered", 1, "h", 1.0, 2.0)
 
 
@@ -38,11 +42,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def cache(storage: Storage) -> FrameCache:
-    return known(FrameCache(storage_uri=storage.uri))
+def cache(storage: Storage) -> PrefectResults:
+    return known(PrefectResults(storage_uri=storage.uri))
 
 
-def known(cache: FrameCache) -> FrameCache:
+def known(cache: PrefectResults) -> PrefectResults:
     """The block as Prefect has it once its server knows it."""
     cache._block_document_id = uuid.uuid4()
     return cache
@@ -89,6 +93,7 @@ def crafted(canary: Path) -> dict[str, bytes]:
     }
 
 
+ENTRY = record({"type": "json"}, json.dumps(RESULT.to_json()))
 CRAFTED = [
     "pickle",
     "no metadata",
@@ -114,7 +119,7 @@ def look(store: ResultStore) -> FrameResult | None:
 def test_a_crafted_entry_runs_nothing_and_counts_as_none(
     kind: str,
     storage: Storage,
-    cache: FrameCache,
+    cache: PrefectResults,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -151,16 +156,17 @@ def test_the_crafted_entries_do_run_what_they_name_where_prefect_reads_the_folde
     assert canary.exists()
 
 
-def test_what_prefect_persists_of_a_frame_is_found_again(storage: Storage, cache: FrameCache):
+def test_what_prefect_persists_of_a_frame_is_found_again(storage: Storage, cache: PrefectResults):
     store = ResultStore(
         result_storage=cache, serializer=JSONSerializer(), cache_result_in_memory=False
     )
     result = replace(RESULT, extra_outputs=["__class__"], extra_crc32c=["os.system"])
+    FrameResults(storage, "job").commit(result)
 
     asyncio.run(store.awrite(result.to_json(), NAME))
 
     assert look(store) == result
-    other = ResultStore(result_storage=FrameCache(storage_uri=storage.uri))
+    other = ResultStore(result_storage=PrefectResults(storage_uri=storage.uri))
     assert look(other) == result
 
 
@@ -173,17 +179,18 @@ def test_an_entry_of_a_povstorm_that_let_prefect_write_into_the_folder_is_found_
     )
     asyncio.run(before.awrite(RESULT.to_json(), NAME))
 
-    cache = FrameCache(storage_uri=tmp_path.as_uri())
+    cache = PrefectResults(storage_uri=tmp_path.as_uri())
 
     assert look(ResultStore(result_storage=cache)) == RESULT
 
 
 def test_an_entry_that_is_replaced_between_prefects_two_looks_stays_what_it_was(
-    storage: Storage, cache: FrameCache
+    storage: Storage, cache: PrefectResults
 ):
     store = ResultStore(
         result_storage=cache, serializer=JSONSerializer(), cache_result_in_memory=False
     )
+    FrameResults(storage, "job").commit(RESULT)
     asyncio.run(store.awrite(RESULT.to_json(), NAME))
 
     async def looked() -> Any:
@@ -192,27 +199,29 @@ def test_an_entry_that_is_replaced_between_prefects_two_looks_stays_what_it_was(
         return (await store.aread(NAME)).result
 
     assert FrameResult.from_json(asyncio.run(looked())) == RESULT
-    assert look(store) is None
+    # What a bucket's list names is the frame's result itself.
+    other = ResultStore(result_storage=known(PrefectResults(storage_uri=storage.uri)))
+    assert look(other) == (None if isinstance(storage, FolderStorage) else RESULT)
 
 
 def test_where_there_is_no_entry_nothing_is_said(
-    cache: FrameCache, caplog: pytest.LogCaptureFixture
+    cache: PrefectResults, caplog: pytest.LogCaptureFixture
 ):
     assert look(ResultStore(result_storage=cache)) is None
     assert caplog.messages == []
 
 
 def test_entries_that_are_known_not_to_be_there_are_not_looked_for_until_they_are_written(
-    storage: Storage, cache: FrameCache
+    storage: Storage,
 ):
-    store = ResultStore(result_storage=cache)
-    entry = record({"type": "json"}, json.dumps(RESULT.to_json()))
-    storage.write(f"{layout.RESULT_CACHE}/{NAME}", entry)
+    cache = FrameCache(storage)
+    storage.write(f"{layout.RESULT_CACHE}/{NAME}", ENTRY)
     cache.has_none_of({NAME})
 
-    assert look(store) is None
-    asyncio.run(cache.write_path(NAME, entry))
-    assert look(store) == RESULT
+    assert cache.read(NAME) is None
+    FrameResults(storage, "job").commit(RESULT)
+    asyncio.run(cache.write(NAME, RESULT, ENTRY))
+    assert cache.read(NAME) == RESULT
 
 
 def test_the_entries_of_an_animation_are_found_by_one_listing(storage: Storage):
@@ -222,16 +231,176 @@ def test_the_entries_of_an_animation_are_found_by_one_listing(storage: Storage):
     for unit in (*units[:2], others):
         storage.write(f"{layout.RESULT_CACHE}/{cache_key(unit, '3.7')}", b"{}")
     storage.write(f"{layout.RESULT_CACHE}/{cache_key(units[2], '3.8')}", b"{}")
-    listed: list[str] = []
+    counted = Counted(storage)
+    wanted = {cache_key(unit, "3.7") for unit in units}
 
-    class Counted:
-        def list(self, prefix: str) -> Iterator[StoredObject]:
-            listed.append(prefix)
-            return storage.list(prefix)
+    found = FrameCache(counted).find(wanted)
 
-    assert find_cached(Counted(), units, "3.7") == {cache_key(unit, "3.7") for unit in units[:2]}
-    assert len(listed) == 1
+    assert found == {cache_key(unit, "3.7") for unit in units[:2]}
+    assert counted.calls == {"list": 1}
     assert all(layout.is_own(f"{layout.RESULT_CACHE}/{cache_key(unit, '3.7')}") for unit in units)
+
+
+class Counted:
+    """A storage that counts what is asked of it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self._storage, name)
+
+
+def rendered_frames(storage: Storage, job_id: str, frames: int) -> dict[str, FrameResult]:
+    """Frames that a job has rendered: the names of their entries to come, and their results."""
+    settings = RenderSettings("scene.pov", final_frame=100)
+    found = {}
+    for frame in range(1, frames + 1):
+        unit = WorkUnit(settings, frame, job_id=job_id)
+        result = replace(
+            RESULT, job_id=job_id, work_unit_id=unit.work_unit_id, frame=frame,
+            image=unit.image_name, image_crc32c=f"crc{frame:03}=="
+        )  # fmt: skip
+        found[cache_key(unit, "3.7")] = FrameResults(storage, job_id).commit(result)
+    return found
+
+
+def write_at_once(cache: FrameCache, results: dict[str, FrameResult]) -> None:
+    async def write() -> None:
+        await asyncio.gather(
+            *(cache.write(name, result, b"unused") for name, result in results.items())
+        )
+
+    asyncio.run(write())
+
+
+def test_in_a_bucket_frames_that_end_together_have_one_list_and_no_entry_of_their_own(
+    gcs_storage: Storage,
+):
+    results = rendered_frames(gcs_storage, "job", 40)
+    counted = Counted(gcs_storage)
+
+    write_at_once(FrameCache(counted), results)
+
+    assert counted.calls == {"create": 2}
+    counted.calls.clear()
+    cache = FrameCache(counted)
+    assert cache.find(results) == set(results)
+    assert counted.calls == {"list": 1}
+    assert {name: cache.read(name) for name in results} == results
+    stored = [entry.key for entry in gcs_storage.list(layout.RESULT_CACHE)]
+    assert len(stored) == 2
+    assert all(layout.is_own(key) for key in stored)
+
+
+def test_the_list_of_a_job_that_is_gone_hides_no_other_jobs_frames(gcs_storage: Storage):
+    older = rendered_frames(gcs_storage, "job-a", 2)
+    write_at_once(FrameCache(gcs_storage), older)
+    newer = rendered_frames(gcs_storage, "job-b", 2)
+    write_at_once(FrameCache(gcs_storage), newer)
+
+    assert [FrameCache(gcs_storage).read(name) for name in older] == list(newer.values())
+    gcs_storage.delete(layout.results("job-b"))
+    assert [FrameCache(gcs_storage).read(name) for name in older] == list(older.values())
+    gcs_storage.delete(layout.results("job-a"))
+    assert [FrameCache(gcs_storage).read(name) for name in older] == [None, None]
+
+
+def test_what_was_written_does_not_hide_what_other_jobs_have(gcs_storage: Storage):
+    results = rendered_frames(gcs_storage, "job", 2)
+    (first, of_first), (second, of_second) = results.items()
+    write_at_once(FrameCache(gcs_storage), {second: of_second})
+    cache = FrameCache(gcs_storage)
+
+    write_at_once(cache, {first: of_first})
+
+    assert (cache.read(first), cache.read(second)) == (of_first, of_second)
+
+
+def test_in_a_bucket_an_entry_is_none_once_its_frame_was_rendered_anew_or_its_job_is_gone(
+    gcs_storage: Storage,
+):
+    results = rendered_frames(gcs_storage, "job", 3)
+    write_at_once(FrameCache(gcs_storage), results)
+    kept, changed, gone = results
+    again = replace(results[changed], image_crc32c="another=")
+    key = layout.result("job", again.work_unit_id)
+    gcs_storage.write(key, json.dumps(again.to_json()).encode())
+    gcs_storage.remove(layout.result("job", results[gone].work_unit_id))
+    cache = FrameCache(gcs_storage)
+
+    assert cache.read(kept) == results[kept]
+    assert (cache.read(changed), cache.read(gone)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"job_id": "../other"},
+        {"frames": [["a/b", "0" * 64, ""]]},
+        {"frames": [["a", "../x", ""]]},
+        {"renderer_version": 1},
+    ],
+)
+def test_a_crafted_list_counts_as_none_and_is_told(change: dict[str, Any], gcs_storage: Storage):
+    results = rendered_frames(gcs_storage, "job", 1)
+    write_at_once(FrameCache(gcs_storage), results)
+    (entry,) = gcs_storage.list(layout.RESULT_CACHE)
+    listed = json.loads(gcs_storage.read(entry.key))
+    gcs_storage.write(entry.key, json.dumps(listed | change).encode())
+    told: list[str] = []
+
+    assert FrameCache(gcs_storage, told.append).find(results) == set()
+    (line,) = told
+    assert line.endswith("its frames are rendered again")
+
+
+def test_while_one_list_is_stored_the_next_gathers_all_that_come(gcs_storage: Storage):
+    results = rendered_frames(gcs_storage, "job", 12)
+    (first, of_first), *others = results.items()
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Counted):
+        def create(self, key: str, data: bytes) -> bool:
+            begun.set()
+            go_on.wait()
+            self.calls["create"] += 1
+            return self._storage.create(key, data)
+
+    storage = Slow(gcs_storage)
+    cache = FrameCache(storage)
+
+    async def write() -> None:
+        writes = [asyncio.create_task(cache.write(first, of_first, b"unused"))]
+        await asyncio.to_thread(begun.wait)
+        for name, result in others:
+            writes.append(asyncio.create_task(cache.write(name, result, b"unused")))
+            await asyncio.sleep(0.05)
+        go_on.set()
+        await asyncio.gather(*writes)
+
+    asyncio.run(write())
+
+    assert storage.calls == {"create": 2}
+    assert FrameCache(gcs_storage).find(results) == set(results)
+
+
+def test_a_list_that_cannot_be_stored_is_the_error_of_each_of_its_frames(gcs_storage: Storage):
+    results = rendered_frames(gcs_storage, "job", 2)
+
+    class Full(Counted):
+        def create(self, key: str, data: bytes) -> bool:
+            raise StorageError(f"cannot write {key}")
+
+    cache = FrameCache(Full(gcs_storage))
+
+    async def write() -> list[BaseException | None]:
+        writes = (cache.write(name, result, b"unused") for name, result in results.items())
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    assert [type(outcome) for outcome in asyncio.run(write())] == [StorageError] * 2
 
 
 def test_frames_share_a_cache_group_whenever_they_have_one_digest():

@@ -19,6 +19,7 @@ from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
 from tasks.frames.plain_runs import PlainRuns
 from tasks.journal.journal import Journal
+from tasks.stored.frame_cache import FrameCache
 
 LOG = logging.getLogger(__name__)
 
@@ -112,7 +113,9 @@ async def mapped(
         renderer=renderer,
         storage=storage,
         stored=known,
-        run=PlainRuns(renderer, storage, known, retries, Journal(None), LOG.warning),
+        run=PlainRuns(
+            renderer, storage, known, retries, Journal(None), LOG.warning, FrameCache(storage)
+        ),
         progress=outcome.progress,
         logger=LOG,
         warn=LOG.warning,

@@ -192,7 +192,7 @@ def test_few_task_runs_are_at_once():
             await asyncio.gather(*map(task_run, UNITS))
         return most
 
-    assert 1 < asyncio.run(run()) <= 32
+    assert 1 < asyncio.run(run()) <= 64
 
 
 def test_frames_that_are_lost_together_are_expected_together_and_hold_up_no_other():
