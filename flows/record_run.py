@@ -262,6 +262,8 @@ def tell(turn: int, folder: str, kept: str, *, own: str = "", words: int = -1) -
     process does, and words one on which it is told to stop, or what Prefect has not.
     """
     lower_session(NICENESS, os.getpid())
+    if not own and not any(each.is_due for each in kept_journals(Path(folder))):
+        return  # another has told of it
     home, server = Path(folder).parent.parent, None
     own_of = next((each.of for each in kept_journals(Path(folder)) if str(each.path) == own), None)
     remove_old_journals(Path(folder))

@@ -26,7 +26,7 @@ _MOST_SECONDS = 6 * 3600.0
 def _turn(folder: str, about: int | None) -> int | None:
     """A descriptor of the file of the turn, once it is this process's; None if it is told of.
 
-    about: a descriptor of a file that is there until then.
+    about: a descriptor of a file that is there until then; None for all that is left.
     """
     descriptor = os.open(f"{folder}/turn", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     deadline = time.monotonic() + _MOST_SECONDS
@@ -36,12 +36,16 @@ def _turn(folder: str, about: int | None) -> int | None:
             has_turn = True
         except BlockingIOError:
             has_turn = False
-        if about is not None and not os.fstat(about).st_nlink:
+        if not (os.fstat(about).st_nlink if about is not None else _is_any_left(folder)):
             return None
         if has_turn:
             return descriptor
         time.sleep(_LOOK_SECONDS)
     return None
+
+
+def _is_any_left(folder: str) -> bool:
+    return any(name.endswith(".json") for name in os.listdir(folder))  # noqa: PTH208 - as below
 
 
 def _main(

@@ -18,6 +18,7 @@ import httpx
 import psutil
 import pytest
 
+from flows import recorder_process
 from flows.opened_job import OpenedJob
 from flows.outcome import Outcome
 from flows.recorder_process import RecorderProcess
@@ -90,8 +91,10 @@ def turn_of_another(home: Path) -> Iterator[None]:
         yield
 
 
-def recorded(storage: FolderStorage, outcome: Outcome, *, killed: bool = False) -> None:
-    """A run that has a frame in work and ends so; killed: its recorder is meanwhile."""
+def recorded(
+    storage: FolderStorage, outcome: Outcome, *, begins: bool = True, killed: bool = False
+) -> None:
+    """A run that ends so; begins: it has a frame in work; killed: its recorder is meanwhile."""
 
     async def run() -> None:
         logger = logging.getLogger("povstorm")
@@ -99,9 +102,10 @@ def recorded(storage: FolderStorage, outcome: Outcome, *, killed: bool = False) 
             manifest = read_manifest(storage, JOB)
             job = OpenedJob(storage, manifest, progress, asyncio.Event())
             recorder = RecorderProcess(job, job_uri(storage, JOB), "")
-            recorder.journal.write(FrameBegun(FRAME))
-            while not recorders(JOB):
-                await asyncio.sleep(0.05)
+            if begins:
+                recorder.journal.write(FrameBegun(FRAME))
+                while not recorders(JOB):
+                    await asyncio.sleep(0.05)
             if killed:
                 (process,) = recorders(JOB)
                 process.kill()
@@ -125,6 +129,19 @@ def test_a_run_that_was_stopped_in_its_first_seconds_is_not_told_of(
         "Prefect has no record of this run, which was stopped in its first seconds"
     )
     assert kept_journals(journal_folder(home, "file:")) == []
+
+
+def test_a_run_that_was_stopped_later_is_told_of_though_it_had_no_frame_in_work(
+    home: Path, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recorder_process, "EARLY_SECONDS", 0.0)
+    with turn_of_another(home):
+        recorded(storage, Outcome("cancelled", ""), begins=False)
+        until(lambda: recorders(JOB))
+        state = read_state(storage, JOB)
+        assert (state.recording, state.unrecorded) == (True, "")
+        recorders(JOB)[0].terminate()
+        until(lambda: not recorders(JOB))
 
 
 def test_a_run_whose_recorder_was_killed_has_another_at_its_end(home: Path, storage: FolderStorage):
@@ -221,6 +238,15 @@ def test_who_waits_for_the_turn_ends_when_its_run_is_told_of(home: Path, storage
         )
         turn = str(kept.path.with_name(TURN))
         until(lambda: turn in [file.path for file in psutil.Process(process.pid).open_files()])
+        kept.remove()
+        assert process.wait(60) == 0
+
+
+def test_who_is_to_tell_of_what_is_left_ends_when_another_has(home: Path, storage: FolderStorage):
+    kept = left_journal(journal_folder(home, "file:"), storage, JOB, RUN, ENDED)
+    with turn_of_another(home):
+        take_up(home)
+        (process,) = [each.process for each in told_runs() if each.job_uri == kept.of.job_uri]
         kept.remove()
         assert process.wait(60) == 0
 
