@@ -164,7 +164,7 @@ class _Teller:
         """Leave the runs that wait to the next, where a server has come up that is kept."""
         home = self._folder.parent.parent
         if (home / layout.PREFECT_SERVER).exists():
-            url = await asyncio.to_thread(answering_server, home)
+            url = await asyncio.to_thread(_kept_server, home)
             if url is not None:
                 self._leave_turn()
 
@@ -249,6 +249,16 @@ async def _silent(record: Any, kept: KeptJournal) -> str:  # noqa: ANN401 - impo
         await asyncio.sleep(_LOOK_SECONDS)
 
 
+def _kept_server(home: Path) -> str | None:
+    """The API of the kept server; None where there is none, or its record says nothing."""
+    try:
+        return answering_server(home)
+    except PovstormError as error:
+        # Runs do without it.
+        print(f"povstorm: warning: {error}", file=sys.stderr, flush=True)
+        return None
+
+
 def _opened(of: JournalOf) -> tuple[Storage, str]:
     return open_job(of.job_uri, google_credentials(of.gcp_credentials))
 
@@ -280,7 +290,7 @@ def tell(turn: int, folder: str, kept: str, *, own: str = "", words: int = -1) -
     runner = asyncio.Runner()
     try:
         chosen = chosen_server()
-        url = chosen.url if chosen is not None else answering_server(home)
+        url = chosen.url if chosen is not None else _kept_server(home)
         if url is None:
             server = EmbeddedServer()
             url = server.url

@@ -177,5 +177,9 @@ class RecorderProcess:
 def _kept_server() -> str:
     """The API of what `povstorm server` keeps, if that is the chosen one; else ""."""
     chosen = chosen_server()
-    kept = None if chosen is None else running_server(home_folder())
+    try:
+        kept = None if chosen is None else running_server(home_folder())
+    except PovstormError:
+        # The client has warned of it, and has chosen none.
+        kept = None
     return kept.api if kept is not None and chosen is not None and kept.api == chosen.url else ""
