@@ -43,5 +43,7 @@ def measure(
         output.seek(0)
         text = output.read().decode(errors="replace")
     if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, list(command), text[-4000:])
+        failed = subprocess.CalledProcessError(process.returncode, list(command), text)
+        failed.add_note(text[-4000:])
+        raise failed
     return Measurement(wall, usage.ru_utime + usage.ru_stime, text)
