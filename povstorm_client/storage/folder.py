@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import heapq
 import os
 import secrets
 import shutil
@@ -28,12 +27,7 @@ from povstorm_client.storage.private_files import (
     make_private_folder,
     make_read_only,
 )
-from povstorm_client.storage.protocol import (
-    _CHUNK_BYTES,
-    PAGE_OBJECTS,
-    StoredObject,
-    saved_whole,
-)
+from povstorm_client.storage.protocol import _CHUNK_BYTES, StoredObject, saved_whole
 
 # Nothing takes so long to be written: what is older was broken off.
 _BROKEN_OFF_SECONDS = 24 * 3600.0
@@ -226,8 +220,9 @@ class FolderStorage:
                     yield StoredObject(f"{folder}/{name}", status.st_size, status.st_mtime)
 
     def page(self, prefix: str, start: str, *, contents: bool = False) -> Sequence[StoredObject]:
-        behind = (stored for stored in self.list(prefix) if stored.key >= start)
-        return heapq.nsmallest(PAGE_OBJECTS, behind, key=lambda stored: stored.key)
+        # A part would cost as much as all.
+        behind = [stored for stored in self.list(prefix) if stored.key >= start]
+        return sorted(behind, key=lambda stored: stored.key)
 
     def folders(self, prefix: str) -> Iterator[str]:
         self.path(prefix)

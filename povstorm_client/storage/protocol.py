@@ -111,9 +111,9 @@ class Storage(Protocol):
         """
 
     def page(self, prefix: str, start: str, *, contents: bool = False) -> Sequence[StoredObject]:
-        """The first PAGE_OBJECTS of these whose keys are not before ``start``, ascending; one call.
+        """Those of these whose keys are not before ``start``, ascending, as far as a call tells.
 
-        contents: as list has it.
+        PAGE_OBJECTS of a bucket's, all of a folder's. contents: as list has it.
         """
 
     def folders(self, prefix: str) -> Iterator[str]:
