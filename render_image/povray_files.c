@@ -20,7 +20,8 @@
  * with "rb"; the next frame's parser starts when the last one has been rendered).
  *
  * A note is three texts, each ended by a zero byte: what (R read, A absent, W written anew,
- * P appended to, F a frame begins, I an earlier frame's image read), the absolute path, and the name in kept/ or nothing.
+ * P appended to, F a frame begins, I an earlier frame's image read, N a pipe, which is not opened, as POV-Ray would wait
+ * for who writes to it), the absolute path, and the name in kept/ or nothing.
  *
  * No headers are included, as in povray_waits.c.
  */
@@ -35,6 +36,7 @@ extern long read(int file, void *buffer, unsigned long size);
 extern long write(int file, const void *buffer, unsigned long size);
 extern long lseek(int file, long offset, int from);
 extern int close(int file);
+extern int statx(int folder, const char *path, int flags, unsigned mask, void *found);
 extern void *realloc(void *memory, unsigned long size);
 extern unsigned long strlen(const char *text);
 extern int strcmp(const char *one, const char *other);
@@ -52,6 +54,7 @@ extern int *__errno_location(void);
 #define NEXT ((void *)-1L) /* RTLD_NEXT */
 #define LONGEST 4096       /* bytes of a path, as the kernel has it */
 #define ENOENT 2
+#define ENXIO 6
 #define ENAMETOOLONG 36
 #define O_RDONLY 0
 #define O_WRONLY 1
@@ -59,6 +62,10 @@ extern int *__errno_location(void);
 #define O_TRUNC 01000
 #define O_APPEND 02000
 #define SEEK_END 2
+#define AT_FDCWD -100
+#define STATX_TYPE 1
+#define S_IFMT 0170000
+#define S_IFIFO 0010000
 
 typedef FILE *opener(const char *name, const char *mode);
 
@@ -270,6 +277,21 @@ static long size_of(const char *path)
     return size;
 }
 
+/* Whether it is a pipe, by statx(2), whose answer is alike on all machines: 256 bytes, the mode at 28. */
+static int is_pipe(const char *path)
+{
+    unsigned short found[128];
+
+    return statx(AT_FDCWD, path, 0, STATX_TYPE, found) == 0 && (found[14] & S_IFMT) == S_IFIFO;
+}
+
+static FILE *refuse_pipe(const char *path)
+{
+    note('N', path, "");
+    *__errno_location() = ENXIO;
+    return 0;
+}
+
 /* Keep what this frame found in a file at its beginning; the copy's name, "" if there is none. */
 static void keep(long index, char *name)
 {
@@ -345,6 +367,8 @@ static FILE *read_file(const char *name, const char *mode, const char *path, ope
     file = next(name, mode);
     if (!file && index < 0 && alias_of(path)) {
         path = alias_of(path);
+        if (is_pipe(path))
+            return refuse_pipe(path);
         file = next(path, mode);
     }
     note(file ? 'R' : 'A', path, kept);
@@ -398,7 +422,7 @@ static int has_folder(const char *path, opener *next)
     *slash = 0;
     if (absolute("output", output) && strcmp(parent, output) == 0)
         return 1;
-    file = next(*parent ? parent : "/", "r");
+    file = is_pipe(parent) ? 0 : next(*parent ? parent : "/", "r");
     if (!file)
         return 0;
     end(file);
@@ -455,6 +479,8 @@ static FILE *traced(const char *name, const char *mode, opener *next)
         file = 0;
     } else if (is_own(path)) {
         file = next(name, mode);
+    } else if (find(path) < 0 && is_pipe(name)) {
+        file = refuse_pipe(path);
     } else if (mode[0] == 'r') {
         int changes = mode[1] == '+' || (mode[1] && mode[2] == '+');
 

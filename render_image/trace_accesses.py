@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from povstorm_client.errors import InputError
+from povstorm_client.plain_files import check_plain
 from render_image.untrusted_files import UntrustedFileError, open_folder, take_files
 
 
@@ -104,7 +105,7 @@ class Accesses:
     def add(self, notes: Notes, frames: range) -> None:
         """Add what a process noted that was started for these frames, the next in their order.
 
-        Raises InputError for what was not kept.
+        Raises InputError for what was not kept, and for a pipe in a file's place.
         """
         self._coming, self._has_begun = iter(frames), False
         texts = notes.texts
@@ -122,6 +123,9 @@ class Accesses:
         path = self._at_home(inside)
         if path is None:
             return
+        if what == b"N":
+            check_plain(path)
+            raise InputError(f"{path} was a pipe when the scene was run, and is not any more")
         if what == b"I":
             if self.frame is not None:
                 self.images.setdefault(self.frame, set()).add(path)

@@ -431,6 +431,15 @@ def test_what_a_taken_over_povray_keeps_is_a_file_or_refused(tmp_path: Path, kin
         accesses.add(take_notes(trace, tmp_path / "taken"), range(1, 3))
 
 
+@pytest.mark.parametrize("mode", ["read", "append", "write"])
+def test_a_pipe_under_a_computed_name_is_refused_and_not_waited_for(home: Path, mode: str):
+    use = {"read": "#read (F, Level)"}.get(mode, "#write (F, 1)")
+    write(home, f'#fopen F concat("na", "med") {mode} {use} #fclose F\n', {})
+    os.mkfifo(home / "named")
+    with pytest.raises(InputError, match="named is a pipe"):
+        traced(home, *SIZE, "+KFF2", always_trace=True)
+
+
 def test_a_note_that_is_cut_off_counts_for_nothing(tmp_path: Path):
     trace = trace_folder(tmp_path, b"F\0/scene/own.pov\0\0R\0/scene/a")
     accesses = Accesses({"/scene": tmp_path}, tmp_path / "own.pov")
