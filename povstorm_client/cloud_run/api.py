@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from povstorm_client.errors import CloudError
-from povstorm_client.storage.credentials import GRANTS_SPREAD, refused_login
+from povstorm_client.storage.credentials import (
+    GRANTS_SPREAD,
+    container_credentials,
+    may_pass,
+    refused_login,
+)
 from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
@@ -235,7 +240,10 @@ class GoogleCloudRun:
     def _options(self) -> dict[str, Any]:
         emulator = os.environ.get(EMULATOR_VARIABLE)
         if emulator is None:
-            return {"transport": "rest", "credentials": self._credentials}
+            return {
+                "transport": "rest",
+                "credentials": self._credentials or container_credentials(),
+            }
         from google.auth.credentials import AnonymousCredentials
 
         return {
@@ -254,16 +262,17 @@ def _retry() -> Any:  # noqa: ANN401 - google.api_core has no types
     import requests
     from google.api_core import exceptions, retry
 
+    of_the_call = retry.if_exception_type(
+        exceptions.TooManyRequests,
+        exceptions.InternalServerError,
+        exceptions.BadGateway,
+        exceptions.ServiceUnavailable,
+        exceptions.GatewayTimeout,
+        requests.ConnectionError,
+        requests.Timeout,
+    )
     return retry.Retry(
-        predicate=retry.if_exception_type(
-            exceptions.TooManyRequests,
-            exceptions.InternalServerError,
-            exceptions.BadGateway,
-            exceptions.ServiceUnavailable,
-            exceptions.GatewayTimeout,
-            requests.ConnectionError,
-            requests.Timeout,
-        ),
+        predicate=lambda error: of_the_call(error) or may_pass(error),
         initial=0.5,
         maximum=30.0,
         timeout=_RETRY_SECONDS,

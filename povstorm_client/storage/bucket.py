@@ -8,6 +8,7 @@ here is complete or absent, and repeating it gives the same object.
 from __future__ import annotations
 
 import functools
+import os
 import secrets
 import tempfile
 import threading
@@ -20,7 +21,12 @@ from povstorm_client.errors import AccessError, StorageError
 from povstorm_client.paths import check_workspace_path
 from povstorm_client.storage.checksum import crc32c, crc32c_of
 from povstorm_client.storage.content_types import content_type
-from povstorm_client.storage.credentials import GRANTS_SPREAD, refused_login
+from povstorm_client.storage.credentials import (
+    GRANTS_SPREAD,
+    container_credentials,
+    may_pass,
+    refused_login,
+)
 from povstorm_client.storage.parallel import CALLS_AT_ONCE, in_parallel
 from povstorm_client.storage.private_files import make_read_only
 from povstorm_client.storage.protocol import PAGE_OBJECTS, StoredObject, saved_whole
@@ -40,6 +46,8 @@ _CONTENT = "povstorm-content"
 _MOST_LISTED = 4096
 # Until then a call is repeated.
 _RETRY_SECONDS = 180.0
+# With it the client asks for no credentials.
+_EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
 
 
 class GcsStorage:
@@ -373,8 +381,11 @@ class GcsStorage:
         from google.cloud.storage import Client
 
         with self._errors("open", ""):
+            credentials = self._credentials
+            if credentials is None and _EMULATOR_VARIABLE not in os.environ:
+                credentials = container_credentials()
             # No project: objects are named by their bucket alone.
-            client = Client(project=None, credentials=self._credentials)
+            client = Client(project=None, credentials=credentials)
         # One connection for each call at once, instead of requests' ten.
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=2 * CALLS_AT_ONCE)
         client._http.mount("https://", adapter)
@@ -438,9 +449,13 @@ class _Watched:
 
 @functools.cache
 def _retry() -> Any:  # noqa: ANN401 - google.api_core has no types
+    from google.api_core.retry import Retry
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_delay(initial=0.5, maximum=30.0).with_timeout(_RETRY_SECONDS)
+    def is_passing(error: Exception) -> bool:
+        return DEFAULT_RETRY._predicate(error) or may_pass(error)
+
+    return Retry(is_passing, initial=0.5, maximum=30.0, timeout=_RETRY_SECONDS)
 
 
 def _stored_object(blob: Blob, *, contents: bool = False) -> StoredObject:

@@ -121,8 +121,17 @@ def google_cloud(
         try:
             yield GoogleCloud(outputs, bucket, granted)
         finally:
+            # pytest shows it where the test has failed.
+            print("\n".join(_troubles(granted.project, gcs, bucket)))
             # Who still tells Prefect of a job would ask for the bucket in vain, for minutes.
             kill_all_about(bucket)
+
+
+def _troubles(project: GoogleProject, gcs: GcsServer, bucket: str) -> list[str]:
+    """What did not go well by itself: of containers, and of frames the attempts that failed."""
+    attempts = [name for name in gcs.names(bucket, "jobs/") if "/attempts/" in name]
+    failed = [f"{name}: {json.loads(gcs.read(bucket, name))['error']}" for name in attempts]
+    return ["did not go well:", *project.container_troubles(), *failed]
 
 
 def terraform_outputs(bucket: str) -> dict[str, Any]:

@@ -68,7 +68,8 @@ class GrantedCloud:
         self.storage = GcsProxy()
         self.storage.grants = {}
         self._applied: list[Binding] = []
-        self._metadata: set[str] = set()
+        # By the account's e-mail.
+        self.metadata: dict[str, MetadataServer] = {}
         # Of terraform: what there is, the bucket's name, and where each render job is.
         self._there: list[Resource] = []
         self._bucket = ""
@@ -142,9 +143,9 @@ class GrantedCloud:
         self._applied = policy.bindings
         self.project.policy = policy.plus(*(each for each in others if each not in self._applied))
         self.storage.grants = ObjectGrants(self.project, bucket)
-        for email in set(accounts) - self._metadata:
-            self._metadata.add(email)
+        for email in set(accounts) - set(self.metadata):
             metadata = self._open.enter_context(MetadataServer(email, policy.project))
+            self.metadata[email] = metadata
             self.project.set_environment_of(email, metadata.environment)
 
     def follow(self, kind: str, before: Json | None, after: Json | None) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 class LocalServer(ThreadingHTTPServer):
     """A server on a free port of this machine, from whose making on requests wait for it."""
 
     daemon_threads = True
+    # Of connections that wait to be taken, as of a wave's containers that all begin at once: beyond
+    # these the kernel drops them, and who connects tries again after 1, 3, 7 s.
+    request_queue_size = 512
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(("127.0.0.1", 0), handler)
@@ -30,6 +35,11 @@ class LocalServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         self._thread.join()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class QuietHandler(BaseHTTPRequestHandler):

@@ -20,12 +20,17 @@ _ROOT = "/computeMetadata/v1"
 
 class _Server(LocalServer):
     answers: dict[str, object]
+    unanswered = 0
 
 
 class _Handler(QuietHandler):
     server: _Server
 
     def do_GET(self) -> None:
+        if self.server.unanswered:
+            self.server.unanswered -= 1
+            self.close_connection = True
+            return
         path = urlsplit(self.path).path
         if path == "/":
             self._answer(200, "")
@@ -56,6 +61,10 @@ class MetadataServer:
 
     def __exit__(self, *exception: object) -> None:
         self._server.stop()
+
+    def leave_unanswered(self, requests: int) -> None:
+        """Hang up on so many of those that come next."""
+        self._server.unanswered = requests
 
     @property
     def environment(self) -> dict[str, str]:

@@ -33,7 +33,7 @@ from tests.emulators.cloud_run.server import PROJECT, REGION, CloudRunServer
 JOB = "orbit-1"
 FRAMES = range(1, 21)
 FPS = Fraction(24)
-HASTE = SegmentPace(poll=0.05, park_first=0.05, park_most=0.1, park_limit=1.0, worth=0.0)
+HASTE = SegmentPace(poll=0.05, park_first=0.05, park_most=0.1, worth=0.0)
 SIZES = {"small": 512, "large": 2048}
 # A container that waits while there is a file of that name, is lost, so often as there are files
 # named by a status, and then encodes.

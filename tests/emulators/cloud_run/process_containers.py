@@ -11,6 +11,7 @@ import signal
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import psutil
 
@@ -40,7 +41,8 @@ class ProcessContainers:
     engine: the runtime's command up to its verb. With it, containers called ``{name}`` are killed
     and removed when their command has ended, which a killed command cannot do itself.
 
-    project: whose accounts containers run as, and whose secrets their variables may refer to.
+    project: whose accounts containers run as, whose secrets their variables may refer to, and where
+    what they print goes.
     """
 
     def __init__(
@@ -81,6 +83,9 @@ class ProcessContainers:
                 running.discard(process)
                 watching.cancel()
                 await self._clean_up(process, name, home)
+        if self._project is not None:
+            with self._project.container_log(name).open("a", encoding="utf-8") as log:
+                log.write(f"{name} ended with {status}\n")
         if status == _OUT_OF_MEMORY or (watching.done() and not watching.cancelled()):
             return ContainerEnd(out_of_memory=True, signal_told=next(self._signal_told))
         if status < 0:
@@ -127,15 +132,17 @@ class ProcessContainers:
             # A container's temporary files go with it.
             local = {"PATH": os.environ["PATH"], "HOME": home, "TMPDIR": home}
             environment = {**local, **variables}
-        return await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            # podman's monitor leaves a file called "oom" in its current folder.
-            cwd=home,
-            env=environment,
-            start_new_session=True,
-        )
+        log = Path(os.devnull) if self._project is None else self._project.container_log(name)
+        with log.open("ab") as printed:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=printed,
+                # podman's monitor leaves a file called "oom" in its current folder.
+                cwd=home,
+                env=environment,
+                start_new_session=True,
+            )
 
     def _of_account(self, spec: ContainerSpec) -> dict[str, str]:
         if self._project is None:

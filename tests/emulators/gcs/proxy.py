@@ -16,7 +16,6 @@ import random
 import re
 import socket
 import struct
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -148,11 +147,6 @@ class _Upload:
 
 class _Server(LocalServer):
     proxy: GcsProxy
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that has gone."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _RefusalError(Exception):

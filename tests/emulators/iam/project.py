@@ -1,8 +1,8 @@
 """GoogleProject: what the stand-ins of a project share, in a folder that they read for each call.
 
 The policy and which of its grants are in force, the APIs that are switched on, the images in
-Artifact Registry, Cloud Run's services, the secrets in Secret Manager, and what a container that
-runs as an account is given.
+Artifact Registry, Cloud Run's services, the secrets in Secret Manager, what a container that
+runs as an account is given, and what containers print.
 """
 
 from __future__ import annotations
@@ -116,6 +116,19 @@ class GoogleProject:
         """Say what containers that run as the account are given."""
         told = {**self._read("environments"), email: json.dumps(environment)}
         self._write("environments", told)
+
+    def container_log(self, name: str) -> Path:
+        """The file of what a container prints; its last line is how it ended."""
+        folder = self.folder / "containers"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{name}.log"
+
+    def container_troubles(self) -> list[str]:
+        """What containers have printed that is more than information, and bad ends of theirs."""
+        logs = sorted((self.folder / "containers").glob("*.log"))
+        lines = [line for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+        good = ('{"severity": "INFO"', "ended with 0")
+        return [line for line in lines if not any(words in line for words in good)]
 
     def _read(self, kind: str) -> dict[str, str]:
         file = self.folder / f"{kind}.json"
