@@ -38,8 +38,9 @@ extern int clock_gettime(clockid_t clock, struct timespec *now);
 #define LONGEST 300000000L /* waits below are POV-Ray's polling */
 #define SHORT 1000000L     /* what they take here, */
 #define LONG 10000000L     /* and at most: as long as the shortest of POV-Ray's own */
-#define PART 8             /* a wait is this part of the time for which POV-Ray has computed */
-#define PAUSE 10           /* who uses less than this part of a core has paused: looking takes less */
+#define PART 16            /* a wait is this part of the time for which POV-Ray has computed */
+#define SOME 10            /* who uses less than this part of a core does not: looking takes less */
+#define PAUSE 8000000L     /* and has paused after so long; a turn of others takes less */
 
 typedef int wait_until(void *condition, void *mutex, const struct timespec *until);
 typedef int wait_until_by(void *condition, void *mutex, clockid_t clock,
@@ -55,7 +56,7 @@ typedef int sleep_by(clockid_t clock, int flags, const struct timespec *time,
  */
 static long patience(void)
 {
-    static long looked, used_then, busy_since;
+    static long looked, used_then, computed, busy_since;
     struct timespec now, cpu;
     long time, used, wait;
 
@@ -65,7 +66,9 @@ static long patience(void)
     used = cpu.tv_sec * SECOND + cpu.tv_nsec;
     /* Looks that follow each other at once tell nothing of what was used between them. */
     if (time - looked >= SHORT) {
-        if ((used - used_then) * PAUSE < time - looked)
+        if ((used - used_then) * SOME >= time - looked)
+            computed = time;
+        if (time - computed > PAUSE)
             busy_since = time;
         looked = time;
         used_then = used;
