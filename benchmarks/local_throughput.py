@@ -20,8 +20,8 @@ from pathlib import Path
 
 from benchmarks.measure import measure
 from povstorm_client import Cluster, Job, WorkUnit
+from povstorm_client.programs.cores import cores
 from povstorm_client.scene.load_scene import load_scene
-from render_image.machine import cores
 
 EXAMPLES = Path("/usr/share/doc/povray/examples/animations")
 ANIMATIONS = {"light": "camera2", "heavy": "fractalzoom"}

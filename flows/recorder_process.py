@@ -23,9 +23,9 @@ from povstorm_client.launch.kept_journals import JournalOf, journal_folder, keep
 from povstorm_client.launch.kept_server import running_server
 from povstorm_client.launch.prefect_server import chosen_server
 from povstorm_client.launch.telling_time import NEVER, VARIABLE, is_never_told, seconds_until_told
+from povstorm_client.programs.cores import cores
 from povstorm_client.programs.priority import nice
 from povstorm_client.storage.povstorm_home import home_folder
-from render_image.machine import cores
 from tasks.journal.events import JobEnded
 from tasks.journal.journal import LOGGER, Journal, JournalHandler
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +20,7 @@ from povstorm_client.job import Job
 from povstorm_client.jobs.manifest import Tracing
 from povstorm_client.jobs.progress_bar import parsing_bar
 from povstorm_client.launch.trace_process import trace_scene
+from povstorm_client.programs.cores import whole_cores
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.quantities import duration
 from povstorm_client.scene.load_scene import Scene, load_scene
@@ -173,7 +173,7 @@ def _with_changes(
     """One thread gives the same pixels on every run; a still would leave other cores idle."""
     if threads is None:
         are_many = scene.settings.is_animation or bool(scene.own_settings)
-        threads = 1 if are_many else os.cpu_count() or 1
+        threads = 1 if are_many else whole_cores()
         if threads > 1:
             warn(
                 f"a still: rendering with {threads} threads. With radiosity or jittered lights its "

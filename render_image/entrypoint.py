@@ -21,6 +21,7 @@ from povstorm_client.cloud_run.api import NOT_LET_IN
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, open_wave, read_share
 from povstorm_client.errors import AccessError, PovstormError, RenderError
 from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.programs.cores import cores
 from povstorm_client.programs.tools import PovRay, require_povray
 from povstorm_client.quantities import duration
 from povstorm_client.run_until import listen_to_sigterm, run_until
@@ -30,7 +31,6 @@ from povstorm_client.version import povstorm_version
 from render_image.cloud_log import CloudLog
 from render_image.frame_limits import Limits
 from render_image.frame_queue import FrameQueue
-from render_image.machine import cores
 from render_image.process_gate import ProcessGate
 from render_image.render_unit import render_unit
 from render_image.unexpected import traceback_text

@@ -1,4 +1,4 @@
-"""What the machine, or the container, gives to POV-Ray: cores, CPU use, free memory, a name.
+"""What the machine, or the container, gives to POV-Ray: CPU use, free memory, a name.
 
 A container's limits are those of its control group (cgroup v2), which the rest of /proc does not
 show. ProcessGate asks here, and render_unit for the name.
@@ -14,18 +14,10 @@ from pathlib import Path
 
 import psutil
 
-_CGROUP = Path("/sys/fs/cgroup")
+from povstorm_client.programs.cores import CGROUP, cpu_quota
 
 
-def cores(cgroup: Path = _CGROUP) -> float:
-    """The CPU cores that this process may use; a fraction where a quota says so."""
-    schedulable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    available = float(schedulable or os.cpu_count() or 1)
-    quota = _cpu_quota(cgroup)
-    return available if quota is None else min(available, quota)
-
-
-def available_memory(cgroup: Path = _CGROUP) -> int:
+def available_memory(cgroup: Path = CGROUP) -> int:
     """Bytes that can still be used, by the machine and by the control group."""
     free: int = psutil.virtual_memory().available
     limit = _read(cgroup / "memory.max")
@@ -37,7 +29,7 @@ def available_memory(cgroup: Path = _CGROUP) -> int:
 
 
 @functools.cache
-def total_memory(cgroup: Path = _CGROUP) -> int:
+def total_memory(cgroup: Path = CGROUP) -> int:
     """Bytes that the machine, or the control group, has in all."""
     total: int = psutil.virtual_memory().total
     limit = _read(cgroup / "memory.max")
@@ -62,9 +54,9 @@ class CpuUse:
     lower priority, which give way to POV-Ray (proc_stat(5), "nice").
     """
 
-    def __init__(self, cgroup: Path = _CGROUP) -> None:
+    def __init__(self, cgroup: Path = CGROUP) -> None:
         self._stat = cgroup / "cpu.stat"
-        self._quota = _cpu_quota(cgroup)
+        self._quota = cpu_quota(cgroup)
         self._seen = time.monotonic(), self._used_seconds()
         psutil.cpu_times_percent()  # the first call only sets the start of the interval
 
@@ -81,13 +73,6 @@ class CpuUse:
 
     def _used_seconds(self) -> float:
         return _statistic(self._stat, "usage_usec") / 1e6
-
-
-def _cpu_quota(cgroup: Path) -> float | None:
-    words = _read(cgroup / "cpu.max").split()
-    if len(words) != 2 or words[0] == "max":
-        return None
-    return int(words[0]) / int(words[1])
 
 
 def _statistic(file: Path, name: str) -> int:

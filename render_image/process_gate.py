@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.programs.cores import cores
 from povstorm_client.programs.povray_waits import waits_library
-from render_image.machine import CpuUse, available_memory, cores
+from render_image.machine import CpuUse, available_memory
 from render_image.process_limit import ProcessLimit
 
 _MEASURE_SECONDS = 0.25

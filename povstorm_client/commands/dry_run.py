@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +17,7 @@ from povstorm_client.frames.video_losses import announce_losses
 from povstorm_client.job import Job
 from povstorm_client.jobs.kept_prediction import kept_prediction
 from povstorm_client.jobs.prediction import Prediction
+from povstorm_client.programs.cores import whole_cores
 from povstorm_client.quantities import duration
 from povstorm_client.scene.load_scene import Scene
 
@@ -57,7 +57,7 @@ def _is_there(cluster: Cluster) -> bool:
 
 
 def _print_time_here(frames: int, estimate: Estimate, prediction: Prediction | None) -> None:
-    each, cores = estimate.cpu_seconds, os.cpu_count() or 1
+    each, cores = estimate.cpu_seconds, whole_cores()
     if each is None and prediction is not None:
         print(
             f"plan     about {time_here(prediction, cores)} here, on {cores} cores, as its preview "

@@ -6,7 +6,6 @@ render.py calls it before and after the preview's own run.
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from povstorm_client.jobs.prediction import (
     predict,
     previewed_frames,
 )
+from povstorm_client.programs.cores import cores as cores_here
 from povstorm_client.quantities import duration, usd
 from povstorm_client.scene.load_scene import Scene
 from povstorm_client.terminal import plain_console
@@ -69,7 +69,7 @@ def print_prospect(preview: Job, job: Job) -> Prediction | None:
     prediction, took = found
     print(f"\nwhole   {len(frames)} frames, {final.width}x{final.height}, by {len(took)} of them")
     print(f"frame   {_heat(list(took.values()))}  {_range(took)} of CPU each")
-    cores = preview.statistics().cores or os.cpu_count() or 1
+    cores = preview.statistics().cores or cores_here()
     print(f"here    about {time_here(prediction, cores)}, {cores:g} cores")
     peak = max(
         (each.statistics.peak_memory_bytes for each in results if each.statistics), default=0

@@ -22,6 +22,7 @@ from povstorm_client.launch.prefect_server import (
 )
 from povstorm_client.programs import povray_waits
 from povstorm_client.programs.bubblewrap import bubblewrap_problem
+from povstorm_client.programs.cores import cores
 from povstorm_client.programs.measure_waits import measure_waits
 from povstorm_client.programs.sandbox_mode import sandbox_mode_here
 from povstorm_client.programs.tools import require_ffmpeg, require_povray
@@ -157,11 +158,11 @@ def check_memory() -> Check:
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    cores = len(os.sched_getaffinity(0))
+    available = cores()
     return judged(
         "memory and cores",
         passed=free >= _LEAST_MEMORY_BYTES,
-        finding=f"{memory_size(free)} free, {cores} core" + ("" if cores == 1 else "s"),
+        finding=f"{memory_size(free)} free, {available:g} core" + ("" if available == 1 else "s"),
         remedy=f"end other programs: Prefect and a frame need {memory_size(_LEAST_MEMORY_BYTES)}",
     )
 

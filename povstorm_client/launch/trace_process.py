@@ -22,6 +22,7 @@ from typing import Any
 from povstorm_client.errors import InputError, ToolError
 from povstorm_client.launch.orphans import family_of, kill
 from povstorm_client.programs import sandbox_mode
+from povstorm_client.programs.cores import whole_cores
 from povstorm_client.programs.sandbox_mode import SandboxMode, sandbox_mode_here
 from povstorm_client.programs.tools import die_with_parent, require_povray
 from povstorm_client.scene.trace import FrameUse, Trace, TraceRequest
@@ -102,7 +103,7 @@ def _parts(request: TraceRequest) -> int:
     """How many parts of the frames are parsed at once; 1 for all in their order."""
     if request.writes:
         return 1
-    return max(1, min(os.cpu_count() or 1, _MOST_PARTS, len(request.frames) // _LEAST_FRAMES))
+    return max(1, min(whole_cores(), _MOST_PARTS, len(request.frames) // _LEAST_FRAMES))
 
 
 class _Begun:

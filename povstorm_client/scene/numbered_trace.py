@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from povstorm_client.programs.cores import whole_cores
 from povstorm_client.scene.trace import Trace, Tracer, TraceRequest
 
 
@@ -24,7 +24,7 @@ def of_each_scene(tracer: Tracer, scenes: Mapping[int, Path]) -> Tracer:
         def of_one(frame: int) -> Trace:
             return tracer(replace(request, scene=scenes[frame], frames=range(frame, frame + 1)))
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(whole_cores()) as pool:
             each = list(pool.map(of_one, scenes))
         return Trace(
             read=frozenset().union(*(found.read for found in each)),

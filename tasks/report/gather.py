@@ -18,12 +18,12 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.programs.cores import cores
 from povstorm_client.quantities import duration
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage, StoredObject
 from povstorm_client.version import povstorm_version
-from render_image.machine import cores
 from tasks.report.facts import FrameFacts, Outcome, ReportFacts, Span, Timing
 from tasks.report.job_run import JobRun
 

@@ -15,8 +15,8 @@ from PIL import Image
 from povstorm_client.errors import StorageError
 from povstorm_client.frames.spread import spread
 from povstorm_client.jobs.thumbnails import encoded, small_image
+from povstorm_client.programs.cores import cores
 from povstorm_client.storage.parallel import in_parallel
-from render_image.machine import cores
 from tasks.report.facts import FrameFacts
 
 # Of all previews together; base64 makes a third more of it.

@@ -9,9 +9,9 @@ from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.statistics import JobStatistics
 from povstorm_client.jobs.summarize import summarize
+from povstorm_client.programs.cores import cores
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
-from render_image.machine import cores
 from tasks.stored.last_writes import store_last
 
 

@@ -17,11 +17,11 @@ import pytest
 from povstorm_client import Cluster
 from povstorm_client.launch import telling_time
 from povstorm_client.programs import povray_waits
+from povstorm_client.programs.cores import cores
 from povstorm_client.programs.priority import lower_session
 from povstorm_client.programs.tools import die_with_parent
 from povstorm_client.storage.bucket import GcsStorage
 from povstorm_client.storage.protocol import Storage
-from render_image.machine import cores
 from tests.chaos.plan import STORAGE_FAULTS, ChaosPlan
 from tests.chaos.prefect_server import PrefectServer
 from tests.e2e.google_cloud import GoogleCloud, google_cloud

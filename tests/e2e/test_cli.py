@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from povstorm_client import Cluster, InputError, Job, JobError, command_line
+from povstorm_client.programs.cores import whole_cores
 from povstorm_client.saving.frame_saver import FrameSaver
 from povstorm_client.saving.results_folder import RECORD
 
@@ -163,8 +163,8 @@ def test_a_file_of_the_users_in_the_place_of_a_result_is_refused_before_any_work
 
 def test_a_still_uses_all_cores_and_says_what_that_costs(folder: Path):
     still = povstorm(folder, "render", "anim.pov", "--dry-run")
-    assert f"+WT{os.cpu_count()}" in still.stdout
-    assert os.cpu_count() == 1 or "--threads 1 makes them repeatable" in still.stderr
+    assert f"+WT{whole_cores()}" in still.stdout
+    assert whole_cores() == 1 or "--threads 1 makes them repeatable" in still.stderr
     assert "+WT1 " in povstorm(folder, "render", "anim.pov", "--dry-run", "--threads", "1").stdout
     animation = povstorm(folder, "render", "anim.ini", "--dry-run")
     assert "+WT1 " in animation.stdout

@@ -6,7 +6,6 @@ Each scene is traced in parts, and in order; what is found has to be the same.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -146,7 +145,7 @@ def test_a_scene_that_is_seen_to_write_is_parsed_in_order_at_once(tmp_path: Path
 def test_there_are_as_many_parts_as_cores_that_are_worth_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, cores: int, parts: int
 ):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(trace_process, "whole_cores", lambda: cores)
     assert trace_process._parts(request_for(tmp_path, "", {}, f"+KFF{frames}")) == parts
 
 

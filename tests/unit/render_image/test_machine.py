@@ -23,17 +23,6 @@ def cgroup(tmp_path: Path):
     return make
 
 
-def test_a_cpu_quota_counts_less_than_the_machines_cores(cgroup):
-    assert machine.cores(cgroup(cpu_max="50000 100000\n")) == 0.5
-
-
-def test_without_a_quota_it_is_the_machines_cores(cgroup, tmp_path: Path):
-    every = machine.cores(tmp_path / "nowhere")
-
-    assert every >= 1
-    assert machine.cores(cgroup(cpu_max="max 100000\n")) == every
-
-
 def test_memory_is_what_the_control_group_has_left(cgroup):
     group = cgroup(
         memory_max=str(512 * 2**20),
