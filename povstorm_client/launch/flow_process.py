@@ -82,7 +82,7 @@ class FlowProcess:
                 },
             )
         self._log = log
-        self._is_had_told = False
+        self._is_cleared_up = False
 
     @property
     def log(self) -> str:
@@ -153,6 +153,10 @@ class FlowProcess:
         self._clear_up()
 
     def _clear_up(self) -> None:
+        """Once: later the number of its group of processes may be others'."""
+        if self._is_cleared_up:
+            return
+        self._is_cleared_up = True
         self._kill_group()
         if self._process.returncode < 0:
             kill_all_about(self._temporary.name)
@@ -161,9 +165,6 @@ class FlowProcess:
 
     def _have_it_told(self) -> None:
         """Have Prefect told of a flow that was killed before it had a process for that."""
-        if self._is_had_told:
-            return
-        self._is_had_told = True
         # Importing it takes time that other runs do not have.
         from povstorm_client.launch.kept_journals import take_up
 

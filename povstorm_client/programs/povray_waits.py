@@ -25,7 +25,7 @@ INSTALL = (
 )
 # Built by setup.py from povray_waits.c, where there is a C compiler.
 _BUILT = Path(__file__).with_name("libpovraywaits.so")
-_PROBE_SECONDS = 20
+_PROBE_SECONDS = 180.0
 
 
 def preload(library: str) -> dict[str, str]:

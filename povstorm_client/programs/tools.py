@@ -22,6 +22,8 @@ POVRAY_VARIABLE = "POVSTORM_POVRAY"
 # 3.7 is the first with +WT, +GA and the statistics that render_image parses.
 _OLDEST_POVRAY = (3, 7)
 _NEWER_POVRAY = (3, 8)
+# How long a program may take to tell its version, on a machine however busy.
+_ANSWER_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _povray_at(path: str) -> PovRay:
             [path, "--version"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=_ANSWER_SECONDS,
             check=False,
             env={**os.environ, **(preload(str(library)) if library else {})},
         )
@@ -117,7 +119,7 @@ def ffmpeg_version(path: str) -> str:
     """The version of an ffmpeg, as it says; ToolError if it says none."""
     try:
         finished = subprocess.run(
-            [path, "-version"], capture_output=True, text=True, timeout=60, check=False
+            [path, "-version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolError(f"{path} cannot be run ({error}): reinstall ffmpeg") from error
@@ -135,7 +137,7 @@ def ffmpeg_encoders(path: str) -> frozenset[str]:
             [path, "-hide_banner", "-encoders"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=_ANSWER_SECONDS,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from povstorm_client.errors import ToolError
+from povstorm_client.programs import bubblewrap
 from povstorm_client.programs.bubblewrap import probe
 
 
@@ -34,6 +36,14 @@ def test_the_problem_is_what_it_said_last(tmp_path: Path, script: str, problem: 
 
 def test_a_program_that_does_not_start_is_a_problem(tmp_path: Path):
     assert "cannot be run" in probe([str(tmp_path / "bwrap")])
+
+
+def test_a_program_that_does_not_answer_is_no_reason_to_do_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bubblewrap, "_PROBE_SECONDS", 0.2)
+    with pytest.raises(ToolError, match=r"has not answered within 0 s.*less to do"):
+        probe([program(tmp_path, "exec sleep 60")])
 
 
 def test_it_sees_nothing_of_the_environment_and_reads_the_filter(
