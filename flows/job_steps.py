@@ -223,21 +223,25 @@ class _Run:
                 progress=self._progress,
             )
             chosen = ahead
-        async with chosen as renderer:
-            results = await map_frames(
-                units,
-                renderer=renderer,
-                storage=storage,
-                stored=stored,
-                run=await self._steps.frame_run(
-                    renderer, storage, stored, manifest.settings.retries, warn, cache
-                ),
-                progress=self._progress,
-                logger=logger,
-                warn=warn,
-                on_final=on_final,
-                in_turn=frames_in_turn(manifest, units) if ahead is None else ahead.in_turn,
-            )
+        try:
+            async with chosen as renderer:
+                results = await map_frames(
+                    units,
+                    renderer=renderer,
+                    storage=storage,
+                    stored=stored,
+                    run=await self._steps.frame_run(
+                        renderer, storage, stored, manifest.settings.retries, warn, cache
+                    ),
+                    progress=self._progress,
+                    logger=logger,
+                    warn=warn,
+                    on_final=on_final,
+                    in_turn=frames_in_turn(manifest, units) if ahead is None else ahead.in_turn,
+                )
+        finally:
+            # Also of a run that is stopped: what it has rendered needs no rendering elsewhere.
+            await cache.flush()
         return results, begun, time.time() if ahead is None else _last_end(results, begun)
 
 

@@ -29,9 +29,9 @@ _BATCH = 4 * CALLS_AT_ONCE
 class Unreferenced:
     """What can be deleted: uploaded files, shared trees, and what is left of jobs.
 
-    files: the blobs, and the objects of the trees. trees: their digests. leftovers: ids of jobs
-    without a manifest: half deleted, or not submitted to their end. unreadable: ids of jobs whose
-    manifest cannot be read; there may be no files then.
+    files: the blobs, the objects of the trees, and the cache's lists of deleted jobs. trees: their
+    digests. leftovers: ids of jobs without a manifest: half deleted, or not submitted to their end.
+    unreadable: ids of jobs whose manifest cannot be read; there may be no files then.
     """
 
     files: tuple[StoredObject, ...] = ()
@@ -71,6 +71,11 @@ def find_unreferenced(
         for stored in storage.list(layout.BLOBS)
         if layout.is_own(stored.key) and stored.key not in wanted_blobs and stored.changed < old
     ]
+    known = {job_id for job_id, manifest in by_id if manifest is not None}
+    for stored in storage.list(layout.RESULT_CACHE):
+        job_id = layout.job_of_cache_list(stored.key)
+        if job_id is not None and job_id not in known and stored.changed < old:
+            files.append(stored)
     trees = []
     for digest in storage.folders(layout.SHARED):
         if digest in wanted_trees or not layout.is_digest(digest):

@@ -59,7 +59,9 @@ _JOB_SHAPE = re.compile(
 _TREE_SHAPE = re.compile(rf"{SHARED}/{_DIGEST}/.+", re.DOTALL)
 _BLOB_SHAPE = re.compile(rf"{BLOBS}/{_DIGEST}")
 _CACHE_GROUP = r"[0-9a-f]{16}"
-_CACHE_LIST_SHAPE = re.compile(rf"{RESULT_CACHE}/{_CACHE_GROUP}/of-{JOB_ID}/[0-9a-f]{{16}}\.json")
+_CACHE_LIST_SHAPE = re.compile(
+    rf"{RESULT_CACHE}/{_CACHE_GROUP}/of-(?P<job>{JOB_ID})/[0-9a-f]{{16}}\.json"
+)
 # Prefect's keys: ours of frames, of which those of povstorm 0.1 have no group, and hex digits of
 # its own.
 _CACHE_SHAPE = re.compile(
@@ -124,6 +126,12 @@ def cache_list(group: str, job_id: str, token: str) -> str:
 def is_cache_list(key: str) -> bool:
     """Whether a key is that of such a list."""
     return _CACHE_LIST_SHAPE.fullmatch(key) is not None
+
+
+def job_of_cache_list(key: str) -> str | None:
+    """The id of the job whose frames such a list has; None for another key."""
+    shape = _CACHE_LIST_SHAPE.fullmatch(key)
+    return None if shape is None else shape["job"]
 
 
 def blob(sha256: str) -> str:

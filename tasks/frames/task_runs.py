@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.tasks import Task
@@ -42,14 +43,18 @@ class TaskRuns:
 
     async def __call__(self, unit: WorkUnit, *, refresh: bool = False) -> tuple[FrameResult, bool]:
         """A frame's result, and whether it is the cache's; refresh: which is not to be asked."""
+        stored = self._stored.get(unit.work_unit_id)
         task = self._task.with_options(refresh_cache=True) if refresh else self._task
+        if stored is not None:
+            # What an earlier run has left, by the version of its own, is not this version's entry.
+            task = self._task.with_options(cache_policy=NO_CACHE, persist_result=False)
         # Quoted: Prefect would look through all of a unit's fields for futures to wait for.
         state: State[dict[str, Any]] = await task(
             quote(unit),
             quote(self._renderer),
             quote(self._storage),
             retries=self._retries,
-            stored=quote(self._stored.get(unit.work_unit_id)),
+            stored=quote(stored),
             return_state=True,
         )
         forget_results()

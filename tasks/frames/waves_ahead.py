@@ -20,9 +20,8 @@ from povstorm_client.frames.work_unit import WorkUnit
 from tasks.frames.job_progress import JobProgress
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 
-# Task runs at once: each holds a tenth of a megabyte. While half of them wait for their entries in
-# the cache, which are made together, Prefect is busy with the other half.
-_CATCHING_UP = 64
+# Task runs at once. Each holds a tenth of a megabyte, and more of them are recorded no sooner.
+_CATCHING_UP = 32
 
 
 class WavesAhead:

@@ -20,7 +20,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from povstorm_client.errors import RecordError
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frames.cached_frame import parse_cached_frame
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults, Warn
@@ -31,8 +31,10 @@ from povstorm_client.storage.protocol import Storage, StoredObject
 from povstorm_client.storage.records import JobId, Name, decode
 
 _log = logging.getLogger(__name__)
-# Frames of a list: so many fit well into what a listing tells of an object (2.9 kB).
+# Frames of a list: so many fit well into what a listing tells of an object (2.9 kB). One that is
+# far larger is not povstorm's.
 _MOST_TOGETHER = 24
+_MOST_BYTES = 1 << 16
 # How long the first of a list waits for others.
 _GATHER_SECONDS = 0.25
 _NAME = re.compile(r"(?P<group>[0-9a-f]{16})/frame-(?P<digest>[0-9a-f]{64})-povray-(?P<version>.+)")
@@ -48,7 +50,7 @@ class _CacheList:
 
     job_id: JobId
     renderer_version: str
-    frames: tuple[_Listed, ...]
+    frames: Annotated[tuple[_Listed, ...], Meta(max_length=_MOST_TOGETHER)]
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,14 @@ class _Bunch:
 
     results: list[tuple[str, FrameResult]] = field(default_factory=list)
     is_full: asyncio.Event = field(default_factory=asyncio.Event)
-    stored: asyncio.Task[None] | None = None
 
 
 class FrameCache:
     """Entries are named as stored_results.cache_key does it.
 
-    Of a bucket's lists, what other jobs add after the first look at an animation is not seen. warn
-    is told of a list that is none.
+    Of a bucket's lists, what other jobs add after the first look at an animation is not seen, and
+    those of jobs that were deleted count for nothing. warn is told of a list that is none, and of
+    one that cannot be stored. Who writes flushes it at the end.
     """
 
     def __init__(self, storage: Storage, warn: Warn = _log.warning) -> None:
@@ -119,9 +121,15 @@ class FrameCache:
         group = name.partition("/")[0]
         if group not in self._listed:
             self._listed[group] = self._list(group)
-        # What is the newest: a list stays when its job is deleted while a flow runs.
         for place in reversed(self._listed[group].get(name, [])):
-            result = self._by_itself(name) if place is None else self._in_job(place)
+            if place is None:
+                result = self._by_itself(name)
+            else:
+                try:
+                    result = self._in_job(place)
+                except RecordError as error:
+                    self._warn(f"{error}: another job's is looked for")
+                    continue
             if result is not None:
                 return result
         return None
@@ -137,9 +145,13 @@ class FrameCache:
         return result if is_the_same else None
 
     async def write(self, name: str, result: FrameResult, record: bytes) -> None:
-        """Make the entry of a result that its job has stored; record: as Prefect writes it."""
+        """Make the entry of a result that its job has stored; record: as Prefect writes it.
+
+        In a bucket it is listed soon, with others: flush waits for that. StorageError if an entry
+        by itself cannot be stored, RecordError for what is no name.
+        """
         if self._in_lists:
-            await self._list_soon(name, result)
+            self._list_soon(name, result)
         else:
             await asyncio.to_thread(self.storage.write, layout.cached_frame(name), record)
         self._absent.discard(name)
@@ -154,37 +166,61 @@ class FrameCache:
                 found[name].append(None)
         lists = [entry for entry in entries if layout.is_cache_list(entry.key)]
         lists.sort(key=lambda entry: entry.changed)
-        for each in in_parallel(self._read_list, lists):
-            if each is not None:
+        read = [each for each in in_parallel(self._read_list, lists) if each is not None]
+        there = self._not_deleted(sorted({each.job_id for each in read}))
+        for each in read:
+            if each.job_id in there:
                 for unit_id, digest, checksum in each.frames:
                     name = f"{group}/frame-{digest}-povray-{each.renderer_version}"
-                    found[name].append(_InJob(each.job_id, unit_id, checksum))
+                    place = _InJob(each.job_id, unit_id, checksum)
+                    if place not in found[name]:
+                        found[name].append(place)
         return dict(found)
 
+    def _not_deleted(self, job_ids: Sequence[str]) -> set[str]:
+        """A list may stay when its job is deleted, until povstorm clean finds it."""
+        manifests = in_parallel(
+            lambda job_id: self.storage.stat(layout.job_manifest(job_id)), job_ids
+        )
+        pairs = zip(job_ids, manifests, strict=True)
+        return {job_id for job_id, manifest in pairs if manifest is not None}
+
     def _read_list(self, entry: StoredObject) -> _CacheList | None:
-        data = self.storage.find(entry.key) if entry.content is None else entry.content
-        if data is None:
-            return None  # its job was deleted in this moment
         try:
-            return decode(data, _CacheList, entry.key, self.storage)
+            if entry.size > _MOST_BYTES:
+                raise RecordError(f"{self.storage.uri}/{entry.key} has {entry.size} bytes")
+            data = self.storage.find(entry.key) if entry.content is None else entry.content
+            if data is None:
+                return None  # its job was deleted in this moment
+            read = decode(data, _CacheList, entry.key, self.storage)
+            if read.job_id != layout.job_of_cache_list(entry.key):
+                raise RecordError(f"{self.storage.uri}/{entry.key} is of another job's frames")
+            return read
         except RecordError as error:
             self._warn(f"{error}: its frames are rendered again")
             return None
 
-    async def _list_soon(self, name: str, result: FrameResult) -> None:
-        """Have it listed with those that come within a moment; returns when it is."""
+    def _list_soon(self, name: str, result: FrameResult) -> None:
+        """Have it listed with those that come within a moment."""
+        if _NAME.fullmatch(name) is None:
+            raise RecordError(f"{name!r} is no name of a frame in the cache")
+        self._written[name] = _InJob(result.job_id, result.work_unit_id, result.image_crc32c)
         bunch = self._bunch
         if bunch is None:
             bunch = self._bunch = _Bunch()
-            bunch.stored = asyncio.create_task(self._store(bunch, self._last_stored))
-            self._last_stored = bunch.stored
+            self._last_stored = asyncio.create_task(self._store(bunch, self._last_stored))
         bunch.results.append((name, result))
         if len(bunch.results) == _MOST_TOGETHER:
             self._bunch = None
             bunch.is_full.set()
-        assert bunch.stored is not None  # noqa: S101 - for the type checker
-        # The others' entries do not go with a run that is cancelled.
-        await asyncio.shield(bunch.stored)
+
+    async def flush(self) -> None:
+        """Wait until all that was written is stored; what cannot be, warn was told of."""
+        if self._bunch is not None:
+            self._bunch.is_full.set()
+        if self._last_stored is not None:
+            # Who stops meanwhile takes no frames from the others' cache.
+            await asyncio.shield(self._last_stored)
 
     async def _store(self, bunch: _Bunch, before: asyncio.Task[None] | None) -> None:
         with contextlib.suppress(TimeoutError):
@@ -194,20 +230,20 @@ class FrameCache:
             await asyncio.wait({before})
         if self._bunch is bunch:
             self._bunch = None
-        await asyncio.to_thread(self._store_lists, bunch.results)
+        try:
+            await asyncio.to_thread(self._store_lists, bunch.results)
+        except StorageError as error:
+            # The frames are rendered and stored: what another job finds of them decides nothing.
+            self._warn(f"rendered frames will not be found in the cache: {error}")
 
     def _store_lists(self, results: Sequence[tuple[str, FrameResult]]) -> None:
         lists: dict[tuple[str, str, str], list[_Listed]] = defaultdict(list)
         for name, result in results:
             parts = _NAME.fullmatch(name)
-            if parts is None:
-                raise RecordError(f"{name!r} is no name of a frame in the cache")
+            assert parts is not None  # noqa: S101 - _list_soon has looked
             frame = (result.work_unit_id, parts["digest"], result.image_crc32c)
             lists[parts["group"], result.job_id, parts["version"]].append(frame)
         for (group, job_id, version), frames in lists.items():
             listed = _CacheList(job_id, version, tuple(frames))
             key = layout.cache_list(group, job_id, secrets.token_hex(8))
             self.storage.create(key, json.dumps(asdict(listed)).encode())
-        for name, result in results:
-            place = _InJob(result.job_id, result.work_unit_id, result.image_crc32c)
-            self._written[name] = place

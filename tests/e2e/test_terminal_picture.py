@@ -12,9 +12,11 @@ from PIL import Image
 from tests.integration.test_last_frame import TERMINALS, Terminal
 
 POVSTORM = str(Path(sys.executable).with_name("povstorm"))
-# Each frame has a colour of its own.
+# Each frame has a colour of its own. The last one computes for seconds: nobody waits for a picture
+# at a job's end.
 SCENE = "#version 3.7; global_settings { assumed_gamma 1 } camera { location -4*z look_at 0 }\n"
 SCENE += "background { srgb <clock, 1 - clock, 0.5> }\n"
+SCENE += "#local N = 0; #while (clock = 1 & N < 4e6) #local N = N + 1; #end\n"
 
 
 def test_the_last_frame_is_shown_while_a_job_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

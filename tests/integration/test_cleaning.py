@@ -308,6 +308,23 @@ def test_files_of_deleted_jobs_go_and_those_that_another_job_needs_stay(
     assert delete_unreferenced(storage).files == ()
 
 
+def test_the_caches_lists_of_deleted_jobs_go_with_the_next_sweep(
+    storage: Storage, submitted: MakeJob, monkeypatch: pytest.MonkeyPatch
+):
+    old, new = submitted(), submitted()
+    lists = [layout.cache_list("0" * 16, job.job_id, "1" * 16) for job in (old, new)]
+    for key in lists:
+        storage.write(key, b"{}")
+    old.delete()
+    delete_unreferenced(storage)
+    assert keys(storage, layout.RESULT_CACHE) == set(lists)  # it is young
+    make_old(monkeypatch)
+
+    delete_unreferenced(storage)
+
+    assert keys(storage, layout.RESULT_CACHE) == {lists[1]}
+
+
 def test_what_is_young_stays(storage: Storage, submitted: MakeJob):
     job = submitted()
     stage(storage, job)

@@ -104,6 +104,19 @@ CRAFTED = [
 ]
 
 
+def persist(
+    storage: Storage, store: ResultStore, cache: PrefectResults, result: FrameResult
+) -> None:
+    """What Prefect's engine does with a frame that a job has rendered, and the flow at its end."""
+    storage.write(layout.job_manifest(result.job_id), b"{}")
+
+    async def write() -> None:
+        await store.awrite(result.to_json(), NAME)
+        await cache._frames().flush()
+
+    asyncio.run(write())
+
+
 def look(store: ResultStore) -> FrameResult | None:
     """What Prefect's engine does: it looks whether there is a record, then reads it."""
 
@@ -163,7 +176,7 @@ def test_what_prefect_persists_of_a_frame_is_found_again(storage: Storage, cache
     result = replace(RESULT, extra_outputs=["__class__"], extra_crc32c=["os.system"])
     FrameResults(storage, "job").commit(result)
 
-    asyncio.run(store.awrite(result.to_json(), NAME))
+    persist(storage, store, cache, result)
 
     assert look(store) == result
     other = ResultStore(result_storage=PrefectResults(storage_uri=storage.uri))
@@ -191,7 +204,7 @@ def test_an_entry_that_is_replaced_between_prefects_two_looks_stays_what_it_was(
         result_storage=cache, serializer=JSONSerializer(), cache_result_in_memory=False
     )
     FrameResults(storage, "job").commit(RESULT)
-    asyncio.run(store.awrite(RESULT.to_json(), NAME))
+    persist(storage, store, cache, RESULT)
 
     async def looked() -> Any:
         assert await store.aexists(NAME)
@@ -256,6 +269,7 @@ class Counted:
 def rendered_frames(storage: Storage, job_id: str, frames: int) -> dict[str, FrameResult]:
     """Frames that a job has rendered: the names of their entries to come, and their results."""
     settings = RenderSettings("scene.pov", final_frame=100)
+    storage.write(layout.job_manifest(job_id), b"{}")
     found = {}
     for frame in range(1, frames + 1):
         unit = WorkUnit(settings, frame, job_id=job_id)
@@ -269,9 +283,9 @@ def rendered_frames(storage: Storage, job_id: str, frames: int) -> dict[str, Fra
 
 def write_at_once(cache: FrameCache, results: dict[str, FrameResult]) -> None:
     async def write() -> None:
-        await asyncio.gather(
-            *(cache.write(name, result, b"unused") for name, result in results.items())
-        )
+        for name, result in results.items():
+            await cache.write(name, result, b"unused")
+        await cache.flush()
 
     asyncio.run(write())
 
@@ -288,7 +302,7 @@ def test_in_a_bucket_frames_that_end_together_have_one_list_and_no_entry_of_thei
     counted.calls.clear()
     cache = FrameCache(counted)
     assert cache.find(results) == set(results)
-    assert counted.calls == {"list": 1}
+    assert counted.calls == {"list": 1, "stat": 1}
     assert {name: cache.read(name) for name in results} == results
     stored = [entry.key for entry in gcs_storage.list(layout.RESULT_CACHE)]
     assert len(stored) == 2
@@ -373,13 +387,13 @@ def test_while_one_list_is_stored_the_next_gathers_all_that_come(gcs_storage: St
     cache = FrameCache(storage)
 
     async def write() -> None:
-        writes = [asyncio.create_task(cache.write(first, of_first, b"unused"))]
+        await cache.write(first, of_first, b"unused")
         await asyncio.to_thread(begun.wait)
         for name, result in others:
-            writes.append(asyncio.create_task(cache.write(name, result, b"unused")))
+            await cache.write(name, result, b"unused")
             await asyncio.sleep(0.05)
         go_on.set()
-        await asyncio.gather(*writes)
+        await cache.flush()
 
     asyncio.run(write())
 
@@ -387,20 +401,63 @@ def test_while_one_list_is_stored_the_next_gathers_all_that_come(gcs_storage: St
     assert FrameCache(gcs_storage).find(results) == set(results)
 
 
-def test_a_list_that_cannot_be_stored_is_the_error_of_each_of_its_frames(gcs_storage: Storage):
+def test_a_list_that_cannot_be_stored_is_told_and_costs_no_frame(gcs_storage: Storage):
     results = rendered_frames(gcs_storage, "job", 2)
 
     class Full(Counted):
         def create(self, key: str, data: bytes) -> bool:
             raise StorageError(f"cannot write {key}")
 
-    cache = FrameCache(Full(gcs_storage))
+    told: list[str] = []
+    write_at_once(FrameCache(Full(gcs_storage), told.append), results)
 
-    async def write() -> list[BaseException | None]:
-        writes = (cache.write(name, result, b"unused") for name, result in results.items())
-        return await asyncio.gather(*writes, return_exceptions=True)
+    (line,) = told
+    assert line.startswith("rendered frames will not be found in the cache: cannot write ")
 
-    assert [type(outcome) for outcome in asyncio.run(write())] == [StorageError] * 2
+
+def test_a_list_of_a_job_that_was_deleted_counts_for_nothing(gcs_storage: Storage):
+    gone, there = (rendered_frames(gcs_storage, job, 2) for job in ("job-a", "job-b"))
+    for results in (gone, there):
+        write_at_once(FrameCache(gcs_storage), results)
+    gcs_storage.remove(layout.job_manifest("job-a"))
+    counted = Counted(gcs_storage)
+    cache = FrameCache(counted)
+
+    assert cache.find(gone) == set(there)
+    assert counted.calls == {"list": 1, "stat": 2}
+    gcs_storage.remove(layout.job_manifest("job-b"))
+    assert FrameCache(gcs_storage).find(gone) == set()
+
+
+def test_a_result_that_is_not_readable_hides_no_other_jobs(gcs_storage: Storage):
+    older, newer = (rendered_frames(gcs_storage, job, 1) for job in ("job-a", "job-b"))
+    for results in (older, newer):
+        write_at_once(FrameCache(gcs_storage), results)
+    (name,) = newer
+    gcs_storage.write(layout.result("job-b", newer[name].work_unit_id), b"{")
+    told: list[str] = []
+
+    assert FrameCache(gcs_storage, told.append).read(name) == older[name]
+    (line,) = told
+    assert line.endswith("another job's is looked for")
+
+
+@pytest.mark.parametrize("how", ["of another job", "too many frames", "too large"])
+def test_a_list_is_held_to_its_key_and_its_size(gcs_storage: Storage, how: str):
+    results = rendered_frames(gcs_storage, "job", 1)
+    write_at_once(FrameCache(gcs_storage), results)
+    (entry,) = gcs_storage.list(layout.RESULT_CACHE)
+    listed = json.loads(gcs_storage.read(entry.key))
+    if how == "of another job":
+        listed["job_id"] = "job-b"
+    else:
+        listed["frames"] *= 25 if how == "too many frames" else 3000
+    gcs_storage.write(entry.key, json.dumps(listed).encode())
+    told: list[str] = []
+
+    assert FrameCache(gcs_storage, told.append).find(results) == set()
+    (line,) = told
+    assert line.endswith("its frames are rendered again")
 
 
 def test_frames_share_a_cache_group_whenever_they_have_one_digest():
