@@ -93,8 +93,8 @@ def _delete(storage: Storage, job_ids: list[str], *, with_cache: bool) -> None:
     try:
         for job_id in job_ids:
             delete_job(storage, job_id, with_cache=with_cache)
-            forget_job(home_folder(), job_uri(storage, job_id))
             print(f"deleted  {job_id}", flush=True)
+            forget_job(home_folder(), job_uri(storage, job_id))
         unused = delete_unreferenced(storage)
     except KeyboardInterrupt as stop:
         tell_stopped("; the same command goes on from there")

@@ -42,11 +42,19 @@ def ui(
     ] = False,
 ) -> None:
     """Open a job's run in Prefect's pages: its tasks, logs, artifacts; without a job all runs."""
-    chosen = server_of_runs(start=start)
     if job_id is None:
-        address = f"{pages_of(chosen)}/runs"
+        address = f"{pages_of(server_of_runs(start=start))}/runs"
     else:
-        address = _run_page(chosen, chosen_cluster(context).storage, job_id)
+        storage = chosen_cluster(context).storage
+        try:
+            chosen = server_of_runs(start=start)
+        except InputError as error:
+            state = read_state(storage, job_id)
+            if state is not None and state.unrecorded and not state.recording:
+                # No server that is started would have its page.
+                raise InputError(_why_untold(job_id, state, None)) from error
+            raise
+        address = _run_page(chosen, storage, job_id)
     print(f"page    {address}")
     if not no_open and not webbrowser.open(address):
         print("no browser was found here: open that address in one")

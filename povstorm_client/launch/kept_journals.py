@@ -9,11 +9,13 @@ locked by the run's process. Locks end with their processes, however these end.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import secrets
+import stat
 import subprocess
 import sys
 import time
@@ -37,10 +39,12 @@ from povstorm_client.storage.private_files import (
 TURN = "turn"
 # What nobody has told of for so long is removed.
 _MOST_SECONDS = 30 * 86400.0
+# What says whose a journal is has some hundred bytes.
+_MOST_BYTES = 1 << 16
 # Other databases than the one in Prefect's folder (Prefect 3, "Settings").
 _DATABASES = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
-
-
+# A pipe is not waited for, and a link leads nowhere.
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 # By these Google's libraries find who asks, and whom.
 _GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "STORAGE_EMULATOR_HOST")
 
@@ -128,19 +132,30 @@ def keep_journal(folder: Path, of: JournalOf) -> tuple[KeptJournal, BinaryIO, Bi
 
 
 def kept_journals(folder: Path) -> list[KeptJournal]:
-    """Those of a folder, in the order in which their runs began."""
+    """Those of a folder, in the order in which their runs began.
+
+    What is none, as somebody else's file, or cannot be read, keeps no other from being told of.
+    """
     found = []
     for path in sorted(folder.glob("*.json")):
-        with suppress(FileNotFoundError, RecordError):
-            found.append(KeptJournal(path, records.decode(path.read_bytes(), JournalOf, str(path))))
+        with suppress(OSError, RecordError):
+            found.append(KeptJournal(path, records.decode(_read(path), JournalOf, str(path))))
     return found
+
+
+def _read(path: Path) -> bytes:
+    """What is in a plain file, not behind a link; OSError for anything else, e.g. a pipe."""
+    with os.fdopen(os.open(path, _OPEN), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        return file.read(_MOST_BYTES)
 
 
 def remove_old_journals(folder: Path) -> None:
     """Remove what nobody has told of in a month, of the folder's neighbours too."""
     for path in folder.parent.glob("*/*.json*"):
-        with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _MOST_SECONDS and _is_free(path):
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > _MOST_SECONDS and _is_free(path):
                 path.unlink()
 
 
@@ -196,11 +211,16 @@ def _of_all_places(povstorm_home: Path) -> Iterable[KeptJournal]:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether no process has locked the file; what is gone is nobody's."""
+    """Whether no process has locked the file; what is gone is nobody's.
+
+    Of what cannot be looked at, somebody may have it.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, _OPEN)
     except FileNotFoundError:
         return True
+    except OSError:
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

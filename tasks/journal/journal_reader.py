@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 import msgspec
 
+from povstorm_client.errors import RecordError
 from tasks.journal.events import Event
 
 _READ_BYTES = 1 << 16
+# Far more than an event takes, with the longest message that povstorm writes.
+_MOST_LINE_BYTES = 1 << 22
 
 
 class JournalReader:
@@ -22,8 +25,16 @@ class JournalReader:
         self._decoder = msgspec.json.Decoder(Event)
 
     def new(self) -> Iterator[Event]:
-        """What was written since the last call; a line that is not whole yet waits."""
+        """What was written since the last call; a line that is not whole yet waits.
+
+        Raises RecordError for what is no journal: a machine that went down may leave zeros.
+        """
         while data := os.pread(self._descriptor, _READ_BYTES, self._offset):
             self._offset += len(data)
             *lines, self._rest = (self._rest + data).split(b"\n")
-            yield from map(self._decoder.decode, lines)
+            if len(self._rest) > _MOST_LINE_BYTES:
+                raise RecordError("the run's journal is damaged: it has a line without an end")
+            try:
+                yield from map(self._decoder.decode, lines)
+            except msgspec.DecodeError as error:
+                raise RecordError(f"the run's journal is damaged: {error}") from error

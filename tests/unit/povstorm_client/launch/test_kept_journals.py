@@ -45,6 +45,29 @@ def test_a_journal_has_a_teller_and_a_run_as_long_as_their_files_are_open(folder
     assert not kept.has_teller
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link", "gone link", "damaged", "endless"])
+def test_what_is_no_journal_keeps_no_other_from_being_told_of(
+    folder: Path, tmp_path: Path, kind: str
+):
+    kept, about, events = keep_journal(folder, journal_of())
+    about.close()
+    events.close()
+    other = folder / "000.json"
+    if kind == "folder":
+        other.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(other)
+    elif "link" in kind:
+        other.symlink_to(kept.path if kind == "link" else tmp_path / "nowhere")
+    else:
+        other.write_bytes(b"{" if kind == "damaged" else b" " * (1 << 20))
+
+    assert kept_journals(folder) == [kept]
+    remove_old_journals(folder)
+    forget_job(tmp_path, JOB)
+    assert kept_journals(folder) == []
+
+
 def test_its_files_are_its_user_s_alone(folder: Path):
     kept, about, events = keep_journal(folder, journal_of())
     with about, events:

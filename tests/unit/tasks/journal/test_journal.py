@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import pytest
 
+from povstorm_client.errors import RecordError
 from tasks.journal.events import (
     Event,
     FrameBegun,
@@ -52,6 +53,19 @@ def test_events_are_read_as_they_were_written(file: BinaryIO):
         journal.write(event)
 
     assert list(JournalReader(file.fileno()).new()) == EVENTS
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(bytes(5 << 20), "a line without an end"), (b"{}\n", "is damaged: Obj")]
+)
+def test_what_a_machine_that_went_down_has_left_is_told_to_be_damaged(
+    file: BinaryIO, data: bytes, words: str
+):
+    file.write(data)
+    file.flush()
+
+    with pytest.raises(RecordError, match=words):
+        list(JournalReader(file.fileno()).new())
 
 
 def test_a_reader_goes_on_where_it_was(file: BinaryIO):
