@@ -9,13 +9,11 @@ locked by the run's process. Locks end with their processes, however these end.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
 import os
 import secrets
-import stat
 import subprocess
 import sys
 import time
@@ -25,9 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from povstorm_client.errors import RecordError
+from povstorm_client.errors import InputError, RecordError
 from povstorm_client.launch.prefect_home import PREFECT_DEFAULTS
 from povstorm_client.launch.prefect_server import chosen_server, prefect_home
+from povstorm_client.plain_files import open_plain
 from povstorm_client.storage import layout, records
 from povstorm_client.storage.private_files import (
     OTHERS,
@@ -138,17 +137,13 @@ def kept_journals(folder: Path) -> list[KeptJournal]:
     """
     found = []
     for path in sorted(folder.glob("*.json")):
-        with suppress(OSError, RecordError):
-            found.append(KeptJournal(path, records.decode(_read(path), JournalOf, str(path))))
+        # A link would have one told of twice.
+        with suppress(OSError, InputError, RecordError):
+            if not path.is_symlink():
+                with open_plain(path) as file:
+                    of = records.decode(file.read(_MOST_BYTES), JournalOf, str(path))
+                found.append(KeptJournal(path, of))
     return found
-
-
-def _read(path: Path) -> bytes:
-    """What is in a plain file, not behind a link; OSError for anything else, e.g. a pipe."""
-    with os.fdopen(os.open(path, _OPEN), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "no plain file", str(path))
-        return file.read(_MOST_BYTES)
 
 
 def remove_old_journals(folder: Path) -> None:

@@ -123,11 +123,6 @@ def cache_list(group: str, job_id: str, token: str) -> str:
     return f"{cache_lists(group, job_id)}/{token}.json"
 
 
-def is_cache_list(key: str) -> bool:
-    """Whether a key is that of such a list."""
-    return _CACHE_LIST_SHAPE.fullmatch(key) is not None
-
-
 def job_of_cache_list(key: str) -> str | None:
     """The id of the job whose frames such a list has; None for another key."""
     shape = _CACHE_LIST_SHAPE.fullmatch(key)

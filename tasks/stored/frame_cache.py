@@ -164,7 +164,7 @@ class FrameCache:
             name = layout.cached_frame_name(entry.key)
             if _NAME.fullmatch(name):
                 found[name].append(None)
-        lists = [entry for entry in entries if layout.is_cache_list(entry.key)]
+        lists = [entry for entry in entries if layout.job_of_cache_list(entry.key)]
         lists.sort(key=lambda entry: entry.changed)
         read = [each for each in in_parallel(self._read_list, lists) if each is not None]
         there = self._not_deleted(sorted({each.job_id for each in read}))
