@@ -23,7 +23,13 @@ from pathlib import Path
 from benchmarks.video_tail import FPS, make_frames, single_pass
 from povstorm_client.storage.checksum import crc32c
 from povstorm_client.storage.folder import FolderStorage
-from render_image.video.segments import Encoding, FrameImage, encode_segment, plan_segments
+from render_image.video.segments import (
+    Encoding,
+    FrameImage,
+    encode_segment,
+    most_frames,
+    plan_segments,
+)
 from render_image.video.stored_segments import SegmentStore
 from tasks.video.encode import encode_video
 
@@ -53,12 +59,12 @@ def stitch(folder: Path, frames: dict[int, Path], key: str) -> None:
     )
 
 
-def encode_all(folder: Path, frames: dict[int, Path], key: str) -> None:
+def encode_all(folder: Path, frames: dict[int, Path], key: str, pixels: int) -> None:
     """What containers do."""
     store = SegmentStore(FolderStorage(folder / "storage"), "segments")
     encoding = Encoding.of(Path(key), FPS, "")
     sums = {path: crc32c(path) for path in set(frames.values())}
-    for segment in plan_segments(list(frames)):
+    for segment in plan_segments(list(frames), most_frames(pixels, encoding)):
         images = [FrameImage(frame, frames[frame], sums[frames[frame]]) for frame in segment]
         encode_segment(images, store, encoding, has_alpha=False, cancelled=threading.Event())
 
@@ -122,7 +128,7 @@ def main() -> None:
         (folder / "frames").mkdir()
         (folder / "temporary").mkdir()
         frames = shown(folder / "frames", chosen.frames, (width, height))
-        encode_all(folder, frames, key)
+        encode_all(folder, frames, key, width * height)
         given = [f"--frames={chosen.frames}", f"--size={chosen.size}", f"--video={chosen.video}"]
         given.append(f"--single={chosen.single}")
         for what, words in (("stitch", "the flow: segments joined"), ("single", "one ffmpeg")):

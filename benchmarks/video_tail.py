@@ -22,7 +22,7 @@ from povstorm_client.programs.tools import require_ffmpeg
 from povstorm_client.storage.checksum import crc32c
 from povstorm_client.storage.folder import FolderStorage
 from render_image.video import ffmpeg_process
-from render_image.video.segments import Encoding, FrameImage, plan_segments
+from render_image.video.segments import Encoding, FrameImage, most_frames, plan_segments
 from render_image.video.stored_segments import SegmentStore
 from render_image.video.video_formats import encoding_commands
 from tasks.video.encode import encode_video
@@ -105,9 +105,9 @@ def compare(folder: Path, frames: dict[int, Path], ending: str, size: tuple[int,
     row("one ffmpeg, all threads", whole, single)
     row("segments, none ahead", timed(lambda: joined(None)), storage.path(key))
     encoding = Encoding.of(Path(key), FPS, "")
-    plan = plan_segments(list(frames))
+    plan = plan_segments(list(frames), most_frames(size[0] * size[1], encoding))
     for left in (plan[-1], ()):
-        ahead = SegmentsAhead(list(frames), store, encoding, print)
+        ahead = SegmentsAhead(plan, store, encoding, print)
         try:
             for frame in frames:
                 if frame not in left:

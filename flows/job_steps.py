@@ -124,7 +124,13 @@ class _Run:
         try:
             async with (
                 video_ahead(
-                    storage, manifest, self._gcp_credentials, self._logger, self._progress.note
+                    storage,
+                    manifest,
+                    # Of another size than the first a frame would be an error of the video's.
+                    units[0].settings.width * units[0].settings.height,
+                    self._gcp_credentials,
+                    self._logger,
+                    self._progress.note,
                 ) as video,
                 previews_ahead(storage, manifest) as pictures,
             ):

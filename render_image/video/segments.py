@@ -32,13 +32,21 @@ from render_image.video.ffmpeg_process import Cancellation
 from render_image.video.fragments import FragmentReader
 from render_image.video.frame_counter import FrameCounter
 from render_image.video.stored_segments import PartWriter, SegmentStore, StoredSegment
-from render_image.video.video_formats import encoding_commands, has_index, is_fragmented
+from render_image.video.video_formats import (
+    cost_of,
+    encoding_commands,
+    has_index,
+    is_fragmented,
+)
 
 # Of how segments are made: one of another is not taken.
 _FORMAT = 1
 # Each segment begins with a picture that is as large as a dozen others: longer ones make smaller
 # files, shorter ones leave less to do when the last frame is there. x264's own are 250 at most.
-_MOST_FRAMES = 120
+MOST_FRAMES = 120
+# So large pictures have shorter ones, of about so many CPU seconds, down to a second of a film:
+# with fewer frames each the file would be larger by more than the tail is shorter.
+_SECONDS, _LEAST_FRAMES = 4.5, 24
 # So the last ones are shorter and shorter: each has this share of what is left, or all of a few.
 _SHARE = Fraction(2, 3)
 _FEW_FRAMES = 8
@@ -132,18 +140,24 @@ class Segment:
     stored: StoredSegment
 
 
-def plan_segments(frames: Sequence[int]) -> list[tuple[int, ...]]:
-    """The frames of each segment of a video, both ascending.
+def most_frames(pixels: int, encoding: Encoding) -> int:
+    """How many frames of so many pixels a segment has at most, by what encoding them takes."""
+    seconds = pixels * cost_of(encoding.ending, encoding.options)[1]
+    return max(_LEAST_FRAMES, min(MOST_FRAMES, int(_SECONDS / seconds)))
 
-    It depends on nothing but the frames that the video is meant to have: one that is missing
-    leaves its segment shorter, and all others as they are.
+
+def plan_segments(frames: Sequence[int], most: int = MOST_FRAMES) -> list[tuple[int, ...]]:
+    """The frames of each segment of a video, both ascending; most: of one, as most_frames has it.
+
+    It depends on nothing but that, and the frames that the video is meant to have: one that is
+    missing leaves its segment shorter, and all others as they are.
     """
     segments = []
     begin = 0
     while begin < len(frames):
         left = len(frames) - begin
         share = -(-left * _SHARE.numerator // _SHARE.denominator)
-        length = left if left <= _FEW_FRAMES else min(_MOST_FRAMES, share)
+        length = left if left <= _FEW_FRAMES else min(most, share)
         segments.append(tuple(frames[begin : begin + length]))
         begin += length
     return segments

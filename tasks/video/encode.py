@@ -32,6 +32,7 @@ from render_image.video.segments import (
     check_size,
     checked_images,
     encode_segment,
+    most_frames,
     plan_segments,
 )
 from render_image.video.stored_segments import SegmentStore
@@ -91,8 +92,12 @@ def encode_video(
     try:
         if is_joined(target):
             expected = sorted({*expected_frames, *(image.frame for image in ordered)})
-            plan = plan_segments(expected)
-            info = _in_segments(ordered, plan, store, key, encoding, progress, stop, ready or {})
+            [(_, _, facts)] = checked_images(ordered[:1], encoding)
+            pixels = facts.width * facts.height
+            plan = plan_segments(expected, most_frames(pixels, encoding))
+            info = _in_segments(
+                ordered, plan, pixels, store, key, encoding, progress, stop, ready or {}
+            )
         else:
             info = _in_one_pass(ordered, store, key, encoding, progress, stop)
     except OSError as error:
@@ -196,6 +201,7 @@ def _in_one_pass(
 def _in_segments(
     ordered: list[FrameImage],
     plan: list[tuple[int, ...]],
+    pixels: int,
     store: SegmentStore,
     key: str,
     encoding: Encoding,
@@ -225,7 +231,7 @@ def _in_segments(
             return segment
         return encoded(segment.images, has_alpha=True)
 
-    with ThreadPoolExecutor(_at_once(ordered[0], encoding), "povstorm-video") as pool:
+    with ThreadPoolExecutor(_at_once(pixels, encoding), "povstorm-video") as pool:
         try:
             begun = {
                 images: pool.submit(encoded, images) for images in groups if images not in ready
@@ -291,8 +297,7 @@ def _taken(ready: Future[Segment], stop: _Stop) -> Segment | None:
     raise VideoError("encoding the video was cancelled")
 
 
-def _at_once(image: FrameImage, encoding: Encoding) -> int:
+def _at_once(pixels: int, encoding: Encoding) -> int:
     """How many segments are encoded at once: one a core, if there is memory for them."""
-    [(_, _, facts)] = checked_images([image], encoding)
-    needed = facts.width * facts.height * cost_of(encoding.ending, encoding.options)[0]
+    needed = pixels * cost_of(encoding.ending, encoding.options)[0]
     return max(1, min(int(cores()), available_memory() // 2 // needed))

@@ -17,7 +17,13 @@ from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.protocol import Storage
-from render_image.video.segments import Encoding, FrameImage, StoredImage
+from render_image.video.segments import (
+    Encoding,
+    FrameImage,
+    StoredImage,
+    most_frames,
+    plan_segments,
+)
 from render_image.video.stored_segments import SegmentStore
 from render_image.video.video_formats import is_joined
 from tasks.video.cloud_run.segment_waves import SegmentWaves
@@ -78,13 +84,15 @@ class VideoAhead:
 async def video_ahead(
     storage: Storage,
     manifest: JobManifest,
+    pixels: int,
     gcp_credentials: str,
     logger: RunLogger,
     tell: Callable[[str], None],
 ) -> AsyncIterator[VideoAhead]:
     """Encode the job's video ahead during the block: here, or by containers where those render.
 
-    Not for a job without a video, nor for a GIF. gcp_credentials, tell: as of choose_renderer.
+    Not for a job without a video, nor for a GIF. pixels: of each of its images. gcp_credentials,
+    tell: as of choose_renderer.
     """
     loop = asyncio.get_running_loop()
 
@@ -93,7 +101,7 @@ async def video_ahead(
             loop.call_soon_threadsafe(tell, line)
 
     # Without waiting: cancelled meanwhile, nobody would close it.
-    segments = _segments(storage, manifest, gcp_credentials, logger, tell_from_its_thread)
+    segments = _segments(storage, manifest, pixels, gcp_credentials, logger, tell_from_its_thread)
     may_miss = manifest.settings.allow_missing_frames
     try:
         yield VideoAhead(storage, segments, allow_missing_frames=may_miss)
@@ -107,6 +115,7 @@ async def video_ahead(
 def _segments(
     storage: Storage,
     manifest: JobManifest,
+    pixels: int,
     gcp_credentials: str,
     logger: RunLogger,
     tell: Callable[[str], None],
@@ -123,9 +132,10 @@ def _segments(
         encoding = Encoding.of(
             target, settings.frames_per_second, remedy(manifest.job_id), settings.video_options
         )
+        plan = plan_segments(manifest.frames, most_frames(pixels, encoding))
         if manifest.cloud_run is not None:
             return SegmentWaves(
-                manifest.frames,
+                plan,
                 storage,
                 manifest.job_id,
                 manifest.cloud_run,
@@ -136,7 +146,7 @@ def _segments(
                 retries=manifest.settings.retries,
             )
         store = segment_store(storage, manifest.job_id)
-        return SegmentsAhead(manifest.frames, store, encoding, on_trouble)
+        return SegmentsAhead(plan, store, encoding, on_trouble)
     except (ToolError, OSError) as error:
         # stitch_video has the same to say.
         on_trouble(error)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from render_image.video.segments import FrameImage, plan_segments
+from render_image.video.segments import FrameImage
 
 
 class SegmentGathering:
     """Told of each frame that is final, by one thread at a time.
 
-    frames: all that the video is meant to have, ascending.
+    plan: the frames of each segment that the video is meant to have, as plan_segments gives it.
     """
 
-    def __init__(self, frames: Sequence[int]) -> None:
-        self._plan = plan_segments(frames)
+    def __init__(self, plan: Sequence[tuple[int, ...]]) -> None:
+        self._plan = plan
         self._segment_of = {
             frame: number for number, segment in enumerate(self._plan) for frame in segment
         }

@@ -30,14 +30,14 @@ _STOP: tuple[int, tuple[FrameImage, ...]] = (-1, ())
 class SegmentsAhead:
     """One segment at a time, the first that is complete, into the store.
 
-    frames: all that the video is meant to have, ascending. on_trouble is told, once, why no more
-    segments are encoded here, by another thread; that is no error of the video's yet. Its methods
-    may be called by any thread.
+    plan: the frames of each that the video is meant to have, as plan_segments gives it. on_trouble
+    is told, once, why no more segments are encoded here, by another thread; that is no error of the
+    video's yet. Its methods may be called by any thread.
     """
 
     def __init__(
         self,
-        frames: Sequence[int],
+        plan: Sequence[tuple[int, ...]],
         store: SegmentStore,
         encoding: Encoding,
         on_trouble: Callable[[Exception], None],
@@ -45,7 +45,7 @@ class SegmentsAhead:
         self._store = store
         self._encoding = encoding
         self._on_trouble = on_trouble
-        self._gathering = SegmentGathering(frames)
+        self._gathering = SegmentGathering(plan)
         self._told = threading.Lock()
         self._complete: PriorityQueue[tuple[int, tuple[FrameImage, ...]]] = PriorityQueue()
         self._ready: dict[tuple[FrameImage, ...], Future[Segment]] = {}

@@ -22,7 +22,7 @@ PLAN = plan_segments(FRAMES)
 @pytest.fixture
 def queue(storage: FolderStorage) -> SegmentQueue:
     encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
-    return SegmentQueue(FRAMES, segment_store(storage, "orbit-1"), encoding)
+    return SegmentQueue(PLAN, segment_store(storage, "orbit-1"), encoding)
 
 
 def tell(queue: SegmentQueue, storage: FolderStorage, *segments: int) -> None:
@@ -80,7 +80,7 @@ def still(storage: FolderStorage) -> SegmentQueue:
     """Segments of a picture that does not change, all of them final."""
     encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
     frames = range(1, 601)
-    queue = SegmentQueue(frames, segment_store(storage, "orbit-1"), encoding)
+    queue = SegmentQueue(plan_segments(frames), segment_store(storage, "orbit-1"), encoding)
     for frame in frames:
         queue.frame_is_final(frame, FrameImage(frame, StoredImage(storage, "still"), "x"))
     return queue

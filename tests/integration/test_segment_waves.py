@@ -116,7 +116,7 @@ def segment_waves(
     tell: Callable[[str], None] = print,
 ) -> Iterator[SegmentWaves]:
     waves = SegmentWaves(
-        FRAMES,
+        plan_segments(FRAMES),
         storage,
         JOB,
         fleet(max_usd),

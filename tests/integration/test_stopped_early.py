@@ -34,7 +34,7 @@ def test_what_works_ahead_ends_whenever_its_job_is_stopped(
 
     async def work() -> None:
         async with (
-            video_ahead(storage, manifest, "", logging.getLogger("test"), print),
+            video_ahead(storage, manifest, 64 * 48, "", logging.getLogger("test"), print),
             previews_ahead(storage, manifest),
         ):
             await asyncio.Event().wait()

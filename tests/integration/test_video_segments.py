@@ -22,7 +22,7 @@ from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.programs.tools import require_ffmpeg
 from povstorm_client.storage.checksum import crc32c
 from render_image.video import ffmpeg_process
-from render_image.video.segments import Encoding, FrameImage, plan_segments
+from render_image.video.segments import Encoding, FrameImage, most_frames, plan_segments
 from render_image.video.stored_segments import SegmentStore
 from render_image.video.video_formats import encoding_commands
 from tasks.video import encode
@@ -95,7 +95,7 @@ def segments_ahead(
     troubles: list[Exception] = []
     store = segment_store(target.parent)
     encoding = Encoding.of(target, fps, "retry", options)
-    ahead = SegmentsAhead(FRAMES, store, encoding, troubles.append)
+    ahead = SegmentsAhead(plan_segments(FRAMES), store, encoding, troubles.append)
     try:
         yield ahead
     finally:
@@ -293,7 +293,8 @@ def test_what_fails_ahead_is_told_once_and_at_the_end_as_ever(
         met.set()
 
     encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
-    ahead = SegmentsAhead(FRAMES, segment_store(tmp_path), encoding, on_trouble)
+    plan = plan_segments(FRAMES)
+    ahead = SegmentsAhead(plan, segment_store(tmp_path), encoding, on_trouble)
     try:
         told(ahead, found, list(FRAMES))
         met.wait()
@@ -310,7 +311,8 @@ def test_closing_it_ends_ffmpeg_and_leaves_no_file(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(MARK, str(tmp_path))
     long = dict(many_images(tmp_path / "in"))
     encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
-    ahead = SegmentsAhead(sorted(long), segment_store(tmp_path), encoding, lambda error: None)
+    plan = plan_segments(sorted(long))
+    ahead = SegmentsAhead(plan, segment_store(tmp_path), encoding, lambda error: None)
     for frame, path in long.items():
         ahead.frame_is_final(frame, FrameImage(frame, path, crc32c(path)))
     while not processes_about(tmp_path):
@@ -320,6 +322,40 @@ def test_closing_it_ends_ffmpeg_and_leaves_no_file(tmp_path: Path, monkeypatch: 
     assert processes_about(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert half_made(tmp_path) == []
+
+
+def test_large_images_have_the_same_shorter_segments_ahead_and_in_the_end(tmp_path: Path):
+    # Grey, of which only encoding would take long.
+    frames, size = range(1, 46), (1920, 1080)
+    paths = {frame: tmp_path / f"{frame}.png" for frame in frames}
+    for frame, path in paths.items():
+        Image.new("L", size, 4 * frame).save(path, compress_level=1)
+    images = {frame: FrameImage(frame, path, crc32c(path)) for frame, path in paths.items()}
+    encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
+    plan = plan_segments(frames, most_frames(size[0] * size[1], encoding))
+    assert len(plan[0]) < len(plan_segments(frames)[0])
+    ahead = SegmentsAhead(plan, segment_store(tmp_path), encoding, lambda error: None)
+    try:
+        for frame, image in images.items():
+            ahead.frame_is_final(frame, image)
+        while len(ahead.ready()) < len(plan):
+            time.sleep(0.01)
+        for encoded_ahead in ahead.ready().values():
+            encoded_ahead.result()
+        for path in list(paths.values())[1:]:
+            # Whatever was not encoded ahead, cannot be in the end.
+            path.unlink()
+        info = encode_video(
+            list(paths.items()),
+            tmp_path / "video.mp4",
+            fps=Fraction(24),
+            expected_frames=frames,
+            checksums={frame: image.crc32c for frame, image in images.items()},
+            ready=ahead.stop(),
+        )
+    finally:
+        ahead.close()
+    assert info.frames == len(frames)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -19,12 +19,14 @@ from tasks.video.segment_gathering import SegmentGathering
 
 
 class SegmentQueue:
-    """frames: all that the video is meant to have, ascending; store: where segments are kept."""
+    """plan: the frames of each that the video is meant to have; store: where segments are kept."""
 
-    def __init__(self, frames: Sequence[int], store: SegmentStore, encoding: Encoding) -> None:
+    def __init__(
+        self, plan: Sequence[tuple[int, ...]], store: SegmentStore, encoding: Encoding
+    ) -> None:
         self._store = store
         self._encoding = encoding
-        self._gathering = SegmentGathering(frames)
+        self._gathering = SegmentGathering(plan)
         self._ready: dict[tuple[FrameImage, ...], Future[Segment]] = {}
         # By name, which segments of equal pictures share: what becomes of one becomes of all.
         self._pending: dict[str, WaitingSegment] = {}

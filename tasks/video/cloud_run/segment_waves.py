@@ -31,13 +31,13 @@ from tasks.video.encode import ReadySegments
 class SegmentWaves:
     """One job's segments: a thread, with a loop of its own, that begins and follows their waves.
 
-    Its methods may be called by any thread. frames: all that the video is meant to have, ascending;
-    the others as SegmentDispatcher's.
+    Its methods may be called by any thread. plan: the frames of each segment that the video is
+    meant to have, as plan_segments gives it; the others as SegmentDispatcher's.
     """
 
     def __init__(
         self,
-        frames: Sequence[int],
+        plan: Sequence[tuple[int, ...]],
         storage: Storage,
         job_id: str,
         fleet: CloudRunFleet,
@@ -52,7 +52,7 @@ class SegmentWaves:
         self._log = logger
         self._pace = pace or SegmentPace()
         store = SegmentStore(storage, layout.segments(job_id))
-        self._queue = SegmentQueue(frames, store, encoding)
+        self._queue = SegmentQueue(plan, store, encoding)
         self._dispatcher = SegmentDispatcher(
             self._queue,
             storage,

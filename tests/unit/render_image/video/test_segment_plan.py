@@ -1,11 +1,16 @@
-"""Which frames each segment of a video has depends on the frames it should have, alone."""
+"""Which frames a video's segments have depends on those it should have, and what each takes."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from render_image.video.segments import plan_segments
+from povstorm_client.frames.video_options import VideoOptions
+from render_image.video.segments import MOST_FRAMES, Encoding, most_frames, plan_segments
 
 FRAMES = st.lists(st.integers(0, 5000), unique=True, max_size=1500).map(sorted)
 
@@ -18,12 +23,12 @@ def test_every_frame_is_in_one_segment_in_order(frames: list[int]):
     assert all(plan)
 
 
-@given(FRAMES)
-def test_no_segment_is_longer_than_the_one_before_it_or_than_five_seconds(frames: list[int]):
-    lengths = [len(segment) for segment in plan_segments(frames)]
+@given(FRAMES, st.integers(24, MOST_FRAMES))
+def test_no_segment_is_longer_than_the_one_before_it_or_than_allowed(frames: list[int], most: int):
+    lengths = [len(segment) for segment in plan_segments(frames, most)]
 
     assert lengths == sorted(lengths, reverse=True)
-    assert all(length <= 120 for length in lengths)
+    assert all(length <= most for length in lengths)
 
 
 @given(st.integers(1, 20_000))
@@ -34,6 +39,27 @@ def test_what_is_left_for_when_the_last_frame_is_there_is_little(count: int):
 @given(st.integers(1, 20_000))
 def test_a_long_video_has_few_segments_more_than_the_longest_ones_would_make(count: int):
     assert len(plan_segments(range(count))) <= count / 120 + 5
+
+
+@pytest.mark.parametrize(
+    ("size", "codec", "most"),
+    [
+        ((320, 180), None, 120),
+        ((640, 360), None, 120),
+        ((1280, 720), None, 61),
+        ((1920, 1080), None, 27),
+        ((3840, 2160), None, 24),
+        ((640, 360), "av1", 39),
+        ((1920, 1080), "h265", 24),
+    ],
+)
+def test_the_more_a_frame_takes_the_shorter_the_segments(
+    size: tuple[int, int], codec: str | None, most: int
+):
+    options = VideoOptions(codec=codec)
+    encoding = Encoding(Path("video.mp4"), Fraction(24), "", "ffmpeg", "ffprobe", options)
+
+    assert most_frames(size[0] * size[1], encoding) == most
 
 
 def test_the_segments_of_a_short_video_are():
