@@ -214,14 +214,17 @@ class FolderStorage:
     def list(self, prefix: str, *, contents: bool = False) -> Iterator[StoredObject]:
         # A folder's files are read at no price.
         self.path(prefix)
-        for folder, entries in self._walk(prefix):
+        yield from self._files(prefix)
+
+    def _files(self, prefix: str, start: str = "") -> Iterator[StoredObject]:
+        for folder, entries in self._walk(prefix, start):
             for name, status in entries:
                 if stat.S_ISREG(status.st_mode):
                     yield StoredObject(f"{folder}/{name}", status.st_size, status.st_mtime)
 
     def page(self, prefix: str, start: str, *, contents: bool = False) -> Sequence[StoredObject]:
-        # A part would cost as much as all.
-        behind = [stored for stored in self.list(prefix) if stored.key >= start]
+        self.path(prefix)
+        behind = (stored for stored in self._files(prefix, start) if stored.key >= start)
         return sorted(behind, key=lambda stored: stored.key)
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -313,19 +316,22 @@ class FolderStorage:
                         shutil.copyfileobj(file, copy, _CHUNK_BYTES)
         make_read_only(target)
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, Sequence[_Entry]]]:
-        """Each folder from the prefix downwards, with its entries; no link is followed."""
+    def _walk(self, prefix: str, start: str = "") -> Iterator[tuple[str, Sequence[_Entry]]]:
+        """Each folder from the prefix downwards, with its entries; no link is followed.
+
+        Of files whose keys are before ``start`` nothing is told, or asked.
+        """
         waiting = [prefix]
         while waiting:
             folder = waiting.pop()
-            entries = self._entries(folder)
+            entries = self._entries(folder, start)
             waiting += [
                 f"{folder}/{name}" for name, status in entries if stat.S_ISDIR(status.st_mode)
             ]
             yield folder, entries
 
-    def _entries(self, folder: str) -> Sequence[_Entry]:
-        """What lies in a folder; nothing where there is none."""
+    def _entries(self, folder: str, start: str = "") -> Sequence[_Entry]:
+        """What lies in a folder, but for files before ``start``; nothing where there is none."""
         found = []
         try:
             with self._opened(folder) as descriptor:
@@ -333,6 +339,9 @@ class FolderStorage:
                     return []
                 with os.scandir(descriptor) as entries:
                     for entry in entries:
+                        is_before = f"{folder}/{entry.name}" < start
+                        if is_before and not entry.is_dir(follow_symlinks=False):
+                            continue
                         try:
                             found.append((entry.name, entry.stat(follow_symlinks=False)))
                         except FileNotFoundError:  # replaced or deleted since it was listed
