@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 
 from povstorm_client.frames.job_settings import STALL_SECONDS, JobSettings
-from render_image.machine import total_memory
+from povstorm_client.programs.memory import total_memory
 from render_image.scene_tree import LaidOut
 
 _GIB = 1 << 30

@@ -1,12 +1,10 @@
-"""What the machine, or the container, gives to POV-Ray: CPU use, free memory, a name.
+"""What the machine, or the container, gives to POV-Ray: how busy its cores are, a name.
 
-A container's limits are those of its control group (cgroup v2), which the rest of /proc does not
-show. ProcessGate asks here, and render_unit for the name.
+ProcessGate asks here, and render_unit for the name.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import socket
 import time
@@ -14,26 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from povstorm_client.programs.cores import CGROUP, cpu_quota
-
-
-def available_memory(cgroup: Path = CGROUP) -> int:
-    """Bytes that can still be used, by the machine and by the control group."""
-    free: int = psutil.virtual_memory().available
-    limit = _read(cgroup / "memory.max")
-    if not limit or limit == "max":
-        return free
-    # What was only read from files is given up when memory is needed.
-    evictable = _statistic(cgroup / "memory.stat", "inactive_file")
-    return min(free, int(limit) - int(_read(cgroup / "memory.current") or 0) + evictable)
-
-
-@functools.cache
-def total_memory(cgroup: Path = CGROUP) -> int:
-    """Bytes that the machine, or the control group, has in all."""
-    total: int = psutil.virtual_memory().total
-    limit = _read(cgroup / "memory.max")
-    return min(total, int(limit)) if limit.isdecimal() else total
+from povstorm_client.programs.control_groups import ROOT, cpu_quota, cpu_seconds, groups
+from povstorm_client.programs.cores import schedulable_cores
 
 
 def host_name() -> str:
@@ -48,44 +28,48 @@ def host_name() -> str:
 
 
 class CpuUse:
-    """The share of the CPU time that was used since the last look: of the quota where there is one.
+    """The share that is used of the CPU time to be had, since the last look.
 
-    Without a quota it is the whole machine's, so that other programs count too; but not those of a
-    lower priority, which give way to POV-Ray (proc_stat(5), "nice").
+    That of the cores that this process may be scheduled on, other programs' use included; but not
+    that of a lower priority, which gives way to POV-Ray (proc_stat(5), "nice"). Where a control
+    group has a quota, of what that leaves of the idle cores.
     """
 
-    def __init__(self, cgroup: Path = CGROUP) -> None:
-        self._stat = cgroup / "cpu.stat"
-        self._quota = cpu_quota(cgroup)
-        self._seen = time.monotonic(), self._used_seconds()
-        psutil.cpu_times_percent()  # the first call only sets the start of the interval
+    def __init__(self, root: Path = ROOT) -> None:
+        quotas = ((group, cpu_quota(group)) for group in groups(root))
+        self._quotas = {group: quota for group, quota in quotas if quota is not None}
+        self._seen = self._look()
+        # The first call only sets the start of the interval.
+        psutil.cpu_times_percent(percpu=True)
 
     def share(self) -> float:
         """0 (idle) to 1 (all of it used)."""
-        if self._quota is None:
-            spent = psutil.cpu_times_percent()
-            given_way = sum(getattr(spent, name, 0.0) for name in ("idle", "iowait", "nice"))
-            return max(0.0, 1 - given_way / 100)
-        then, used = self._seen
-        self._seen = time.monotonic(), self._used_seconds()
-        elapsed = max(self._seen[0] - then, 1e-3)
-        return min(1.0, (self._seen[1] - used) / (elapsed * self._quota))
+        idle, cores = _idle_cores()
+        before = self._seen
+        self._seen = self._look()
+        elapsed = max(self._seen[0] - before[0], 1e-3)
+        shares = []
+        for quota, used, used_before in zip(
+            self._quotas.values(), self._seen[1], before[1], strict=True
+        ):
+            busy = max(0.0, used - used_before) / elapsed
+            left = max(0.0, min(quota - busy, idle))
+            shares.append(busy / (busy + left) if left else 1.0)
+        return max(shares, default=max(0.0, 1 - idle / cores))
 
-    def _used_seconds(self) -> float:
-        return _statistic(self._stat, "usage_usec") / 1e6
-
-
-def _statistic(file: Path, name: str) -> int:
-    for line in _read(file).splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0
+    def _look(self) -> tuple[float, list[float]]:
+        """The time, and the CPU seconds of each group with a quota."""
+        return time.monotonic(), [cpu_seconds(group) for group in self._quotas]
 
 
-def _read(file: Path) -> str:
-    """A control file's text; "" where there is no such limit (a root group, cgroup v1)."""
-    try:
-        return file.read_text("utf-8").strip()
-    except OSError:
-        return ""
+def _idle_cores() -> tuple[float, int]:
+    """How many of the cores that this process may be scheduled on were idle, and how many it are.
+
+    Since the last call. What gives way to POV-Ray counts as idle.
+    """
+    spent = psutil.cpu_times_percent(percpu=True)
+    own = schedulable_cores()
+    # Some machines, and containers, number other cores than they show: then all count.
+    chosen = [spent[core] for core in own] if own and max(own) < len(spent) else spent
+    given_way = (getattr(core, name, 0.0) for core in chosen for name in ("idle", "iowait", "nice"))
+    return sum(given_way) / 100, len(chosen)

@@ -15,8 +15,9 @@ from contextlib import asynccontextmanager
 
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.programs.cores import cores
+from povstorm_client.programs.memory import available_memory
 from povstorm_client.programs.povray_waits import waits_library
-from render_image.machine import CpuUse, available_memory
+from render_image.machine import CpuUse
 from render_image.process_limit import ProcessLimit
 
 _MEASURE_SECONDS = 0.25

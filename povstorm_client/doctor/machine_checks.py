@@ -155,9 +155,9 @@ def _check_room(name: str, folder: Path, least: int, remedy: str) -> Check:
 
 def check_memory() -> Check:
     """Memory and cores for POV-Ray and Prefect."""
-    import psutil
+    from povstorm_client.programs.memory import available_memory
 
-    free = int(psutil.virtual_memory().available)
+    free = available_memory()
     available = cores()
     return judged(
         "memory and cores",

@@ -1,6 +1,7 @@
 """How many cores this process, and POV-Ray below it, may use; whoever starts several at once asks.
 
-A container's limit is that of its control group (cgroup v2), which ``os.cpu_count`` does not know.
+Those that it may be scheduled on (a cpuset, taskset), within the quotas of its control groups;
+``os.cpu_count`` knows of neither.
 """
 
 from __future__ import annotations
@@ -9,31 +10,24 @@ import math
 import os
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
+from povstorm_client.programs.control_groups import ROOT, cpu_quota, groups
 
 
-def cores(cgroup: Path = CGROUP) -> float:
+def cores(root: Path = ROOT) -> float:
     """The CPU cores that this process may use; a fraction where a quota says so."""
-    schedulable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    available = float(schedulable or os.cpu_count() or 1)
-    quota = cpu_quota(cgroup)
-    return available if quota is None else min(available, quota)
+    available = float(len(schedulable_cores()) or os.cpu_count() or 1)
+    quotas = [cpu_quota(group) for group in groups(root)]
+    return min([available, *(quota for quota in quotas if quota is not None)])
 
 
-def whole_cores(cgroup: Path = CGROUP) -> int:
+def whole_cores(root: Path = ROOT) -> int:
     """How many processes or threads keep them busy: a part of a core is one."""
-    return max(1, math.ceil(cores(cgroup)))
+    return max(1, math.ceil(cores(root)))
 
 
-def cpu_quota(cgroup: Path = CGROUP) -> float | None:
-    """The cores that a control group's processes may use in all; None for any.
+def schedulable_cores() -> set[int]:
+    """The numbers of the cores that this process may be scheduled on; none where that is unknown.
 
-    https://docs.kernel.org/admin-guide/cgroup-v2.html, cpu.max.
+    It is known on Linux alone: https://docs.python.org/3/library/os.html#os.sched_getaffinity.
     """
-    try:
-        words = (cgroup / "cpu.max").read_text("utf-8").split()
-    except OSError:
-        return None  # a root group, cgroup v1
-    if len(words) != 2 or words[0] == "max":
-        return None
-    return int(words[0]) / int(words[1])
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

@@ -20,8 +20,8 @@ from povstorm_client.frames.job_settings import check_video
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.video_options import VideoOptions
 from povstorm_client.programs.cores import cores
+from povstorm_client.programs.memory import available_memory
 from povstorm_client.storage.disk_full import is_disk_full, temporary_words
-from render_image.machine import available_memory
 from render_image.video.ffmpeg_process import Cancellation
 from render_image.video.mp4_index import is_joinable
 from render_image.video.segments import (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from povstorm_client.frames.job_settings import JobSettings
+from povstorm_client.programs.memory import total_memory
 from render_image.frame_limits import Limits, most_memory
-from render_image.machine import total_memory
 from render_image.process import ProcessExit, run_process
 from render_image.process_watch import folder_problem, read_log
 
@@ -50,14 +50,6 @@ def test_files_and_log_get_room_for_a_large_image_and_memory_does_not():
     # POV-Ray prints a line of about 40 bytes for each 512 pixels.
     assert large.log_bytes > 40 * 16_384 * 16_384 / 512
     assert large.memory_bytes == small.memory_bytes == most_memory() < total_memory()
-
-
-def test_a_container_s_memory_counts_instead_of_the_machine_s(tmp_path: Path):
-    (tmp_path / "memory.max").write_text("1073741824\n")
-    assert total_memory(tmp_path) == 1 << 30
-    (tmp_path / "memory.max").write_text("max\n")
-    total_memory.cache_clear()
-    assert total_memory(tmp_path) == total_memory()
 
 
 def test_a_process_that_renders_further_pixels_goes_on_however_long_that_takes(tmp_path: Path):

@@ -1,7 +1,8 @@
-"""A container's own limits are seen, not those of the machine around it."""
+"""How busy the cores are that a process has: a container's own, within its quota."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,53 +11,77 @@ import pytest
 
 from render_image import machine
 
+BUSY = SimpleNamespace(user=80.0, system=20.0, nice=0.0, idle=0.0, iowait=0.0)
+IDLE = SimpleNamespace(user=0.0, system=0.0, nice=0.0, idle=100.0, iowait=0.0)
+HALF = SimpleNamespace(user=40.0, system=10.0, nice=35.0, idle=10.0, iowait=5.0)
+
 
 @pytest.fixture
-def cgroup(tmp_path: Path):
-    """A function that writes a control group's files."""
+def share_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A function: the share that CpuUse tells, of cores in these states, after ten seconds.
 
-    def make(**files: str) -> Path:
-        for name, text in files.items():
-            (tmp_path / name.replace("_", ".", 1)).write_text(text)
-        return tmp_path
+    own: the numbers of the cores that this process may be scheduled on, all by default. quota: the
+    control group's, if it has one; used: how many seconds of it were used.
+    """
 
-    return make
+    def share(
+        *cores: SimpleNamespace,
+        own: set[int] | None = None,
+        quota: str = "max",
+        used: float = 0.0,
+        nice: float = 0.0,
+    ) -> float:
+        def spend(seconds: float, lowered: float) -> None:
+            text = f"usage_usec {seconds * 1e6:.0f}\nnice_usec {lowered * 1e6:.0f}\n"
+            (tmp_path / "cpu.stat").write_text(text)
 
+        clock = iter([100.0, 110.0])
+        monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(psutil, "cpu_times_percent", lambda percpu: list(cores))
+        chosen = set(range(len(cores))) if own is None else own
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: chosen, raising=False)
+        (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
+        spend(1.0, 0.5)
+        use = machine.CpuUse(tmp_path)
+        spend(1.0 + used, 0.5 + nice)
+        return use.share()
 
-def test_memory_is_what_the_control_group_has_left(cgroup):
-    group = cgroup(
-        memory_max=str(512 * 2**20),
-        memory_current=str(200 * 2**20),
-        memory_stat=f"anon 1\ninactive_file {50 * 2**20}\n",
-    )
-
-    assert machine.available_memory(group) == (512 - 200 + 50) * 2**20
-
-
-def test_memory_without_a_limit_is_the_machines(cgroup):
-    found = machine.available_memory(cgroup(memory_max="max\n"))
-
-    assert 0 < found <= psutil.virtual_memory().total
-
-
-def test_use_is_a_share_of_the_quota(cgroup, monkeypatch: pytest.MonkeyPatch):
-    clock = iter([100.0, 110.0])
-    monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
-    group = cgroup(cpu_max="50000 100000", cpu_stat="usage_usec 1000000\nuser_usec 1\n")
-    use = machine.CpuUse(group)
-
-    (group / "cpu.stat").write_text("usage_usec 4000000\n")
-
-    assert use.share() == pytest.approx(3.0 / (10 * 0.5))
+    return share
 
 
-def test_programs_that_give_way_to_povray_count_as_idle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    spent = SimpleNamespace(user=40.0, system=10.0, nice=35.0, idle=10.0, iowait=5.0)
-    monkeypatch.setattr(psutil, "cpu_times_percent", lambda: spent)
+def test_programs_that_give_way_to_povray_count_as_idle(share_of):
+    assert share_of(HALF) == pytest.approx(0.5)
 
-    assert machine.CpuUse(tmp_path / "nowhere").share() == pytest.approx(0.5)
+
+def test_all_cores_count_alike(share_of):
+    assert share_of(BUSY, IDLE, BUSY, HALF) == pytest.approx(2.5 / 4)
+
+
+def test_only_cores_count_that_this_process_may_be_scheduled_on(share_of):
+    assert share_of(BUSY, IDLE, IDLE, IDLE, own={0}) == pytest.approx(1.0)
+    assert share_of(BUSY, BUSY, IDLE, IDLE, own={2, 3}) == pytest.approx(0.0)
+
+
+def test_where_cores_have_other_numbers_than_are_shown_all_of_them_count(share_of):
+    assert share_of(BUSY, IDLE, own={6, 7}) == pytest.approx(0.5)
+
+
+def test_use_is_a_share_of_the_quota(share_of):
+    assert share_of(IDLE, IDLE, quota="50000", used=3.0) == pytest.approx(3.0 / (10 * 0.5))
+
+
+def test_what_gives_way_within_a_quota_counts_as_not_used(share_of):
+    assert share_of(IDLE, quota="50000", used=4.0, nice=3.0) == pytest.approx(1.0 / (10 * 0.5))
+
+
+def test_of_a_quota_that_the_machine_has_no_time_for_nothing_is_left(share_of):
+    assert share_of(BUSY, BUSY, quota="150000", used=3.0) == pytest.approx(1.0)
+    # Half a core is idle, and 0.3 were used.
+    assert share_of(BUSY, HALF, quota="150000", used=3.0) == pytest.approx(0.3 / (0.3 + 0.5))
+
+
+def test_a_quota_that_was_used_up_is_used_all(share_of):
+    assert share_of(IDLE, IDLE, quota="50000", used=5.2) == pytest.approx(1.0)
 
 
 def test_a_host_on_cloud_run_is_its_execution_and_task(monkeypatch: pytest.MonkeyPatch):
