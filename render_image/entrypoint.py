@@ -10,7 +10,6 @@ the storage does not let it, 143 when it was told to stop.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import sys
@@ -18,10 +17,12 @@ import threading
 from collections.abc import Awaitable, Callable
 
 from povstorm_client.cloud_run.api import NOT_LET_IN
+from povstorm_client.cloud_run.frame_memory import frames_with_room
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, open_wave, read_share
 from povstorm_client.errors import AccessError, PovstormError, RenderError
 from povstorm_client.jobs.frame_results import FrameResults
-from povstorm_client.programs.cores import cores
+from povstorm_client.programs.cores import whole_cores
+from povstorm_client.programs.memory import total_memory
 from povstorm_client.programs.tools import PovRay, require_povray
 from povstorm_client.quantities import duration
 from povstorm_client.run_until import listen_to_sigterm, run_until
@@ -87,7 +88,9 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
     frames = FrameQueue(storage, wave, task_index, share, again=_is_another_attempt())
     povray = await asking
     unbroken = True
-    async with ProcessGate() as gate, asyncio.TaskGroup() as group:
+    # Of frames that begin together none is known to have room until the others have all of theirs.
+    at_most = frames_with_room(total_memory(), share.frame_bytes) if share.frame_bytes else None
+    async with ProcessGate(at_most=at_most) as gate, asyncio.TaskGroup() as group:
 
         async def render(next_frame: Callable[[], Awaitable[WaveFrame | None]]) -> None:
             nonlocal unbroken
@@ -116,7 +119,7 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
                 log.write("WARNING", f"no help for other tasks: {_in_full(error)}")
 
         # Of others' frames only so many as there are cores: they are shared with others who help.
-        helpers = math.ceil(cores())
+        helpers = whole_cores()
         for number in range(min(gate.most, len(share.frames))):
             group.create_task(work(helps=number < helpers))
     return 0 if unbroken else _BROKEN

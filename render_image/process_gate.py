@@ -9,12 +9,11 @@ LocalRenderer uses it on this machine, the container's entrypoint on Cloud Run.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from povstorm_client.frames.result import FrameResult
-from povstorm_client.programs.cores import cores
+from povstorm_client.programs.cores import whole_cores
 from povstorm_client.programs.memory import available_memory
 from povstorm_client.programs.povray_waits import waits_library
 from render_image.machine import CpuUse
@@ -24,11 +23,14 @@ _MEASURE_SECONDS = 0.25
 
 
 class ProcessGate:
-    """An adaptive limit on POV-Ray processes; ``async with`` keeps it measured."""
+    """An adaptive limit on POV-Ray processes; ``async with`` keeps it measured.
 
-    def __init__(self, limit: ProcessLimit | None = None) -> None:
+    at_most: processes for which there is room, if that is known; None if not.
+    """
+
+    def __init__(self, limit: ProcessLimit | None = None, *, at_most: int | None = None) -> None:
         sleeps = waits_library() is None
-        self._limit = limit or ProcessLimit(math.ceil(cores()), sleeps=sleeps)
+        self._limit = limit or ProcessLimit(whole_cores(), sleeps=sleeps, at_most=at_most)
         self._running = 0
         self._waiting = 0
         self._changed = asyncio.Condition()

@@ -5,6 +5,8 @@ Pure arithmetic, without clocks or processes, so that it can be tested; ProcessG
 
 from __future__ import annotations
 
+import sys
+
 # Measured on POV-Ray 3.7: heavy frames are fastest at 2 processes a core, light ones at 4 to 6.
 _FEWEST_PER_CORE = 2
 _FIRST_PER_CORE = 4
@@ -25,15 +27,18 @@ _FIRST_GUESS_BYTES = 64 * 1024 * 1024
 class ProcessLimit:
     """The current limit, at most ``most``; starts in the middle, until there are measurements.
 
-    sleeps: whether POV-Ray has its long waits (povray_waits.py), and so leaves cores idle.
+    sleeps: whether POV-Ray has its long waits (povray_waits.py), and so leaves cores idle. at_most:
+    processes for which there is room, if that is known; None if not.
     """
 
-    def __init__(self, core_count: int, *, sleeps: bool = True) -> None:
+    def __init__(self, core_count: int, *, sleeps: bool = True, at_most: int | None = None) -> None:
         beside = min(_MOST_BESIDE_CORES, core_count)
         # A single core is a container's, whose last frames end the sooner the fewer are in work.
-        self._fewest = core_count * _FEWEST_PER_CORE if sleeps else core_count + beside - 1
-        self.most = core_count * _MOST_PER_CORE
-        self._wanted = float(core_count * _FIRST_PER_CORE if sleeps else core_count + beside)
+        fewest = core_count * _FEWEST_PER_CORE if sleeps else core_count + beside - 1
+        first = core_count * _FIRST_PER_CORE if sleeps else core_count + beside
+        self.most = min(core_count * _MOST_PER_CORE, at_most or sys.maxsize)
+        self._fewest = min(fewest, self.most)
+        self._wanted = float(min(first, self.most))
         self._peak_bytes = _FIRST_GUESS_BYTES
 
     @property

@@ -100,17 +100,3 @@ def plan_wave(
         (each for each in candidates if each.seconds <= fast),
         key=lambda each: (each.usd, each.seconds),
     )
-
-
-def memory_needed_mib(width: int, height: int, peak_bytes: int) -> float:
-    """The memory that two frames at once need in a container, in MiB.
-
-    peak_bytes: of one POV-Ray process. The container's file system is memory, and POV-Ray 3.7
-    keeps 20 bytes a pixel in its state file while it renders (measured), beside the image.
-    """
-    files = width * height * (20 + 8)
-    return _CONTAINER_MIB + 2 * (peak_bytes + files) / 2**20
-
-
-# Python with the storage client, and what the kernel counts beside.
-_CONTAINER_MIB = 192.0

@@ -21,7 +21,7 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
-from povstorm_client.storage.records import Count, Frame, Limit, Moment, read_record, readable
+from povstorm_client.storage.records import Count, Frame, Limit, Moment, Sum, read_record, readable
 
 
 @dataclass(frozen=True)
@@ -62,24 +62,29 @@ class SegmentWork:
 class WaveShare:
     """Frames of one job, and seconds for POV-Ray; None for no limit. Or segments of its video.
 
-    frame_timeout: for all of a frame; stall_timeout: without a further pixel.
+    frame_timeout: for all of a frame; stall_timeout: without a further pixel. frame_bytes: memory
+    that a frame is expected to hold; 0 where nothing is known.
     """
 
     frames: tuple[WaveFrame, ...]
     frame_timeout: float | None
     stall_timeout: float | None = STALL_SECONDS
     segments: tuple[SegmentWork, ...] = ()
+    frame_bytes: int = 0
 
     @classmethod
-    def of_job(cls, frames: tuple[WaveFrame, ...], settings: JobSettings) -> WaveShare:
+    def of_job(
+        cls, frames: tuple[WaveFrame, ...], settings: JobSettings, *, frame_bytes: int
+    ) -> WaveShare:
         """Frames, with what their container needs to know of the job's settings."""
-        return cls(frames, settings.frame_timeout, settings.stall_timeout)
+        return cls(frames, settings.frame_timeout, settings.stall_timeout, frame_bytes=frame_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
             "frame_timeout": self.frame_timeout,
             "stall_timeout": self.stall_timeout,
+            "frame_bytes": self.frame_bytes,
             "frames": [{**vars(frame), "unit": frame.unit.to_json()} for frame in self.frames],
             "segments": [asdict(segment) for segment in self.segments],
         }
@@ -99,6 +104,7 @@ class _StoredShare:
     frame_timeout: Limit | None
     stall_timeout: Limit | None = STALL_SECONDS
     segments: tuple[SegmentWork, ...] = ()
+    frame_bytes: Sum = 0
 
 
 def write_wave(storage: Storage, wave: str, shares: Sequence[WaveShare]) -> None:
@@ -157,4 +163,6 @@ def read_share(storage: Storage, wave: str, task_index: int) -> WaveShare:
         for image in (image for segment in stored.segments for image in segment.images):
             if not image.key.startswith(output):
                 raise InputError(f"the image {image.key} is none of its job")
-    return WaveShare(frames, stored.frame_timeout, stored.stall_timeout, stored.segments)
+    return WaveShare(
+        frames, stored.frame_timeout, stored.stall_timeout, stored.segments, stored.frame_bytes
+    )

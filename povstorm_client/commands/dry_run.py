@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.frame_memory import frame_bytes, job_with_room
 from povstorm_client.cloud_run.scene_estimate import Estimate, read_estimate, scene_digest
-from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
+from povstorm_client.cloud_run.wave_plan import plan_wave
 from povstorm_client.cluster import Cluster
 from povstorm_client.commands.prospect import time_here
 from povstorm_client.frames.job_settings import PREFERENCES
@@ -85,8 +86,8 @@ def _print_cloud_plan(
             "then the rest is planned; --seconds-per-frame S plans it now"
         )
         return
-    needed = memory_needed_mib(settings.width, settings.height, estimate.peak_memory_bytes)
-    size = next((job for job in fleet.jobs if job.memory_mib >= needed), fleet.jobs[-1])
+    held = frame_bytes(settings.width, settings.height, estimate.peak_memory_bytes)
+    size = fleet.jobs[job_with_room(fleet.jobs, held)]
     print(f"plan     {seconds:.2f} CPU seconds a frame, {source}")
     for prefer in PREFERENCES:
         plan = plan_wave(len(job.work_units), seconds, job=size, prefer=prefer)

@@ -15,8 +15,9 @@ from statistics import fmean
 
 import typer
 
+from povstorm_client.cloud_run.frame_memory import frame_bytes, job_with_room
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
-from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
+from povstorm_client.cloud_run.wave_plan import plan_wave
 from povstorm_client.frames.render_settings import RenderSettings
 from povstorm_client.job import Job
 from povstorm_client.jobs.prediction import (
@@ -110,8 +111,7 @@ def _cloud(
     job: Job, final: RenderSettings, frames: int, prediction: Prediction, peak_bytes: int
 ) -> str:
     jobs = _USUAL_JOBS if job.fleet is None else job.fleet.jobs
-    needed = memory_needed_mib(final.width, final.height, peak_bytes)
-    size = next((each for each in jobs if each.memory_mib >= needed), jobs[-1])
+    size = jobs[job_with_room(jobs, frame_bytes(final.width, final.height, peak_bytes))]
     plans = [
         plan_wave(frames, max(0.01, seconds / frames), job=size, prefer=job.settings.prefer)
         for seconds in (prediction.cpu_seconds, prediction.low, prediction.high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, write_wave
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.programs.memory import total_memory
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tests.conftest import SPHERE
@@ -26,7 +28,7 @@ ENDLESS = "#version 3.7;\n#while (1) #end\n"
 def wave(storage: FolderStorage, sphere_unit):
     """A function that stores shares of scenes; returns the wave's uri."""
 
-    def make(*shares: dict[int, str], timeout: float | None = None) -> str:
+    def make(*shares: dict[int, str], timeout: float | None = None, frame_bytes: int = 0) -> str:
         prefix = layout.wave(JOB, "w1")
         stored = []
         for scenes in shares:
@@ -34,7 +36,7 @@ def wave(storage: FolderStorage, sphere_unit):
                 WaveFrame(unit_of(sphere_unit, frame, scene), 1, True, time.time())
                 for frame, scene in scenes.items()
             )
-            stored.append(WaveShare(frames, timeout))
+            stored.append(WaveShare(frames, timeout, frame_bytes=frame_bytes))
         write_wave(storage, prefix, stored)
         return f"{storage.uri}/{prefix}"
 
@@ -90,6 +92,18 @@ def test_a_task_renders_its_share(storage: FolderStorage, wave):
     for line in lines:
         assert line["severity"] == "INFO"
         assert line["logging.googleapis.com/labels"]["job"] == JOB
+
+
+def test_no_more_frames_are_in_work_than_have_room(storage: FolderStorage, wave):
+    scenes = dict.fromkeys(range(1, 5), SPHERE)
+
+    status, _ = run(wave(scenes, frame_bytes=total_memory() * 2 // 3))
+
+    assert status == 0
+    results = sorted(stored(storage).values(), key=lambda result: result["started"])
+    assert len(results) == 4
+    for earlier, later in itertools.pairwise(results):
+        assert earlier["ended"] <= later["started"]
 
 
 def test_a_task_that_is_done_helps_another(storage: FolderStorage, wave):

@@ -42,11 +42,13 @@ class WaitingFrame:
 class FrameWave(Wave):
     """Frames; waiting: those that have no result yet, by unit id.
 
-    lost_tasks: how many tasks had failed or were cancelled at the last look.
+    lost_tasks: how many tasks had failed or were cancelled at the last look. frame_bytes: of memory
+    that one of them is expected to hold; 0 where that is not known.
     """
 
     waiting: dict[str, WaitingFrame] = field(default_factory=dict)
     lost_tasks: int = 0
+    frame_bytes: int = 0
 
     @cached_property
     def units(self) -> frozenset[str]:
@@ -77,6 +79,7 @@ class FrameWave(Wave):
                     if frame is not None and not frame.result.done()
                 ),
                 settings,
+                frame_bytes=self.frame_bytes,
             )
             for share in self.shares
         ]

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.frame_memory import frame_bytes, job_with_room
 from povstorm_client.cloud_run.frame_times import FrameTimes, least_loaded
 from povstorm_client.cloud_run.scene_estimate import Estimate
-from povstorm_client.cloud_run.wave_plan import WavePlan, memory_needed_mib, plan_wave
+from povstorm_client.cloud_run.wave_plan import WavePlan, plan_wave
 from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
@@ -150,11 +151,13 @@ class WavePlanner:
             groups[self._kind(frame.unit)].append(frame)
         return groups
 
-    def _kind(self, unit: WorkUnit) -> Kind:
+    def frame_bytes(self, unit: WorkUnit) -> int:
+        """The memory that a frame is expected to hold, by the largest that is known."""
         peak = max(self._before.peak_memory_bytes, self._measured.peak_memory_bytes)
-        needed = memory_needed_mib(unit.settings.width, unit.settings.height, peak)
-        jobs = self._fleet.jobs
-        least = next((i for i, job in enumerate(jobs) if job.memory_mib >= needed), len(jobs) - 1)
+        return frame_bytes(unit.settings.width, unit.settings.height, peak)
+
+    def _kind(self, unit: WorkUnit) -> Kind:
+        least = job_with_room(self._fleet.jobs, self.frame_bytes(unit))
         unit_id = unit.work_unit_id
         # Where no container has stored anything, it is not a frame that they are lost for.
         is_suspect = self._any_stored and self._losses.get(unit_id, 0) >= _LOST_TOGETHER

@@ -95,5 +95,6 @@ class WaveStarts:
             submitted=time.time(),
             launched=now,
             plan=plan,
+            frame_bytes=max(self._planner.frame_bytes(frame.unit) for frame in frames),
             waiting={frame.unit.work_unit_id: frame for frame in frames},
         )

@@ -38,6 +38,13 @@ def test_processes_without_waits_that_leave_cores_idle_all_the_same_are_run_in_l
     assert settle(ProcessLimit(2, sleeps=False), busy_per_process=0.1) > 4
 
 
+@pytest.mark.parametrize("sleeps", [True, False])
+def test_no_more_are_run_than_have_room(sleeps: bool):
+    limit = ProcessLimit(2, sleeps=sleeps, at_most=1)
+
+    assert limit.processes == settle(limit, busy_per_process=0.01) == limit.most == 1
+
+
 def test_a_machine_that_others_keep_busy_gets_no_more_than_the_fewest():
     limit = ProcessLimit(2)
     settle(limit, busy_per_process=0.01)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from povstorm_client.cloud_run import prices_and_limits
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
-from povstorm_client.cloud_run.wave_plan import memory_needed_mib, plan_wave
+from povstorm_client.cloud_run.wave_plan import plan_wave
 from povstorm_client.frames.job_settings import PREFERENCES
 
 
@@ -99,11 +99,6 @@ def test_a_frame_is_no_faster_on_two_cores_but_two_frames_are():
 
     assert plan_wave(1, 30, job=job, prefer="fastest").seconds == pytest.approx(40.1)
     assert plan_wave(2, 30, job=job, prefer="fastest").seconds == pytest.approx(40.2)
-
-
-def test_large_images_need_memory_for_the_file_system_too():
-    assert memory_needed_mib(320, 240, 64 * 2**20) < 512
-    assert 700 < memory_needed_mib(3840, 2160, 64 * 2**20) < 1024
 
 
 def test_the_plan_in_words_names_tasks_time_and_price():

@@ -10,9 +10,11 @@ import pytest
 
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.frame_memory import frame_bytes
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import CloudError
+from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.result import FrameResult, FrameState
 from tasks.renderers.cloud_run.frame_wave import WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
@@ -71,6 +73,15 @@ def result_of(frame: WaitingFrame, state: FrameState, error: str = "") -> FrameR
     return FrameResult(
         unit.work_unit_id, "job", unit.frame, state, 1, "host", 0.0, 1.0, error=error
     )
+
+
+def test_a_share_tells_its_container_what_its_frames_are_expected_to_hold(desk: Desk):
+    desk.arrive(5)
+
+    (wave,) = desk.starts.next_waves(10.0)
+
+    held = {share.frame_bytes for share in wave.waiting_shares(JobSettings())}
+    assert held == {frame_bytes(320, 240, Estimate().peak_memory_bytes)}
 
 
 def test_nothing_is_due_before_a_frame_has_come(desk: Desk):
