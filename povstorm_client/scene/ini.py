@@ -219,6 +219,7 @@ def _read_switch(
             raise _unknown(written, place)
         _set(settings, key, word[3:], written, place)
         return
+    bare: Switch | None = None
     for switch in SWITCHES:
         if not word[1:].upper().startswith(switch.letters):
             continue
@@ -230,7 +231,8 @@ def _read_switch(
         if switch.value_key if value else switch.sign_key:
             _apply(settings, switch, word[0] == "+", value, written, place)
             return
-    raise _unknown(written, place)
+        bare = bare or switch
+    raise _unknown(written, place) if bare is None else _without_value(bare, written, place)
 
 
 def _apply(
@@ -279,6 +281,14 @@ def _unknown(written: str, place: _Place) -> InputError:
             "has none like it: remove it, or name a POV-Ray 3.8 with --povray PATH"
         )
     return InputError(f"{place.text}: POV-Ray has no option {written!r}: check its spelling")
+
+
+def _without_value(switch: Switch, written: str, place: _Place) -> InputError:
+    instead = ", or --output FOLDER for where results go" if switch.letters == "O" else ""
+    return InputError(
+        f"{place.text}: POV-Ray's option {written!r} wants its value right behind it, as in "
+        f"{written.strip()}VALUE{instead}"
+    )
 
 
 def _include(settings: PovraySettings, name: str, place: _Place) -> None:
