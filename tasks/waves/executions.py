@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from povstorm_client.cloud_run.api import CloudRunApi, ExecutionState, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
@@ -23,7 +23,8 @@ from tasks.waves.wave import Wave
 
 # A started execution is listed within seconds; only then is a submit without an answer repeated.
 _LOOKS_FOR_LOST_SUBMIT = 3
-_WaveT = TypeVar("_WaveT", bound=Wave)
+_AnyWave = Wave[Any]
+_WaveT = TypeVar("_WaveT", bound=_AnyWave)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class ExecutionPace:
     asking again when a quota is used up; park_limit: how long room is waited for, to start an
     execution, and for a task of one that has started. unbegun: after which of a started one without
     a task at work it is said that it waits. finish: how long containers that have nothing left to
-    do may take to end.
+    do may take to end. grants: before each further wave, where the bucket lets no container in;
+    Google's grants take 2 to 7 minutes to be in force.
     """
 
     poll: float
@@ -43,6 +45,7 @@ class ExecutionPace:
     park_limit: float
     unbegun: float
     finish: float
+    grants: tuple[float, ...] = (30.0, 60.0, 120.0, 240.0)
 
     @property
     def room_is_waited_for(self) -> str:
@@ -50,7 +53,7 @@ class ExecutionPace:
         return f"for up to {duration(self.park_limit)}"
 
 
-def waits_to_begin(wave: Wave, pace: ExecutionPace) -> str:
+def waits_to_begin(wave: _AnyWave, pace: ExecutionPace) -> str:
     """A line for people of a wave that has started, and of which no task is at work."""
     return (
         f"waiting for Google Cloud to begin {wave.tasks} tasks, {pace.room_is_waited_for}: the "
@@ -79,10 +82,10 @@ class Executions:
         self._pace = pace
         self._log = logger
 
-    def _job_path(self, wave: Wave) -> str:
+    def _job_path(self, wave: _AnyWave) -> str:
         return self._fleet.job_path(self._fleet.jobs[wave.size])
 
-    def _uri(self, wave: Wave) -> str:
+    def _uri(self, wave: _AnyWave) -> str:
         return f"{self._waves_uri}{wave.wave_id}"
 
     async def image(self) -> str:
@@ -92,7 +95,7 @@ class Executions:
         return next((image for image in images if image), "")
 
     async def start(
-        self, wave: Wave, make_smaller: Callable[[], Awaitable[bool]] | None = None
+        self, wave: _AnyWave, make_smaller: Callable[[], Awaitable[bool]] | None = None
     ) -> None:
         """Start the execution of a stored wave; it has its name then.
 
@@ -127,7 +130,7 @@ class Executions:
                     delay = min(2 * delay, self._pace.park_most)
         wave.waits_for = ""
 
-    async def _ask(self, wave: Wave) -> None:
+    async def _ask(self, wave: _AnyWave) -> None:
         job_path, uri = self._job_path(wave), self._uri(wave)
         asking = asyncio.ensure_future(
             asyncio.to_thread(self._api.run, job_path, wave_uri=uri, tasks=wave.tasks)
@@ -143,7 +146,7 @@ class Executions:
         wave.submitted = time.time()
         wave.launched = asyncio.get_running_loop().time()
 
-    async def _find(self, wave: Wave, looks: int) -> str | None:
+    async def _find(self, wave: _AnyWave, looks: int) -> str | None:
         """The execution that a submit without an answer started after all."""
         for look in range(looks):
             if look:
@@ -184,19 +187,19 @@ class Executions:
                 waves.append(wave)
         return waves
 
-    async def look(self, wave: Wave) -> ExecutionState:
+    async def look(self, wave: _AnyWave) -> ExecutionState:
         """How far the execution of a started wave is."""
         return await asyncio.to_thread(self._api.execution, wave.execution or "")
 
-    async def tasks(self, wave: Wave) -> list[TaskState]:
+    async def tasks(self, wave: _AnyWave) -> list[TaskState]:
         """How far each of its tasks is."""
         return await asyncio.to_thread(self._api.tasks, wave.execution or "")
 
-    async def cancel(self, wave: Wave) -> None:
+    async def cancel(self, wave: _AnyWave) -> None:
         """Have Google end the execution of a started wave; its tasks have not ended yet."""
         await asyncio.to_thread(self._api.cancel, wave.execution or "")
 
-    async def stop(self, wave: Wave) -> None:
+    async def stop(self, wave: _AnyWave) -> None:
         """Cancel a wave's execution, also one whose start has not been answered; raises nothing."""
         try:
             wave.execution = wave.execution or await self._find(wave, 1)
@@ -211,7 +214,7 @@ class Executions:
                 error,
             )
 
-    def _by_hand(self, wave: Wave) -> str:
+    def _by_hand(self, wave: _AnyWave) -> str:
         """How a person stops what was not stopped here, or finds it where its name is not known."""
         place = f"--region {self._fleet.region} --project {self._fleet.project_id}"
         if wave.execution is not None:

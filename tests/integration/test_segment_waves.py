@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -20,9 +21,11 @@ from povstorm_client.cloud_run.api import EMULATOR_VARIABLE, GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.stored_plan import read_plan, spent_usd
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
+from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.protocol import StoredObject
 from render_image.video.segments import Encoding, FrameImage, StoredImage, plan_segments
 from tasks.video.cloud_run.segment_dispatcher import SegmentPace
 from tasks.video.cloud_run.segment_waves import SegmentWaves
@@ -32,32 +35,42 @@ from tests.emulators.cloud_run.server import PROJECT, REGION, CloudRunServer
 
 JOB = "orbit-1"
 FRAMES = range(1, 21)
+PLAN = plan_segments(FRAMES)
 FPS = Fraction(24)
 HASTE = SegmentPace(poll=0.05, park_first=0.05, park_most=0.1, worth=0.0)
 SIZES = {"small": 512, "large": 2048}
-# A container that waits while there is a file of that name, is lost, so often as there are files
-# named by a status, and then encodes.
+# A container waits while there is a file of that name. Then it takes a file that begins with what is
+# to become of it: with this status it is lost, or "held" it waits while there is a file "hold". It
+# encodes if there is none.
 LOST_BEFORE = """
 import os, pathlib, sys, time
 faults = pathlib.Path(os.environ["LOST"])
 while (faults / "wait").exists():
     time.sleep(0.05)
-for lost in sorted(faults.iterdir()):
+for lost in sorted(faults.glob("*-*")):
     try:
         lost.unlink()
     except FileNotFoundError:
         continue
-    sys.exit(int(lost.name.partition("-")[0]))
+    fate = lost.name.partition("-")[0]
+    if fate.isdecimal():
+        sys.exit(int(fate))
+    while (faults / "hold").exists():
+        time.sleep(0.05)
+    break
 os.execv(sys.executable, [sys.executable, "-P", "-m", "render_image.entrypoint", *sys.argv[1:]])
 """
 
 
 @pytest.fixture
 def lost(tmp_path: Path) -> Callable[..., None]:
-    """A function by which the next containers end with these statuses, having done nothing."""
+    """A function by which the next containers end with these statuses, having done nothing.
+
+    "held": it encodes, once there is no file "hold".
+    """
     (tmp_path / "lost").mkdir()
 
-    def lose(*statuses: int) -> None:
+    def lose(*statuses: int | str) -> None:
         for number, status in enumerate(statuses):
             (tmp_path / "lost" / f"{status}-{number}").touch()
 
@@ -110,13 +123,14 @@ def segment_waves(
     storage: FolderStorage,
     ending: str = "mp4",
     *,
+    frames: Sequence[int] = FRAMES,
     max_usd: float | None = None,
     retries: int = 2,
     pace: SegmentPace = HASTE,
     tell: Callable[[str], None] = print,
 ) -> Iterator[SegmentWaves]:
     waves = SegmentWaves(
-        plan_segments(FRAMES),
+        plan_segments(frames),
         storage,
         JOB,
         fleet(max_usd),
@@ -171,12 +185,12 @@ def test_containers_encode_what_is_encoded_here_otherwise(
     here = video(storage, images, ending=ending)
     with segment_waves(storage, ending) as waves:
         told(waves, images)
-        assert encoded_there(waves) == [True] * len(plan_segments(FRAMES))
+        assert encoded_there(waves) == [True] * len(PLAN)
         assert video(storage, images, waves, ending) == here
 
     plan = read_plan(storage, JOB)
     assert plan is not None
-    assert sum(wave.segments for wave in plan.waves) == len(plan_segments(FRAMES))
+    assert sum(wave.segments for wave in plan.waves) == len(PLAN)
     assert all(wave.billed_usd for wave in plan.waves)
     assert list(storage.list(layout.segments(JOB))) == []
 
@@ -188,7 +202,7 @@ def test_a_lost_container_costs_its_segments_another_attempt(
     lost(status)
     with segment_waves(storage) as waves:
         told(waves, images)
-        assert encoded_there(waves) == [True] * len(plan_segments(FRAMES))
+        assert encoded_there(waves) == [True] * len(PLAN)
         there = video(storage, images, waves)
 
     assert there == video(storage, images)
@@ -199,6 +213,34 @@ def test_a_lost_container_costs_its_segments_another_attempt(
         "small",
         "large" if status == 137 else "small",
     ]
+
+
+def test_a_last_attempt_that_ran_out_of_memory_is_repeated_with_more(
+    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], lost
+):
+    lost(137)
+    with segment_waves(storage, retries=0) as waves:
+        told(waves, images)
+        assert encoded_there(waves) == [True] * len(PLAN)
+
+
+def test_what_a_task_has_lost_waits_for_no_other_task_of_its_wave(
+    cloud: CloudRunServer,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    lost,
+    tmp_path: Path,
+):
+    hold = tmp_path / "lost" / "hold"
+    hold.touch()
+    lost(1, "held")
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        ready = waves.stop().values()
+        done, held = wait(ready, return_when=FIRST_COMPLETED)
+        assert (len(done), len(held)) == (1, 1)
+        hold.unlink()
+        assert encoded_there(waves) == [True, True]
 
 
 def test_what_is_lost_for_good_is_encoded_here(
@@ -260,6 +302,133 @@ def test_what_google_has_no_room_for_is_told_and_encoded_here_after_a_while(
     assert spent_usd(storage, JOB) == 0
 
 
+@pytest.mark.parametrize(
+    ("refuses", "waves"),
+    [("", [2]), ("none fits", [2]), ("not all fit", [1, 1])],
+    ids=["tasks wait", "refused when full", "refused unless all fit"],
+)
+def test_a_wave_that_does_not_fit_is_encoded_whatever_google_makes_of_it(
+    cloud: CloudRunServer,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    refuses: str,
+    waves: list[int],
+):
+    cloud.set_knobs(vcpu_quota=1.0, quota_refuses=refuses)
+    with segment_waves(storage) as encoding:
+        told(encoding, images)
+        assert encoded_there(encoding) == [True] * len(PLAN)
+
+    plan = read_plan(storage, JOB)
+    assert plan is not None
+    assert sorted(wave.tasks for wave in plan.waves) == waves
+    assert sum(wave.segments for wave in plan.waves) == len(PLAN)
+    assert all(wave.billed_usd for wave in plan.waves)
+    assert cloud.statistics()["instances"] == len(PLAN)
+
+
+def test_room_is_waited_for_as_long_as_frames_are_rendered(
+    cloud: CloudRunServer,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level(logging.INFO)
+    cloud.set_knobs(vcpu_quota=0.5, quota_refuses="none fits")
+    # Nobody gets to read them.
+    frames = range(1, 1201)
+    many = {frame: replace(images[1], frame=frame, crc32c=str(frame)) for frame in frames}
+    with segment_waves(storage, frames=frames, pace=replace(HASTE, park_limit=0.1)) as waves:
+        told(waves, dict(list(many.items())[:-1]))
+        while cloud.statistics()["calls"].get("jobs.run", 0) < 10:
+            time.sleep(0.05)
+        # Which is for longer than room is waited for otherwise.
+        assert not [line for line in caplog.messages if "are encoded here" in line]
+        assert not any(encoded_there(waves))
+
+
+def test_a_bucket_that_lets_containers_in_late_costs_no_attempt(
+    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], lost
+):
+    lost(77, 77, 77)
+    lines: list[str] = []
+    with segment_waves(storage, retries=0, tell=lines.append) as waves:
+        told(waves, images)
+        assert encoded_there(waves) == [True] * len(PLAN)
+
+    assert any("`terraform apply`" in line for line in lines)
+    assert lines[-1] == ""
+
+
+def test_a_bucket_that_lets_nobody_in_leaves_the_video_to_the_flow_and_says_why(
+    cloud: CloudRunServer,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    lost,
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level(logging.INFO)
+    lost(*[77] * 40)
+    with segment_waves(storage, retries=9, pace=replace(HASTE, grants=(0.1, 0.1))) as waves:
+        told(waves, images)
+        assert not any(encoded_there(waves))
+        there = video(storage, images, waves)
+
+    assert there == video(storage, images)
+    assert cloud.statistics()["calls"]["jobs.run"] == 3
+    (reason,) = [line for line in caplog.messages if "are encoded here" in line]
+    assert reason.startswith(f"{len(PLAN)} segments of the video are encoded here: tried 3 times")
+    assert "`terraform apply`" in reason
+
+
+def test_of_a_cancelled_job_nothing_is_started_until_that_is_taken_back(
+    cloud: CloudRunServer,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    note, stat, looks = layout.cancel_request(JOB), storage.stat, list[str]()
+
+    def look(key: str) -> StoredObject | None:
+        looks.append(key)
+        return stat(key)
+
+    monkeypatch.setattr(storage, "stat", look)
+    storage.write(note, b"{}")
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        waves.stop()
+        while looks.count(note) < 3:
+            time.sleep(0.05)
+        assert "jobs.run" not in cloud.statistics()["calls"]
+        storage.remove(note)
+        assert encoded_there(waves) == [True] * len(PLAN)
+
+
+def test_what_was_started_is_stopped_where_the_rest_is_left_to_the_flow(
+    cloud: CloudRunServer,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    cloud.set_knobs(startup_seconds=600.0)
+    api, path = GoogleCloudRun(), fleet().job_path(fleet().jobs[0])
+
+    def fail(prefix: str) -> Iterator[StoredObject]:
+        raise StorageError("it is away")
+
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        waves.stop()
+        while not api.executions(path):
+            time.sleep(0.05)
+        monkeypatch.setattr(storage, "list", fail)
+        assert not any(encoded_there(waves))
+
+    (execution,) = api.executions(path)
+    assert execution.completed is not None
+
+
 def test_what_would_cost_too_much_is_encoded_here(
     cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage]
 ):
@@ -304,10 +473,17 @@ with segment_waves(storage) as waves:
 """
 
 
+@pytest.mark.parametrize("waves", [[2], [1, 1]], ids=["whole", "of which half was started"])
 def test_the_next_run_takes_over_what_a_killed_one_has_left_running(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], tmp_path: Path
+    cloud: CloudRunServer,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    tmp_path: Path,
+    waves: list[int],
 ):
     here = video(storage, images)
+    if len(waves) > 1:
+        cloud.set_knobs(vcpu_quota=1.0, quota_refuses="not all fit")
     (tmp_path / "lost" / "wait").touch()
     api, path = GoogleCloudRun(), fleet().job_path(fleet().jobs[0])
     killed = subprocess.Popen(
@@ -320,14 +496,19 @@ def test_the_next_run_takes_over_what_a_killed_one_has_left_running(
         time.sleep(0.05)
     killed.kill()
     killed.communicate()
+    plan = read_plan(storage, JOB)
+    assert plan is not None
+    assert [(wave.tasks, wave.segments) for wave in plan.waves] == [(each, each) for each in waves]
 
-    with segment_waves(storage) as waves:
-        told(waves, images)
-        ready = waves.stop()
+    with segment_waves(storage) as going_on:
+        told(going_on, images)
+        ready = going_on.stop()
         (tmp_path / "lost" / "wait").unlink()
         assert [future.exception() for future in ready.values()] == [None] * len(ready)
-        assert video(storage, images, waves) == here
-    assert [each.name for each in api.executions(path)] == [each.name for each in left]
+        assert video(storage, images, going_on) == here
+    executions = api.executions(path)
+    assert [each.task_count for each in executions] == waves
+    assert {each.name for each in left} <= {each.name for each in executions}
 
 
 def test_a_cancelled_run_stops_what_it_has_started(

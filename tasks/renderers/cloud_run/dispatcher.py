@@ -15,7 +15,6 @@ from povstorm_client.cloud_run.wave_share import write_wave
 from povstorm_client.errors import CloudError, PovstormError
 from povstorm_client.quantities import duration
 from povstorm_client.storage import layout
-from tasks.renderers.cloud_run.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import (
     FrameWave,
     WaitingFrame,
@@ -29,6 +28,8 @@ from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
 from tasks.renderers.cloud_run.wave_starts import WaveStarts
+from tasks.waves.bucket_access import BucketAccess
+from tasks.waves.cancel_note import is_cancelled
 from tasks.waves.executions import Executions, waits_to_begin
 
 
@@ -207,13 +208,8 @@ class Dispatcher:
                 ) from error
 
     async def _make_smaller(self, wave: FrameWave) -> bool:
-        """Have half of a wave's tasks wait for room as a wave of their own, if that can help.
-
-        Whether Google refuses an execution that has room for some of its tasks only is not
-        documented: then the half that is asked for next may have it. While a smaller wave waits,
-        a larger one need not be tried in parts.
-        """
-        if wave.tasks < 2 or self._board.smaller_is_to_start(wave):
+        """Have half of a wave's tasks wait for room as a wave of their own, if that can help."""
+        if not wave.can_be_split(self._board.running):
             return False
         rest = self._starts.split(wave)
         await self._store(wave)
@@ -230,13 +226,7 @@ class Dispatcher:
             )
 
     async def _is_to_stop(self) -> bool:
-        """Whether the job was cancelled: the flow, which looks now and then, ends in a moment.
-
-        Until then nothing is to be started that would be billed, and what was stopped has not
-        failed. If another run of the job takes the note back first, this one goes on.
-        """
-        note = layout.cancel_request(self._setting.job_id)
-        return await asyncio.to_thread(self._setting.storage.stat, note) is not None
+        return await is_cancelled(self._setting.storage, self._setting.job_id)
 
     async def _poll(self) -> None:
         """Take in new results, then what became of executions and of the frames they lost."""

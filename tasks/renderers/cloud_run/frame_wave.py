@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from povstorm_client.cloud_run.wave_claim import DISPATCHER, Claim, claim, first_open, read_claims
@@ -39,15 +39,9 @@ class WaitingFrame:
 
 
 @dataclass(eq=False)
-class FrameWave(Wave):
-    """Frames; waiting: those that have no result yet, by unit id.
+class FrameWave(Wave[WaitingFrame]):
+    """A wave of frames; frame_bytes: of memory that one is expected to hold, 0 where not known."""
 
-    lost_tasks: how many tasks had failed or were cancelled at the last look. frame_bytes: of memory
-    that one of them is expected to hold; 0 where that is not known.
-    """
-
-    waiting: dict[str, WaitingFrame] = field(default_factory=dict)
-    lost_tasks: int = 0
     frame_bytes: int = 0
 
     @cached_property
@@ -56,18 +50,8 @@ class FrameWave(Wave):
         return frozenset(unit_id for share in self.shares for unit_id in share)
 
     def split(self, wave_id: str, prefix: str) -> FrameWave:
-        """Take the later half of its tasks from a wave that has not started, as a wave of these."""
-        kept = self.tasks // 2
-        shares, self.shares = self.shares[kept:], self.shares[:kept]
-        gone = {unit_id for share in shares for unit_id in share}
-        waiting = {unit_id: each for unit_id, each in self.waiting.items() if unit_id in gone}
-        rest = replace(self, wave_id=wave_id, prefix=prefix, shares=shares, waiting=waiting)
-        self.waiting = {k: each for k, each in self.waiting.items() if k not in gone}
-        for wave in (self, rest):
-            wave.__dict__.pop("units", None)
-            if wave.plan is not None:
-                wave.plan = wave.plan.part(sum(map(len, wave.shares)), wave.tasks)
-        return rest
+        self.__dict__.pop("units", None)
+        return super().split(wave_id, prefix)
 
     def waiting_shares(self, settings: JobSettings) -> list[WaveShare]:
         """The share of each task, of what somebody waits for: by these its execution renders."""

@@ -15,7 +15,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.parallel import in_parallel
 from render_image.unexpected import unexpected_failure
-from tasks.renderers.cloud_run.bucket_access import BucketAccess
+from tasks.waves.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.wave_board import WaveBoard

@@ -41,13 +41,6 @@ class WaveBoard:
         """Tasks of running waves in the fleet's render job of this index."""
         return sum(wave.tasks for wave in self.running if wave.size == size)
 
-    def smaller_is_to_start(self, wave: FrameWave) -> bool:
-        """Whether one with fewer tasks, of the same size, waits to be started as this one does."""
-        return any(
-            each.execution is None and each.size == wave.size and each.tasks < wave.tasks
-            for each in self.running
-        )
-
     def others_are_at_work(self, wave: FrameWave) -> bool:
         """Whether the execution of another wave has started, and not ended."""
         return any(each.execution is not None for each in self.running if each is not wave)

@@ -23,8 +23,7 @@ class Pace(ExecutionPace):
     A wave starts when every admitted frame is here, and none has come for gather_quiet, or when
     the first has waited gather_most.
     sample: how long the first frames, from which the time of the others is guessed, are waited
-    for. grants: before each further wave, where the bucket lets no container in; Google's grants
-    take 2 to 7 minutes to be in force.
+    for.
     """
 
     poll: float = 2.0
@@ -36,7 +35,6 @@ class Pace(ExecutionPace):
     gather_quiet: float = 0.5
     gather_most: float = 15.0
     sample: float = 90.0
-    grants: tuple[float, ...] = (30.0, 60.0, 120.0, 240.0)
 
     @property
     def room_is_waited_for(self) -> str:

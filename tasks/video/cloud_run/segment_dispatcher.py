@@ -18,7 +18,7 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.stored_plan import add_to_plan, reserve
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.cloud_run.wave_share import write_wave
-from povstorm_client.errors import CloudError, VideoError
+from povstorm_client.errors import CloudError, PovstormError, VideoError
 from povstorm_client.quantities import duration, usd
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
@@ -30,9 +30,13 @@ from tasks.video.cloud_run.segment_wave import (
     SegmentWave,
     WaitingSegment,
     read_left_wave,
-    shares_of,
 )
+from tasks.waves.bucket_access import NOT_LET_IN, BucketAccess
+from tasks.waves.cancel_note import is_cancelled
 from tasks.waves.executions import ExecutionPace, Executions, waits_to_begin
+
+# So many segments find out whether the bucket lets containers in, once one was not.
+_PROBED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class SegmentPace(ExecutionPace):
     """In seconds; worth: what is encoded here in this time is not worth starting containers for.
 
     A wave is given up that is at work for longer than it should be by late_factor, and late; and
-    one of which no task begins within park_limit, once the video waits for nothing else.
+    one for which there is no room within park_limit, once the video waits for nothing else.
     """
 
     poll: float = 1.0
@@ -84,7 +88,7 @@ class SegmentDispatcher:
         self._log = logger
         self._tell_people = tell
         self._told = ""
-        # Since when the video waits for segments alone, on the event loop's clock.
+        # Since when the video waits for nothing but room, on the event loop's clock.
         self._alone: float | None = None
         self._attempts = retries + 1
         self._pace = pace
@@ -92,25 +96,32 @@ class SegmentDispatcher:
             fleet, encoding.ending, queue.segments, pace.worth, encoding.options
         )
         self._pixels = 0
+        self._access = BucketAccess(pace.grants)
         self._executions: Executions | None = None
+        # On their way: those that are being launched, and those whose execution has not ended.
         self._waves: list[SegmentWave] = []
+        self._launches: dict[asyncio.Task[None], SegmentWave] = {}
         self._run_id = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
     @property
     def is_idle(self) -> bool:
         """Whether no wave is on its way."""
-        return not self._waves
+        return not self._waves and not self._launches
 
     def waiting(self) -> list[WaitingSegment]:
         """The segments in waves that have no result yet."""
         return [segment for wave in self._waves for segment in wave.waiting.values()]
 
     async def start_due(self) -> None:
-        """Start waves of what has gathered, once there is enough or nothing more to come."""
+        """Start waves of what has gathered, once there is enough or nothing more to come.
+
+        Raises CloudError once no container was let in often enough.
+        """
         is_all = self._queue.is_stopped
         due = self._queue.pending()
-        if self._place(due, is_all=is_all) == "nowhere yet":
+        place = self._place(due, is_all=is_all)
+        if place == "nowhere yet" or (place == "containers" and await self._is_held_back()):
             return
         due = [segment for segment in due if not self._queue.find(segment)]
         place = self._place(due, is_all=is_all)
@@ -121,10 +132,12 @@ class SegmentDispatcher:
         executions = await self._opened()
         left = {segment.name for segment in self.waiting()}
         due = [segment for segment in due if segment.name not in left]
+        if self._access.is_in_doubt:
+            due = due[:_PROBED]
         pixels = self._pixels_of(due)
         for size, segments in self._planner.by_size(due, pixels).items():
             plan = self._planner.plan(segments, pixels, size)
-            await self._start_wave(executions, segments, plan, size)
+            self._start_wave(executions, segments, plan, size)
 
     def _place(self, segments: Sequence[WaitingSegment], *, is_all: bool) -> Place:
         return self._planner.place(segments, self._pixels_of(segments), is_all=is_all)
@@ -134,6 +147,20 @@ class SegmentDispatcher:
         if self._pixels == 0 and segments:
             self._pixels = segments[0].pixels()
         return self._pixels
+
+    async def _is_held_back(self) -> bool:
+        """Whether no wave is to start now: the job is to stop, or the bucket lets nobody in.
+
+        Of that a few segments find out, while the others wait for what becomes of them.
+        """
+        if self._access.is_in_doubt:
+            if self._waves:
+                return True
+            self._access.check()
+        return self._access.holds_back(_now()) or await self._is_to_stop()
+
+    async def _is_to_stop(self) -> bool:
+        return await is_cancelled(self._storage, self._job_id)
 
     async def _opened(self) -> Executions:
         """Takes over, at first, what an earlier run of the job has left running."""
@@ -150,10 +177,10 @@ class SegmentDispatcher:
             self._queue.take(self.waiting())
         return self._executions
 
-    async def _start_wave(
+    def _start_wave(
         self, executions: Executions, segments: list[WaitingSegment], plan: WavePlan, size: int
     ) -> None:
-        wave_id = f"v{next(self._numbers):04d}-{self._run_id}"
+        wave_id = self._next_id()
         shares = [segments[task :: plan.tasks] for task in range(plan.tasks)]
         wave = SegmentWave(
             wave_id,
@@ -161,7 +188,7 @@ class SegmentDispatcher:
             [[segment.name for segment in share] for share in shares],
             size,
             submitted=time.time(),
-            launched=asyncio.get_running_loop().time(),
+            launched=_now(),
             plan=plan,
             waiting={segment.name: replace(segment, size=size) for segment in segments},
         )
@@ -173,98 +200,164 @@ class SegmentDispatcher:
             words = f"containers for them would cost {usd(plan.usd)}, after {usd(spent)}"
             self._give_up(segments, CloudError(f"{words}, and the most is ${most:g}", "refused"))
             return
-        write_wave(self._storage, wave.prefix, shares_of(shares, self._encoding))
         self._queue.take(segments)
-        self._waves.append(wave)
-        try:
-            await self._started(executions, wave)
-        except CloudError as error:
-            self._waves.remove(wave)
-            wave.billed_usd = 0.0
-            self._write_down(wave)
-            self._give_up(segments, error)
-        else:
-            self._log.info("wave %s: %d segments of the video, %s", wave_id, len(segments), plan)
+        self._begin_launch(executions, wave)
 
-    async def _started(self, executions: Executions, wave: SegmentWave) -> None:
-        """Start it, and say meanwhile what is waited for; CloudError."""
-        starting = asyncio.create_task(executions.start(wave))
+    def _next_id(self) -> str:
+        return f"v{next(self._numbers):04d}-{self._run_id}"
+
+    def _begin_launch(self, executions: Executions, wave: SegmentWave) -> None:
+        """Launch a wave that is written down, while others are followed."""
+        self._waves.append(wave)
+        self._launches[asyncio.create_task(self._launch(executions, wave))] = wave
+
+    async def _launch(self, executions: Executions, wave: SegmentWave) -> None:
+        """Store and start it, or leave its segments to encode_video."""
         try:
-            while not starting.done():
-                await asyncio.wait({starting}, timeout=self._pace.poll)
-                self._tell()
-            await starting
-        finally:
-            starting.cancel()
-            await asyncio.wait({starting})
+            self._store(wave)
+            await self._start(executions, wave)
+        except PovstormError as error:
+            if isinstance(error, CloudError) and error.kind == "unclear":
+                # It may have been started after all, and cost something.
+                await executions.stop(wave)
+            else:
+                self._costs_nothing(wave)
+            self._waves.remove(wave)
+            self._give_up(list(wave.waiting.values()), error)
+        else:
+            segments, name = sum(map(len, wave.shares)), wave.wave_id
+            self._log.info("wave %s: %d segments of the video, %s", name, segments, wave.plan)
+
+    def _store(self, wave: SegmentWave) -> None:
+        write_wave(self._storage, wave.prefix, wave.waiting_shares(self._encoding))
+
+    async def _start(self, executions: Executions, wave: SegmentWave) -> None:
+        """Start it; CloudError once Google refuses, or the video has waited for it too long."""
+        while wave.execution is None:
+            try:
+                await executions.start(wave, lambda: self._make_smaller(executions, wave))
+            except CloudError as error:
+                if error.kind == "refused" or self._waited_long_for(wave):
+                    raise
+
+    async def _make_smaller(self, executions: Executions, wave: SegmentWave) -> bool:
+        """Have half of a wave's tasks wait for room as a wave of their own, if that can help."""
+        if not wave.can_be_split(self._waves):
+            return False
+        wave_id = self._next_id()
+        rest = wave.split(wave_id, layout.wave(self._job_id, wave_id))
+        self._store(wave)
+        # Both at once: together they are what was written down of the wave.
+        self._write_down(wave, rest)
+        self._begin_launch(executions, rest)
+        return True
+
+    def _look_at_launches(self) -> None:
+        """Raises what nobody has thought of."""
+        for launch in [each for each in self._launches if each.done()]:
+            del self._launches[launch]
+            launch.result()
 
     def _tell(self) -> None:
         """Say what the video waits for once all of its frames are there, if it is another thing."""
-        waits = (wave.waits_for for wave in self._waves if wave.waits_for)
-        line = next(waits, "") if self._queue.is_stopped else ""
+        line = ""
+        if self._queue.is_stopped:
+            waits = (wave.waits_for for wave in self._waves if wave.waits_for)
+            line = next(waits, "") or self._access.waits_for(_now())
         if line != self._told:
             self._told = line
             self._tell_people(line)
 
-    def _write_down(self, wave: SegmentWave) -> None:
-        record = wave.record()
-        if record is not None:
-            add_to_plan(self._storage, self._job_id, [record])
+    def _write_down(self, *waves: SegmentWave) -> None:
+        records = [record for wave in waves if (record := wave.record()) is not None]
+        if records:
+            add_to_plan(self._storage, self._job_id, records)
+
+    def _costs_nothing(self, wave: SegmentWave) -> None:
+        wave.billed_usd = 0.0
+        self._write_down(wave)
 
     async def look(self) -> None:
         """Take in what was stored since the last look, and do what the waves' states ask for."""
-        if self._executions is None or not self._waves:
-            self._tell()
+        self._look_at_launches()
+        self._note_whether_alone()
+        executions = self._executions
+        if executions is not None and self._waves:
+            launching = set(self._launches.values())
+            started = [wave for wave in self._waves if wave not in launching]
+            for wave in started:
+                wave.state = await executions.look(wave)
+                self._note_begin(wave)
+            # Listed after the states: what a task stored before it ended is in it.
+            self._collect()
+            for wave in started:
+                await self._follow(executions, wave)
+        self._tell()
+
+    def _note_begin(self, wave: SegmentWave) -> None:
+        if wave.begun is not None:
             return
-        now = asyncio.get_running_loop().time()
-        if self._alone is None and self._queue.is_stopped:
-            self._alone = now
-        for wave in self._waves:
-            wave.state = await self._executions.look(wave)
-            if wave.begun is None and wave.state.has_begun:
-                wave.begun, wave.waits_for = asyncio.get_running_loop().time(), ""
-            elif wave.begun is None and now - wave.launched >= self._pace.unbegun:
-                wave.waits_for = waits_to_begin(wave, self._pace)
-        # Listed after the states: what a task stored before it ended is in it.
+        if wave.state is not None and wave.state.has_begun:
+            wave.begun, wave.waits_for = _now(), ""
+        elif _now() - wave.launched >= self._pace.unbegun:
+            wave.waits_for = waits_to_begin(wave, self._pace)
+
+    def _note_whether_alone(self) -> None:
+        """Neither frames nor other segments are at work, whose room could be waited for."""
+        if not self._queue.is_stopped or any(wave.begun is not None for wave in self._waves):
+            self._alone = None
+        elif self._alone is None:
+            self._alone = _now()
+
+    def _waited_long_for(self, wave: SegmentWave) -> bool:
+        """Whether the video has waited for this wave's room, and nothing else, long enough."""
+        if self._alone is None:
+            return False
+        return _now() - max(wave.launched, self._alone) >= self._pace.park_limit
+
+    def _collect(self) -> None:
+        """Take in the segments that were stored since the last look."""
         segments = layout.segments(self._job_id)
         there = {entry.key for entry in self._storage.list(segments)}
-        for wave in list(self._waves):
+        for wave in self._waves:
             for name, segment in list(wave.waiting.items()):
                 key = layout.segment_record(segments, name)
                 if key in there and self._queue.find(segment):
                     del wave.waiting[name]
-            await self._follow(self._executions, wave)
-        self._tell()
+                    self._access.granted()
 
     async def _follow(self, executions: Executions, wave: SegmentWave) -> None:
-        """Do what a wave's state asks for."""
-        now, expected = asyncio.get_running_loop().time(), wave.plan.seconds if wave.plan else 0.0
-        if wave.state is not None and wave.state.completed is not None:
-            states = await executions.tasks(wave)
+        """Do what the state of a wave's execution asks for."""
+        state = wave.state
+        if state is None:
+            return
+        is_over, lost = state.completed is not None, state.failed + state.cancelled
+        if is_over or lost > wave.lost_tasks:
+            if wave.waiting and await self._is_to_stop():
+                return
+            wave.lost_tasks = lost
+            await self._settle(executions, wave, is_over=is_over)
+        if is_over:
             self._waves.remove(wave)
-            self._settle(wave, states)
         elif not wave.waiting:
             # What it took is known when it has ended.
-            wave.stored = wave.stored or now
-            if now - wave.stored > self._pace.finish:
+            wave.stored = wave.stored or _now()
+            if _now() - wave.stored > self._pace.finish:
                 self._waves.remove(wave)
+                await executions.stop(wave)
         # While Google has no room for a task, nothing is late, and nothing is billed.
         elif wave.begun is not None:
-            if now - wave.begun > self._late(expected):
+            expected = wave.plan.seconds if wave.plan else 0.0
+            if _now() - wave.begun > self._late(expected):
                 await executions.cancel(wave)
-        elif self._has_waited(wave, now) > self._pace.park_limit:
+        elif self._waited_long_for(wave):
             await self._give_up_waiting(executions, wave)
-
-    def _has_waited(self, wave: SegmentWave, now: float) -> float:
-        """The seconds for which the video has waited for this wave and nothing else."""
-        return 0.0 if self._alone is None else now - max(wave.launched, self._alone)
 
     async def _give_up_waiting(self, executions: Executions, wave: SegmentWave) -> None:
         """Encode here what Google has no room for, now that nothing else is waited for."""
         await executions.cancel(wave)
         self._waves.remove(wave)
-        wave.billed_usd = 0.0
-        self._write_down(wave)
+        self._costs_nothing(wave)
         waited = duration(self._pace.park_limit)
         words = f"Google Cloud has begun none of {wave.tasks} tasks for {waited}"
         self._give_up(list(wave.waiting.values()), CloudError(words, "room"))
@@ -273,30 +366,55 @@ class SegmentDispatcher:
         """The seconds after which a wave that should take so many is given up."""
         return self._pace.late + self._pace.late_factor * expected
 
-    def _settle(self, wave: SegmentWave, states: Sequence[TaskState]) -> None:
-        """Try again what an ended wave has lost, with more memory if that was the reason."""
-        if wave.plan is not None:
-            wave.billed_usd = billed_usd(states, wave.plan.job)
-            self._write_down(wave)
+    async def _settle(self, executions: Executions, wave: SegmentWave, *, is_over: bool) -> None:
+        """Try again what ended tasks have lost, with more memory if that was the reason."""
+        states = await executions.tasks(wave)
+        # Again: a task may have stored its last segment since they were listed, and ended.
+        self._collect()
         tasks = {task.index: task for task in states}
-        again, lost = [], []
-        for name, segment in wave.waiting.items():
+        refused, again, lost = [], [], []
+        for name, segment in list(wave.waiting.items()):
             task = tasks.get(wave.task_of(name))
-            size = segment.size + (task is not None and task.out_of_memory)
-            if segment.attempt < self._attempts and size < len(self._fleet.jobs):
-                again.append(replace(segment, attempt=segment.attempt + 1, size=size))
+            if not is_over and not (task is not None and task.has_ended):
+                continue
+            del wave.waiting[name]
+            if task is not None and task.not_let_in:
+                # It was not tried, so this was no attempt.
+                refused.append(segment)
+                continue
+            out_of_memory = task is not None and task.out_of_memory
+            size = segment.size + out_of_memory
+            attempt = segment.attempt + 1
+            if out_of_memory:
+                # Nothing is given up for want of memory before it had the most that there is.
+                attempt = min(attempt, self._attempts)
+            if attempt <= self._attempts and size < len(self._fleet.jobs):
+                again.append(replace(segment, attempt=attempt, size=size))
             else:
                 lost.append(segment)
-        self._queue.again(again)
+        if is_over and wave.plan is not None:
+            wave.billed_usd = billed_usd(states, wave.plan.job)
+            self._write_down(wave)
+        if refused:
+            self._access.refused(wave.launched, _now())
+            self._log.warning("%d segments of the video wait: %s", len(refused), NOT_LET_IN)
+        self._queue.again([*refused, *again])
         self._give_up(lost, VideoError(f"their containers were lost in {wave.execution}"))
         if again:
             self._log.warning("%d segments of the video were lost, and are tried again", len(again))
 
     async def stop(self) -> None:
         """Stop what nobody waits for any more."""
+        for launch in self._launches:
+            launch.cancel()
+        await asyncio.gather(*self._launches, return_exceptions=True)
         if self._executions is not None:
             for wave in self._waves:
                 await self._executions.stop(wave)
+        self._write_down(*self._waves)
+        if self._told:
+            self._told = ""
+            self._tell_people("")
 
     def _give_up(self, segments: Sequence[WaitingSegment], error: Exception) -> None:
         """Leave segments to encode_video."""
@@ -308,3 +426,8 @@ def tell_given_up(segments: int, error: Exception, logger: RunLogger) -> None:
     """Log that so many segments are left to encode_video, if any are, and why."""
     if segments:
         logger.info("%d segments of the video are encoded here: %s", segments, error)
+
+
+def _now() -> float:
+    """Seconds of the event loop's clock."""
+    return asyncio.get_running_loop().time()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from povstorm_client.cloud_run.wave_share import (
     SegmentImage,
@@ -57,26 +56,27 @@ class WaitingSegment:
 
 
 @dataclass(eq=False)
-class SegmentWave(Wave):
-    """Segments; waiting: those that have no result yet, by name.
+class SegmentWave(Wave[WaitingSegment]):
+    """A wave of segments; stored: since when none waits, in seconds of the event loop's clock."""
 
-    stored: since when nothing waits, in seconds of the event loop's clock.
-    """
-
-    waiting: dict[str, WaitingSegment] = field(default_factory=dict)
     stored: float | None = None
 
     def task_of(self, name: str) -> int:
         """The index of the task that encodes the segment of this name."""
         return next(task for task, share in enumerate(self.shares) if name in share)
 
-
-def shares_of(segments: Sequence[Sequence[WaitingSegment]], encoding: Encoding) -> list[WaveShare]:
-    """The share of each task, by which it encodes these segments."""
-    return [
-        WaveShare((), None, segments=tuple(segment.work(encoding) for segment in share))
-        for share in segments
-    ]
+    def waiting_shares(self, encoding: Encoding) -> list[WaveShare]:
+        """The share of each task, of what waits; VideoError for an image that is not stored."""
+        return [
+            WaveShare(
+                (),
+                None,
+                segments=tuple(
+                    self.waiting[name].work(encoding) for name in share if name in self.waiting
+                ),
+            )
+            for share in self.shares
+        ]
 
 
 def read_left_wave(

@@ -125,3 +125,5 @@ class SegmentWaves:
             if not isinstance(error, PovstormError):
                 self._log.exception("the segments of the video are not encoded on Cloud Run")
             tell_given_up(queue.end(dispatcher.waiting(), error), error, self._log)
+            # What was started costs money, and nobody waits for it; who encodes now need not wait.
+            await dispatcher.stop()

@@ -13,8 +13,8 @@ PLAN = WavePlan(CloudRunJob("small", 1, 512, 4, 0, 600), frames=3, tasks=2, seco
 
 
 def wave_of(wave_id: str, **changes: object) -> Wave:
-    shares = [["a", "b"], ["c"]]
-    return Wave(wave_id, f"waves/{wave_id}", shares, 0, 100.0, 7.0, **{"plan": PLAN, **changes})
+    what = {"shares": [["a", "b"], ["c"]], "size": 0, "plan": PLAN, **changes}
+    return Wave(wave_id, f"waves/{wave_id}", submitted=100.0, launched=7.0, **what)
 
 
 @pytest.mark.parametrize(("wave_id", "frames", "segments"), [("w0001", 3, 0), ("v0001", 0, 3)])
@@ -39,3 +39,27 @@ def test_before_its_end_it_counts_as_it_was_planned_and_then_as_billed():
 
 def test_one_that_another_run_of_the_job_has_planned_is_in_it_already():
     assert wave_of("w0001", plan=None).record() is None
+
+
+def test_half_of_its_tasks_go_with_what_waits_for_them_and_are_counted_once():
+    waiting = {name: name.upper() for name in "abc"}
+    kept = wave_of("w0001", waiting=dict(waiting))
+
+    rest = kept.split("w0002", "waves/w0002")
+
+    assert (kept.shares, rest.shares) == ([["a", "b"]], [["c"]])
+    assert (kept.waiting, rest.waiting) == ({"a": "A", "b": "B"}, {"c": "C"})
+    assert (rest.wave_id, rest.prefix) == ("w0002", "waves/w0002")
+    records = [kept.record(), rest.record()]
+    assert [(record.tasks, record.frames) for record in records] == [(1, 2), (1, 1)]
+    assert sum(record.predicted_usd for record in records) == PLAN.usd
+
+
+def test_it_is_split_unless_a_smaller_one_waits_for_the_same_room():
+    wave, started = wave_of("w0001"), wave_of("w0003", shares=[["e"]], execution="run-1")
+    smaller, larger = wave_of("w0002", shares=[["d"]]), wave_of("w0004", shares=[[]] * 3)
+    elsewhere = wave_of("w0005", shares=[["f"]], size=1)
+
+    assert wave.can_be_split([wave, started, larger, elsewhere])
+    assert not wave.can_be_split([wave, smaller])
+    assert not smaller.can_be_split([smaller])

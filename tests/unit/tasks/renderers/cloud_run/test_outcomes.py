@@ -17,7 +17,7 @@ from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from tasks.renderers.cloud_run.bucket_access import BucketAccess
+from tasks.waves.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.outcomes import Outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from povstorm_client.errors import CloudError
-from tasks.renderers.cloud_run.bucket_access import BucketAccess
+from tasks.waves.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.wave_setting import Pace
 
 MINUTES = "what was granted a moment ago takes minutes to be in force"

@@ -1,7 +1,8 @@
 """BucketAccess: whether the bucket lets render containers in, and when that is tried again.
 
-Outcomes tells it of containers, the dispatcher asks it before it starts waves. Memory only: the
-seconds of the event loop's clock are passed in.
+Of frames' waves Outcomes tells it of containers and the dispatcher asks it before it starts any; of
+segments' waves SegmentDispatcher does both. Memory only: the seconds of the event loop's clock are
+passed in.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ class BucketAccess:
         self._wait = self._waits[self._refusals] if self._refusals < len(self._waits) else math.inf
         self._refusals += 1
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the container that was heard of last was not let in: few are to find out."""
+        return self._refusals > 0
+
     def holds_back(self, now: float) -> bool:
         """Whether no wave is to start at this time."""
         return now - self._refused_at < self._wait
@@ -62,5 +68,5 @@ class BucketAccess:
             return ""
         return (
             f"waiting {duration(self._wait)} until it is tried again: {NOT_LET_IN}; "
-            "nothing is billed for the frames that wait"
+            "nothing is billed meanwhile"
         )
