@@ -61,7 +61,14 @@ class RenderError(PovstormError):
 
 
 class VideoError(PovstormError):
-    """The video was not made, or is not what was meant."""
+    """The video was not made, or is not what was meant.
+
+    ``out_of_memory``: whether the kernel has most likely killed ffmpeg for want of it.
+    """
+
+    def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
+        super().__init__(message)
+        self.out_of_memory = out_of_memory
 
 
 class JobError(PovstormError):

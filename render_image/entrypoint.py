@@ -4,7 +4,7 @@ Cloud Run starts it as ``python3 -m render_image.entrypoint WAVE_URI``, with the
 the environment. A share has frames to render, or segments of their video to encode. A failed frame
 is a result like any other; the exit status is that of the
 container: 0 when all of the share was tried, 1 when the container could not do its work, 77 when
-the storage does not let it, 143 when it was told to stop.
+the storage does not let it, 137 when ffmpeg had too little memory, 143 when it was told to stop.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 
-from povstorm_client.cloud_run.api import NOT_LET_IN
+from povstorm_client.cloud_run.api import NOT_LET_IN, OUT_OF_MEMORY
 from povstorm_client.cloud_run.frame_memory import frames_with_room
 from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, open_wave, read_share
-from povstorm_client.errors import AccessError, PovstormError, RenderError
+from povstorm_client.errors import AccessError, PovstormError, RenderError, VideoError
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.cores import whole_cores
 from povstorm_client.programs.memory import total_memory
@@ -135,7 +135,8 @@ async def _encode_segments(share: WaveShare, storage: Storage, job_id: str, log:
         status = 0
         for outcome in encode_share(share.segments, storage, job_id, stopped):
             if isinstance(outcome, Exception):
-                status = _BROKEN
+                killed = isinstance(outcome, VideoError) and outcome.out_of_memory
+                status = OUT_OF_MEMORY if killed else status or _BROKEN
                 log.write("CRITICAL", f"a segment was not encoded: {_in_full(outcome)}")
             else:
                 first, last = outcome.images[0].frame, outcome.images[-1].frame

@@ -40,7 +40,7 @@ _OF_CALLS = re.compile(r"\brate\b|per minute|running executions", re.IGNORECASE)
 # With which a container ends that the storage refuses: EX_NOPERM of sysexits.h.
 NOT_LET_IN = 77
 # A container that used more than its memory ends like a process that the kernel killed for it.
-_KILLED = 137
+OUT_OF_MEMORY = 137
 
 TaskOutcome = Literal["waiting", "running", "succeeded", "failed", "cancelled"]
 
@@ -94,7 +94,7 @@ class TaskState:
     @property
     def out_of_memory(self) -> bool:
         """Whether the container was ended because it used too much memory."""
-        told = self.exit_code == _KILLED or "memory limit" in self.message.lower()
+        told = self.exit_code == OUT_OF_MEMORY or "memory limit" in self.message.lower()
         return self.outcome == "failed" and told
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -78,6 +79,12 @@ def run(
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
+        if process.returncode == -signal.SIGKILL:
+            # By nobody here: what is called off has raised its error before.
+            raise VideoError(
+                f"{Path(command[0]).name} was killed by signal 9 (most likely for lack of memory)",
+                out_of_memory=True,
+            )
         if process.returncode != 0:
             stderr.seek(0)
             words = stderr.read().decode(errors="replace").splitlines()[-_STDERR_LINES:]

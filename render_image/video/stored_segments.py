@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -24,6 +25,8 @@ from render_image.video.fragments import FrameTable
 
 # What is held of a segment, at most, before it is stored.
 _PART_BYTES = 8 << 20
+# What follows its name in the keys of a segment.
+_NAME = re.compile("[-.]")
 _Pixels = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
@@ -182,6 +185,16 @@ class SegmentStore:
         self.storage.remove(layout.segment_record(self.prefix, segment.name))
         for part in segment.parts:
             self.storage.remove(part.key)
+
+    def clear_unfinished(self, names: Collection[str]) -> None:
+        """Delete what is there of these segments, none of which is whole.
+
+        A container may create objects and replace none: what was broken off with another version
+        of ffmpeg, or is damaged, would be in its way.
+        """
+        for entry in self.storage.list(self.prefix):
+            if _NAME.split(entry.key.rpartition("/")[2], 1)[0] in names:
+                self.storage.remove(entry.key)
 
     def clear(self) -> None:
         """Delete all that is kept here."""

@@ -32,11 +32,11 @@ class ExecutionPace:
     """Seconds.
 
     poll: between looks at executions, and what they have stored. park_first, park_most: before
-    asking again when a quota is used up; park_limit: how long room is waited for, to start an
-    execution, and for a task of one that has started. unbegun: after which of a started one without
-    a task at work it is said that it waits. finish: how long containers that have nothing left to
-    do may take to end. grants: before each further wave, where the bucket lets no container in;
-    Google's grants take 2 to 7 minutes to be in force.
+    asking again when a quota is used up; park_limit: how long room is waited for while no other
+    wave is at work, to start an execution, and for a task of one that has started. unbegun: after
+    which of a started one without a task at work it is said that it waits. finish: how long
+    containers that have nothing left to do may take to end. grants: before each further wave, where
+    the bucket lets no container in; Google's grants take 2 to 7 minutes to be in force.
     """
 
     poll: float
@@ -49,8 +49,9 @@ class ExecutionPace:
 
     @property
     def room_is_waited_for(self) -> str:
-        """How long, in words."""
-        return f"for up to {duration(self.park_limit)}"
+        """How long, in words: what other waves use may be the room that one waits for."""
+        limit = duration(self.park_limit)
+        return f"for up to {limit}, and as long as others of the job are at work"
 
 
 def waits_to_begin(wave: _AnyWave, pace: ExecutionPace) -> str:

@@ -24,8 +24,8 @@ class Wave(Generic[_Waiting]):
     likewise, once a task was seen at work. plan: None for a wave that another run of the job
     started. execution: its name at Google, None until it is known to be started. waits_for: a line
     for people while none of its tasks is at work. state: of the execution, at the last look.
-    lost_tasks: how many tasks had failed or were cancelled when it was last asked which. billed_usd:
-    what the tasks took, None before they have ended.
+    lost_tasks: how many tasks had failed or were cancelled when it was last asked which.
+    billed_usd: what the tasks took, None before they have ended.
     """
 
     wave_id: str
@@ -47,6 +47,10 @@ class Wave(Generic[_Waiting]):
     def tasks(self) -> int:
         """The number of array tasks."""
         return len(self.shares)
+
+    def host(self, task: int) -> str:
+        """The name of the container of the task with this index."""
+        return f"{(self.execution or '').rpartition('/')[2]}/task-{task}"
 
     def can_be_split(self, others: Iterable[Wave[Any]]) -> bool:
         """Whether half of its tasks may wait for room as a wave of their own, if that can help.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,7 +27,14 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import StoredObject
-from render_image.video.segments import Encoding, FrameImage, StoredImage, plan_segments
+from render_image.video.segments import (
+    Encoding,
+    FrameImage,
+    StoredImage,
+    plan_segments,
+    segment_name,
+)
+from tasks.video.cloud_run import segment_planner
 from tasks.video.cloud_run.segment_dispatcher import SegmentPace
 from tasks.video.cloud_run.segment_waves import SegmentWaves
 from tasks.video.encode import encode_video
@@ -39,8 +47,8 @@ PLAN = plan_segments(FRAMES)
 FPS = Fraction(24)
 HASTE = SegmentPace(poll=0.05, park_first=0.05, park_most=0.1, worth=0.0)
 SIZES = {"small": 512, "large": 2048}
-# A container waits while there is a file of that name. Then it takes a file that begins with what is
-# to become of it: with this status it is lost, or "held" it waits while there is a file "hold". It
+# A container waits while there is a file "wait". Then it takes a file that begins with what is to
+# become of it: with this status it is lost, or "held" it waits while there is a file "hold". It
 # encodes if there is none.
 LOST_BEFORE = """
 import os, pathlib, sys, time
@@ -80,7 +88,7 @@ def lost(tmp_path: Path) -> Callable[..., None]:
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost) -> Iterator[CloudRunServer]:
     environment = {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "LOST": str(tmp_path / "lost"),
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -128,19 +136,24 @@ def segment_waves(
     retries: int = 2,
     pace: SegmentPace = HASTE,
     tell: Callable[[str], None] = print,
+    a_task_each: bool = False,
 ) -> Iterator[SegmentWaves]:
-    waves = SegmentWaves(
-        plan_segments(frames),
-        storage,
-        JOB,
-        fleet(max_usd),
-        Encoding.of(Path(f"video.{ending}"), FPS, "retry"),
-        GoogleCloudRun,
-        logging.getLogger("test"),
-        tell,
-        retries=retries,
-        pace=pace,
-    )
+    """a_task_each: its segments are expected to take so long that each gets a container."""
+    with pytest.MonkeyPatch.context() as patch:
+        if a_task_each:
+            patch.setattr(segment_planner, "cost_of", lambda *_: (190, 1e-3))
+        waves = SegmentWaves(
+            plan_segments(frames),
+            storage,
+            JOB,
+            fleet(max_usd),
+            Encoding.of(Path(f"video.{ending}"), FPS, "retry"),
+            GoogleCloudRun,
+            logging.getLogger("test"),
+            tell,
+            retries=retries,
+            pace=pace,
+        )
     try:
         yield waves
     finally:
@@ -215,6 +228,50 @@ def test_a_lost_container_costs_its_segments_another_attempt(
     ]
 
 
+def test_where_the_kernel_takes_ffmpeg_alone_its_segment_gets_more_memory(
+    cloud: CloudRunServer,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    tmp_path: Path,
+):
+    ffmpeg, once = tmp_path / "bin" / "ffmpeg", tmp_path / "once"
+    once.touch()
+    ffmpeg.parent.mkdir()
+    ffmpeg.write_text(
+        f"""#!/bin/sh
+        case "$*" in *pipe:*) rm {once} 2>/dev/null && kill -9 $$ ;; esac
+        exec {shutil.which("ffmpeg")} "$@"
+        """
+    )
+    ffmpeg.chmod(0o755)
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        assert encoded_there(waves) == [True] * len(PLAN)
+
+    plan = read_plan(storage, JOB)
+    assert plan is not None
+    assert [(wave.render_job, wave.segments) for wave in plan.waves] == [("small", 2), ("large", 1)]
+
+
+def test_what_others_have_left_of_a_segment_is_in_no_containers_way(
+    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage]
+):
+    first = [images[frame] for frame in PLAN[0]]
+    encoding = Encoding.of(Path("video.mp4"), FPS, "retry")
+    prefix, name = layout.segments(JOB), segment_name(first, encoding, has_alpha=False)
+    left = [layout.segment_record(prefix, name), layout.segment_part(prefix, name, 7)]
+    others = layout.segment_part(prefix, "another", 0)
+    for key in (*left, others):
+        storage.write(key, b"of another ffmpeg")
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        assert encoded_there(waves) == [True] * len(PLAN)
+
+    assert storage.find(left[0]) != b"of another ffmpeg"
+    assert storage.find(left[1]) is None
+    assert storage.find(others) is not None
+
+
 def test_a_last_attempt_that_ran_out_of_memory_is_repeated_with_more(
     cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], lost
 ):
@@ -234,10 +291,10 @@ def test_what_a_task_has_lost_waits_for_no_other_task_of_its_wave(
     hold = tmp_path / "lost" / "hold"
     hold.touch()
     lost(1, "held")
-    with segment_waves(storage) as waves:
+    with segment_waves(storage, a_task_each=True) as waves:
         told(waves, images)
         ready = waves.stop().values()
-        done, held = wait(ready, return_when=FIRST_COMPLETED)
+        done, held = wait(ready, 120, return_when=FIRST_COMPLETED)
         assert (len(done), len(held)) == (1, 1)
         hold.unlink()
         assert encoded_there(waves) == [True, True]
@@ -315,7 +372,7 @@ def test_a_wave_that_does_not_fit_is_encoded_whatever_google_makes_of_it(
     waves: list[int],
 ):
     cloud.set_knobs(vcpu_quota=1.0, quota_refuses=refuses)
-    with segment_waves(storage) as encoding:
+    with segment_waves(storage, a_task_each=True) as encoding:
         told(encoding, images)
         assert encoded_there(encoding) == [True] * len(PLAN)
 
@@ -338,7 +395,8 @@ def test_room_is_waited_for_as_long_as_frames_are_rendered(
     # Nobody gets to read them.
     frames = range(1, 1201)
     many = {frame: replace(images[1], frame=frame, crc32c=str(frame)) for frame in frames}
-    with segment_waves(storage, frames=frames, pace=replace(HASTE, park_limit=0.1)) as waves:
+    hasty = replace(HASTE, park_limit=0.1)
+    with segment_waves(storage, frames=frames, pace=hasty, a_task_each=True) as waves:
         told(waves, dict(list(many.items())[:-1]))
         while cloud.statistics()["calls"].get("jobs.run", 0) < 10:
             time.sleep(0.05)
@@ -352,7 +410,10 @@ def test_a_bucket_that_lets_containers_in_late_costs_no_attempt(
 ):
     lost(77, 77, 77)
     lines: list[str] = []
-    with segment_waves(storage, retries=0, tell=lines.append) as waves:
+    hasty = replace(HASTE, grants=(1.0,) * 9)
+    with segment_waves(
+        storage, retries=0, pace=hasty, tell=lines.append, a_task_each=True
+    ) as waves:
         told(waves, images)
         assert encoded_there(waves) == [True] * len(PLAN)
 
@@ -369,7 +430,8 @@ def test_a_bucket_that_lets_nobody_in_leaves_the_video_to_the_flow_and_says_why(
 ):
     caplog.set_level(logging.INFO)
     lost(*[77] * 40)
-    with segment_waves(storage, retries=9, pace=replace(HASTE, grants=(0.1, 0.1))) as waves:
+    hasty = replace(HASTE, grants=(0.1, 0.1))
+    with segment_waves(storage, retries=9, pace=hasty, a_task_each=True) as waves:
         told(waves, images)
         assert not any(encoded_there(waves))
         there = video(storage, images, waves)
@@ -466,7 +528,7 @@ from render_image.video.segments import FrameImage, StoredImage
 from tests.integration.test_segment_waves import FRAMES, segment_waves, stored_images, told
 
 storage = FolderStorage(Path(sys.argv[1]))
-with segment_waves(storage) as waves:
+with segment_waves(storage, a_task_each=True) as waves:
     told(waves, stored_images(storage))
     print(len(waves.stop()), flush=True)
     sys.stdin.read()
@@ -500,7 +562,7 @@ def test_the_next_run_takes_over_what_a_killed_one_has_left_running(
     assert plan is not None
     assert [(wave.tasks, wave.segments) for wave in plan.waves] == [(each, each) for each in waves]
 
-    with segment_waves(storage) as going_on:
+    with segment_waves(storage, a_task_each=True) as going_on:
         told(going_on, images)
         ready = going_on.stop()
         (tmp_path / "lost" / "wait").unlink()

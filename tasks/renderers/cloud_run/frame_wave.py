@@ -50,6 +50,7 @@ class FrameWave(Wave[WaitingFrame]):
         return frozenset(unit_id for share in self.shares for unit_id in share)
 
     def split(self, wave_id: str, prefix: str) -> FrameWave:
+        """As any wave; what units were, they are no more."""
         self.__dict__.pop("units", None)
         return super().split(wave_id, prefix)
 

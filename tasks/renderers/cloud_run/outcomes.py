@@ -15,13 +15,14 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage.parallel import in_parallel
 from render_image.unexpected import unexpected_failure
-from tasks.waves.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import WaveSetting
+from tasks.waves.bucket_access import BucketAccess
+from tasks.waves.lost_container import what_happened
 
 # Of a frame that has something in the storage, but no result that was seen.
 _NO_RESULT = (0.0, 0)
@@ -203,8 +204,8 @@ def lost_result(
 
     memory_mib: what the container had. now: Unix seconds, for a task without an end.
     """
-    host = f"{(wave.execution or '').rpartition('/')[2]}/task-{index}"
-    error = f"its container {host} {_what_happened(task, memory_mib)}"
+    host = wave.host(index)
+    error = f"its container {host} {what_happened(task, memory_mib)}"
     if not retryable:
         error += ": give terraform's render_jobs one with more memory"
     return FrameResult(
@@ -219,15 +220,3 @@ def lost_result(
         error=error,
         lost_container=True,
     )
-
-
-def _what_happened(task: TaskState | None, memory_mib: int) -> str:
-    if task is None or not task.has_ended:
-        return "was not at work when its execution ended"
-    if task.outcome == "cancelled":
-        return "was cancelled"
-    if task.out_of_memory:
-        return f"ran out of its {memory_mib} MiB of memory"
-    how = f"signal {task.term_signal}" if task.term_signal else f"exit code {task.exit_code}"
-    words = f": {task.message}" if task.message else ""
-    return f"was lost with {how}{words}"

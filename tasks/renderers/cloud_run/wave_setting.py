@@ -36,11 +36,6 @@ class Pace(ExecutionPace):
     gather_most: float = 15.0
     sample: float = 90.0
 
-    @property
-    def room_is_waited_for(self) -> str:
-        """As the dispatcher does it: what other waves use may be the room that one waits for."""
-        return f"{super().room_is_waited_for}, and as long as others of the job are at work"
-
 
 @dataclass(frozen=True)
 class WaveSetting:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from povstorm_client.cloud_run.api import CloudRunApi, TaskState
+from povstorm_client.cloud_run.api import CloudRunApi
 from povstorm_client.cloud_run.cost import billed_usd
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.stored_plan import add_to_plan, reserve
@@ -34,6 +34,7 @@ from tasks.video.cloud_run.segment_wave import (
 from tasks.waves.bucket_access import NOT_LET_IN, BucketAccess
 from tasks.waves.cancel_note import is_cancelled
 from tasks.waves.executions import ExecutionPace, Executions, waits_to_begin
+from tasks.waves.lost_container import what_happened
 
 # So many segments find out whether the bucket lets containers in, once one was not.
 _PROBED = 4
@@ -214,6 +215,7 @@ class SegmentDispatcher:
     async def _launch(self, executions: Executions, wave: SegmentWave) -> None:
         """Store and start it, or leave its segments to encode_video."""
         try:
+            self._queue.clear_unfinished(wave.waiting.values())
             self._store(wave)
             await self._start(executions, wave)
         except PovstormError as error:
@@ -372,9 +374,11 @@ class SegmentDispatcher:
         # Again: a task may have stored its last segment since they were listed, and ended.
         self._collect()
         tasks = {task.index: task for task in states}
-        refused, again, lost = [], [], []
+        memory_mib = self._fleet.jobs[wave.size].memory_mib
+        refused, again, lost, reason = [], [], [], ""
         for name, segment in list(wave.waiting.items()):
-            task = tasks.get(wave.task_of(name))
+            index = wave.task_of(name)
+            task = tasks.get(index)
             if not is_over and not (task is not None and task.has_ended):
                 continue
             del wave.waiting[name]
@@ -382,6 +386,7 @@ class SegmentDispatcher:
                 # It was not tried, so this was no attempt.
                 refused.append(segment)
                 continue
+            reason = f"their container {wave.host(index)} {what_happened(task, memory_mib)}"
             out_of_memory = task is not None and task.out_of_memory
             size = segment.size + out_of_memory
             attempt = segment.attempt + 1
@@ -399,9 +404,10 @@ class SegmentDispatcher:
             self._access.refused(wave.launched, _now())
             self._log.warning("%d segments of the video wait: %s", len(refused), NOT_LET_IN)
         self._queue.again([*refused, *again])
-        self._give_up(lost, VideoError(f"their containers were lost in {wave.execution}"))
+        self._give_up(lost, VideoError(reason))
         if again:
-            self._log.warning("%d segments of the video were lost, and are tried again", len(again))
+            words = "%d segments of the video are tried again: %s"
+            self._log.warning(words, len(again), reason)
 
     async def stop(self) -> None:
         """Stop what nobody waits for any more."""

@@ -103,6 +103,10 @@ class SegmentQueue:
                 future.set_result(Segment(images, stored))
         return True
 
+    def clear_unfinished(self, segments: Iterable[WaitingSegment]) -> None:
+        """Delete what others have left of segments that are not whole; StorageError."""
+        self._store.clear_unfinished({segment.name for segment in segments})
+
     def give_up(self, segments: Sequence[WaitingSegment], error: Exception) -> None:
         """Leave these to encode_video, for this reason."""
         with self._changing:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from povstorm_client.errors import CloudError
-from tasks.waves.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.wave_setting import Pace
+from tasks.waves.bucket_access import BucketAccess
 
 MINUTES = "what was granted a moment ago takes minutes to be in force"
 

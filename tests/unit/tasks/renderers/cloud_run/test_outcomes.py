@@ -17,7 +17,6 @@ from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
-from tasks.waves.bucket_access import BucketAccess
 from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
 from tasks.renderers.cloud_run.gathering import Gathering
 from tasks.renderers.cloud_run.outcomes import Outcomes
@@ -25,6 +24,7 @@ from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import Kind, WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import Pace, WaveSetting
+from tasks.waves.bucket_access import BucketAccess
 from tests.synthetic_job import make_units
 
 JOB = "orbit-1"
