@@ -21,6 +21,7 @@ from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.jobs.manifest import JobManifest, check_frames, read_work_units
 from povstorm_client.jobs.statistics import JobStatistics
+from povstorm_client.quantities import counted
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.run_until import run_until
 from povstorm_client.storage.protocol import Storage
@@ -172,7 +173,7 @@ class _Run:
         missing = [frame for frame in manifest.frames if frame not in rendered]
         complete = bool(rendered and (not missing or manifest.settings.allow_missing_frames))
         doubled = doubled_outputs(results)
-        message = f"{len(rendered)} of {len(manifest.frames)} frames" + (
+        message = f"{len(rendered)} of {counted(len(manifest.frames), 'frame')}" + (
             f"; {doubled}" if doubled else ""
         )
         if not complete:

@@ -11,7 +11,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.state import Phase
-from povstorm_client.quantities import usd
+from povstorm_client.quantities import counted, usd
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage.protocol import Storage
 
@@ -45,11 +45,17 @@ def missing_frames_in_words(frames: Sequence[int], results: Sequence[FrameResult
     missing = [frame for frame in frames if frame not in rendered]
     first = next((result for result in results if result.state == "failed"), None)
     untried = len(frames) - len(results)
-    words = f"{len(missing)} of {len(frames)} frames were not rendered: {frame_ranges(missing)}" + (
-        f"; frame {first.frame}: {first.error}" if first else ""
+    were = "was" if len(missing) == 1 else "were"
+    words = (
+        f"{len(missing)} of {counted(len(frames), 'frame')} {were} not rendered: "
+        f"{frame_ranges(missing)}"
     )
+    if first is not None:
+        words += f"; frame {first.frame}: {first.error}"
     if untried:
-        words += f" ({untried} frames were not tried, since those that were failed alike)"
+        were = "was" if untried == 1 else "were"
+        tried = counted(untried, "frame")
+        words += f" ({tried} {were} not tried, since those that were failed alike)"
     return words
 
 

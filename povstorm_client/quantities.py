@@ -11,7 +11,12 @@ _AGE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([mhdw])", re.ASCII)
 
 
 def duration(seconds: float) -> str:
-    """E.g. ``"7.1 s"``, ``"42 s"``, ``"2 min 05 s"``, ``"3 h 07 min"``, ``"4 d 02 h"``."""
+    """E.g. ``"0.04 s"``, ``"7.1 s"``, ``"42 s"``, ``"2 min 05 s"``, ``"3 h 07 min"``.
+
+    Something that took time is never told as nothing: it is 0.01 s at least.
+    """
+    if seconds > 0 and round(seconds, 2) < 0.1:
+        return f"{max(0.01, seconds):.2f} s"
     if round(seconds, 1) < 10:
         return f"{max(0.0, seconds):.1f} s"
     if round(seconds) < 60:
@@ -54,10 +59,14 @@ def byte_size(count: int) -> str:
 
 
 def memory_size(count: int) -> str:
-    """Memory, and what is limited, by powers of 1024, as they are set, e.g. ``"1.5 GiB"``."""
+    """Memory, and what is limited, by powers of 1024, as they are set, e.g. ``"1.5 GiB"``.
+
+    In three digits, or whole; player.js tells frames' memory alike.
+    """
     for unit, in_bytes in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= in_bytes:
-            return f"{count / in_bytes:.4g} {unit}"
+            value = count / in_bytes
+            return f"{value:.3g} {unit}" if value < 100 else f"{value:.0f} {unit}"
     return f"{count} bytes"
 
 
@@ -66,11 +75,21 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
 
 
+def core_words(cores: float) -> str:
+    """Of a machine or a container's quota, e.g. ``"1 core"``, ``"2.5 cores"``."""
+    return f"{cores:g} core" + ("" if cores == 1 else "s")
+
+
 def amount(count: int) -> str:
     """A number of things, e.g. ``"12,345"`` or ``"1.2 million"``."""
     return f"{count / 1e6:,.1f} million" if count >= 1_000_000 else f"{count:,}"
 
 
 def usd(value: float) -> str:
-    """Money, to the tenth of a cent where it is little, e.g. ``"$0.014"``, ``"$12.50"``."""
+    """Money, to the tenth of a cent where it is little, e.g. ``"$0.014"``, ``"$12.50"``.
+
+    Nothing that costs is told as free: it is $0.0001 at least.
+    """
+    if 0 < value < 0.0005:
+        return f"${max(0.0001, value):.4f}"
     return f"${value:,.2f}" if value >= 10 else f"${value:.3f}"

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from PIL import Image, ImageDraw
 
+from flows.outcome import missing_frames_in_words
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
@@ -120,6 +121,7 @@ def finished(
     *,
     attempts: tuple[FrameResult, ...] = (),
     stored: bool = True,
+    cores: float | None = None,
 ) -> JobRun:
     """The run as the flow knows it; its results, images and failed attempts are stored."""
     by_id = {unit.work_unit_id: unit for unit in units}
@@ -145,10 +147,11 @@ def finished(
         started=START,
         ended=max((result.ended for result in results if not result.cache_hit), default=START),
         video=None,
+        cores=cores,
     )
     message = f"{done} of {len(units)} frames"
     if not complete:
-        message = f"{len(units) - done} of {len(units)} frames were not rendered"
+        message = missing_frames_in_words(manifest.frames, results)
     return JobRun(manifest, units, results, statistics, complete, message)
 
 
@@ -171,7 +174,8 @@ def local_run(
         seconds = 1.5 + math.sin(unit.frame / 25) + chance.random() ** 4 * 2
         results.append(rendered(unit, started=free[lane], seconds=seconds))
         free[lane] += seconds + 0.05
-    return finished(storage, make_manifest("orbit-local", frames), units, results, stored=stored)
+    manifest = make_manifest("orbit-local", frames)
+    return finished(storage, manifest, units, results, stored=stored, cores=4)
 
 
 def cloud_run(

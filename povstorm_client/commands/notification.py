@@ -24,7 +24,7 @@ from povstorm_client.commands.warn import warn
 from povstorm_client.errors import InputError, PovstormError, StorageError
 from povstorm_client.jobs.job_sheet import job_sheet
 from povstorm_client.launch.web_address import check_web_address
-from povstorm_client.quantities import usd
+from povstorm_client.quantities import counted, usd
 from povstorm_client.terminal import one_line
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _news(job: Job, why: str, picture: Path | None) -> News:
     phase = "failed" if why else state.phase if state else "ended"
     words = []
     if state is not None:
-        words.append(f"{state.done} of {state.total} frames")
+        words.append(f"{state.done} of {counted(state.total, 'frame')}")
         if state.failed:
             words.append(f"{state.failed} failed")
     if (plan := _plan(job)) is not None:

@@ -27,7 +27,7 @@ from povstorm_client.jobs.prediction import (
     previewed_frames,
 )
 from povstorm_client.programs.cores import cores as cores_here
-from povstorm_client.quantities import duration, usd
+from povstorm_client.quantities import core_words, duration, usd
 from povstorm_client.scene.load_scene import Scene
 from povstorm_client.terminal import plain_console
 
@@ -71,7 +71,7 @@ def print_prospect(preview: Job, job: Job) -> Prediction | None:
     print(f"\nwhole   {len(frames)} frames, {final.width}x{final.height}, by {len(took)} of them")
     print(f"frame   {_heat(list(took.values()))}  {_range(took)} of CPU each")
     cores = preview.statistics().cores or cores_here()
-    print(f"here    about {time_here(prediction, cores)}, {cores:g} cores")
+    print(f"here    about {time_here(prediction, cores)}, {core_words(cores)}")
     peak = max(
         (each.statistics.peak_memory_bytes for each in results if each.statistics), default=0
     )

@@ -26,7 +26,7 @@ from povstorm_client.programs.cores import cores
 from povstorm_client.programs.measure_waits import measure_waits
 from povstorm_client.programs.sandbox_mode import sandbox_mode_here
 from povstorm_client.programs.tools import require_ffmpeg, require_povray
-from povstorm_client.quantities import byte_size, memory_size
+from povstorm_client.quantities import byte_size, core_words, memory_size
 from povstorm_client.scene.search import installed_folders, system_ini
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
@@ -158,11 +158,10 @@ def check_memory() -> Check:
     from povstorm_client.programs.memory import available_memory
 
     free = available_memory()
-    available = cores()
     return judged(
         "memory and cores",
         passed=free >= _LEAST_MEMORY_BYTES,
-        finding=f"{memory_size(free)} free, {available:g} core" + ("" if available == 1 else "s"),
+        finding=f"{memory_size(free)} free, {core_words(cores())}",
         remedy=f"end other programs: Prefect and a frame need {memory_size(_LEAST_MEMORY_BYTES)}",
     )
 

@@ -93,8 +93,8 @@ def cluster_html(cluster: ShownCluster) -> str:
     except PovstormError as error:
         return _box(_head("Cluster", "", ""), where, _line(str(error)))
     rows = "".join(
-        f"<tr>{_cell(job.job_id)}{_cell(job.phase)}{_cell(f'{job.done} of {job.frames} frames')}"
-        "</tr>"
+        f"<tr>{_cell(job.job_id)}{_cell(job.phase)}"
+        f"{_cell(f'{job.done} of ' + counted(job.frames, 'frame'))}</tr>"
         for job in jobs
     )
     table = (
@@ -132,7 +132,7 @@ def _facts(job: ShownJob, state: JobState | None) -> Iterator[str]:
     if state is None:
         yield counted(len(units), "frame")
     else:
-        yield f"{state.done} of {state.total} frames"
+        yield f"{state.done} of {counted(state.total, 'frame')}"
         if state.cached:
             yield f"{state.cached} from the cache"
         if state.failed:

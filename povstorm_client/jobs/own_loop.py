@@ -50,8 +50,13 @@ def own_loop_seconds(frames: Iterable[Taken], cores: float) -> float | None:
     How a frame's CPU time is shared between the two is told by POV-Ray's own times of the phases:
     beside other processes all of them are longer, in about the same ratio.
     """
-    each = [_frame_seconds(frame, max(1.0, cores)) + _BETWEEN_FRAMES for frame in frames]
-    return _START_AND_END + sum(each) if each else None
+    each = [_frame_seconds(frame, max(1.0, cores)) for frame in frames]
+    return sum(each) + own_loop_waits(len(each)) if each else None
+
+
+def own_loop_waits(frames: int) -> float:
+    """The seconds of own_loop_seconds in which the loop does nothing, for so many frames."""
+    return _START_AND_END + frames * _BETWEEN_FRAMES
 
 
 def _frame_seconds(frame: Taken, cores: float) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import JobState
+from povstorm_client.quantities import counted
 from povstorm_client.terminal import plain_console, printable
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ def _lines(name: str, frames: Sequence[int]) -> Show:
         seen, next_line = state.phase, time.monotonic() + _SECONDS_BETWEEN_LINES
         counts, left = _counts(state, colour=False), _left(state, frames)
         print(
-            f"{name}: {printable(_phase(state))}, {state.done} of {state.total} frames"
+            f"{name}: {printable(_phase(state))}, {state.done} of "
+            + counted(state.total, "frame")
             + (f" ({counts})" if counts else "")
             + (f", {left}" if left else ""),
             file=sys.stderr,

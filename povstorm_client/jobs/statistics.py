@@ -113,6 +113,14 @@ class JobStatistics:
     traced_frames: Count = 0
     tracing_seconds: TotalSeconds = 0.0
 
+    @property
+    def rendered_now(self) -> int:
+        """How many frames this run rendered: none of the cache's, and none of an earlier run's."""
+        return sum(
+            line.state == "rendered" and not line.cache_hit and line.started >= self.started
+            for line in self.frames
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, as stored."""
         return asdict(self)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from povstorm_client.frames.ranges import frame_ranges
-from povstorm_client.quantities import amount, byte_size, duration, memory_size
+from povstorm_client.quantities import amount, byte_size, core_words, counted, duration, memory_size
 from povstorm_client.terminal import printable
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def statistics_table(
 
 
 def _outcome(statistics: JobStatistics, whole_seconds: float | None) -> str:
-    noun = "frame" if statistics.frames_expected == 1 else "frames"
-    words = f"{statistics.frames_rendered} of {statistics.frames_expected} {noun}"
+    words = f"{statistics.frames_rendered} of {counted(statistics.frames_expected, 'frame')}"
     if statistics.frames_from_cache:
         words += f", {statistics.frames_from_cache} from cache"
     if statistics.frames_failed:
@@ -79,9 +78,8 @@ def _rows(
     if statistics.own_loop_seconds is not None:
         yield "POV-Ray", _own_loop(statistics, statistics.own_loop_seconds, whole_seconds)
     if statistics.traced_frames:
-        noun = "frame" if statistics.traced_frames == 1 else "frames"
-        took = duration(statistics.tracing_seconds)
-        yield "traced", f"{statistics.traced_frames} {noun} in {took}, before rendering"
+        traced = counted(statistics.traced_frames, "frame")
+        yield "traced", f"{traced} in {duration(statistics.tracing_seconds)}, before rendering"
     if statistics.cpu_percentiles:
         yield "CPU", duration(statistics.cpu_seconds)
     if phases := _phases(statistics):
@@ -97,12 +95,7 @@ def _rows(
         yield "video", _video(statistics)
     if statistics.retries:
         yield "retries", str(statistics.retries)
-    if statistics.wall_percentiles and statistics.cpu_percentiles:
-        yield "", ""
-        yield "seconds", _percentile_line("", ("median", "90 %", "99 %", "most"))
-        yield "", _percentile_line("wall", _cells(statistics.wall_percentiles))
-        yield "", _percentile_line("CPU", _cells(statistics.cpu_percentiles))
-        yield "slowest", _slowest(statistics)
+    yield from _seconds(statistics)
     failed = [line for line in statistics.frames if line.state == "failed"]
     if failed or statistics.frames_missing:
         yield "", ""
@@ -114,16 +107,28 @@ def _rows(
         yield "missing", frame_ranges(statistics.frames_missing)
 
 
+def _seconds(statistics: JobStatistics) -> Iterator[tuple[str, RenderableType]]:
+    """What a frame took; of a single one there is no spread to tell."""
+    wall, cpu = statistics.wall_percentiles, statistics.cpu_percentiles
+    if wall is None or cpu is None:
+        return
+    if statistics.rendered_now == 1:
+        yield "seconds", f"{wall.p50:.2f}, CPU {cpu.p50:.2f}"
+        return
+    yield "", ""
+    yield "seconds", _percentile_line("", ("median", "90 %", "99 %", "most"))
+    yield "", _percentile_line("wall", _cells(wall))
+    yield "", _percentile_line("CPU", _cells(cpu))
+    yield "slowest", _slowest(statistics)
+
+
 def _own_loop(
     statistics: JobStatistics, own_loop_seconds: float, whole_seconds: float | None
 ) -> str:
     """How long POV-Ray's own loop would take, and how the whole command compares."""
-    now = sum(
-        line.state == "rendered" and not line.cache_hit and line.started >= statistics.started
-        for line in statistics.frames
-    )
+    now = statistics.rendered_now
     which = f" for the {now} rendered now" if now < statistics.frames_rendered else ""
-    cores = "" if statistics.cores is None else f" on {statistics.cores:g} cores"
+    cores = "" if statistics.cores is None else f" on {core_words(statistics.cores)}"
     words = f"own loop {duration(own_loop_seconds)}{which}{cores} (estimate)"
     if not whole_seconds:
         return words

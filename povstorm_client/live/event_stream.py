@@ -52,7 +52,7 @@ class EventStream:
             row.letter,
             _short(row.seconds),
             _short(row.cpu_seconds),
-            None if row.peak_memory_bytes is None else round(row.peak_memory_bytes / 2**20),
+            None if row.peak_memory_bytes is None else round(row.peak_memory_bytes / 2**20, 1),
             self._hosts.setdefault(row.host, len(self._hosts)) if row.host else -1,
             row.attempts,
             round(row.started, 2),

@@ -26,6 +26,12 @@ const framePlayer = (data, page) => {
   const seconds = (value) => value === null ? "–" : value < 60 ? value.toFixed(2) + " s"
     : Math.floor(value / 60) + " min " + String(Math.round(value % 60)).padStart(2, "0") + " s";
 
+  // In three digits, or whole, as memory_size (quantities.py) has it; data has MiB.
+  const memory = (mib) => {
+    const [value, unit] = mib < 1024 ? [mib, "MiB"] : [mib / 1024, "GiB"];
+    return `${value < 100 ? Number(value.toPrecision(3)) : Math.round(value)} ${unit}`;
+  };
+
   const draw = (index) => {
     const words = page.blank(index, playing !== 0);
     const image = words ? null : page.picture(index, playing !== 0);
@@ -69,10 +75,10 @@ const framePlayer = (data, page) => {
     stage.setAttribute("aria-label", `Frame ${frame}`);
     now.frame.textContent = frame + (note ? `, ${note}` : "");
     now.clock.textContent = data.clocks[index];
-    now.at.textContent = data.at[index].toFixed(2) + " s";
+    if (now.at) now.at.textContent = data.at[index].toFixed(2) + " s";
     now.seconds.textContent = seconds(data.seconds[index]);
     now.cpu.textContent = seconds(data.cpu[index]);
-    now.memory.textContent = data.memory[index] === null ? "–" : data.memory[index] + " MiB";
+    now.memory.textContent = data.memory[index] === null ? "–" : memory(data.memory[index]);
     const attempts = data.attempts[index];
     now.host.textContent = (data.hosts[data.host[index]] || "–") +
       (attempts > 1 ? `, attempt ${attempts}` : "");
@@ -158,7 +164,7 @@ const framePlayer = (data, page) => {
       const place = Math.max(0, Math.min(end, to));
       show(places ? places[place] : place);
       if (thumb) page.thumbs.find(current).focus();
-    } else if (event.key === " " && !target.closest("button, a")) {
+    } else if (event.key === " " && count > 1 && !target.closest("button, a")) {
       play.click();
     } else {
       return;

@@ -14,6 +14,7 @@ from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
 from povstorm_client.jobs.state import JobState
+from povstorm_client.quantities import counted
 
 _FIRST_SECONDS = 1.0
 _SECONDS = 5.0
@@ -47,7 +48,7 @@ class _Artifact:
     async def publish(self, state: JobState) -> None:
         """Bring it up to date, if Prefect can be reached."""
         percent = 100.0 * (state.done + state.failed) / max(1, state.total)
-        text = f"{state.done} of {state.total} frames, {state.failed} failed"
+        text = f"{state.done} of {counted(state.total, 'frame')}, {state.failed} failed"
         try:
             if self._id is None:
                 self._id = await acreate_progress_artifact(percent, description=text)

@@ -73,8 +73,10 @@ def build_report(
         wanted=[frame.frame for frame in facts.slowest],
         ready=ready,
     )
-    shown = timeline(facts.spans, facts.waves)
-    timed = any(frame.seconds is not None for frame in facts.frames)
+    # One bar says nothing that the words beside the frame do not.
+    told = len(facts.spans) > 1 or bool(facts.waves)
+    shown = timeline(facts.spans, facts.waves) if told else None
+    timed = any(frame.seconds is not None for frame in facts.frames) and not facts.is_still
     html = render_page(
         facts,
         previews,

@@ -60,8 +60,9 @@ class Timing:
     """What rendering took in this run of the job.
 
     elapsed, cpu_seconds: seconds; own_loop: what POV-Ray's own loop would take, estimated, None if
-    that says nothing here; cores: of the machine, None on Google Cloud. prediction: of a preview
-    that came before, where this run rendered all frames.
+    that says nothing here; own_loop_waits: for how long of that it would do nothing; cores: of the
+    machine, None on Google Cloud. prediction: of a preview that came before, where this run
+    rendered all frames.
     """
 
     started: float
@@ -69,6 +70,7 @@ class Timing:
     elapsed: float
     cpu_seconds: float
     own_loop: float | None
+    own_loop_waits: float
     retries: int
     peak_memory_bytes: int
     cores: float | None
@@ -114,6 +116,11 @@ class ReportFacts:
     def count(self, state: FrameState) -> int:
         """The number of frames in that state."""
         return Counter(each.state for each in self.frames)[state]
+
+    @property
+    def is_still(self) -> bool:
+        """Whether there is but one frame: nothing to play, and no range of anything."""
+        return len(self.frames) == 1
 
     @property
     def scene_is_wrong(self) -> bool:

@@ -189,6 +189,12 @@ def even_ticks(low: float, high: float, most: int, *, whole: bool = False) -> li
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
+def seconds_words(seconds: float, step: float) -> str:
+    """A tick's words, with as many decimals as its neighbours, which are a step away, need."""
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return f"{seconds:.{decimals}f} s" if seconds else "0 s"
+
+
 def logarithmic_ticks(low: float, high: float) -> list[float]:
     """Powers of ten from low to high; where that are few, twice and five times each as well."""
     powers = [10.0**power for power in range(*_powers(low, high))]

@@ -18,8 +18,9 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
+from povstorm_client.jobs.own_loop import own_loop_waits
 from povstorm_client.programs.cores import cores
-from povstorm_client.quantities import duration
+from povstorm_client.quantities import core_words, counted, duration
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage, StoredObject
@@ -173,6 +174,7 @@ def _timing(run: JobRun) -> Timing | None:
         elapsed=statistics.elapsed_seconds,
         cpu_seconds=statistics.cpu_seconds,
         own_loop=statistics.own_loop_seconds,
+        own_loop_waits=own_loop_waits(statistics.rendered_now),
         retries=statistics.retries,
         peak_memory_bytes=statistics.peak_memory_bytes,
         cores=statistics.cores,
@@ -192,22 +194,27 @@ def _facts(storage: Storage, run: JobRun) -> Iterable[tuple[str, str]]:
         yield "Antialiasing", f"threshold {settings.antialias:g}"
     if settings.options:
         yield "Options", " ".join(settings.options)
-    yield "Frames", f"{len(manifest.frames)}: {_shortened(frame_ranges(manifest.frames))}"
-    yield "Frames a second", _fps(manifest)
-    if len(manifest.frames) > 1:
+    if len(manifest.frames) == 1:
+        yield "Frame", str(manifest.frames[0])
+    else:
+        yield "Frames", f"{len(manifest.frames)}: {_shortened(frame_ranges(manifest.frames))}"
+        yield "Frames a second", _fps(manifest)
         ends = [unit.settings.clock_of(unit.frame) for unit in (run.units[0], run.units[-1])]
         yield "Clock", f"{ends[0]:g} to {ends[1]:g}"
     if (tracing := manifest.tracing) is not None:
-        yield "Traced", f"{tracing.frames} frames in {duration(tracing.seconds)}, before rendering"
+        yield (
+            "Traced",
+            f"{counted(tracing.frames, 'frame')} in {duration(tracing.seconds)}, before rendering",
+        )
     if settings.is_unbounded:
         kind = "OpenEXR" if settings.image_ending == ".exr" else "Radiance HDR"
         yield "Images", f"{kind}, linear light; shown by {manifest.settings.tone_mapping}"
     if run.statistics and run.statistics.video:
         video = run.statistics.video
-        yield "Video", f"{video.get('frames')} frames, {video.get('codec')}"
+        yield "Video", f"{counted(video.get('frames', 0), 'frame')}, {video.get('codec')}"
     fleet = manifest.cloud_run
     if fleet is None:
-        yield "Rendered on", f"{platform.node()}, {cores():g} cores"
+        yield "Rendered on", f"{platform.node()}, {core_words(cores())}"
     else:
         yield "Rendered on", f"Google Cloud Run, {fleet.project_id}, {fleet.region}"
     versions = sorted({result.renderer_version for result in run.results} - {""})
@@ -218,7 +225,8 @@ def _facts(storage: Storage, run: JobRun) -> Iterable[tuple[str, str]]:
     if run.statistics:
         started, ended = _moment(run.statistics.started), _moment(run.statistics.ended)
         same_day = started[:_DATE] == ended[:_DATE]
-        yield "Rendered", f"{started} to {ended[_DATE + 1 if same_day else 0 :]} UTC"
+        end = "" if started == ended else f" to {ended[_DATE + 1 if same_day else 0 :]}"
+        yield "Rendered", f"{started}{end} UTC"
     yield "Stored in", f"{storage.uri}/{layout.job(manifest.job_id)}"
 
 

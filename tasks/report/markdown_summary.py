@@ -69,7 +69,10 @@ def _rows(facts: ReportFacts) -> Iterator[tuple[str, str]]:
         yield "rendering", duration(timing.elapsed)
         yield "CPU", duration(timing.cpu_seconds)
         if timing.own_loop is not None:
-            yield "POV-Ray's own loop", f"about {duration(timing.own_loop)}, estimated"
+            yield (
+                "POV-Ray's own loop",
+                f"about {duration(timing.own_loop)} with its waits, estimated",
+            )
         if timing.retries:
             yield "retries", str(timing.retries)
     if facts.waves:

@@ -22,7 +22,7 @@ from povstorm_client.cloud_run.stored_plan import StoredWave
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.spread import spread
 from povstorm_client.page.shared_parts import player_script, style
-from povstorm_client.quantities import amount, duration, memory_size, usd
+from povstorm_client.quantities import amount, core_words, counted, duration, memory_size, usd
 from tasks.report.facts import FrameFacts, FrameState, ReportFacts
 from tasks.report.figure import Plot
 from tasks.report.previews import Previews
@@ -110,6 +110,7 @@ def render_page(
         timeline=plots.timeline,
         timeline_lead=_timeline_lead(facts, timeline),
         timeline_legend=_timeline_legend(facts),
+        several_hosts=len({each.host for each in facts.frames if each.host}) > 1,
         time_sentences=list(_time_sentences(facts)),
         waves=facts.waves[:_WAVES],
         more_waves=len(facts.waves) > _WAVES,
@@ -149,18 +150,21 @@ def _tiles(facts: ReportFacts) -> Iterator[tuple[str, str, str]]:
     timing = facts.timing
     if timing is None:
         return
-    yield "Rendering", duration(timing.elapsed), "from the first frame to the last"
+    ends = "" if facts.is_still else "from the first frame to the last"
+    yield "Rendering", duration(timing.elapsed), ends
     if timing.cpu_seconds:
-        retries = f", {timing.retries} retries" if timing.retries else ""
-        memory = f"at most {memory_size(timing.peak_memory_bytes)} a frame{retries}"
-        yield "CPU", duration(timing.cpu_seconds), memory
+        memory = memory_size(timing.peak_memory_bytes)
+        notes = [f"{memory} of memory" if facts.is_still else f"at most {memory} a frame"]
+        if timing.retries:
+            notes.append("1 retry" if timing.retries == 1 else f"{timing.retries} retries")
+        yield "CPU", duration(timing.cpu_seconds), ", ".join(notes)
     if facts.waves:
         totals = _totals(facts.waves)
         predicted = f"predicted {usd(totals['predicted_usd'])}"
         yield "Cost", usd(totals["billed_usd"]), predicted
-    elif timing.own_loop is not None:
-        cores = f"POV-Ray's own, on {timing.cores or 0:g} cores, estimated"
-        yield "Loop", f"≈ {duration(timing.own_loop)}", cores
+    elif timing.own_loop is not None and not facts.is_still:
+        words = f"POV-Ray's own with its waits, on {core_words(timing.cores or 0)}, estimated"
+        yield "Loop", f"≈ {duration(timing.own_loop)}", words
 
 
 def _time_sentences(facts: ReportFacts) -> Iterator[str]:
@@ -170,25 +174,28 @@ def _time_sentences(facts: ReportFacts) -> Iterator[str]:
     if not timing.cpu_seconds:
         yield f"No frame was rendered in this run; it took {duration(timing.elapsed)}."
         return
-    yield (
-        f"Rendering took {duration(timing.elapsed)}, to which starting, the video and this report "
-        "come."
-    )
+    video = ", the video" if facts.video else ""
+    took = duration(timing.elapsed)
+    yield f"Rendering took {took}, to which starting{video} and this report come."
     if (said := timing.prediction) is not None:
         hit = "within" if said.low <= timing.cpu_seconds <= said.high else "outside of"
         yield (
-            f"A preview of {said.measured} frames predicted {duration(said.cpu_seconds)} of CPU, "
-            f"between {duration(said.low)} and {duration(said.high)}; it took "
-            f"{duration(timing.cpu_seconds)}, {hit} that."
+            f"A preview of {counted(said.measured, 'frame')} predicted "
+            f"{duration(said.cpu_seconds)} of CPU, between {duration(said.low)} and "
+            f"{duration(said.high)}; it took {duration(timing.cpu_seconds)}, {hit} that."
         )
+    cores = core_words(timing.cores or 0)
     if timing.own_loop is not None:
+        whose = "POV-Ray by itself" if facts.is_still else "POV-Ray's own loop"
+        what = "it" if facts.is_still else "the frames of this run"
         yield (
-            f"POV-Ray's own loop would take about {duration(timing.own_loop)} for the frames of "
-            f"this run on {timing.cores or 0:g} cores, estimated from their CPU time."
+            f"{whose} would take about {duration(timing.own_loop)} for {what} on {cores}: "
+            f"estimated from {'its' if facts.is_still else 'their'} CPU time, and "
+            f"{duration(timing.own_loop_waits)} in which POV-Ray waits."
         )
     if timing.cpu_share is not None:
         yield (
-            f"POV-Ray used {100 * timing.cpu_share:.0f} % of the {timing.cores:g} cores' time: "
+            f"POV-Ray used {100 * timing.cpu_share:.0f} % of the time of {cores}: "
             f"{duration(timing.cpu_seconds)}."
         )
 
@@ -242,12 +249,12 @@ def _shortened(text: str, most: int = 200) -> str:
 
 
 def _sheet(facts: ReportFacts, previews: Previews) -> list[_Thumb]:
+    if facts.is_still or not previews.images:
+        return []
     if len(facts.frames) <= _WHOLE_SHEET:
         chosen = list(facts.frames)
     else:
         chosen = spread([each for each in facts.frames if each.frame in previews.images], _SHEET)
-    if not previews.images:
-        return []
     return [
         _Thumb(each.frame, each.state, _text(previews.images.get(each.frame, b"")))
         for each in chosen
@@ -330,7 +337,9 @@ def _timeline_lead(facts: ReportFacts, timeline: Timeline | None) -> str:
     who = f"{amount(hosts)} containers" if facts.waves else f"{hosts} machines"
     if hosts == 1:
         who = "One container" if facts.waves else "One machine"
-    words = f"{who}, up to {lanes} {'frames' if lanes > 1 else 'frame'} at once"
+    if lanes == 1:
+        return f"{who}, one frame after the other."
+    words = f"{who}, up to {lanes} frames at once"
     if not timeline.in_lanes:
         return f"{words}; so many that only their number at work is shown."
     return f"{words}. Each row renders one frame after the other."
@@ -377,7 +386,7 @@ def _data(
         "seconds": [_short(frame.seconds) for frame in frames],
         "cpu": [_short(frame.cpu_seconds) for frame in frames],
         "memory": [
-            None if frame.peak_memory_bytes is None else round(frame.peak_memory_bytes / 2**20)
+            None if frame.peak_memory_bytes is None else round(frame.peak_memory_bytes / 2**20, 1)
             for frame in frames
         ],
         "attempts": [frame.attempts for frame in frames],

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from tasks.report.facts import FrameFacts
-from tasks.report.figure import Figure, Plot, Role, even_ticks, logarithmic_ticks
+from tasks.report.figure import Figure, Plot, Role, even_ticks, logarithmic_ticks, seconds_words
 
 # A bar narrower than this many pixels is none to be seen: then frames are taken together.
 _LEAST_BAR = 2.5
@@ -45,8 +45,12 @@ def seconds_plot(frames: Sequence[FrameFacts], width: float) -> Plot:
         left=_LEFT,
         right=_RIGHT,
     )
-    seconds = logarithmic_ticks(floor, top) if logarithmic else even_ticks(floor, top, 5)
-    figure.ticks_beside(((value, f"{value:g} s") for value in seconds), grid=True)
+    if logarithmic:
+        ticks = [(value, f"{value:g} s") for value in logarithmic_ticks(floor, top)]
+    else:
+        seconds = even_ticks(floor, top, 5)
+        ticks = [(value, seconds_words(value, seconds[1] - seconds[0])) for value in seconds]
+    figure.ticks_beside(ticks, grid=True)
     numbers = even_ticks(*figure.across, 10 if width > 600 else 5, whole=True)
     figure.ticks_below((value, f"{value:.0f}") for value in numbers)
     figure.words_below(figure.right, "frame", anchor="end")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from povstorm_client.cloud_run.stored_plan import StoredWave
-from povstorm_client.quantities import duration
+from povstorm_client.quantities import counted, duration
 from tasks.report.facts import Outcome, Span
-from tasks.report.figure import Figure, Plot, even_ticks
+from tasks.report.figure import Figure, Plot, even_ticks, seconds_words
 from tasks.report.lanes import Bar, Lanes, lay_out
 from tasks.report.time_scale import TimeScale
 
@@ -105,7 +105,7 @@ def timeline_plot(shown: Timeline, width: float) -> Plot:
     )
     step = _tick_step(shown.scale.length, 9 if width > 600 else 4)
     times = [number * step for number in range(int(shown.scale.length / step + 1e-9) + 1)]
-    figure.ticks_below(((value, _tick(shown.scale, value)) for value in times), grid=True)
+    figure.ticks_below(((value, _tick(shown.scale, value, step)) for value in times), grid=True)
     if shown.waves:
         _draw_waves(figure, shown, figure.top - (above - _WAVE_PIXELS / 2 + 4))
     if numbers is None:
@@ -132,11 +132,11 @@ def _tick_step(length: float, most: int) -> float:
     )
 
 
-def _tick(scale: TimeScale, value: float) -> str:
+def _tick(scale: TimeScale, value: float, step: float) -> str:
     if value > 0 and any(pause.position <= value for pause in scale.pauses):
         return ""  # after a pause, the axis no longer tells the time since the beginning
     if value < 60:
-        return f"{round(value, 3):g} s"
+        return seconds_words(value, step)
     return duration(value).removesuffix(" 00 s").removesuffix(" 00 min")
 
 
@@ -261,5 +261,5 @@ def _draw_waves(figure: Figure, shown: Timeline, y: float) -> None:
 
 
 def _wave_texts(wave: StoredWave) -> Iterator[str]:
-    yield f"{wave.frames} frames, {wave.tasks} tasks"
-    yield f"{wave.frames} frames"
+    yield f"{counted(wave.frames, 'frame')}, {counted(wave.tasks, 'task')}"
+    yield counted(wave.frames, "frame")

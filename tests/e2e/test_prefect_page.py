@@ -38,7 +38,7 @@ def test_the_page_of_a_job_shows_frames_logs_failure_progress_and_table(failed_j
     [flow_run] = api.post("flow_runs/filter", flow_runs={"name": {"any_": [failed_job.job_id]}})
     assert flow_run["flow_id"] == flow["id"]
     assert flow_run["state"]["type"] == "FAILED"
-    assert "1 of 3 frames were not rendered: 2" in flow_run["state"]["message"]
+    assert "1 of 3 frames was not rendered: 2" in flow_run["state"]["message"]
 
     of_run = {"flow_run_id": {"any_": [flow_run["id"]]}}
     tasks = {run["name"]: run for run in api.post("task_runs/filter", task_runs=of_run)}

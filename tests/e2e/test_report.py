@@ -168,13 +168,48 @@ def test_a_keyboard_alone_reaches_everything(browser: Browser, cloud_report: Pat
         assert all(names)
 
 
+@pytest.fixture(scope="module")
+def still_report(folder: FolderStorage) -> Path:
+    units = make_units("still", 1)
+    results = [rendered(units[0], started=START, seconds=0.03)]
+    return written(folder, finished(folder, make_manifest("still", 1), units, results))
+
+
 @needs_browser
-@pytest.mark.parametrize("kind", ["local_report", "cloud_report"])
+def test_a_single_frame_cannot_be_played(browser: Browser, still_report: Path):
+    with opened(browser, still_report) as page:
+        expect(page.locator("#play")).to_be_hidden()
+        expect(page.locator("#scrub")).to_be_hidden()
+        page.keyboard.press("Space")
+        assert page.locator("#play").get_attribute("aria-pressed") == "false"
+        assert (now(page, "frame"), now(page, "memory")) == ("1", "57.2 MiB")
+
+
+def ragged_rows(page: Page, grid: str) -> list[str]:
+    """The last cells of rows that end before the grid does."""
+    found: list[str] = page.evaluate(
+        """(name) => {
+          const grid = document.querySelector(name), rows = new Map();
+          for (const cell of grid.children) rows.set(cell.offsetTop, cell);
+          const end = grid.getBoundingClientRect().right;
+          return [...rows.values()].filter(
+            (cell) => Math.abs(cell.getBoundingClientRect().right - end) > 1
+          ).map((cell) => cell.innerText);
+        }""",
+        grid,
+    )
+    return found
+
+
+@needs_browser
+@pytest.mark.parametrize("kind", ["local_report", "cloud_report", "still_report"])
 def test_a_phone_scrolls_down_only(browser: Browser, kind: str, request):
     with opened(browser, request.getfixturevalue(kind), viewport=PHONE) as page:
+        assert ragged_rows(page, ".now") == ragged_rows(page, ".tiles") == []
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-        expect(page.locator("[data-plot=seconds] .narrow")).to_be_visible()
-        expect(page.locator("[data-plot=seconds] .wide")).to_be_hidden()
+        if kind != "still_report":
+            expect(page.locator("[data-plot=seconds] .narrow")).to_be_visible()
+            expect(page.locator("[data-plot=seconds] .wide")).to_be_hidden()
 
 
 @needs_browser

@@ -77,7 +77,7 @@ def test_a_webhook_is_told_of_a_job_that_completes_and_one_that_fails(
     told = news(hook, bad)
     assert (told["job"], told["state"], told["type"]) == (bad.job_id, "failed", "failure")
     assert told["reason"].startswith(
-        "1 of 2 frames were not rendered: 2; frame 2: File 'sphere.pov'"
+        "1 of 2 frames was not rendered: 2; frame 2: File 'sphere.pov'"
     )
     assert "Cannot open include file no" in told["reason"], "POV-Ray's own line"
     assert told["message"].startswith(told["reason"])
@@ -105,7 +105,7 @@ def test_a_block_of_prefects_is_told_the_same_in_place_of_who_was_told_before(
         "message": told["message"],
         "by": "a block",
     }
-    assert told["message"].splitlines()[:2] == ["1 of 1 frames", f"report: {report_of(job)}"]
+    assert told["message"].splitlines()[:2] == ["1 of 1 frame", f"report: {report_of(job)}"]
 
 
 def test_nobody_is_told_any_more_once_that_is_ended(hook: Hook, on_server: str):

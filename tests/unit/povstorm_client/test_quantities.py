@@ -14,6 +14,7 @@ from povstorm_client.quantities import (
     counted,
     duration,
     memory_size,
+    usd,
 )
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -53,6 +54,7 @@ def test_words():
         *("0 s", "59 s", "1 min", "2 h", "10 d")
     ]
     assert [duration(each) for each in (9.6, 61, 3661)] == ["9.6 s", "1 min 01 s", "1 h 01 min"]
+    assert [duration(each) for each in (0.0999, 90_000)] == ["0.1 s", "25 h 00 min"]
     assert [byte_size(each) for each in (0, 999, 1500, 2.5e9)] == [
         "0 bytes",
         "999 bytes",
@@ -65,6 +67,8 @@ def test_words():
     ("count", "words"),
     [
         (12, "12 bytes"),
+        (60_123_456, "57.3 MiB"),
+        (123 << 20, "123 MiB"),
         (2048, "2 KiB"),
         (3 << 19, "1.5 MiB"),
         (64 << 20, "64 MiB"),
@@ -75,6 +79,11 @@ def test_words():
 )
 def test_memory_and_limits_are_told_in_the_units_in_which_they_are_set(count: int, words: str):
     assert memory_size(count) == words
+
+
+def test_what_took_time_or_money_is_never_told_as_nothing():
+    assert [duration(each) for each in (0, 1e-6, 0.04)] == ["0.0 s", "0.01 s", "0.04 s"]
+    assert [usd(each) for each in (0, 1e-9, 0.0002)] == ["$0.000", "$0.0001", "$0.0002"]
 
 
 def test_one_thing_is_not_several():

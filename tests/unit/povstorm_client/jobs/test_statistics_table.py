@@ -116,6 +116,13 @@ def test_what_is_said_of_the_own_loop_fits_a_terminal_of_80_columns():
     assert any("own loop" in line and line.endswith("long") for line in text.splitlines())
 
 
+def test_a_single_frame_has_no_percentiles():
+    text = str(statistics_of([rendered(1, 4.0)], frames=1))
+    assert "seconds  4.00, CPU 4.00" in text
+    assert "median" not in text
+    assert "slowest" not in text
+
+
 def test_failures_are_named_with_their_reason_and_missing_frames_as_ranges():
     text = str(statistics_of([rendered(1), failed(2, "no such file")], frames=6))
     assert "orbit: 1 of 6 frames, 1 failed; rendering took 2.0 s" in text
@@ -155,7 +162,7 @@ def test_names_and_errors_are_shown_as_they_are():
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0.04, "0.0 s"),
+        (0.04, "0.04 s"),
         (9.94, "9.9 s"),
         (9.96, "10 s"),
         (59.4, "59 s"),

@@ -29,6 +29,13 @@ def data_of(html: str) -> dict:
     return json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
 
 
+def words_of(html: str) -> str:
+    """What a reader sees of it."""
+    body = re.sub(r"<(style|script|svg).*?</\1>", "", html, flags=re.DOTALL)
+    shown = re.sub(r"<(\w+)\b[^>]* hidden>.*?</\1>", "", body, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", shown).split())
+
+
 def test_the_page_has_all_frames_and_names_neither_network_nor_script_of_others(
     storage: FolderStorage,
 ):
@@ -85,6 +92,43 @@ def test_a_job_all_of_whose_frames_were_cached_has_a_report(storage: FolderStora
     html = build_report(storage, finished(storage, make_manifest("again", 3), units, results)).html
     assert "All frames came from the cache." in html
     assert "3 from the cache" in html
+
+
+def test_only_a_job_with_a_video_speaks_of_one(storage: FolderStorage):
+    run = local_run(storage, 5)
+    words = words_of(build_report(storage, run).html)
+    assert "to which starting and this report come" in words
+    assert "Plays at" in words
+    assert "video" not in words.partition("Stored in")[0]
+    storage.write(layout.video("orbit-local", "mp4"), b"a video")
+    words = words_of(build_report(storage, run).html)
+    assert "to which starting, the video and this report come" in words
+    assert "In the video" in words
+
+
+def test_a_single_frame_has_nothing_to_play_and_no_range(storage: FolderStorage):
+    words = words_of(build_report(storage, local_run(storage, 1)).html)
+    assert "Frame 1 " in words
+    for word in ("Play", "Space", "Contact sheet", "a frame", "Slowest", "once", "loop", "to the"):
+        assert word not in words
+    assert re.search(r"POV-Ray by itself would take about \d\.\d s for it on 4 cores: ", words)
+
+
+def test_a_single_frame_that_was_tried_again_has_its_timeline(storage: FolderStorage):
+    (unit,) = make_units("again", 1)
+    lost = failed(unit, started=START, error="killed", state="retrying")
+    results = [rendered(unit, started=START + 2, seconds=1, attempt=2)]
+    run = finished(storage, make_manifest("again", 1), [unit], results, attempts=(lost,))
+    words = words_of(build_report(storage, run).html)
+    assert "Who rendered what when One machine, one frame after the other." in words
+    assert "of memory, 1 retry" in words
+
+
+def test_what_the_own_loop_waits_is_said(storage: FolderStorage):
+    run = local_run(storage, 10)
+    words = words_of(build_report(storage, run).html)
+    assert "estimated from their CPU time, and 2.7 s in which POV-Ray waits." in words
+    assert "with its waits, estimated" in summary(gather(storage, run), "https://there/", "")
 
 
 def test_an_image_that_is_missing_is_noted(storage: FolderStorage):

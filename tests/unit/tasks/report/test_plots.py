@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from povstorm_client.storage.folder import FolderStorage
 from tasks.report.facts import Span
-from tasks.report.figure import Plot, even_ticks, logarithmic_ticks
+from tasks.report.figure import Plot, even_ticks, logarithmic_ticks, seconds_words
 from tasks.report.gather import gather
 from tasks.report.lanes import lay_out
 from tasks.report.seconds_plot import seconds_plot
@@ -122,6 +122,12 @@ def test_ticks_are_numbers_that_people_count_in():
     assert even_ticks(0.5, 1.5, 10, whole=True) == [1]
     assert logarithmic_ticks(0.05, 120) == [0.1, 1, 10, 100]
     assert logarithmic_ticks(0.3, 12) == [0.5, 1, 2, 5, 10]
+
+
+def test_neighbouring_ticks_have_as_many_decimals():
+    assert [seconds_words(value, 0.5) for value in (0, 0.5, 1)] == ["0 s", "0.5 s", "1.0 s"]
+    assert [seconds_words(value, 0.02) for value in (0.08, 0.1)] == ["0.08 s", "0.10 s"]
+    assert [seconds_words(value, 15) for value in (15, 30)] == ["15 s", "30 s"]
 
 
 def test_a_hosts_name_is_words_whatever_is_in_it():
