@@ -32,6 +32,7 @@ from povstorm_client.launch.kept_journals import (
     JournalOf,
     KeptJournal,
     kept_journals,
+    note_end_of_turn,
     note_turn,
     remove_old_journals,
 )
@@ -42,6 +43,7 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.credentials import google_credentials
 from povstorm_client.storage.job_address import open_job
 from povstorm_client.storage.protocol import Storage
+from povstorm_client.version import povstorm_version
 
 # How long Prefect's server may take to come up, as long as one that is kept; and, once the run has
 # ended, how long it may take no further news. Nobody waits, and a machine can be very busy.
@@ -85,6 +87,7 @@ class _Teller:
         self._server = server
         self._say = say
         self._has_turn = True
+        self._is_last_look = False
         self._at_work: list[_Telling] = []
 
     async def tell(self) -> str:
@@ -117,29 +120,52 @@ class _Teller:
             waited: set[asyncio.Future[str]] = {
                 each.task for each in self._at_work if each.task is not None
             }
-            if not waited:
+            if not self._goes_on(has_work=bool(waited)):
                 return ""
-            if ending is not None:
-                waited.add(ending)
-            await asyncio.wait(waited, timeout=_NEXT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if waited:
+                await asyncio.wait(
+                    waited if ending is None else {*waited, ending},
+                    timeout=_NEXT_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
             lost = ending.result() if ending is not None and ending.done() else ""
-            for each in list(self._at_work):
-                why = lost
-                if each.task is not None and each.task.done():
-                    self._at_work.remove(each)
-                    why = _why_lost(each.task)
-                if not why:
-                    continue
-                line = f"{_SOME if each.record and each.record.flow_run else _NONE}: {why}"
-                if str(each.kept.path) == self._own:
-                    return line
-                if each.kept.has_teller:
-                    # Whether it is its own fault, or the server's, its own process finds out.
-                    self._leave_turn()
-                else:
-                    await self._give_up(each.kept, line)
+            if line := await self._take_ends(lost):
+                return line
             if lost:
                 return f"{_NONE}: {lost}"
+
+    def _goes_on(self, *, has_work: bool) -> bool:
+        """Whether to look for work again; after the last of it once more, which is noted before.
+
+        Who leaves something to be told of later starts a process of its own.
+        """
+        if self._has_turn and has_work == self._is_last_look:
+            self._is_last_look = not has_work
+            if has_work:
+                note_turn(self._turn, os.environ[VARIABLE])
+            else:
+                note_end_of_turn(self._turn)
+            return True
+        return has_work
+
+    async def _take_ends(self, lost: str) -> str:
+        """Give up what could not be told, all if the server is lost; the own run's line, or ""."""
+        for each in list(self._at_work):
+            why = lost
+            if each.task is not None and each.task.done():
+                self._at_work.remove(each)
+                why = _why_lost(each.task)
+            if not why:
+                continue
+            line = f"{_SOME if each.record and each.record.flow_run else _NONE}: {why}"
+            if str(each.kept.path) == self._own:
+                return line
+            if each.kept.has_teller:
+                # Whether it is its own fault, or the server's, its own process finds out.
+                self._leave_turn()
+            else:
+                await self._give_up(each.kept, line)
+        return ""
 
     def _next(self) -> list[_Telling]:
         """What to begin to tell of: a run that goes on, and one that has ended at a time."""
@@ -149,6 +175,8 @@ class _Teller:
             for kept in kept_journals(self._folder)
             if kept.path not in known
             and (str(kept.path) == self._own or (self._has_turn and kept.is_due))
+            # Another version's is for its own process, as long as that is there.
+            and (kept.is_known or not kept.has_teller)
         ]
         catches_up = any(each.catches_up for each in self._at_work)
         found = []
@@ -169,7 +197,7 @@ class _Teller:
                 self._leave_turn()
 
     def _leave_turn(self) -> None:
-        os.ftruncate(self._turn, 0)
+        note_end_of_turn(self._turn)
         fcntl.flock(self._turn, fcntl.LOCK_UN)
         self._has_turn = False
 
@@ -178,6 +206,12 @@ class _Teller:
         from flows.recorded_job import RunRecord, forget_half_told, recorded_run
 
         of = telling.kept.of
+        if not telling.kept.is_known:
+            whose = f"povstorm {of.version}" if of.version else "another version of povstorm"
+            return (
+                f"its journal is of {whose}, which povstorm {povstorm_version()} cannot read: "
+                f"{_retold(of)}"
+            )
         async with asyncio.timeout(_STORAGE_SECONDS):
             storage, job_id = await asyncio.to_thread(_opened, of)
             manifest = await asyncio.to_thread(storage.stat, layout.job_manifest(job_id))
@@ -204,12 +238,16 @@ class _Teller:
             silent.cancel()
             if why := telling_it.result():
                 return why
+        if record.unknown:
+            are = "line of its journal is" if record.unknown == 1 else "lines of its journal are"
+            return f"{record.unknown} {are} of another version of povstorm: {_retold(of)}"
         # Its last state is stored then.
         while not telling.kept.run_has_ended:
             await asyncio.sleep(_LOOK_SECONDS)
-        telling.kept.remove()
         async with asyncio.timeout(_STORAGE_SECONDS):
             await asyncio.to_thread(end_recording, storage, job_id, of.run, "")
+        # After that: who looks at the state asks the journal who tells.
+        telling.kept.remove()
         return ""
 
     async def _give_up(self, kept: KeptJournal, line: str) -> None:
@@ -219,6 +257,12 @@ class _Teller:
         with contextlib.suppress(TimeoutError, PovstormError):
             async with asyncio.timeout(_STORAGE_SECONDS):
                 await asyncio.to_thread(note_end, of.job_uri, of.gcp_credentials, of.run, line)
+
+
+def _retold(of: JournalOf) -> str:
+    """The remedy for a run that cannot be told of from its journal."""
+    job_id = of.job_uri.rpartition("/")[2]
+    return f"`povstorm retry {job_id}` has Prefect told of the job as it is stored"
 
 
 def _why_lost(task: asyncio.Future[str]) -> str:
@@ -272,6 +316,8 @@ def tell(turn: int, folder: str, kept: str, *, own: str = "", words: int = -1) -
     process does, and words one on which it is told to stop, or what Prefect has not.
     """
     lower_session(NICENESS, os.getpid())
+    # What is there may be of who had the turn before.
+    note_end_of_turn(turn)
     if not own and not any(each.is_due for each in kept_journals(Path(folder))):
         return  # another has told of it
     home, server = Path(folder).parent.parent, None

@@ -35,6 +35,7 @@ from prefect.utilities.annotations import quote
 from flows.outcome import Outcome
 from flows.prefect_cancellation import cancelled_in_prefect
 from flows.render_job import FLOW, job_id_of_run, state_of
+from flows.run_label import label_run
 from povstorm_client.errors import PovstormError, RenderError
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
@@ -87,16 +88,20 @@ class RunRecord:
         self.task_runs = 0
         self.lost = ""
         self.ask_to_stop = ask_to_stop
-        self._journal = journal
+        self._reader = JournalReader(journal)
         self._has_ended = has_ended
+
+    @property
+    def unknown(self) -> int:
+        """How many events so far are another version's, and were passed over."""
+        return self._reader.unknown
 
     async def to_tell(self) -> AsyncIterator[Event]:
         """All of them, as they come."""
-        reader = JournalReader(self._journal)
         while True:
             # Asked before: what is written until a run's end is read.
             ended = self._has_ended()
-            for event in reader.new():
+            for event in self._reader.new():
                 yield event
                 self.events += 1
             if ended:
@@ -152,8 +157,7 @@ async def recorded_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     """Tell of a job's run; the parameters are render_job's."""
     record = current_record.get()
     record.flow_run = uuid.UUID(flow_run.get_id())
-    async with get_client() as client:
-        await client.update_flow_run_labels(record.flow_run, {RUN_LABEL: record.run})
+    await label_run(record.flow_run, record.run)
     storage, job_id = open_job(
         job_uri, await asyncio.to_thread(google_credentials, gcp_credentials)
     )
@@ -178,7 +182,10 @@ async def recorded_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
     finally:
         asking.cancel()
     if task_runs.outcome is None:
-        return Crashed(message="the process of the run has ended before the job did")
+        # Of a journal that cannot be read to its end it is not known how the run ended.
+        unknown = "its journal does not tell how the run ended: another version wrote it"
+        ended = "the process of the run has ended before the job did"
+        return Crashed(message=unknown if record.unknown else ended)
     return await state_of(task_runs.outcome, storage, manifest)
 
 

@@ -26,6 +26,7 @@ from povstorm_client.launch.telling_time import NEVER, VARIABLE, is_never_told, 
 from povstorm_client.programs.cores import cores
 from povstorm_client.programs.priority import nice
 from povstorm_client.storage.povstorm_home import home_folder
+from povstorm_client.version import povstorm_version
 from tasks.journal.events import JobEnded
 from tasks.journal.journal import LOGGER, Journal, JournalHandler
 
@@ -61,7 +62,9 @@ class RecorderProcess:
                 # Frames that are rendered elsewhere have no use for this machine's cores.
                 after = 0.0 if job.manifest.cloud_run else seconds_until_told(cores())
                 run = job.progress.state.run
-                of = JournalOf(job_uri, gcp_credentials, run, self._begun, self._begun + after)
+                told_at = self._begun + after
+                version = povstorm_version()
+                of = JournalOf(job_uri, gcp_credentials, run, self._begun, told_at, version)
                 self._kept_server = _kept_server()
                 folder = journal_folder(home_folder(), job_uri, self._kept_server)
                 self._kept, self._about, events = keep_journal(folder, of)

@@ -19,6 +19,7 @@ from flows.job_steps import run_steps
 from flows.opened_job import opened_job
 from flows.outcome import Outcome, with_cost
 from flows.prefect_cancellation import cancelled_in_prefect
+from flows.run_label import labelled
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import Warn
 from povstorm_client.jobs.manifest import JobManifest
@@ -73,6 +74,7 @@ async def render_job(job_uri: str, gcp_credentials: str = "") -> State[None]:
         # Prefect listens to it as soon as a flow begins.
         listen_to_sigterm(job.stop)
         async with (
+            labelled(job.progress.state.run, logger),
             cancelled_in_prefect(job.stop, logger),
             progress_artifact(lambda: job.progress.state),
         ):

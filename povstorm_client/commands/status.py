@@ -20,7 +20,11 @@ from povstorm_client.commands.status_page import StatusPage
 from povstorm_client.errors import InputError, RecordError, StorageError
 from povstorm_client.job import Job
 from povstorm_client.jobs.overview import FrameOverview, FrameWatch
+from povstorm_client.jobs.state import JobState
+from povstorm_client.launch.kept_journals import Teller, teller_of
 from povstorm_client.storage import layout
+from povstorm_client.storage.job_address import job_uri
+from povstorm_client.storage.povstorm_home import home_folder
 from povstorm_client.terminal import plain_console
 
 T = TypeVar("T")
@@ -110,11 +114,18 @@ class _Pages:
             state,
             self._overview,
             time.time(),
+            teller=self._teller(state),
             executions=self._executions,
             slowest=(_if_readable(lambda: _slowest(job), notes) or ()) if ended else (),
             usd=_if_readable(lambda: _usd(job), notes),
             notes=notes,
         )
+
+    def _teller(self, state: JobState | None) -> Teller:
+        if state is None or not state.recording:
+            return "unknown"
+        uri = job_uri(self._job.cluster.storage, self._job.job_id)
+        return teller_of(home_folder(), uri, state.run)
 
 
 def _if_readable(read: Callable[[], T], notes: list[str]) -> T | None:

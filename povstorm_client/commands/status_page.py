@@ -16,6 +16,7 @@ from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.jobs.overview import FrameOverview
 from povstorm_client.jobs.remaining_time import left_words
 from povstorm_client.jobs.state import LOST_SECONDS, JobState
+from povstorm_client.launch.kept_journals import Teller
 from povstorm_client.quantities import age_words, counted, duration, usd
 from povstorm_client.terminal import one_line
 
@@ -26,8 +27,6 @@ _EXECUTION_BAR = 12
 _SHORT_NAME = 20
 _MOST_FAILURES = 3
 _MOST_EXECUTIONS = 4
-# Longer than it takes to wait for others, for a server, and to tell it of a large job.
-_TOLD_WITHIN_SECONDS = 3600.0
 _COLOURS = {"completed": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 
 
@@ -35,14 +34,16 @@ _COLOURS = {"completed": "bold green", "failed": "bold red", "cancelled": "bold 
 class StatusPage:
     """All that is shown.
 
-    now: Unix seconds. slowest: frames with their seconds, the slowest first. usd: planned, and
-    billed so far; None where nothing was planned. notes: what could not be read.
+    now: Unix seconds. teller: of a run that Prefect is not told all of yet. slowest: frames with
+    their seconds, the slowest first. usd: planned, and billed so far; None where nothing was
+    planned. notes: what could not be read.
     """
 
     job_id: str
     state: JobState | None
     overview: FrameOverview
     now: float
+    teller: Teller = "unknown"
     executions: Sequence[ExecutionState] = ()
     slowest: Sequence[tuple[int, float]] = ()
     usd: tuple[float, float] | None = None
@@ -136,14 +137,7 @@ class StatusPage:
         if state is not None and state.unrecorded:
             yield Text(one_line(state.unrecorded), "yellow")
         elif state is not None and state.recording:
-            if self.now - state.updated < _TOLD_WITHIN_SECONDS:
-                yield Text("Prefect is still being told of this run", "dim")
-            else:
-                words = (
-                    "Prefect has not recorded all of this run yet: what tells it was killed; the "
-                    f"next run, or povstorm ui {self.job_id}, has it told"
-                )
-                yield Text(words, "yellow")
+            yield self._telling()
         if self.slowest:
             each = [f"{frame}: {duration(seconds)}" for frame, seconds in self.slowest]
             yield Text("slowest  ", "bold").append(", ".join(each), "not bold")
@@ -154,6 +148,21 @@ class StatusPage:
             )
         for note in self.notes:
             yield Text(one_line(note), "yellow")
+
+    def _telling(self) -> Text:
+        if self.teller == "here":
+            return Text("Prefect is still being told of this run", "dim")
+        if self.teller == "unknown":
+            return Text(
+                "Prefect was still being told of this run, by another machine, when its state was "
+                "stored: its journal is not here",
+                "dim",
+            )
+        return Text(
+            "Prefect has not recorded all of this run yet: what tells it was killed; the next "
+            f"run, or povstorm ui {self.job_id}, has it told",
+            "yellow",
+        )
 
     def _executions(self, *, ascii_only: bool) -> Iterator[RenderableType]:
         if not self.executions:

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from povstorm_client.errors import InputError, RecordError
 from povstorm_client.launch.prefect_home import PREFECT_DEFAULTS
@@ -44,6 +44,9 @@ _MOST_BYTES = 1 << 16
 _DATABASES = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
 # A pipe is not waited for, and a link leads nowhere.
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+# Who tells Prefect of a run: a process on this machine, nobody so far, or who knows: its journal is
+# not here.
+Teller = Literal["here", "nobody", "unknown"]
 # By these Google's libraries find who asks, and whom.
 _GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "STORAGE_EMULATOR_HOST")
 
@@ -52,7 +55,9 @@ _GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "STORAGE_EMULATO
 class JournalOf:
     """What a journal is of: the run of a job, when it begun, and when Prefect is told meanwhile.
 
-    gcp_credentials: as of Cluster; run: the JobState's; begun, told_at: Unix seconds.
+    gcp_credentials: as of Cluster; run: the JobState's; begun, told_at: Unix seconds. version: of
+    the povstorm that wrote it, "" where that did not say. Journals outlive an upgrade: a field that
+    is added has a default.
     """
 
     job_uri: str
@@ -60,14 +65,29 @@ class JournalOf:
     run: str
     begun: records.Moment
     told_at: records.Moment
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What of JournalOf is to be found in every version's."""
+
+    job_uri: str
+    gcp_credentials: str
+    run: str
+    version: str = ""
 
 
 @dataclass(frozen=True)
 class KeptJournal:
-    """A journal that is kept; path: that of what says whose it is."""
+    """A journal that is kept; path: that of what says whose it is.
+
+    is_known: whether this version can read it; of another's the times in ``of`` are 0.
+    """
 
     path: Path
     of: JournalOf
+    is_known: bool = True
 
     @property
     def events(self) -> Path:
@@ -141,9 +161,27 @@ def kept_journals(folder: Path) -> list[KeptJournal]:
         with suppress(OSError, InputError, RecordError):
             if not path.is_symlink():
                 with open_plain(path) as file:
-                    of = records.decode(file.read(_MOST_BYTES), JournalOf, str(path))
-                found.append(KeptJournal(path, of))
+                    data = file.read(_MOST_BYTES)
+                found.append(_kept(path, data))
     return found
+
+
+def _kept(path: Path, data: bytes) -> KeptJournal:
+    try:
+        return KeptJournal(path, records.decode(data, JournalOf, str(path)))
+    except RecordError:
+        named = records.decode(data, _Named, str(path))
+    of = JournalOf(named.job_uri, named.gcp_credentials, named.run, 0.0, 0.0, named.version)
+    return KeptJournal(path, of, is_known=False)
+
+
+def teller_of(povstorm_home: Path, job_uri: str, run: str) -> Teller:
+    """Whether somebody on this machine is to tell Prefect of a run, by its journal."""
+    for kept in _of_all_places(povstorm_home):
+        if (kept.of.job_uri, kept.of.run) == (job_uri, run):
+            is_told = kept.has_teller or tells_of_all(kept.path.parent)
+            return "here" if is_told else "nobody"
+    return "unknown"
 
 
 def remove_old_journals(folder: Path) -> None:
@@ -162,10 +200,14 @@ def forget_job(povstorm_home: Path, job_uri: str) -> None:
 
 
 def take_up(povstorm_home: Path, kept_server: str = "") -> None:
-    """Have a process tell Prefect of what nobody else is to tell of; nothing is waited for."""
+    """Have a process tell Prefect of what nobody else is to tell of; nothing is waited for.
+
+    Where a process tells already, that one goes on to it.
+    """
     for storage in ("file:", "gs:"):
         folder = journal_folder(povstorm_home, storage, kept_server)
-        if not all(each.has_teller for each in kept_journals(folder)):
+        is_left = not all(each.has_teller for each in kept_journals(folder))
+        if is_left and not tells_of_all(folder):
             _start(folder, kept_server)
 
 
@@ -186,9 +228,23 @@ def _start(folder: Path, kept_server: str) -> None:
 
 
 def note_turn(turn: int, server: str) -> None:
-    """Note in the file of the turn, by its descriptor, who has it and to which server's API."""
-    os.ftruncate(turn, 0)
+    """Note in the file of the turn, by its descriptor, who has it and to which server's API.
+
+    Until note_end_of_turn it goes on to all that nobody else is to tell of.
+    """
+    note_end_of_turn(turn)
     os.pwrite(turn, json.dumps([os.getpid(), server]).encode(), 0)
+
+
+def note_end_of_turn(turn: int) -> None:
+    """Note that who has the turn will look no more for what is left, but once at most."""
+    os.ftruncate(turn, 0)
+
+
+def tells_of_all(folder: Path) -> bool:
+    """Whether a process tells, and will look for what is left before it ends."""
+    # In this order: one that ends notes it first, and then looks for the last time.
+    return who_has_turn(folder)[0] != 0 and not _is_free(folder / TURN)
 
 
 def who_has_turn(folder: Path) -> tuple[int, str]:

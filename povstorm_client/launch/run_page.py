@@ -1,6 +1,6 @@
 """The address of a job's page on a Prefect server; ``povstorm ui`` opens it.
 
-Who tells Prefect of a run on this machine (flows/recorded_job.py) marks it with RUN_LABEL.
+Flow runs are marked with RUN_LABEL (flows/run_label.py).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run_page(server: PrefectServer, job_id: str, state: JobState | None) -> str:
                 "another server, is told of later or has not begun, or its history was deleted"
             )
         page = f"{pages_of(server)}/runs/flow-run/{uuid.UUID(runs[0]['id'])}"
-        # Flow runs of deployments have no label; those that are recorded have one.
+        # Those of deployments have none until they begin, and where an earlier version ran them.
         label = (runs[0].get("labels") or {}).get(RUN_LABEL)
         if state is not None and label != state.run and (label or state.recording):
             raise InputError(

@@ -16,13 +16,18 @@ _MOST_LINE_BYTES = 1 << 22
 
 
 class JournalReader:
-    """Reads a journal that may still be written, by a descriptor that others may use too."""
+    """Reads a journal that may still be written, by a descriptor that others may use too.
+
+    unknown: how many lines are of events that this version of povstorm does not know, and were
+    passed over: the one that wrote the journal may be another.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._offset = 0
         self._rest = b""
         self._decoder = msgspec.json.Decoder(Event)
+        self.unknown = 0
 
     def new(self) -> Iterator[Event]:
         """What was written since the last call; a line that is not whole yet waits.
@@ -34,7 +39,32 @@ class JournalReader:
             *lines, self._rest = (self._rest + data).split(b"\n")
             if len(self._rest) > _MOST_LINE_BYTES:
                 raise RecordError("the run's journal is damaged: it has a line without an end")
-            try:
-                yield from map(self._decoder.decode, lines)
-            except msgspec.DecodeError as error:
+            for line in lines:
+                event = self._event(line)
+                if event is not None:
+                    yield event
+
+    def _event(self, line: bytes) -> Event | None:
+        """What a line tells of, None where that is another version's."""
+        try:
+            event: Event = self._decoder.decode(line)
+            return event
+        except msgspec.DecodeError as error:
+            if not _is_tagged(line):
                 raise RecordError(f"the run's journal is damaged: {error}") from error
+        self.unknown += 1
+        return None
+
+
+class _Tagged(msgspec.Struct):
+    """What events of all versions have."""
+
+    type: str
+
+
+def _is_tagged(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=_Tagged)
+    except msgspec.DecodeError:
+        return False
+    return True

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from povstorm_client import Cluster, InputError
+from povstorm_client.jobs.state import read_state
+from povstorm_client.launch.run_page import RUN_LABEL
+from povstorm_client.storage.folder import FolderStorage
 from tests.chaos.prefect_server import chosen
 from tests.e2e.test_deployments import make_pool, prefect, worker_of
 
@@ -52,7 +57,21 @@ def povstorm(folder: Path, *words: str, may_fail: bool = False) -> str:
     return done.stdout
 
 
-def test_a_local_job_is_submitted_watched_fetched_retried_and_cancelled(folder: Path):
+def wait_for_label(server: str, job_id: str, run: str) -> None:
+    """Wait until the flow run of a job is labelled as that run; it is, beside its frames."""
+    wanted = {"flow_runs": {"name": {"any_": [job_id]}}}
+    deadline = time.monotonic() + 300
+    while True:
+        (found,) = httpx.post(f"{server}/flow_runs/filter", json=wanted, timeout=60).json()
+        if found["labels"].get(RUN_LABEL) == run:
+            return
+        assert time.monotonic() < deadline, found["labels"]
+        time.sleep(0.2)
+
+
+def test_a_local_job_is_submitted_watched_fetched_retried_and_cancelled(
+    folder: Path, deployed: str
+):
     # Nothing begins it yet, which is said.
     submitted = povstorm(folder, "submit", "anim.ini")
     assert "work pool povstorm-local has no worker" in submitted
@@ -63,6 +82,9 @@ def test_a_local_job_is_submitted_watched_fetched_retried_and_cancelled(folder: 
 
     with worker_of("povstorm-local", folder):
         assert "3 of 3 rendered" in povstorm(folder, "status", job_id, "--watch")
+        state = read_state(FolderStorage(folder / "home"), job_id)
+        assert state is not None
+        wait_for_label(deployed, job_id, state.run)
         povstorm(folder, "fetch", job_id, "--output", "fetched")
         assert len(list((folder / "fetched/frames").iterdir())) == 3
         assert (folder / "fetched/anim.mp4").is_file()

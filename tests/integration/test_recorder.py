@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import logging
 import signal
 import socket
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
 import psutil
 import pytest
 
@@ -38,6 +40,7 @@ from povstorm_client.launch.run_page import RUN_LABEL
 from povstorm_client.launch.told_runs import told_runs
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.job_address import job_uri
+from povstorm_client.version import povstorm_version
 from tasks.frames.job_progress import JobProgress
 from tasks.journal.events import Event, FrameBegun, JobEnded
 from tasks.journal.journal import Journal
@@ -159,14 +162,20 @@ def test_what_was_left_is_told_of_by_one_process_in_the_order_of_beginnings(
     home: Path, storage: FolderStorage, on_server: str
 ):
     folder = journal_folder(home, "file:")
-    jobs = ["crashed-1", "complete-2", "deleted-3"]
-    for job_id in jobs[:2]:
+    jobs = ["crashed-1", "complete-2", "newer-3", "other-4", "deleted-5"]
+    for job_id in jobs[:4]:
         write_manifest(storage, make_manifest(job_id, 2), make_units(job_id, 2))
-    write_state(storage, jobs[1], JobState("completed", 2, run=jobs[1], recording=True))
+    for job_id in jobs[1:4]:
+        write_state(storage, job_id, JobState("completed", 2, run=job_id, recording=True))
     unit = make_units(jobs[0], 2)[0].work_unit_id
     left_journal(folder, storage, jobs[0], jobs[0], FrameBegun(unit))
     left_journal(folder, storage, jobs[1], jobs[1], ENDED)
-    left_journal(folder, storage, jobs[2], jobs[2], ENDED)
+    newer = left_journal(folder, storage, jobs[2], jobs[2])
+    newer.events.write_bytes(b'{"type":"Paused"}\n' + msgspec.json.encode(ENDED) + b"\n")
+    other = left_journal(folder, storage, jobs[3], jobs[3], ENDED)
+    whose = {"job_uri": other.of.job_uri, "gcp_credentials": "", "run": jobs[3], "version": "9.0"}
+    other.path.write_text(json.dumps(whose))
+    left_journal(folder, storage, jobs[4], jobs[4], ENDED)
     # Somebody told of it before, and was killed.
     half = {"name": jobs[1], "flow_id": _flow(on_server), "labels": {RUN_LABEL: jobs[1]}}
     half["state"] = {"type": "RUNNING"}
@@ -182,10 +191,18 @@ def test_what_was_left_is_told_of_by_one_process_in_the_order_of_beginnings(
     assert [(run["name"], run["state_type"]) for run in runs] == [
         (jobs[0], "CRASHED"),
         (jobs[1], "COMPLETED"),
+        (jobs[2], "COMPLETED"),
     ]
     assert runs[0]["labels"][RUN_LABEL] == jobs[0]
-    until(lambda: not read_state(storage, jobs[1]).recording)
-    assert read_state(storage, jobs[1]).unrecorded == ""
+    until(lambda: not any(read_state(storage, job_id).recording for job_id in jobs[1:4]))
+    assert [read_state(storage, job_id).unrecorded for job_id in jobs[1:4]] == [
+        "",
+        "Prefect has not recorded all of this run: 1 line of its journal is of another version of "
+        "povstorm: `povstorm retry newer-3` has Prefect told of the job as it is stored",
+        "Prefect has no record of this run: its journal is of povstorm 9.0, which povstorm "
+        f"{povstorm_version()} cannot read: `povstorm retry other-4` has Prefect told of the job "
+        "as it is stored",
+    ]
 
 
 def _flow(server: str) -> str:

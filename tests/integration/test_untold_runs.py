@@ -17,6 +17,7 @@ from povstorm_client import InputError
 from povstorm_client.command_line import app
 from povstorm_client.jobs.manifest import write_manifest
 from povstorm_client.jobs.state import JobState, write_state
+from povstorm_client.launch.kept_journals import JournalOf, journal_folder, keep_journal
 from povstorm_client.launch.told_runs import told_runs
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.job_address import job_uri
@@ -47,6 +48,11 @@ def recorder(storage: FolderStorage, seconds: int) -> Iterator[subprocess.Popen[
         process.wait()
         os.close(read)
         os.close(write)
+
+
+def status() -> str:
+    said = CliRunner().invoke(app, ["status", JOB], catch_exceptions=False)
+    return " ".join(said.output.split())
 
 
 def refusal() -> str:
@@ -80,3 +86,16 @@ def test_a_run_that_is_not_recorded_has_no_page_for_the_reason_in_its_state(
     why = "Prefect has no record of this run, which was stopped in its first seconds"
     write_state(storage, JOB, JobState("cancelled", 2, run=RUN, unrecorded=why))
     assert refusal() == f"job {JOB} has no page: {why}"
+
+
+def test_status_says_whether_anybody_tells_prefect_of_a_run_by_its_journal(storage: FolderStorage):
+    write_state(storage, JOB, JobState("completed", 2, run=RUN, recording=True))
+    assert "its journal is not here" in status()
+
+    of = JournalOf(job_uri(storage, JOB), "", RUN, 0.0, 0.0)
+    _, about, events = keep_journal(journal_folder(storage.root, "file:"), of)
+    with about, events:
+        assert "Prefect is still being told of this run" in status()
+    assert (
+        "what tells it was killed; the next run, or povstorm ui untold-1, has it told" in status()
+    )

@@ -148,9 +148,14 @@ def test_what_a_scene_prints_cannot_steer_the_terminal():
     assert "[red]line[/red] next" in text
 
 
-def test_a_run_that_prefect_is_being_told_of_is_said_to_be_cut_off_after_an_hour():
-    ended = replace(STATE, phase="completed", recording=True, updated=NOW)
-    assert "Prefect is still being told of this run" in shown(replace(PAGE, state=ended))
-    later = shown(replace(PAGE, state=ended, now=NOW + 3601))
-    assert "Prefect has not recorded all of this run yet: what tells it was killed" in later
-    assert "still being told" not in later
+def test_whether_prefect_is_still_being_told_of_a_run_is_said_by_who_tells_it():
+    ended = replace(STATE, phase="completed", recording=True, updated=NOW - 7200)
+    page = replace(PAGE, state=ended)
+
+    assert "Prefect is still being told of this run\n" in shown(replace(page, teller="here"))
+    left = " ".join(shown(replace(page, teller="nobody")).split())
+    assert "Prefect has not recorded all of this run yet: what tells it was killed" in left
+    assert "povstorm ui orbit-1, has it told" in left
+    assert "its journal is not here" in shown(page)
+    told = replace(ended, recording=False)
+    assert "Prefect" not in shown(replace(page, state=told, teller="nobody"))

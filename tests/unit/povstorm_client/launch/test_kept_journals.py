@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import time
 from pathlib import Path
@@ -15,9 +17,11 @@ from povstorm_client.launch.kept_journals import (
     journal_folder,
     keep_journal,
     kept_journals,
+    note_end_of_turn,
     note_turn,
     remove_old_journals,
     take_up,
+    teller_of,
     who_has_turn,
 )
 
@@ -143,6 +147,71 @@ def test_nothing_is_started_where_all_have_a_teller(
         assert started == []
     take_up(tmp_path)
     assert started == [[str(folder), ""]]
+
+
+def left_journal(folder: Path) -> None:
+    for file in keep_journal(folder, journal_of())[1:]:
+        file.close()
+
+
+def test_nothing_is_started_where_a_process_tells_that_goes_on_to_what_is_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    started: list[list[str]] = []
+    monkeypatch.setattr(
+        module.subprocess, "Popen", lambda command, **_: started.append(command[-2:])
+    )
+    left_journal(folder)
+    with (folder / module.TURN).open("a+b") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        note_turn(turn.fileno(), "http://127.0.0.1:4200/api")
+        take_up(tmp_path)
+        assert started == []
+        note_end_of_turn(turn.fileno())
+        take_up(tmp_path)
+        assert len(started) == 1, "that one has looked for the last time"
+        note_turn(turn.fileno(), "http://127.0.0.1:4200/api")
+    take_up(tmp_path)
+    assert len(started) == 2, "that one was killed"
+
+
+def test_who_tells_of_a_run_is_known_by_its_journal(folder: Path, tmp_path: Path):
+    assert teller_of(tmp_path, JOB, "the run") == "unknown"
+    _, about, events = keep_journal(folder, journal_of())
+    with events, about:
+        assert teller_of(tmp_path, JOB, "the run") == "here"
+        assert teller_of(tmp_path, JOB, "another run") == "unknown"
+    assert teller_of(tmp_path, JOB, "the run") == "nobody"
+    with (folder / module.TURN).open("a+b") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        note_turn(turn.fileno(), "")
+        assert teller_of(tmp_path, JOB, "the run") == "here"
+
+
+def test_a_journal_of_before_versions_were_noted_is_read(folder: Path):
+    folder.mkdir(parents=True)
+    whose = (
+        '{"job_uri": "%s", "gcp_credentials": "", "run": "the run", "begun": 1e9, "told_at": 4e9}'
+    )
+    (folder / "1.json").write_text(whose % JOB)
+    (kept,) = kept_journals(folder)
+    assert (kept.of, kept.is_known) == (journal_of(), True)
+
+
+def test_a_journal_that_another_version_wrote_otherwise_still_names_its_run(folder: Path):
+    folder.mkdir(parents=True)
+    whose = {
+        "job_uri": JOB,
+        "gcp_credentials": "",
+        "run": "the run",
+        "since": [1],
+        "version": "9.0",
+    }
+    (folder / "1.json").write_text(json.dumps(whose))
+    (kept,) = kept_journals(folder)
+    assert (kept.of.job_uri, kept.of.run, kept.of.version) == (JOB, "the run", "9.0")
+    assert not kept.is_known
+    assert kept.is_due, "that it is not told of is to be said"
 
 
 def test_who_has_the_turn_is_noted(tmp_path: Path):

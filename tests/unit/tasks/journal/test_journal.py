@@ -68,6 +68,16 @@ def test_what_a_machine_that_went_down_has_left_is_told_to_be_damaged(
         list(JournalReader(file.fileno()).new())
 
 
+def test_what_only_another_version_knows_is_passed_over_and_counted(file: BinaryIO):
+    journal, reader = Journal(file), JournalReader(file.fileno())
+    journal.write(EVENTS[0])
+    file.write(b'{"type":"PixelBegun","pixel":3}\n{"type":"FrameBegun","frame":3}\n')
+    journal.write(EVENTS[1])
+
+    assert list(reader.new()) == EVENTS[:2]
+    assert reader.unknown == 2
+
+
 def test_a_reader_goes_on_where_it_was(file: BinaryIO):
     journal, reader = Journal(file), JournalReader(file.fileno())
     read = []
