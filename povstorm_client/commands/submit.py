@@ -24,6 +24,7 @@ from povstorm_client.commands.scene_options import (
 )
 from povstorm_client.commands.warn import tell_trace, warn
 from povstorm_client.frames.job_settings import JobSettings
+from povstorm_client.jobs.kept_prediction import kept_prediction
 from povstorm_client.scene_job import read_scene, scene_job
 
 
@@ -69,6 +70,9 @@ def submit(
     warn_of_idle_options(context, loaded, job, settings)
     cluster.require_deployment()
     cluster.require_prefect_server()
+    job.bisected = preview
+    if not preview:
+        job.prediction = kept_prediction(job.cluster.storage, job.name, job.work_units)
     job.submit()
     flow = cluster.submit(job.job_id)
     print(f"job     {job.job_id}")
