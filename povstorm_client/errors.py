@@ -7,7 +7,16 @@ from typing import Literal
 
 
 class PovstormError(Exception):
-    """Base of the hierarchy: catch this to catch everything povstorm raises on purpose."""
+    """Base of the hierarchy: catch this to catch everything povstorm raises on purpose.
+
+    finding, remedy: what is wrong, and what to do, where whoever raises it tells them apart; then
+    the message is both. Who adds a remedy of its own to an error leaves it out where it has one.
+    """
+
+    def __init__(self, finding: str, *, remedy: str = "") -> None:
+        super().__init__(f"{finding}: {remedy}" if remedy else finding)
+        self.finding = finding
+        self.remedy = remedy
 
 
 class InputError(PovstormError):

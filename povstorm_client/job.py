@@ -351,7 +351,7 @@ class Job:
             raise JobError(
                 f"the flow of job {self.job_id} ended with exit code {returncode} before the job "
                 f"did{f': {said}' if said else ''}; its output is in {flow.log}"
-                f"{self._disk_words(returncode, Path(flow.log))}. "
+                f"{_disk_words(said, returncode, Path(flow.log))}. "
                 f"`povstorm retry {self.job_id}` goes on"
             )
         if state.unrecorded and state.phase != "cancelled":
@@ -362,17 +362,6 @@ class Job:
         if state.phase != "completed":
             failed = tuple(result.frame for result in self.results() if result.state == "failed")
             raise JobError(f"job {self.job_id} {state.phase}: {printable(state.message)}", failed)
-
-    def _disk_words(self, returncode: int, flow_log: Path) -> str:
-        """That a disk was full, if that ended the flow, which may have had no room to say so."""
-        full = disk_full.full_folders(disk_full.folders_of_a_flow(flow_log.parent))
-        if not full and returncode != disk_full.EXIT_STATUS:
-            return ""
-        where = " and ".join(map(str, full)) or "a folder of the job's"
-        words = disk_full.disk_full_words(
-            where, f"make room there, and go on with `povstorm retry {self.job_id}`"
-        )
-        return f"; {words}"
 
     def state(self) -> JobState | None:
         """What the flow is doing with the job; None before it started."""
@@ -606,3 +595,15 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def _disk_words(said: str, returncode: int, flow_log: Path) -> str:
+    """That a disk was full, if that ended a flow, which may have had no room to say so.
+
+    said: what the flow did say.
+    """
+    full = disk_full.full_folders(disk_full.folders_of_a_flow(flow_log.parent))
+    if disk_full.is_said(said) or not (full or returncode == disk_full.EXIT_STATUS):
+        return ""
+    where = " and ".join(map(str, full)) or "a folder of the job's"
+    return f"; {disk_full.disk_full_words(where, 'make room there')}"

@@ -32,11 +32,14 @@ def judged(name: str, *, passed: bool, finding: str, remedy: str) -> Check:
 
 
 def checked(name: str, look: Callable[[], str], remedy: str) -> Check:
-    """The check that ``look`` makes: what it returns was found, what it raises is wrong."""
+    """The check that ``look`` makes: what it returns was found, what it raises is wrong.
+
+    remedy: where what it raises has none of its own.
+    """
     try:
         return Check(name, passed=True, finding=look())
     except PovstormError as error:
-        return Check(name, passed=False, finding=str(error), remedy=remedy)
+        return Check(name, passed=False, finding=error.finding, remedy=error.remedy or remedy)
 
 
 def told(name: str, look: Callable[[], _Found], remedy: str) -> _Found | Check:

@@ -57,8 +57,8 @@ def require_prefect_home() -> Path:
         tempfile.TemporaryFile(dir=home).close()
     except OSError as error:
         raise StorageError(
-            f"Prefect's folder {home} cannot be written to ({error.strerror}): make it writable, "
-            "or set PREFECT_HOME to another"
+            f"Prefect's folder {home} cannot be written to ({error.strerror})",
+            remedy="make it writable, or set PREFECT_HOME to another",
         ) from error
     return home
 

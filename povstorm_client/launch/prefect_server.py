@@ -163,13 +163,14 @@ def require_server(on_silence: Callable[[str], None] | None = None) -> PrefectSe
         reason = getattr(error, "reason", None) or error
         raise ToolError(
             f"the Prefect server at {server.url}, chosen by {server.chosen_by}, does not answer "
-            f"({one_line(reason)}): start it (`prefect server start`), or unset {VARIABLE} to use "
-            "the one that povstorm starts itself"
+            f"({one_line(reason)})",
+            remedy=f"start it (`prefect server start`), or unset {VARIABLE} to use the one that "
+            "povstorm starts itself",
         ) from error
     if answer is not True:
         raise ToolError(
-            f"what answers at {server.url}, chosen by {server.chosen_by}, is no Prefect API: its "
-            "address ends in /api, such as http://127.0.0.1:4200/api"
+            f"what answers at {server.url}, chosen by {server.chosen_by}, is no Prefect API",
+            remedy="its address ends in /api, such as http://127.0.0.1:4200/api",
         )
     return server
 

@@ -57,7 +57,7 @@ def require_povray() -> PovRay:
     path = shutil.which("povray")
     if path is None:
         raise ToolError(
-            "povray is not on PATH: install it (`make setup` does, or apt install povray)"
+            "povray is not on PATH", remedy="install it (`make setup` does, or apt install povray)"
         )
     return _povray_at(path)
 
@@ -88,7 +88,7 @@ def _povray_at(path: str) -> PovRay:
             env={**os.environ, **(preload(str(library)) if library else {})},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"{path} cannot be run ({error}): reinstall POV-Ray") from error
+        raise ToolError(f"{path} cannot be run ({error})", remedy="reinstall POV-Ray") from error
     match = re.search(r"POV-Ray (\d+)\.(\d+)(\S*)", finished.stdout + finished.stderr)
     if match is None:
         raise ToolError(
@@ -109,7 +109,8 @@ def require_ffmpeg() -> tuple[str, str]:
     for name, path in found.items():
         if path is None:
             raise ToolError(
-                f"{name} is not on PATH: install ffmpeg (`make setup` does, or apt install ffmpeg)"
+                f"{name} is not on PATH",
+                remedy="install ffmpeg (`make setup` does, or apt install ffmpeg)",
             )
     return str(found["ffmpeg"]), str(found["ffprobe"])
 
@@ -122,7 +123,7 @@ def ffmpeg_version(path: str) -> str:
             [path, "-version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"{path} cannot be run ({error}): reinstall ffmpeg") from error
+        raise ToolError(f"{path} cannot be run ({error})", remedy="reinstall ffmpeg") from error
     match = re.match(r"ffmpeg version (\S+)", finished.stdout)
     if match is None:
         raise ToolError(f"{path} does not tell its version: reinstall ffmpeg")
@@ -141,7 +142,7 @@ def ffmpeg_encoders(path: str) -> frozenset[str]:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise ToolError(f"{path} cannot be run ({error}): reinstall ffmpeg") from error
+        raise ToolError(f"{path} cannot be run ({error})", remedy="reinstall ffmpeg") from error
     # " V....D libx264              libx264 H.264 / AVC …"
     return frozenset(re.findall(r"^ [VAS.][A-Z.]{5} (\S+)", finished.stdout, re.MULTILINE))
 

@@ -15,6 +15,7 @@ EXIT_STATUS = os.EX_IOERR
 _NO_ROOM_BYTES = 64 << 10
 # ENOSPC: no room, or no inode; EDQUOT: the user's share is used up.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_WORDS = "the disk is full: no room is left in"
 
 
 def is_disk_full(error: BaseException | None) -> bool:
@@ -30,7 +31,12 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 def disk_full_words(folder: Path | str, remedy: str) -> str:
     """The message: which folder has no room, and what to do."""
-    return f"the disk is full: no room is left in {folder}: {remedy}"
+    return f"{_WORDS} {folder}: {remedy}"
+
+
+def is_said(message: str) -> bool:
+    """Whether a message has disk_full_words, and so the remedy."""
+    return _WORDS in message
 
 
 def is_full(folder: Path) -> bool:

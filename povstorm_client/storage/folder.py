@@ -29,6 +29,7 @@ from povstorm_client.storage.private_files import (
 )
 from povstorm_client.storage.protocol import _CHUNK_BYTES, StoredObject, saved_whole
 
+_ANOTHER = "choose another with POVSTORM_HOME or Cluster.local(folder)"
 # Nothing takes so long to be written: what is older was broken off.
 _BROKEN_OFF_SECONDS = 24 * 3600.0
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -52,14 +53,11 @@ class FolderStorage:
                 make_private_folder(self.root)
         except OSError as error:
             raise StorageError(
-                f"the storage folder {self.root} cannot be made ({error.strerror}): "
-                "choose another with POVSTORM_HOME or Cluster.local(folder)"
+                f"the storage folder {self.root} cannot be made ({error.strerror})",
+                remedy=_ANOTHER,
             ) from error
         if not os.access(self.root, os.W_OK | os.X_OK):
-            raise StorageError(
-                f"the storage folder {self.root} is not writable: choose another with "
-                "POVSTORM_HOME or Cluster.local(folder)"
-            )
+            raise StorageError(f"the storage folder {self.root} is not writable", remedy=_ANOTHER)
 
     @property
     def uri(self) -> str:
@@ -455,9 +453,7 @@ def _is_link(path: Path | str) -> StorageError:
 
 def _storage_error(verb: str, key: str, uri: str, error: OSError) -> StorageError:
     if is_disk_full(error):
-        words = disk_full_words(
-            uri,
-            "make room there, with `povstorm clean` for example, and go on with `povstorm retry`",
-        )
+        # How to go on then is said by whoever knows the job.
+        words = disk_full_words(uri, "make room there, for example with `povstorm clean`")
         return StorageError(f"cannot {verb} {key}: {words}")
     return StorageError(f"cannot {verb} {key} in {uri}: {error.strerror or error}")

@@ -67,6 +67,7 @@ def test_missing_programs_are_named(cluster: Cluster, monkeypatch: pytest.Monkey
     failed = wrong(cluster)
     assert list(failed) == ["POV-Ray", "ffmpeg"]
     assert "apt install povray" in failed["POV-Ray"].remedy
+    assert failed["POV-Ray"].finding == "povray is not on PATH", "what to do is said once"
 
 
 def test_a_broken_ffmpeg_is_no_ffmpeg(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from povstorm_client import Cluster, InputError, Job, RenderSettings, ToolError, WorkUnit
+from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, ToolError, WorkUnit
+from povstorm_client.storage import disk_full
 
 SETTINGS = RenderSettings(scene="a.pov", final_frame=10)
 
@@ -160,3 +161,26 @@ def test_without_ffmpeg_a_job_with_a_video_is_not_started(
     with pytest.raises(ToolError, match="ffmpeg is not on PATH: install"):
         job.run(show_progress=False)
     assert list(cluster.storage.list("jobs")) == []
+
+
+@pytest.mark.parametrize(
+    "said", ["", f"cannot write a: {disk_full.disk_full_words('/disk', 'make room there')}"]
+)
+def test_a_flow_that_ended_for_want_of_room_says_once_what_to_do(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+):
+    class Ended:
+        """A flow that has had no room."""
+
+        returncode = disk_full.EXIT_STATUS
+        log = str(tmp_path / "flow.log")
+        last_words = said
+
+    monkeypatch.setattr(Cluster, "start", lambda *_args, **_options: Ended())
+    monkeypatch.setattr(disk_full, "is_full", lambda _folder: True)
+    job = Job(cluster, "j", video=None)
+    job.add_work_unit(unit())
+    with pytest.raises(JobError) as failed:
+        job.run(show_progress=False)
+    words = str(failed.value)
+    assert [words.count(each) for each in ("the disk is full", "make room", "retry")] == [1, 1, 1]
