@@ -29,7 +29,8 @@ def main() -> None:
     """Store results for the share of this task."""
     storage, wave = open_wave(sys.argv[1])
     task_index = int(os.environ["CLOUD_RUN_TASK_INDEX"])
-    queue = FrameQueue(storage, wave, task_index, read_share(storage, wave, task_index))
+    share = read_share(storage, wave, task_index)
+    queue = FrameQueue(storage, wave, task_index, share)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "povray.txt"
         log.write_text("nothing was rendered\n")
@@ -57,6 +58,7 @@ def main() -> None:
                     statistics=FrameStatistics(
                         0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 2**26, 1, None, None, 1
                     ),
+                    container_image=share.container_image,
                 ),
             )
 

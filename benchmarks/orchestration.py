@@ -100,7 +100,7 @@ async def povstorm(frames: int, folder: str) -> int:
         )
         for frame in range(1, frames + 1)
     ]
-    renderer = NothingRenderer(storage)
+    renderer, cache = NothingRenderer(storage), FrameCache(storage)
     async with JobProgress(storage, "bench", frames) as progress:
         results = await map_frames(
             units,
@@ -111,9 +111,10 @@ async def povstorm(frames: int, folder: str) -> int:
                 renderer,
                 storage,
                 {},
-                await choose_result_storage(FrameCache(storage), ""),
+                await choose_result_storage(cache, ""),
                 retries=3,
             ),
+            cache=cache,
             progress=progress,
             logger=get_run_logger(),
             warn=get_run_logger().warning,

@@ -32,7 +32,7 @@ from tasks.renderers.renderer import Renderer
 from tasks.report.job_run import JobRun
 from tasks.report.previews_ahead import PreviewsAhead, previews_ahead
 from tasks.stored.frame_cache import FrameCache
-from tasks.stored.stored_results import find_stored_results
+from tasks.stored.stored_results import cache_key, find_stored_results
 from tasks.video.encode import ReadySegments
 from tasks.video.job_video import VideoAhead, video_ahead
 
@@ -206,8 +206,8 @@ class _Run:
         storage, manifest, logger = self._storage, self._manifest, self._logger
         warn = _once(logger)
         begun = time.time()
-        damaged: set[str] = set()
-        stored = await asyncio.to_thread(find_stored_results, storage, units, warn, damaged)
+        found = await asyncio.to_thread(find_stored_results, storage, units, warn)
+        stored = found.rendered
         chosen: Renderer = await asyncio.to_thread(
             choose_renderer,
             storage,
@@ -216,6 +216,7 @@ class _Run:
             gcp_credentials=self._gcp_credentials,
             logger=logger,
             tell=self._progress.note,
+            known=found.others,
         )
         cache = FrameCache(storage, warn)
         ahead: WavesAhead | None = None
@@ -226,12 +227,13 @@ class _Run:
                 units,
                 cache=cache,
                 stored=stored,
-                damaged=damaged,
+                damaged=found.damaged,
                 progress=self._progress,
             )
             chosen = ahead
         try:
             async with chosen as renderer:
+                cache.complete(_by_name(units, stored, renderer.version))
                 results = await map_frames(
                     units,
                     renderer=renderer,
@@ -240,6 +242,7 @@ class _Run:
                     run=await self._steps.frame_run(
                         renderer, storage, stored, manifest.settings.retries, warn, cache
                     ),
+                    cache=cache,
                     progress=self._progress,
                     logger=logger,
                     warn=warn,
@@ -250,6 +253,17 @@ class _Run:
             # Also of a run that is stopped: what it has rendered needs no rendering elsewhere.
             await cache.flush()
         return results, begun, time.time() if ahead is None else _last_end(results, begun)
+
+
+def _by_name(
+    units: Sequence[WorkUnit], stored: Mapping[str, FrameResult], version: str
+) -> dict[str, FrameResult]:
+    """The stored results that the cache may have for a renderer of this version."""
+    return {
+        cache_key(unit, version): result
+        for unit in units
+        if (result := stored.get(unit.work_unit_id)) and result.rendered_by == version
+    }
 
 
 def frames_in_turn(

@@ -172,6 +172,7 @@ async def _render_frame(
             queued_since=frame.queued_since,
             timeout=share.frame_timeout,
             limits=Limits.in_container(share.stall_timeout),
+            container_image=share.container_image,
         )
     except RenderError as error:
         log.write("ERROR", str(error), frame=unit.frame)

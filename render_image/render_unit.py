@@ -55,6 +55,7 @@ async def render_unit(
     sandbox: SandboxMode = "auto",
     limits: Limits | None = None,
     on_parsed: Callable[[], None] | None = None,
+    container_image: str = "",
 ) -> FrameResult:
     """Render a frame and store its image, its log and, last, its FrameResult.
 
@@ -62,6 +63,7 @@ async def render_unit(
     "retrying". queued_since: Unix seconds since when the frame has been waiting; timeout: seconds
     for POV-Ray. sandbox: whether it runs in bubblewrap; limits: what it may use (the defaults of
     Limits if None). on_parsed: called when POV-Ray has parsed the scene and begins to render.
+    container_image: by which it is rendered, for the result.
 
     Raises RenderError, after storing the failed FrameResult, when POV-Ray fails, the image is
     not whole, the time is over or the frame goes beyond its limits; also for any error that nobody
@@ -80,6 +82,7 @@ async def render_unit(
         ended=started,
         queue_seconds=max(0.0, started - queued_since) if queued_since is not None else 0.0,
         renderer_version=povray.version,
+        container_image=container_image,
     )
     try:
         return await _render(

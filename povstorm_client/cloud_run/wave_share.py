@@ -63,7 +63,8 @@ class WaveShare:
     """Frames of one job, and seconds for POV-Ray; None for no limit. Or segments of its video.
 
     frame_timeout: for all of a frame; stall_timeout: without a further pixel. frame_bytes: memory
-    that a frame is expected to hold; 0 where nothing is known.
+    that a frame is expected to hold; 0 where nothing is known. container_image: by which the frames
+    are rendered, which a container does not know by itself.
     """
 
     frames: tuple[WaveFrame, ...]
@@ -71,13 +72,25 @@ class WaveShare:
     stall_timeout: float | None = STALL_SECONDS
     segments: tuple[SegmentWork, ...] = ()
     frame_bytes: int = 0
+    container_image: str = ""
 
     @classmethod
     def of_job(
-        cls, frames: tuple[WaveFrame, ...], settings: JobSettings, *, frame_bytes: int
+        cls,
+        frames: tuple[WaveFrame, ...],
+        settings: JobSettings,
+        *,
+        frame_bytes: int,
+        container_image: str,
     ) -> WaveShare:
         """Frames, with what their container needs to know of the job's settings."""
-        return cls(frames, settings.frame_timeout, settings.stall_timeout, frame_bytes=frame_bytes)
+        return cls(
+            frames,
+            settings.frame_timeout,
+            settings.stall_timeout,
+            frame_bytes=frame_bytes,
+            container_image=container_image,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -87,6 +100,7 @@ class WaveShare:
             "frame_bytes": self.frame_bytes,
             "frames": [{**vars(frame), "unit": frame.unit.to_json()} for frame in self.frames],
             "segments": [asdict(segment) for segment in self.segments],
+            "container_image": self.container_image,
         }
 
 
@@ -105,6 +119,7 @@ class _StoredShare:
     stall_timeout: Limit | None = STALL_SECONDS
     segments: tuple[SegmentWork, ...] = ()
     frame_bytes: Sum = 0
+    container_image: str = ""
 
 
 def write_wave(storage: Storage, wave: str, shares: Sequence[WaveShare]) -> None:
@@ -164,5 +179,10 @@ def read_share(storage: Storage, wave: str, task_index: int) -> WaveShare:
             if not image.key.startswith(output):
                 raise InputError(f"the image {image.key} is none of its job")
     return WaveShare(
-        frames, stored.frame_timeout, stored.stall_timeout, stored.segments, stored.frame_bytes
+        frames,
+        stored.frame_timeout,
+        stored.stall_timeout,
+        stored.segments,
+        stored.frame_bytes,
+        stored.container_image,
     )

@@ -61,7 +61,8 @@ class FrameResult:
     attempt counts from 1. cache_hit: the image comes from an earlier job, as do the statistics.
     error: the failure in one line; log_tail: POV-Ray's last lines. out_of_memory: whether memory
     ran out, as far as can be told. lost_container: whether this was stored for a container that
-    ended without a result of the frame, and not by it.
+    ended without a result of the frame, and not by it. container_image: by which the frame was
+    rendered, "" for none; renderer_version: POV-Ray's.
     """
 
     work_unit_id: str
@@ -87,6 +88,7 @@ class FrameResult:
     log_tail: str = ""
     out_of_memory: bool = False
     lost_container: bool = False
+    container_image: str = ""
 
     def __repr__(self) -> str:
         taken = f", {duration(self.statistics.wall_seconds)}" if self.statistics else ""
@@ -101,6 +103,11 @@ class FrameResult:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+    @property
+    def rendered_by(self) -> str:
+        """The version of what rendered the frame, as the cache has it: of all around POV-Ray."""
+        return self.container_image or self.renderer_version
 
     @property
     def is_scenes_mistake(self) -> bool:

@@ -35,10 +35,14 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FoundResults:
-    """A job's results, ascending by frame; unreadable: frame → what is wrong with its result."""
+    """A job's results, ascending by frame; unreadable: frame → what is wrong with its result.
+
+    versions: work unit id → the StoredObject.version of all that were listed.
+    """
 
     results: list[FrameResult]
     unreadable: dict[int, str] = field(default_factory=dict)
+    versions: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     @property
     def rendered(self) -> list[FrameResult]:
@@ -138,15 +142,20 @@ class FrameResults:
                 raise found
             elif found is not None:
                 results.append(found)
-        return FoundResults(sorted(results, key=lambda result: result.frame), unreadable)
+        return FoundResults(
+            sorted(results, key=lambda result: result.frame),
+            unreadable,
+            {unit_id: entry.version for unit_id, entry in there.items()},
+        )
 
     def new(
         self, units: Sequence[WorkUnit], listed: Iterable[str]
-    ) -> Iterator[tuple[WorkUnit, FrameResult | None]]:
-        """Each of these frames, which a listing has told of, with its result; None if unreadable.
+    ) -> Iterator[tuple[WorkUnit, FrameResult | StorageError | None]]:
+        """Each of these frames, which a listing has told of, with its result.
 
-        listed: ids of all units that it has told of, by which many frames' are taken from another
-        listing instead of a call for each.
+        Or with the error by which it could not be read, RecordError if it is none, or None where
+        it is gone. listed: ids of all units that the listing has told of, by which many frames' are
+        taken from another listing instead of a call for each.
         """
         ids = sorted(unit.work_unit_id for unit in units)
         between = sum(ids[0] <= unit_id <= ids[-1] for unit_id in listed) if ids else 0
@@ -154,8 +163,7 @@ class FrameResults:
         if len(ids) >= _READS_FOR_A_LISTING * -(-between // PAGE_OBJECTS):
             there = self.listed_of(ids, contents=True)
         known = {unit.work_unit_id: there.get(unit.work_unit_id) for unit in units}
-        for unit, found in self._read_listed(units, known):
-            yield unit, None if isinstance(found, StorageError) else found
+        yield from self._read_listed(units, known)
 
     def _read_listed(
         self, units: Sequence[WorkUnit], there: Mapping[str, StoredObject | None]

@@ -108,18 +108,23 @@ def cached_frame(name: str) -> str:
     return f"{RESULT_CACHE}/{name}"
 
 
+def taken_over(name: str) -> str:
+    """The name of a folder's entry of that frame for the job that took it over last."""
+    return f"{name}-taken-over"
+
+
 def cached_frame_name(key: str) -> str:
     """The name of a cache's entry, by its key."""
     return key.removeprefix(f"{RESULT_CACHE}/")
 
 
 def cache_lists(group: str, job_id: str) -> str:
-    """The prefix of the lists of an animation's frames that a job has rendered, for the cache."""
+    """The prefix of the lists of an animation's frames that a job has, for the cache."""
     return f"{cached_frames(group)}/of-{job_id}"
 
 
 def cache_list(group: str, job_id: str, token: str) -> str:
-    """Which frames a job has rendered, some at a time; token: 16 hex digits."""
+    """Which frames a job has rendered or taken over, some at a time; token: 16 hex digits."""
     return f"{cache_lists(group, job_id)}/{token}.json"
 
 

@@ -34,6 +34,11 @@ class StoredObject:
     crc32c: str = ""
     content: bytes | None = None
 
+    @property
+    def version(self) -> tuple[float, int]:
+        """What tells it from the object by which it may be replaced."""
+        return self.changed, self.size
+
 
 class Storage(Protocol):
     """Objects under ``/``-separated keys. A write is complete or absent; StorageError otherwise."""

@@ -25,6 +25,8 @@ from tasks.frames.head_start import has_failed_first, head_frames
 from tasks.frames.in_order import InOrder
 from tasks.frames.job_progress import JobProgress
 from tasks.renderers.renderer import SAME_FAILURES, Renderer
+from tasks.stored.frame_cache import FrameCache
+from tasks.stored.stored_results import cache_key
 
 
 class FrameRun(Protocol):
@@ -41,6 +43,7 @@ async def map_frames(
     storage: Storage,
     stored: Mapping[str, FrameResult],
     run: FrameRun,
+    cache: FrameCache,
     progress: JobProgress,
     logger: RunLogger,
     warn: Warn,
@@ -51,9 +54,9 @@ async def map_frames(
 
     A frame that fails for good, by whatever error, leaves the others alone, unless the first ones
     all fail with the same error: then the rest is given up. stored: what find_stored_results has
-    found. warn is told of what the cache has that is none, on_final of each frame that is rendered,
-    or has failed for good. in_turn: when each frame's run is to start; by default one after
-    another, as admitted.
+    found. cache: which is told of frames that are taken over from it. warn is told of what it has
+    that is none, on_final of each frame that is rendered, or has failed for good. in_turn: when
+    each frame's run is to start; by default one after another, as admitted.
 
     Raises CloudError or ToolError if the renderer cannot render anything.
     """
@@ -70,7 +73,12 @@ async def map_frames(
             adopted = await asyncio.to_thread(
                 FrameResults(storage, unit.job_id).adopt, unit, result, warn
             )
-            return adopted or (await run(unit, refresh=True))[0]
+            if adopted is None:
+                return (await run(unit, refresh=True))[0]
+            if adopted.cache_hit:
+                # The job that it was taken from may be deleted before this one.
+                await cache.write(cache_key(unit, renderer.version), adopted)
+            return adopted
 
     async def render_one(unit: WorkUnit, slot: AsyncExitStack) -> FrameResult:
         async with slot:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from importlib.metadata import version
 
-from povstorm_client.errors import RecordError, StorageError
-from povstorm_client.frames.cached_frame import cached_frame_record
+from povstorm_client.errors import RecordError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import Warn
@@ -47,7 +45,6 @@ class PlainRuns:
         self._journal = journal
         self._warn = warn
         self._cache = cache
-        self._prefect = version("prefect")
 
     async def __call__(self, unit: WorkUnit, *, refresh: bool = False) -> tuple[FrameResult, bool]:
         """A frame's result, and whether it is the cache's; refresh: which is not to be asked."""
@@ -62,13 +59,7 @@ class PlainRuns:
                 self._found(unit, "cached")
                 return cached, True
         result = await self._rendered(unit)
-        # As a task run would have made it.
-        record = cached_frame_record(result, name, self._prefect)
-        try:
-            await self._cache.write(name, result, record)
-        except StorageError as error:
-            # The frame is rendered and stored: what another job finds of it decides about nothing.
-            self._warn(f"rendered frames will not be found in the cache: {error}")
+        await self._cache.write(name, result)
         return result, False
 
     def _cached(self, name: str) -> FrameResult | None:

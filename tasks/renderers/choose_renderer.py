@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.manifest import JobManifest
@@ -24,12 +24,14 @@ def choose_renderer(
     gcp_credentials: str,
     logger: RunLogger,
     tell: Callable[[str], None],
+    known: Mapping[str, tuple[float, int]],
 ) -> Renderer:
     """Cloud Run where the manifest names a fleet, this machine otherwise.
 
     gcp_credentials: name of a GcpCredentials block, "" for the application default. tell: shows
-    people a line while frames wait for Google Cloud, "" when they no longer do. Raises
-    ToolError where POV-Ray is needed here and missing.
+    people a line while frames wait for Google Cloud, "" when they no longer do. known: versions of
+    the results that were there when the frames to render were chosen. Raises ToolError where
+    POV-Ray is needed here and missing.
     """
     if manifest.cloud_run is None:
         return _local_renderer(storage, manifest)
@@ -50,6 +52,7 @@ def choose_renderer(
         settings=manifest.settings,
         logger=logger,
         tell=tell,
+        known=known,
     )
 
 

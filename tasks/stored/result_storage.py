@@ -68,9 +68,9 @@ class PrefectResults(WritableFileSystem):
         return content
 
     async def write_path(self, path: str, content: bytes) -> None:
-        """Store a result of render_frame, as Prefect writes it."""
+        """Take a result of render_frame from Prefect."""
         self._looked_at.pop(path, None)
-        await self._frames().write(path, parse_cached_frame(content, path), content)
+        await self._frames().write(path, parse_cached_frame(content, path))
 
     def _frames(self) -> FrameCache:
         # Threads may open it twice at first; either will do.

@@ -21,6 +21,7 @@ from povstorm_client.storage.folder import FolderStorage
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
 from tasks.frames.task_runs import TaskRuns
+from tasks.stored.frame_cache import FrameCache
 
 LOG = logging.getLogger(__name__)
 JOB = "job"
@@ -107,6 +108,7 @@ def run(deed: Callable[[WorkUnit], None], tmp_path: Path, url: str, frames: int)
                 storage=storage,
                 stored={},
                 run=TaskRuns(renderer, storage, {}, tmp_path / "results", retries=2),
+                cache=FrameCache(storage),
                 progress=progress,
                 logger=LOG,
                 warn=LOG.warning,

@@ -24,6 +24,7 @@ import pytest
 from PIL import Image
 
 from povstorm_client import Cluster, InputError, Job, JobError, RenderSettings, WorkUnit
+from povstorm_client.cleaning.job_deletion import delete_job
 from povstorm_client.cloud_run.wave_share import read_index
 from povstorm_client.frames.developing import light_of
 from povstorm_client.frames.tone_mapping import ToneMapping, srgb
@@ -109,6 +110,18 @@ def test_a_second_run_renders_nothing_and_starts_nothing(cloud: GoogleCloud):
     assert calls(cloud)["jobs.run"] == before
     assert pixels(second.images()) == pixels(first.images())
     assert all(result.cache_hit for result in second.results())
+
+    # As if the first run had been killed before it had listed its frames.
+    cluster.storage.delete(layout.RESULT_CACHE)
+    first.run(show_progress=False)
+    delete_job(cluster.storage, second.job_id, with_cache=True)
+    for _ in range(2):
+        heir = make_job(cluster)
+        heir.run(show_progress=False)
+        assert calls(cloud)["jobs.run"] == before
+        assert all(result.cache_hit for result in heir.results())
+        delete_job(cluster.storage, first.job_id, with_cache=True)
+        first = heir
 
 
 def test_the_next_run_of_a_scene_needs_no_sample(cloud: GoogleCloud):

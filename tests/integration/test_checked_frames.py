@@ -93,7 +93,7 @@ def test_a_stored_image_with_a_flipped_bit_is_rendered_again_and_named(job: Job,
 
     found = find_stored_results(storage, list(job.work_units), said.append)
 
-    assert sorted(result.frame for result in found.values()) == [1, 3]
+    assert sorted(result.frame for result in found.rendered.values()) == [1, 3]
     assert [line.split(":")[0] for line in said] == ["frame 2 is rendered again"]
     key = layout.result(job.job_id, job.work_units[1].work_unit_id)
     assert storage.stat(key) is None
@@ -103,7 +103,7 @@ def test_another_image_of_the_same_size_is_rendered_again(job: Job, storage: Sto
     size = len(storage.read(image_key(job.work_units[1])))
     storage.write(image_key(job.work_units[1]), bytes(size))
 
-    assert len(find_stored_results(storage, list(job.work_units), print)) == 2
+    assert len(find_stored_results(storage, list(job.work_units), print).rendered) == 2
 
 
 def test_a_damaged_further_output_is_rendered_again(storage: Storage):
@@ -115,7 +115,7 @@ def test_a_damaged_further_output_is_rendered_again(storage: Storage):
 
     found = find_stored_results(storage, units, print)
 
-    assert sorted(result.frame for result in found.values()) == [1, 2]
+    assert sorted(result.frame for result in found.rendered.values()) == [1, 2]
 
 
 def test_an_output_that_several_frames_wrote_is_what_any_of_them_wrote(
@@ -126,7 +126,7 @@ def test_an_output_that_several_frames_wrote_is_what_any_of_them_wrote(
     for unit in units:
         store(storage, unit, extra="notes.txt")
 
-    assert len(find_stored_results(storage, units, print)) == 3
+    assert len(find_stored_results(storage, units, print).rendered) == 3
     assert len(job.save_images(tmp_path / "saved")) == 3
     assert (tmp_path / "saved" / "notes.txt").read_text() == "by frame 3"
 
@@ -138,7 +138,7 @@ def test_results_that_are_not_readable_are_rendered_again_and_named(job: Job, st
 
     found = find_stored_results(storage, list(job.work_units), said.append)
 
-    assert sorted(result.frame for result in found.values()) == [2, 3]
+    assert sorted(result.frame for result in found.rendered.values()) == [2, 3]
     assert len(said) == 1
     assert said[0].startswith("frame 1 is rendered again: ")
     assert key in said[0]
@@ -269,9 +269,9 @@ def test_results_of_before_the_checksums_go_by_their_size(storage: Storage, tmp_
         result = replace(store(storage, unit), image_crc32c="")
         key = layout.result(unit.job_id, unit.work_unit_id)
         storage.write(key, json.dumps(result.to_json()).encode())
-    assert len(find_stored_results(storage, list(job.work_units), print)) == 3
+    assert len(find_stored_results(storage, list(job.work_units), print).rendered) == 3
     storage.write(image_key(job.work_units[0]), b"short")
-    assert len(find_stored_results(storage, list(job.work_units), print)) == 2
+    assert len(find_stored_results(storage, list(job.work_units), print).rendered) == 2
 
 
 def test_no_video_is_made_of_a_damaged_image(tmp_path: Path):

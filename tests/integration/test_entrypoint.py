@@ -21,6 +21,7 @@ from povstorm_client.storage.folder import FolderStorage
 from tests.conftest import SPHERE
 
 JOB = "orbit-1"
+IMAGE = "europe-docker.pkg.dev/p/povstorm/render@sha256:0123"
 ENDLESS = "#version 3.7;\n#while (1) #end\n"
 
 
@@ -36,7 +37,8 @@ def wave(storage: FolderStorage, sphere_unit):
                 WaveFrame(unit_of(sphere_unit, frame, scene), 1, True, time.time())
                 for frame, scene in scenes.items()
             )
-            stored.append(WaveShare(frames, timeout, frame_bytes=frame_bytes))
+            share = WaveShare(frames, timeout, frame_bytes=frame_bytes, container_image=IMAGE)
+            stored.append(share)
         write_wave(storage, prefix, stored)
         return f"{storage.uri}/{prefix}"
 
@@ -88,6 +90,7 @@ def test_a_task_renders_its_share(storage: FolderStorage, wave):
         4: "rendered",
     }
     assert stored(storage)[2]["host"] == "render-abc/task-1"
+    assert stored(storage)[2]["container_image"] == IMAGE
     assert {line["logging.googleapis.com/labels"].get("frame") for line in lines} == {"2", "4"}
     for line in lines:
         assert line["severity"] == "INFO"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import BinaryIO
 
 import pytest
@@ -16,7 +14,6 @@ from povstorm_client import RenderError, RenderSettings, WorkUnit
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
-from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.folder import FolderStorage
 from tasks.frames.job_progress import JobProgress
 from tasks.frames.map_frames import map_frames
@@ -25,55 +22,9 @@ from tasks.journal.events import FrameBegun, FrameEnded
 from tasks.journal.journal import Journal
 from tasks.journal.journal_reader import JournalReader
 from tasks.stored.frame_cache import FrameCache
+from tests.storing_renderer import StoringRenderer
 
 LOG = logging.getLogger("povstorm")
-IMAGE = b"an image"
-
-
-class FakeRenderer:
-    """Stores an image for each frame, or raises what it is told to for its attempt."""
-
-    version = "3.7.0.test"
-
-    def __init__(
-        self, storage: FolderStorage, error: Callable[[WorkUnit, int], Exception | None]
-    ) -> None:
-        self._storage = storage
-        self._error = error
-        self.attempts: Counter[int] = Counter()
-        self.last: set[int] = set()
-
-    @asynccontextmanager
-    async def admission(self, unit: WorkUnit) -> AsyncIterator[None]:
-        yield
-
-    async def has_parsed(self) -> None:
-        pass
-
-    async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
-        self.attempts[unit.frame] += 1
-        assert self.attempts[unit.frame] == attempt
-        if final_attempt:
-            self.last.add(unit.frame)
-        if (error := self._error(unit, attempt)) is not None:
-            raise error
-        self._storage.write(f"{unit.offload_gcs_prefix}/{unit.image_name}", IMAGE)
-        result = FrameResult(
-            unit.work_unit_id,
-            unit.job_id,
-            unit.frame,
-            "rendered",
-            attempt=attempt,
-            host="",
-            started=1.0,
-            ended=2.0,
-            image=unit.image_name,
-            image_bytes=len(IMAGE),
-            image_crc32c=crc32c_of(IMAGE),
-            renderer_version=self.version,
-        )
-        FrameResults(self._storage, unit.job_id).commit(result)
-        return result
 
 
 def never(unit: WorkUnit, attempt: int) -> None:
@@ -85,7 +36,7 @@ def run(
     error: Callable[[WorkUnit, int], Exception | None],
     job: str = "job",
     journal: BinaryIO | None = None,
-) -> tuple[dict[int, FrameResult], FakeRenderer]:
+) -> tuple[dict[int, FrameResult], StoringRenderer]:
     """Map three frames outside of any flow; the results by frame, and the renderer."""
     settings = RenderSettings(scene="scene.pov", final_frame=3)
     units = [
@@ -94,7 +45,7 @@ def run(
         )
         for frame in (1, 2, 3)
     ]
-    renderer = FakeRenderer(storage, error)
+    renderer, cache = StoringRenderer(storage, error), FrameCache(storage)
 
     async def mapped() -> list[FrameResult]:
         return await map_frames(
@@ -102,9 +53,8 @@ def run(
             renderer=renderer,
             storage=storage,
             stored={},
-            run=PlainRuns(
-                renderer, storage, {}, 1, Journal(journal), LOG.warning, FrameCache(storage)
-            ),
+            run=PlainRuns(renderer, storage, {}, 1, Journal(journal), LOG.warning, cache),
+            cache=cache,
             progress=JobProgress(storage, job, 3),
             logger=LOG,
             warn=LOG.warning,

@@ -23,6 +23,7 @@ from povstorm_client import RenderSettings, StorageError, WorkUnit
 from povstorm_client.cleaning.job_deletion import delete_job, storage_time
 from povstorm_client.errors import RenderError, VideoError
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import require_povray
 from povstorm_client.storage import layout
 from povstorm_client.storage.disk_full import full_folders, is_disk_full
@@ -31,6 +32,8 @@ from render_image.frame_limits import Limits
 from render_image.povray_failure import raise_for_exit
 from render_image.process import ProcessExit
 from render_image.render_unit import render_unit
+from tasks.stored.frame_cache import FrameCache
+from tasks.stored.stored_results import cache_key
 from tests.conftest import SPHERE
 from tests.integration.video_files import encode_video, half_made, segment_store
 
@@ -223,6 +226,35 @@ def full_storage(disk: Path) -> None:
 
 def test_a_full_storage_fails_the_frame_until_there_is_room_and_can_be_cleaned(on_small_disk):
     on_small_disk(full_storage, 1024)
+
+
+def cache_without_room(disk: Path) -> None:
+    storage = FolderStorage(disk / "storage")
+    result = render(unit(), storage)
+    name = cache_key(unit(), result.renderer_version)
+    filler = fill(disk)
+    told: list[str] = []
+    cache = FrameCache(storage, told.append)
+    for _ in range(2):
+        asyncio.run(cache.write(name, result))
+    assert len(told) == 1, told
+    assert "will not be found in the cache" in told[0], told
+    assert "the disk is full" in told[0], told
+    assert FrameResults(storage, "a").all() == [result]
+    filler.unlink()
+
+    async def run_again() -> None:
+        again = FrameCache(storage, told.append)
+        again.complete({name: result})
+        await again.flush()
+
+    asyncio.run(run_again())
+    assert FrameCache(storage).read(name) == result
+    assert len(told) == 1, told
+
+
+def test_a_cache_that_finds_no_room_costs_no_frame_and_the_next_run_makes_up_for_it(on_small_disk):
+    on_small_disk(cache_without_room, 1024)
 
 
 def noise_images(folder: Path) -> list[tuple[int, Path]]:

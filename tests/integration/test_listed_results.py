@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from povstorm_client.errors import RecordError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs import frame_results
@@ -49,8 +50,8 @@ def calls(gcs_proxy: GcsProxy) -> Callable[[], Counter[str]]:
 
 
 def by_frame(
-    found: Iterable[tuple[WorkUnit, FrameResult | None]],
-) -> dict[int, FrameResult | None]:
+    found: Iterable[tuple[WorkUnit, FrameResult | StorageError | None]],
+) -> dict[int, FrameResult | StorageError | None]:
     return {unit.frame: result for unit, result in found}
 
 
@@ -92,9 +93,12 @@ def test_a_new_result_that_cannot_be_read_takes_no_other_frame_down(
     stored: FrameResults, checked_storage: GcsStorage
 ):
     checked_storage.write(layout.result(JOB, UNITS[1].work_unit_id), b"{")
+    checked_storage.remove(layout.result(JOB, UNITS[2].work_unit_id))
     found = by_frame(stored.new(UNITS, IDS))
     assert len(found) == FRAMES
-    assert [frame for frame, result in found.items() if result is None] == [UNITS[1].frame]
+    assert isinstance(found.pop(UNITS[1].frame), RecordError)
+    assert found.pop(UNITS[2].frame) is None, "it is gone"
+    assert all(isinstance(result, FrameResult) for result in found.values())
 
 
 def test_a_look_for_some_frames_skips_the_thousands_between_them(

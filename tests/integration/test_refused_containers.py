@@ -88,6 +88,8 @@ def render(
 ) -> list[FrameResult]:
     """What a job of so many frames comes to, with the usual retries."""
 
+    cache = FrameCache(storage)
+
     async def run() -> list[FrameResult]:
         async with CloudRunRenderer(
             storage,
@@ -109,8 +111,9 @@ def render(
                     JobSettings().retries,
                     Journal(None),
                     LOG.warning,
-                    FrameCache(storage),
+                    cache,
                 ),
+                cache=cache,
                 progress=JobProgress(storage, JOB, frames),
                 logger=LOG,
                 warn=LOG.warning,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import os
 import pickle
 import threading
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
+from tasks.stored.cache_lists import MOST_TOGETHER
 from tasks.stored.frame_cache import FrameCache
 from tasks.stored.result_storage import PrefectResults
 from tasks.stored.stored_results import cache_key
@@ -233,7 +237,7 @@ def test_entries_that_are_known_not_to_be_there_are_not_looked_for_until_they_ar
 
     assert cache.read(NAME) is None
     FrameResults(storage, "job").commit(RESULT)
-    asyncio.run(cache.write(NAME, RESULT, ENTRY))
+    asyncio.run(cache.write(NAME, RESULT))
     assert cache.read(NAME) == RESULT
 
 
@@ -284,7 +288,7 @@ def rendered_frames(storage: Storage, job_id: str, frames: int) -> dict[str, Fra
 def write_at_once(cache: FrameCache, results: dict[str, FrameResult]) -> None:
     async def write() -> None:
         for name, result in results.items():
-            await cache.write(name, result, b"unused")
+            await cache.write(name, result)
         await cache.flush()
 
     asyncio.run(write())
@@ -387,10 +391,10 @@ def test_while_one_list_is_stored_the_next_gathers_all_that_come(gcs_storage: St
     cache = FrameCache(storage)
 
     async def write() -> None:
-        await cache.write(first, of_first, b"unused")
+        await cache.write(first, of_first)
         await asyncio.to_thread(begun.wait)
         for name, result in others:
-            await cache.write(name, result, b"unused")
+            await cache.write(name, result)
             await asyncio.sleep(0.05)
         go_on.set()
         await cache.flush()
@@ -401,18 +405,83 @@ def test_while_one_list_is_stored_the_next_gathers_all_that_come(gcs_storage: St
     assert FrameCache(gcs_storage).find(results) == set(results)
 
 
-def test_a_list_that_cannot_be_stored_is_told_and_costs_no_frame(gcs_storage: Storage):
-    results = rendered_frames(gcs_storage, "job", 2)
+class NoCache(Counted):
+    """A bucket that takes everything but the cache."""
 
-    class Full(Counted):
-        def create(self, key: str, data: bytes) -> bool:
-            raise StorageError(f"cannot write {key}")
+    def create(self, key: str, data: bytes) -> bool:
+        raise StorageError(f"cannot write {key}")
 
+
+def test_a_cache_that_cannot_be_written_is_told_once_and_fails_nothing(storage: Storage):
+    results = rendered_frames(storage, "job", MOST_TOGETHER + 1)
+    # A file where the folder of the cache should be.
+    storage.write(layout.RESULT_CACHE, b"")
     told: list[str] = []
-    write_at_once(FrameCache(Full(gcs_storage), told.append), results)
+    cache = FrameCache(
+        storage if isinstance(storage, FolderStorage) else NoCache(storage), told.append
+    )
+
+    write_at_once(cache, results)
 
     (line,) = told
     assert line.startswith("rendered frames will not be found in the cache: cannot write ")
+
+
+def test_for_prefect_a_cache_that_cannot_be_written_is_none_of_the_frames_failures(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+):
+    cache = known(PrefectResults(storage_uri=storage.uri))
+    cache._cache = FrameCache(
+        storage if isinstance(storage, FolderStorage) else NoCache(storage),
+        logging.getLogger("povstorm").warning,
+    )
+    storage.write(layout.RESULT_CACHE, b"")
+    store = ResultStore(result_storage=cache, serializer=JSONSerializer())
+
+    persist(storage, store, cache, RESULT)
+
+    told = "rendered frames will not be found in the cache: cannot write "
+    assert [line.startswith(told) for line in caplog.messages] == [True]
+
+
+def test_threads_that_ask_for_an_animation_at_once_list_it_once(gcs_storage: Storage):
+    results = rendered_frames(gcs_storage, "job", 8)
+    write_at_once(FrameCache(gcs_storage), results)
+    counted = Counted(gcs_storage)
+    cache, together = FrameCache(counted), threading.Barrier(8)
+
+    def read(name: str) -> FrameResult | None:
+        together.wait(60)
+        return cache.read(name)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert dict(zip(results, pool.map(read, results), strict=True)) == results
+    assert (counted.calls["list"], counted.calls["stat"]) == (1, 1)
+
+
+def test_a_frame_of_another_image_than_is_asked_for_is_not_entered(storage: Storage):
+    results = rendered_frames(storage, "job", 2)
+    old, new = results
+    cache = FrameCache(storage)
+    write_at_once(
+        cache,
+        {
+            old: replace(results[old], container_image="render:1"),
+            new: replace(results[new], container_image="3.7"),
+        },
+    )
+
+    assert list(entries(storage)) == ["3.7"]
+
+
+def entries(storage: Storage) -> Iterator[str]:
+    """Of each frame in the cache the version that rendered it."""
+    for stored in storage.list(layout.RESULT_CACHE):
+        if layout.job_of_cache_list(stored.key):
+            listed = json.loads(storage.read(stored.key))
+            yield from len(listed["frames"]) * [listed["renderer_version"]]
+        else:
+            yield stored.key.rpartition("-povray-")[2]
 
 
 def test_a_list_of_a_job_that_was_deleted_counts_for_nothing(gcs_storage: Storage):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from povstorm_client.cloud_run import prices_and_limits
@@ -32,7 +32,11 @@ from tasks.waves.executions import Executions
 
 
 class CloudRunRenderer:
-    """Renders on Cloud Run; one dispatcher gathers frames, starts waves and collects results."""
+    """Renders on Cloud Run; one dispatcher gathers frames, starts waves and collects results.
+
+    known: StoredObject.version of the results that whoever chose the frames has found, by work
+    unit id: what was stored since is news. None: what is stored when it is opened is none.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class CloudRunRenderer:
         pace: Pace | None = None,
         logger: RunLogger | None = None,
         tell: Tell | None = None,
+        known: Mapping[str, tuple[float, int]] | None = None,
     ) -> None:
         log = logger or logging.getLogger(__name__)
         setting = WaveSetting(
@@ -60,7 +65,7 @@ class CloudRunRenderer:
         )
         self._planner = WavePlanner(fleet, estimate or Estimate(), times)
         self._executions = Executions(api, fleet, setting.waves_uri, setting.pace, log)
-        self._dispatcher = Dispatcher(setting, self._executions, self._planner)
+        self._dispatcher = Dispatcher(setting, self._executions, self._planner, known)
         self._version = ""
         # What one wave can take: more frames would only read Running long before their turn.
         self._admitted = asyncio.Semaphore(prices_and_limits.MOST_TASKS_PER_EXECUTION)
@@ -88,7 +93,7 @@ class CloudRunRenderer:
         Raises CloudError if a render job cannot be reached: nothing was spent then.
         """
         self._version = await self._executions.image()
-        await self._dispatcher.begin()
+        await self._dispatcher.begin(self._version)
 
     async def close(self, *, orderly: bool) -> None:
         """End the dispatcher, and stop executions with frames that nobody waits for any more.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from povstorm_client.cloud_run.cost import billed_usd
 from povstorm_client.cloud_run.stored_plan import add_to_plan, reserve, spent_usd
@@ -34,9 +34,18 @@ from tasks.waves.executions import Executions, waits_to_begin
 
 
 class Dispatcher:
-    """gathering: the frames that are to come, and those that are in no wave yet."""
+    """gathering: the frames that are to come, and those that are in no wave yet.
 
-    def __init__(self, setting: WaveSetting, executions: Executions, planner: WavePlanner) -> None:
+    known: versions of results that are no news, as Outcomes has it.
+    """
+
+    def __init__(
+        self,
+        setting: WaveSetting,
+        executions: Executions,
+        planner: WavePlanner,
+        known: Mapping[str, tuple[float, int]] | None,
+    ) -> None:
         self._setting = setting
         self._executions = executions
         self._planner = planner
@@ -46,16 +55,21 @@ class Dispatcher:
         self._starts = WaveStarts(setting.job_id, self.gathering, sample, planner, self._board)
         self._access = BucketAccess(setting.pace.grants)
         self._outcomes = Outcomes(
-            setting, planner, self._board, sample, self.gathering, self._access
+            setting, planner, self._board, sample, self.gathering, self._access, known
         )
         self._launches: dict[asyncio.Task[None], FrameWave] = {}
         self._loop: asyncio.Task[None] | None = None
         self._fatal: Exception | None = None
         self._woken = asyncio.Event()
         self._told = ""
+        self._image = ""
 
-    async def begin(self) -> None:
-        """Take over what an earlier run of the job has left running, and start the loop."""
+    async def begin(self, image: str) -> None:
+        """Take over what an earlier run of the job has left running, and start the loop.
+
+        image: the container's, which executions that are started run.
+        """
+        self._image = image
         await self._outcomes.note_what_is_there()
         storage, job_id = self._setting.storage, self._setting.job_id
         self._board.running += await self._executions.left_running(
@@ -167,7 +181,7 @@ class Dispatcher:
             self._board.running.remove(wave)
 
     async def _store(self, wave: FrameWave) -> None:
-        shares = wave.waiting_shares(self._setting.settings)
+        shares = wave.waiting_shares(self._setting.settings, self._image)
         await asyncio.to_thread(write_wave, self._setting.storage, wave.prefix, shares)
 
     async def _reserve(self, wave: FrameWave) -> None:

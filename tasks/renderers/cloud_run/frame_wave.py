@@ -54,8 +54,11 @@ class FrameWave(Wave[WaitingFrame]):
         self.__dict__.pop("units", None)
         return super().split(wave_id, prefix)
 
-    def waiting_shares(self, settings: JobSettings) -> list[WaveShare]:
-        """The share of each task, of what somebody waits for: by these its execution renders."""
+    def waiting_shares(self, settings: JobSettings, container_image: str) -> list[WaveShare]:
+        """The share of each task, of what somebody waits for: by these its execution renders.
+
+        container_image: the one that it runs.
+        """
         return [
             WaveShare.of_job(
                 tuple(
@@ -65,6 +68,7 @@ class FrameWave(Wave[WaitingFrame]):
                 ),
                 settings,
                 frame_bytes=self.frame_bytes,
+                container_image=container_image,
             )
             for share in self.shares
         ]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from povstorm_client.cloud_run.api import TaskState
-from povstorm_client.errors import RenderError, StorageError
+from povstorm_client.errors import RecordError, RenderError, StorageError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.jobs.frame_results import FrameResults
@@ -29,7 +30,12 @@ _NO_RESULT = (0.0, 0)
 
 
 class Outcomes:
-    """Gives the waiting frames their results, and tells planner and sample of them."""
+    """Gives the waiting frames their results, and tells planner and sample of them.
+
+    known: StoredObject.version of the results that were there when it was chosen which frames are
+    to be rendered, by work unit id. What was stored since is news: by another run of the job, or by
+    containers that an earlier one has left. None: what is there at the beginning is none.
+    """
 
     def __init__(
         self,
@@ -39,6 +45,7 @@ class Outcomes:
         sample: WaveSample,
         gathering: Gathering,
         access: BucketAccess,
+        known: Mapping[str, tuple[float, int]] | None = None,
     ) -> None:
         self._setting = setting
         self._planner = planner
@@ -47,16 +54,18 @@ class Outcomes:
         self._gathering = gathering
         self._access = access
         self._results = FrameResults(setting.storage, setting.job_id)
-        # Unit id → the result that was seen there last, as (changed, size).
+        self._known = known
+        # Unit id → the version of the result that was read there last.
         self._seen: dict[str, tuple[float, int]] = {}
 
     async def note_what_is_there(self) -> None:
         """Results of earlier runs are no news, and what those left unfinished is known."""
         begun = await asyncio.to_thread(self._results.begun)
-        listed = await asyncio.to_thread(self._results.listed)
-        self._seen = dict.fromkeys(begun, _NO_RESULT) | {
-            unit_id: (entry.changed, entry.size) for unit_id, entry in listed.items()
-        }
+        known = self._known
+        if known is None:
+            listed = await asyncio.to_thread(self._results.listed)
+            known = {unit_id: entry.version for unit_id, entry in listed.items()}
+        self._seen = dict.fromkeys(begun, _NO_RESULT) | dict(known)
 
     async def clear_earlier_attempts(self, wave: FrameWave) -> None:
         """Delete what earlier attempts stored: the container may create objects, not replace them.
@@ -72,21 +81,26 @@ class Outcomes:
                 self._take(wave, wave.waiting[result.work_unit_id], result)
 
     async def collect(self) -> None:
-        """Take in the results that were stored since the last look."""
+        """Take in the results that were stored since the last look.
+
+        One that cannot be read now is looked at again.
+        """
         waiting = {frame.unit.work_unit_id: (wave, frame) for wave, frame in self._board.waiting()}
         new: list[WorkUnit] = []
         listed = await asyncio.to_thread(self._results.listed_of, waiting)
         for unit_id, entry in listed.items():
-            version = (entry.changed, entry.size)
-            if self._seen.get(unit_id) != version:
-                self._seen[unit_id] = version
-                if unit_id in waiting:
-                    new.append(waiting[unit_id][1].unit)
+            if unit_id not in waiting:
+                # A wave that it comes to wait for has its way cleared.
+                self._seen.setdefault(unit_id, _NO_RESULT)
+            elif self._seen.get(unit_id) != entry.version:
+                new.append(waiting[unit_id][1].unit)
         results = await asyncio.to_thread(lambda: list(self._results.new(new, listed)))
         for unit, result in results:
             wave, frame = waiting[unit.work_unit_id]
+            if isinstance(result, FrameResult | RecordError):
+                self._seen[unit.work_unit_id] = listed[unit.work_unit_id].version
             # A failure of an earlier attempt, such as lose stores, says nothing about this one.
-            if result is not None and (
+            if isinstance(result, FrameResult) and (
                 result.state == "rendered" or result.attempt == frame.attempt
             ):
                 try:

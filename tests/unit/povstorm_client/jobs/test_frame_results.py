@@ -241,11 +241,12 @@ def test_a_chain_goes_on_behind_the_last_frame_that_left_its_files(storage: Fold
     for unit in units[:3]:
         store(storage, unit, left=unit is not units[2])
     found = find_stored_results(storage, units)
-    assert [result.frame for result in found.values()] == [1, 2]
+    assert [result.frame for result in found.rendered.values()] == [1, 2]
+    assert set(found.others) == {units[2].work_unit_id}
 
 
 def test_of_a_chain_that_is_all_there_nothing_is_rendered(storage: FolderStorage):
     units = chain()
     for unit in units:
         store(storage, unit, left=False)
-    assert len(find_stored_results(storage, units)) == len(units)
+    assert len(find_stored_results(storage, units).rendered) == len(units)

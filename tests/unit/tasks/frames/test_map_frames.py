@@ -105,6 +105,7 @@ async def mapped(
     stored: dict[str, FrameResult] | None = None,
 ) -> Mapped:
     storage = FolderStorage(folder)
+    cache = FrameCache(storage)
     outcome = Mapped()
     outcome.progress = JobProgress(storage, "j", len(units))
     known = stored or {}
@@ -113,9 +114,8 @@ async def mapped(
         renderer=renderer,
         storage=storage,
         stored=known,
-        run=PlainRuns(
-            renderer, storage, known, retries, Journal(None), LOG.warning, FrameCache(storage)
-        ),
+        run=PlainRuns(renderer, storage, known, retries, Journal(None), LOG.warning, cache),
+        cache=cache,
         progress=outcome.progress,
         logger=LOG,
         warn=LOG.warning,

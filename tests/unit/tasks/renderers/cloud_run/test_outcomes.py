@@ -13,8 +13,10 @@ from povstorm_client.cloud_run.api import NOT_LET_IN, TaskState
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.scene_estimate import Estimate
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
+from povstorm_client.errors import StorageError
 from povstorm_client.frames.job_settings import JobSettings
 from povstorm_client.frames.work_unit import WorkUnit
+from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from tasks.renderers.cloud_run.frame_wave import FrameWave, WaitingFrame
@@ -24,8 +26,9 @@ from tasks.renderers.cloud_run.wave_board import WaveBoard
 from tasks.renderers.cloud_run.wave_planner import Kind, WavePlanner
 from tasks.renderers.cloud_run.wave_sample import WaveSample
 from tasks.renderers.cloud_run.wave_setting import Pace, WaveSetting
+from tasks.stored.stored_results import find_stored_results
 from tasks.waves.bucket_access import BucketAccess
-from tests.synthetic_job import make_units
+from tests.synthetic_job import failed, make_units, rendered
 
 JOB = "orbit-1"
 FLEET = CloudRunFleet(
@@ -49,6 +52,17 @@ def storage(tmp_path: Path) -> FolderStorage:
 
 def outcomes(storage: FolderStorage) -> Outcomes:
     return desk(storage)[0]
+
+
+def following(
+    storage: FolderStorage, wave: FrameWave, known: dict[str, tuple[float, int]]
+) -> Outcomes:
+    """What follows a running wave, where these results were there when it was chosen."""
+    planner, board = WavePlanner(FLEET, Estimate()), WaveBoard()
+    board.running.append(wave)
+    setting = WaveSetting(storage, JOB, FLEET, JobSettings(), Pace(), logging.getLogger(), print)
+    sample, access = WaveSample(planner, board, setting.pace), BucketAccess(())
+    return Outcomes(setting, planner, board, sample, Gathering(Pace()), access, known)
 
 
 def desk(storage: FolderStorage) -> tuple[Outcomes, Gathering, WavePlanner]:
@@ -158,3 +172,84 @@ def test_a_frame_whose_container_was_not_let_in_waits_again_and_loses_no_attempt
 
     assert left(storage) == []
     assert list(planner.by_kind([frame])) == [Kind(0, False)]
+
+
+def test_what_was_stored_since_the_frames_were_chosen_is_seen_at_the_first_look(
+    storage: FolderStorage, loop: asyncio.AbstractEventLoop
+):
+    [unit] = make_units(JOB, 1)
+    wave = wave_of("w1", unit, 1, loop)
+    frame = wave.waiting[unit.work_unit_id]
+    result = FrameResults(storage, JOB).commit(rendered(unit, started=1.0, seconds=1.0))
+    known = following(storage, wave, {})
+
+    loop.run_until_complete(known.note_what_is_there())
+    loop.run_until_complete(known.collect())
+
+    assert wave.waiting == {}
+    assert frame.result.result() == result
+
+
+def test_a_failure_of_before_the_frames_were_chosen_is_none_of_this_run(
+    storage: FolderStorage, loop: asyncio.AbstractEventLoop
+):
+    [unit] = make_units(JOB, 1)
+    wave = wave_of("w1", unit, 1, loop)
+    FrameResults(storage, JOB).fail(failed(unit, started=1.0, error="lost", state="retrying"))
+    versions = find_stored_results(storage, [unit]).others
+    known = following(storage, wave, dict(versions))
+
+    loop.run_until_complete(known.note_what_is_there())
+    loop.run_until_complete(known.collect())
+
+    assert list(wave.waiting) == list(versions) == [unit.work_unit_id]
+
+
+class Unanswering(FolderStorage):
+    """A folder that answers so many reads with an error; reads: how many there were."""
+
+    errors = reads = 0
+
+    def read(self, key: str) -> bytes:
+        self.reads += 1
+        if self.reads <= self.errors:
+            raise StorageError("503")
+        return super().read(key)
+
+
+def test_a_result_that_could_not_be_read_is_read_at_the_next_look(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop
+):
+    storage = Unanswering(tmp_path)
+    storage.errors = 2
+    [unit] = make_units(JOB, 1)
+    wave = wave_of("w1", unit, 1, loop)
+    frame = wave.waiting[unit.work_unit_id]
+    known = following(storage, wave, {})
+    FrameResults(storage, JOB).commit(rendered(unit, started=1.0, seconds=1.0))
+
+    for _ in range(2):
+        loop.run_until_complete(known.collect())
+        assert not frame.result.done()
+    loop.run_until_complete(known.collect())
+
+    assert frame.result.result().state == "rendered"
+
+
+def test_what_is_no_result_is_read_once_and_what_replaces_it_is_seen(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop
+):
+    storage = Unanswering(tmp_path)
+    [unit] = make_units(JOB, 1)
+    wave = wave_of("w1", unit, 1, loop)
+    frame = wave.waiting[unit.work_unit_id]
+    known = following(storage, wave, {})
+    storage.write(layout.result(JOB, unit.work_unit_id), b"{")
+
+    for _ in range(3):
+        loop.run_until_complete(known.collect())
+    assert storage.reads == 1
+    FrameResults(storage, JOB).commit(rendered(unit, started=1.0, seconds=1.0))
+    loop.run_until_complete(known.collect())
+
+    assert frame.result.result().state == "rendered"

@@ -80,8 +80,10 @@ def test_a_share_tells_its_container_what_its_frames_are_expected_to_hold(desk: 
 
     (wave,) = desk.starts.next_waves(10.0)
 
-    held = {share.frame_bytes for share in wave.waiting_shares(JobSettings())}
+    shares = wave.waiting_shares(JobSettings(), "render:1")
+    held = {share.frame_bytes for share in shares}
     assert held == {frame_bytes(320, 240, Estimate().peak_memory_bytes)}
+    assert {share.container_image for share in shares} == {"render:1"}
 
 
 def test_nothing_is_due_before_a_frame_has_come(desk: Desk):
