@@ -1,4 +1,4 @@
-"""What CloudRunRenderer makes of Google's limits: quotas, lists of many pages, moves, memory.
+"""What waves, of frames and of segments, make of Google's limits: quotas, pages, moves, memory.
 
 The stand-in answers in each of the ways in which Google may.
 """
@@ -6,11 +6,16 @@ The stand-in answers in each of the ways in which Google may.
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from povstorm_client import WorkUnit
 from povstorm_client.cloud_run.api import GoogleCloudRun
@@ -22,8 +27,12 @@ from povstorm_client.errors import CloudError
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.storage import layout
 from povstorm_client.storage.bucket import GcsStorage
+from povstorm_client.storage.checksum import crc32c_of
+from render_image.video.segments import Encoding, FrameImage, StoredImage
 from tasks.renderers.cloud_run.cloud_run_renderer import CloudRunRenderer
 from tasks.renderers.cloud_run.wave_setting import Pace
+from tasks.video.cloud_run.segment_dispatcher import SegmentPace
+from tasks.video.cloud_run.segment_waves import SegmentWaves
 from tests.conftest import SPHERE
 from tests.e2e.google_cloud import RENDERER, SIZES, GoogleCloud, google_cloud
 from tests.emulators.cloud_run.server import PROJECT, REGION
@@ -210,6 +219,35 @@ def test_containers_that_are_let_in_late_cost_no_attempt(cloud: GoogleCloud, uni
 
     assert [type(each) for each in results] == [FrameResult] * 2
     assert {each.attempt for each in results if isinstance(each, FrameResult)} == {1}
+    assert told[-1] == ""
+
+
+def test_containers_for_the_video_that_are_let_in_late_cost_no_attempt(cloud: GoogleCloud):
+    storage, picture = GcsStorage(cloud.bucket), io.BytesIO()
+    Image.new("RGB", (96, 64), (250, 90, 30)).save(picture, "PNG")
+    key, checksum = f"{layout.output(JOB)}/still.png", crc32c_of(picture.getvalue())
+    storage.write(key, picture.getvalue())
+    cloud.project.spread_grants(CONTAINERS, NEVER, "storage.")
+    told: list[str] = []
+    waves = SegmentWaves(
+        [(1, 2)],
+        storage,
+        JOB,
+        FLEET,
+        Encoding.of(Path("video.mp4"), Fraction(24), "retry"),
+        GoogleCloudRun,
+        logging.getLogger("test"),
+        told.append,
+        retries=0,
+        pace=SegmentPace(poll=0.1, worth=0.0, grants=(1.0,) * 9),
+    )
+    with closing(waves):
+        for frame in (1, 2):
+            waves.frame_is_final(frame, FrameImage(frame, StoredImage(storage, key), checksum))
+        (segment,) = waves.stop().values()
+        asyncio.run(asyncio.wait_for(until_refused(told), 120))
+        cloud.project.spread_grants(CONTAINERS, 0, "storage.")
+        assert segment.result(120).stored.frames == 2
     assert told[-1] == ""
 
 

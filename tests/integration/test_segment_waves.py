@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -39,7 +41,8 @@ from tasks.video.cloud_run.segment_dispatcher import SegmentPace
 from tasks.video.cloud_run.segment_waves import SegmentWaves
 from tasks.video.encode import encode_video
 from tasks.video.job_video import segment_store
-from tests.emulators.cloud_run.server import PROJECT, REGION, CloudRunServer
+from tests.emulators.cloud_run.knobs import Knobs
+from tests.emulators.cloud_run.server import REGION, CloudRunServer
 
 JOB = "orbit-1"
 FRAMES = range(1, 21)
@@ -47,12 +50,16 @@ PLAN = plan_segments(FRAMES)
 FPS = Fraction(24)
 HASTE = SegmentPace(poll=0.05, park_first=0.05, park_most=0.1, worth=0.0)
 SIZES = {"small": 512, "large": 2048}
-# A container waits while there is a file "wait". Then it takes a file that begins with what is to
-# become of it: with this status it is lost, or "held" it waits while there is a file "hold". It
-# encodes if there is none.
+# A test's project, of the server that all of them share.
+PROJECT_VARIABLE = "SEGMENT_WAVES_PROJECT"
+# A container waits while there is a file "wait" beside its storage, in "lost". Then it takes a file
+# there that begins with what is to become of it: with this status it is lost, or "held" it waits
+# while there is a file "hold". It encodes if there is none, by the ffmpeg of "bin" if that has one.
 LOST_BEFORE = """
 import os, pathlib, sys, time
-faults = pathlib.Path(os.environ["LOST"])
+folder = pathlib.Path(sys.argv[1].removeprefix("file://").partition("/jobs/")[0]).parent
+os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
+faults = folder / "lost"
 while (faults / "wait").exists():
     time.sleep(0.05)
 for lost in sorted(faults.glob("*-*")):
@@ -85,19 +92,51 @@ def lost(tmp_path: Path) -> Callable[..., None]:
     return lose
 
 
-@pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost) -> Iterator[CloudRunServer]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRunServer]:
     environment = {
-        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "LOST": str(tmp_path / "lost"),
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path_factory.mktemp("home")),
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     with CloudRunServer((sys.executable, "-P", "-c", LOST_BEFORE), environment) as server:
-        for name, memory in SIZES.items():
-            server.create_job(name, memory=f"{memory}Mi")
-        monkeypatch.setenv(EMULATOR_VARIABLE, server.rest_url)
         yield server
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Cloud Run in a project of one test's own, with its quotas; before: calls for others."""
+
+    server: CloudRunServer
+    project: str
+    before: Mapping[str, int]
+
+    def set_knobs(self, **knobs: Any) -> None:
+        self.server.set_knobs(**knobs)
+
+    def calls(self, method: str) -> int:
+        return self.server.statistics()["calls"].get(method, 0) - self.before.get(method, 0)
+
+    def billed(self) -> list[str]:
+        """The executions of which any container ran."""
+        executions = self.server.statistics()["by_execution"]
+        return [name for name in executions if f"projects/{self.project}/" in name]
+
+
+@pytest.fixture
+def cloud(
+    server: CloudRunServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lost,
+) -> Iterator[Cloud]:
+    project = f"project-{secrets.token_hex(4)}-a"
+    monkeypatch.setenv(PROJECT_VARIABLE, project)
+    monkeypatch.setenv(EMULATOR_VARIABLE, server.rest_url)
+    for name, memory in SIZES.items():
+        server.create_job(name, memory=f"{memory}Mi", project=project)
+    yield Cloud(server, project, server.statistics()["calls"])
+    server.set_knobs(**asdict(Knobs()))
 
 
 def stored_images(storage: FolderStorage) -> dict[int, FrameImage]:
@@ -123,7 +162,8 @@ def images(storage: FolderStorage) -> dict[int, FrameImage]:
 
 def fleet(max_usd: float | None = None) -> CloudRunFleet:
     jobs = tuple(CloudRunJob(name, 1, memory, 4, 0, 600) for name, memory in SIZES.items())
-    return CloudRunFleet(PROJECT, REGION, jobs, lean="fastest", max_usd=max_usd)
+    project = os.environ[PROJECT_VARIABLE]
+    return CloudRunFleet(project, REGION, jobs, lean="fastest", max_usd=max_usd)
 
 
 @contextmanager
@@ -193,7 +233,7 @@ def encoded_there(waves: SegmentWaves) -> list[bool]:
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "webm", "mov"])
 def test_containers_encode_what_is_encoded_here_otherwise(
-    ending: str, cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage]
+    ending: str, cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
 ):
     here = video(storage, images, ending=ending)
     with segment_waves(storage, ending) as waves:
@@ -210,7 +250,7 @@ def test_containers_encode_what_is_encoded_here_otherwise(
 
 @pytest.mark.parametrize("status", [1, 137])
 def test_a_lost_container_costs_its_segments_another_attempt(
-    status: int, cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], lost
+    status: int, cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage], lost
 ):
     lost(status)
     with segment_waves(storage) as waves:
@@ -229,7 +269,7 @@ def test_a_lost_container_costs_its_segments_another_attempt(
 
 
 def test_where_the_kernel_takes_ffmpeg_alone_its_segment_gets_more_memory(
-    cloud: CloudRunServer,
+    cloud: Cloud,
     storage: FolderStorage,
     images: dict[int, FrameImage],
     tmp_path: Path,
@@ -254,7 +294,7 @@ def test_where_the_kernel_takes_ffmpeg_alone_its_segment_gets_more_memory(
 
 
 def test_what_others_have_left_of_a_segment_is_in_no_containers_way(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage]
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
 ):
     first = [images[frame] for frame in PLAN[0]]
     encoding = Encoding.of(Path("video.mp4"), FPS, "retry")
@@ -273,7 +313,7 @@ def test_what_others_have_left_of_a_segment_is_in_no_containers_way(
 
 
 def test_a_last_attempt_that_ran_out_of_memory_is_repeated_with_more(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], lost
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage], lost
 ):
     lost(137)
     with segment_waves(storage, retries=0) as waves:
@@ -282,7 +322,7 @@ def test_a_last_attempt_that_ran_out_of_memory_is_repeated_with_more(
 
 
 def test_what_a_task_has_lost_waits_for_no_other_task_of_its_wave(
-    cloud: CloudRunServer,
+    cloud: Cloud,
     storage: FolderStorage,
     images: dict[int, FrameImage],
     lost,
@@ -301,7 +341,7 @@ def test_what_a_task_has_lost_waits_for_no_other_task_of_its_wave(
 
 
 def test_what_is_lost_for_good_is_encoded_here(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], lost
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage], lost
 ):
     lost(*[1] * 40)
     with segment_waves(storage, retries=1) as waves:
@@ -313,33 +353,30 @@ def test_what_is_lost_for_good_is_encoded_here(
 
 
 def test_a_wave_is_late_only_from_its_first_task_at_work(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], tmp_path: Path
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage], tmp_path: Path
 ):
     cloud.set_knobs(vcpu_quota=0.5)
     # Whatever is at work does not end, and is late at once.
     (tmp_path / "lost" / "wait").touch()
     at_once = replace(HASTE, late=0.0, late_factor=0.0, park_limit=400.0)
 
-    def calls(method: str) -> int:
-        return cloud.statistics()["calls"].get(method, 0)
-
     with segment_waves(storage, retries=0, pace=at_once) as waves:
         told(waves, images)
         ready = waves.stop()
-        while calls("executions.get") < 10:
+        while cloud.calls("executions.get") < 10:
             time.sleep(0.05)
-        assert calls("executions.cancel") == 0
+        assert cloud.calls("executions.cancel") == 0
         assert not any(future.done() for future in ready.values())
 
         cloud.set_knobs(vcpu_quota=20.0)
 
         assert not any(encoded_there(waves))
-        assert calls("executions.cancel") > 0
+        assert cloud.calls("executions.cancel") > 0
 
 
 @pytest.mark.parametrize("refuses", ["", "not all fit"], ids=["tasks wait", "refused"])
 def test_what_google_has_no_room_for_is_told_and_encoded_here_after_a_while(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], refuses: str
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage], refuses: str
 ):
     cloud.set_knobs(vcpu_quota=0.5, quota_refuses=refuses)
     lines: list[str] = []
@@ -355,7 +392,7 @@ def test_what_google_has_no_room_for_is_told_and_encoded_here_after_a_while(
     assert last == ""
     assert all("waiting for Google Cloud" in line for line in waiting)
     assert all("nothing is billed" in line for line in waiting)
-    assert cloud.statistics()["instances"] == 0
+    assert cloud.billed() == []
     assert spent_usd(storage, JOB) == 0
 
 
@@ -365,7 +402,7 @@ def test_what_google_has_no_room_for_is_told_and_encoded_here_after_a_while(
     ids=["tasks wait", "refused when full", "refused unless all fit"],
 )
 def test_a_wave_that_does_not_fit_is_encoded_whatever_google_makes_of_it(
-    cloud: CloudRunServer,
+    cloud: Cloud,
     storage: FolderStorage,
     images: dict[int, FrameImage],
     refuses: str,
@@ -381,11 +418,11 @@ def test_a_wave_that_does_not_fit_is_encoded_whatever_google_makes_of_it(
     assert sorted(wave.tasks for wave in plan.waves) == waves
     assert sum(wave.segments for wave in plan.waves) == len(PLAN)
     assert all(wave.billed_usd for wave in plan.waves)
-    assert cloud.statistics()["instances"] == len(PLAN)
+    assert len(cloud.billed()) == len(waves)
 
 
 def test_room_is_waited_for_as_long_as_frames_are_rendered(
-    cloud: CloudRunServer,
+    cloud: Cloud,
     storage: FolderStorage,
     images: dict[int, FrameImage],
     caplog: pytest.LogCaptureFixture,
@@ -398,7 +435,7 @@ def test_room_is_waited_for_as_long_as_frames_are_rendered(
     hasty = replace(HASTE, park_limit=0.1)
     with segment_waves(storage, frames=frames, pace=hasty, a_task_each=True) as waves:
         told(waves, dict(list(many.items())[:-1]))
-        while cloud.statistics()["calls"].get("jobs.run", 0) < 10:
+        while cloud.calls("jobs.run") < 10:
             time.sleep(0.05)
         # Which is for longer than room is waited for otherwise.
         assert not [line for line in caplog.messages if "are encoded here" in line]
@@ -406,7 +443,7 @@ def test_room_is_waited_for_as_long_as_frames_are_rendered(
 
 
 def test_a_bucket_that_lets_containers_in_late_costs_no_attempt(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], lost
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage], lost
 ):
     lost(77, 77, 77)
     lines: list[str] = []
@@ -422,7 +459,7 @@ def test_a_bucket_that_lets_containers_in_late_costs_no_attempt(
 
 
 def test_a_bucket_that_lets_nobody_in_leaves_the_video_to_the_flow_and_says_why(
-    cloud: CloudRunServer,
+    cloud: Cloud,
     storage: FolderStorage,
     images: dict[int, FrameImage],
     lost,
@@ -437,14 +474,14 @@ def test_a_bucket_that_lets_nobody_in_leaves_the_video_to_the_flow_and_says_why(
         there = video(storage, images, waves)
 
     assert there == video(storage, images)
-    assert cloud.statistics()["calls"]["jobs.run"] == 3
+    assert cloud.calls("jobs.run") == 3
     (reason,) = [line for line in caplog.messages if "are encoded here" in line]
     assert reason.startswith(f"{len(PLAN)} segments of the video are encoded here: tried 3 times")
     assert "`terraform apply`" in reason
 
 
 def test_of_a_cancelled_job_nothing_is_started_until_that_is_taken_back(
-    cloud: CloudRunServer,
+    cloud: Cloud,
     storage: FolderStorage,
     images: dict[int, FrameImage],
     monkeypatch: pytest.MonkeyPatch,
@@ -462,13 +499,13 @@ def test_of_a_cancelled_job_nothing_is_started_until_that_is_taken_back(
         waves.stop()
         while looks.count(note) < 3:
             time.sleep(0.05)
-        assert "jobs.run" not in cloud.statistics()["calls"]
+        assert cloud.calls("jobs.run") == 0
         storage.remove(note)
         assert encoded_there(waves) == [True] * len(PLAN)
 
 
 def test_what_was_started_is_stopped_where_the_rest_is_left_to_the_flow(
-    cloud: CloudRunServer,
+    cloud: Cloud,
     storage: FolderStorage,
     images: dict[int, FrameImage],
     monkeypatch: pytest.MonkeyPatch,
@@ -492,7 +529,7 @@ def test_what_was_started_is_stopped_where_the_rest_is_left_to_the_flow(
 
 
 def test_what_would_cost_too_much_is_encoded_here(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage]
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
 ):
     with segment_waves(storage, max_usd=0.0001) as waves:
         told(waves, images)
@@ -502,7 +539,7 @@ def test_what_would_cost_too_much_is_encoded_here(
 
 
 def test_what_was_spent_before_counts_for_attempts_too(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage], lost
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage], lost
 ):
     with segment_waves(storage) as waves:
         told(waves, images)
@@ -537,7 +574,7 @@ with segment_waves(storage, a_task_each=True) as waves:
 
 @pytest.mark.parametrize("waves", [[2], [1, 1]], ids=["whole", "of which half was started"])
 def test_the_next_run_takes_over_what_a_killed_one_has_left_running(
-    cloud: CloudRunServer,
+    cloud: Cloud,
     storage: FolderStorage,
     images: dict[int, FrameImage],
     tmp_path: Path,
@@ -574,7 +611,7 @@ def test_the_next_run_takes_over_what_a_killed_one_has_left_running(
 
 
 def test_a_cancelled_run_stops_what_it_has_started(
-    cloud: CloudRunServer, storage: FolderStorage, images: dict[int, FrameImage]
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
 ):
     cloud.set_knobs(startup_seconds=600.0)
     with segment_waves(storage) as waves:

@@ -94,10 +94,11 @@ class CloudRunServer:
         memory: str = "512Mi",
         image: str = "render:test",
         token: str = "",
+        project: str = PROJECT,
         **template: Any,
     ) -> str:
         """A render job, as terraform would make it with the token; returns its full name."""
-        parent = f"projects/{PROJECT}/locations/{REGION}"
+        parent = f"projects/{project}/locations/{REGION}"
         container = {
             "image": image,
             "resources": {"limits": {"cpu": "1", "memory": memory}},
