@@ -285,7 +285,7 @@ def one_pass(
     for command in before:
         ffmpeg_process.run(command, contents=contents(), cancelled=cancelled, folder=folder)
     writer = store.writer(_new_name("body"))
-    counter = FrameCounter(encoding.ffprobe, cancelled)
+    counter = FrameCounter(encoding.ffprobe, cancelled, ending=encoding.ending)
 
     def take(piece: bytes) -> None:
         counter.add(piece)

@@ -191,6 +191,17 @@ def test_each_gif_frame_starts_at_the_hundredth_nearest_to_its_time(tmp_path: Pa
     assert starts == pytest.approx([number / fps for number in range(12)], abs=0.0051)
 
 
+def test_a_gif_may_be_larger_than_what_a_pipe_keeps(tmp_path: Path):
+    images = []
+    for frame in range(1, 9):
+        path = tmp_path / f"{frame}.png"
+        Image.effect_noise((160, 120), 99).convert("RGB").save(path)
+        images.append((frame, path))
+    info = encode_video(images, tmp_path / "out.gif", fps=FPS, expected_frames=range(1, 9))
+    assert (info.frames, info.codec, info.width, info.height) == (8, "gif", 160, 120)
+    assert info.bytes > 100_000
+
+
 def test_an_mp4_starts_with_its_index(tmp_path: Path):
     images = make_images(tmp_path, range(1, 4))
     encode_video(images, tmp_path / "out.mp4", fps=FPS, expected_frames=[1, 2, 3])
