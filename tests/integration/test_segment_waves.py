@@ -24,7 +24,7 @@ from povstorm_client.cloud_run.api import EMULATOR_VARIABLE, GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.stored_plan import read_plan, spent_usd
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
-from povstorm_client.errors import StorageError
+from povstorm_client.errors import StorageError, VideoError
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.folder import FolderStorage
@@ -246,6 +246,33 @@ def test_containers_encode_what_is_encoded_here_otherwise(
     assert sum(wave.segments for wave in plan.waves) == len(PLAN)
     assert all(wave.billed_usd for wave in plan.waves)
     assert list(storage.list(layout.segments(JOB))) == []
+
+
+def test_tasks_that_are_delivered_twice_encode_the_same(
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
+):
+    cloud.set_knobs(run_tasks_twice=True)
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        assert encoded_there(waves) == [True] * len(PLAN)
+        there = video(storage, images, waves)
+
+    assert there == video(storage, images)
+
+
+def test_a_damaged_image_leaves_the_video_to_the_flow_which_names_it(
+    cloud: Cloud,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    caplog: pytest.LogCaptureFixture,
+):
+    storage.write(f"{layout.output(JOB)}/frame_1.png", b"no image")
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        assert not any(encoded_there(waves))
+        with pytest.raises(VideoError, match="frame 1 is not"):
+            video(storage, images, waves)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.parametrize("status", [1, 137])

@@ -24,6 +24,7 @@ from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from render_image.video.segments import Encoding
+from tasks.video.cloud_run.lost_segments import LostSegments
 from tasks.video.cloud_run.segment_planner import Place, SegmentPlanner
 from tasks.video.cloud_run.segment_queue import SegmentQueue
 from tasks.video.cloud_run.segment_wave import (
@@ -34,7 +35,6 @@ from tasks.video.cloud_run.segment_wave import (
 from tasks.waves.bucket_access import NOT_LET_IN, BucketAccess
 from tasks.waves.cancel_note import is_cancelled
 from tasks.waves.executions import ExecutionPace, Executions, waits_to_begin
-from tasks.waves.lost_container import what_happened
 
 # So many segments find out whether the bucket lets containers in, once one was not.
 _PROBED = 4
@@ -373,41 +373,20 @@ class SegmentDispatcher:
         states = await executions.tasks(wave)
         # Again: a task may have stored its last segment since they were listed, and ended.
         self._collect()
-        tasks = {task.index: task for task in states}
-        memory_mib = self._fleet.jobs[wave.size].memory_mib
-        refused, again, lost, reason = [], [], [], ""
-        for name, segment in list(wave.waiting.items()):
-            index = wave.task_of(name)
-            task = tasks.get(index)
-            if not is_over and not (task is not None and task.has_ended):
-                continue
+        found = LostSegments.of(wave, states, self._fleet, self._attempts, is_over=is_over)
+        for name in found.names:
             del wave.waiting[name]
-            if task is not None and task.not_let_in:
-                # It was not tried, so this was no attempt.
-                refused.append(segment)
-                continue
-            reason = f"their container {wave.host(index)} {what_happened(task, memory_mib)}"
-            out_of_memory = task is not None and task.out_of_memory
-            size = segment.size + out_of_memory
-            attempt = segment.attempt + 1
-            if out_of_memory:
-                # Nothing is given up for want of memory before it had the most that there is.
-                attempt = min(attempt, self._attempts)
-            if attempt <= self._attempts and size < len(self._fleet.jobs):
-                again.append(replace(segment, attempt=attempt, size=size))
-            else:
-                lost.append(segment)
         if is_over and wave.plan is not None:
             wave.billed_usd = billed_usd(states, wave.plan.job)
             self._write_down(wave)
-        if refused:
+        if found.refused:
             self._access.refused(wave.launched, _now())
-            self._log.warning("%d segments of the video wait: %s", len(refused), NOT_LET_IN)
-        self._queue.again([*refused, *again])
-        self._give_up(lost, VideoError(reason))
-        if again:
+            self._log.warning("%d segments of the video wait: %s", len(found.refused), NOT_LET_IN)
+        self._queue.again([*found.refused, *found.again])
+        self._give_up(found.given_up, VideoError(found.reason))
+        if found.again:
             words = "%d segments of the video are tried again: %s"
-            self._log.warning(words, len(again), reason)
+            self._log.warning(words, len(found.again), found.reason)
 
     async def stop(self) -> None:
         """Stop what nobody waits for any more."""

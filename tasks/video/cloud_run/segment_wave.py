@@ -37,8 +37,15 @@ class WaitingSegment:
         return cls(segment_name(images, encoding, has_alpha=False), images, size=size)
 
     def pixels(self) -> int:
-        """Of its first image, which is read for it; all of a video have as many."""
-        facts = inspect_image(self.images[0].picture.read_bytes())
+        """Of its first image, which is read for it; all of a video have as many.
+
+        Raises VideoError for one that is gone or damaged, and StorageError.
+        """
+        first = self.images[0]
+        try:
+            facts = inspect_image(first.picture.read_bytes())
+        except (OSError, ValueError) as error:
+            raise VideoError(f"frame {first.frame} is not a whole image: {error}") from error
         return facts.width * facts.height
 
     def work(self, encoding: Encoding) -> SegmentWork:
