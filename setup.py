@@ -16,12 +16,14 @@ from setuptools import setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
+PROGRAMS = Path("povstorm_client/programs")
 SOURCES = {
-    Path("povstorm_client/programs/libpovraywaits.so"): Path(
-        "povstorm_client/programs/povray_waits.c"
-    ),
+    PROGRAMS / "libpovraywaits.so": PROGRAMS / "povray_waits.c",
+    PROGRAMS / "libpovraywindow.so": PROGRAMS / "povray_window.c",
     Path("render_image/libpovrayfiles.so"): Path("render_image/povray_files.c"),
 }
+# The name under which a program that is linked with SDL asks the loader for it.
+NAMES = {PROGRAMS / "libpovraywindow.so": "libSDL-1.2.so.0"}
 
 
 def compiler() -> str | None:
@@ -48,13 +50,14 @@ class BuildWithLibrary(build_py):
             )
             return
         for library, source in SOURCES.items():
-            self._compile(source, library if self.editable_mode else Path(self.build_lib) / library)
+            target = library if self.editable_mode else Path(self.build_lib) / library
+            self._compile(source, target, NAMES.get(library, library.name))
 
-    def _compile(self, source: Path, target: Path) -> None:
+    def _compile(self, source: Path, target: Path, name: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         # -nostdlib: what it calls is in every program that it is loaded into.
-        options = ["-shared", "-fPIC", "-O2", "-nostdlib"]
+        options = ["-shared", "-fPIC", "-O2", "-nostdlib", f"-Wl,-soname={name}"]
         command = [str(compiler()), *options, "-o", str(partial), str(source)]
         try:
             subprocess.run(command, check=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from povstorm_client.programs.povray_waits import preload, waits_library
+from povstorm_client.programs.povray_waits import preload
 from povstorm_client.programs.tools import PovRay
 from povstorm_client.scene.search import system_ini
 from render_image.sandbox import Sandbox, View, povray_folders
@@ -24,7 +24,7 @@ def prepare_environment(
 
     bwrap: the sandbox that it will run in, None for none.
     """
-    view = bwrap.view if bwrap else _outside_view(workspace)
+    view = bwrap.view if bwrap else _outside_view(workspace, povray)
     write_povray_conf(
         workspace.home,
         povray,
@@ -34,16 +34,16 @@ def prepare_environment(
     return _environment(view)
 
 
-def _outside_view(workspace: Workspace) -> View:
+def _outside_view(workspace: Workspace, povray: PovRay) -> View:
     """The folders as they are."""
-    waits = str(waits_library() or "")
+    libraries = map(str, povray.libraries)
     return View(
         workspace=str(workspace.folder),
         shared=str(workspace.shared or workspace.folder / "shared"),
         home=str(workspace.home),
         temporary=str(workspace.temporary),
         # Blanks and colons part the names in LD_PRELOAD, and cannot be quoted (ld.so(8)).
-        waits="" if any(character in waits for character in " :") else waits,
+        libraries=tuple(library for library in libraries if not {" ", ":"} & set(library)),
     )
 
 
@@ -55,8 +55,7 @@ def _environment(view: View) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "TMPDIR": view.temporary,
     }
-    if view.waits:
-        environment |= preload(view.waits)
+    environment |= preload(*view.libraries)
     # Named, the installation's settings come before a povray.ini in the workspace.
     ini = system_ini()
     return environment if ini is None else {**environment, "POVINI": str(ini)}

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from povstorm_client.errors import ToolError
 from povstorm_client.programs.bubblewrap import bubblewrap_problem, probe
-from povstorm_client.programs.povray_waits import preload, waits_library
+from povstorm_client.programs.povray_waits import preload
 from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import POVRAY_VARIABLE, PovRay
 from povstorm_client.scene.search import installed_folders, system_ini
@@ -31,7 +31,7 @@ from render_image.workspace import Workspace
 _WORKSPACE = "/workspace"
 _HOME = "/home/povray"
 _TEMPORARY = "/tmp"  # noqa: S108 - the sandbox's own; POV-Ray 3.7 has the name built in
-_WAITS = "/lib/libpovraywaits.so"
+_LIBRARIES = "/lib"
 # The kernel's overflow user, who owns nothing.
 _NOBODY = "65534"
 # Where the dynamic linker finds libraries by their names.
@@ -44,14 +44,14 @@ _TRYING = threading.Lock()
 class View:
     """How POV-Ray sees its folders, in the sandbox or outside of it.
 
-    waits: the library that takes its waits away; "" where that can't be had.
+    libraries: those that are loaded into it, as far as they can be.
     """
 
     workspace: str
     shared: str
     home: str
     temporary: str
-    waits: str = ""
+    libraries: tuple[str, ...] = ()
 
 
 class Sandbox:
@@ -67,10 +67,8 @@ class Sandbox:
     def __init__(
         self, bwrap: str, povray: PovRay, *, filtered: bool = True, locked: bool = True
     ) -> None:
-        waits = waits_library()
-        self.view = View(
-            _WORKSPACE, f"{_WORKSPACE}/shared", _HOME, _TEMPORARY, _WAITS if waits else ""
-        )
+        libraries = {f"{_LIBRARIES}/{library.name}": library for library in povray.libraries}
+        self.view = View(_WORKSPACE, f"{_WORKSPACE}/shared", _HOME, _TEMPORARY, tuple(libraries))
         self.system_calls = filter_program() if filtered else b""
         self._before = [
             *(bwrap, "--unshare-all", "--die-with-parent", "--as-pid-1", "--clearenv"),
@@ -80,8 +78,8 @@ class Sandbox:
         ]
         for path in _needed_paths(povray):
             self._before += ["--ro-bind", str(path), str(path)]
-        if waits:
-            self._before += ["--ro-bind", str(waits), _WAITS]
+        for place, library in libraries.items():
+            self._before += ["--ro-bind", str(library), place]
 
     def arguments(
         self,
@@ -124,8 +122,9 @@ class Sandbox:
         """Why POV-Ray does not start in here; "" if it does."""
         with open_text(self.system_calls) as program:
             filtering = ("--seccomp", str(program)) if program is not None else ()
-            waits = ("--setenv", *preload(self.view.waits).popitem()) if self.view.waits else ()
-            command = [*self._before, *filtering, *waits, "--", str(povray.path), "--version"]
+            loaded = preload(*self.view.libraries).items()
+            setting = [word for pair in loaded for word in ("--setenv", *pair)]
+            command = [*self._before, *filtering, *setting, "--", str(povray.path), "--version"]
             return probe(command, program)
 
 

@@ -17,7 +17,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# "off" renders without the library; for benchmarks, and to see whether it is to blame.
+# "off" renders without this library, and without povray_window.py's; for benchmarks, and to see
+# whether one is to blame.
 VARIABLE = "POVSTORM_SHORT_WAITS"
 INSTALL = (
     "install a C compiler (sudo apt install tcc), and povstorm anew: rm .venv/.installed && make "
@@ -28,9 +29,9 @@ _BUILT = Path(__file__).with_name("libpovraywaits.so")
 _PROBE_SECONDS = 180.0
 
 
-def preload(library: str) -> dict[str, str]:
-    """The environment variables that load the library into a program; see ld.so(8)."""
-    return {"LD_PRELOAD": library}
+def preload(*libraries: str) -> dict[str, str]:
+    """The environment variables that load the libraries into a program; see ld.so(8)."""
+    return {"LD_PRELOAD": ":".join(libraries)} if libraries else {}
 
 
 def why_without() -> str:
@@ -39,7 +40,7 @@ def why_without() -> str:
         return f"{VARIABLE}=off says so"
     if not _BUILT.is_file():
         return "the library that ends them was not built"
-    return _problem(_BUILT)
+    return problem_with(_BUILT, "POV-Ray keeps its long waits")
 
 
 def waits_library() -> Path | None:
@@ -51,10 +52,11 @@ def waits_library() -> Path | None:
 
 
 @functools.cache
-def _problem(library: Path) -> str:
-    """Why programs do not start with the library; "" if they do. The linker only warns of it.
+def problem_with(library: Path, lost: str) -> str:
+    """Why programs do not start with a library; "" if they do. The linker only warns of it.
 
-    Tried on a program that does nothing: POV-Ray is started where its scene is, never here.
+    lost: what is so without it, as is told once. Tried on a program that does nothing: POV-Ray is
+    started where its scene is, never here.
     """
     true = shutil.which("true")
     if true is None:
@@ -75,5 +77,5 @@ def _problem(library: Path) -> str:
         if finished.returncode != 0:
             problem = problem or f"{true} ends with exit code {finished.returncode}"
     if problem:
-        logging.getLogger(__name__).warning("POV-Ray keeps its long waits: %s", problem)
+        logging.getLogger(__name__).warning("%s: %s", lost, problem)
     return problem

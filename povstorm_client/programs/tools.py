@@ -15,6 +15,7 @@ from pathlib import Path
 
 from povstorm_client.errors import ToolError
 from povstorm_client.programs.povray_waits import preload, waits_library
+from povstorm_client.programs.povray_window import window_library
 
 # The program to take for POV-Ray, instead of the one on PATH; `--povray` sets it for all that the
 # command starts.
@@ -28,10 +29,19 @@ _ANSWER_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class PovRay:
-    """An installed POV-Ray: its program and its version, e.g. ``"3.7.0.10.unofficial"``."""
+    """An installed POV-Ray: its program and its version, e.g. ``"3.7.0.10.unofficial"``.
+
+    window: the library in place of SDL's (povray_window.py), if it starts with that.
+    """
 
     path: Path
     version: str
+    window: Path | None = None
+
+    @property
+    def libraries(self) -> list[Path]:
+        """What is loaded into it when it renders, with povray_waits.preload."""
+        return [library for library in (waits_library(), self.window) if library is not None]
 
     @property
     def series(self) -> tuple[int, int]:
@@ -77,19 +87,10 @@ def series_here() -> tuple[int, int]:
 
 @functools.cache
 def _povray_at(path: str) -> PovRay:
-    library = waits_library()
-    try:
-        finished = subprocess.run(
-            [path, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=_ANSWER_SECONDS,
-            check=False,
-            env={**os.environ, **(preload(str(library)) if library else {})},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"{path} cannot be run ({error})", remedy="reinstall POV-Ray") from error
-    match = re.search(r"POV-Ray (\d+)\.(\d+)(\S*)", finished.stdout + finished.stderr)
+    waits, window = waits_library(), window_library(path)
+    match = _told_version(path, waits, window)
+    if match is None and window is not None:
+        window, match = None, _told_version(path, waits)
     if match is None:
         raise ToolError(
             f"{path} is no POV-Ray: it does not tell its version as one. Give --povray, or "
@@ -100,7 +101,23 @@ def _povray_at(path: str) -> PovRay:
         raise ToolError(
             f"{path} is POV-Ray {match[1]}.{match[2]}{match[3]}: povstorm needs 3.7 or newer"
         )
-    return PovRay(Path(path), f"{match[1]}.{match[2]}{match[3]}")
+    return PovRay(Path(path), f"{match[1]}.{match[2]}{match[3]}", window)
+
+
+def _told_version(path: str, *libraries: Path | None) -> re.Match[str] | None:
+    """The version that a program tells as POV-Ray does, started with these libraries."""
+    try:
+        finished = subprocess.run(
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_SECONDS,
+            check=False,
+            env={**os.environ, **preload(*(str(each) for each in libraries if each))},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolError(f"{path} cannot be run ({error})", remedy="reinstall POV-Ray") from error
+    return re.search(r"POV-Ray (\d+)\.(\d+)(\S*)", finished.stdout + finished.stderr)
 
 
 def require_ffmpeg() -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Taking POV-Ray's waits away changes only its waits: not pixels, words, exits, resume, memory."""
+"""Taking POV-Ray's waits and windows away changes nothing else: pixels, words, exits, resume."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ import pytest
 from PIL import Image
 
 from povstorm_client import RenderSettings, WorkUnit
-from povstorm_client.programs import povray_waits
+from povstorm_client.programs import povray_waits, povray_window
 from povstorm_client.programs.measure_waits import measure_waits
 from povstorm_client.programs.povray_waits import preload, waits_library
+from povstorm_client.programs.povray_window import window_library
 from povstorm_client.programs.sandbox_mode import SandboxMode
-from povstorm_client.programs.tools import require_povray
+from povstorm_client.programs.tools import POVRAY_VARIABLE, require_povray
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from render_image.render_unit import render_unit
@@ -59,7 +60,14 @@ def library() -> Path:
 
 @pytest.fixture(params=["plain", "short"])
 def variables(request: pytest.FixtureRequest, library: Path) -> dict[str, str]:
-    return preload(str(library)) if request.param == "short" else {}
+    return preloaded() if request.param == "short" else {}
+
+
+def preloaded() -> dict[str, str]:
+    """The variables with which frames are rendered."""
+    libraries = require_povray().libraries
+    assert [each.name for each in libraries] == ["libpovraywaits.so", "libpovraywindow.so"]
+    return preload(*map(str, libraries))
 
 
 def start(folder: Path, variables: dict[str, str], *words: str) -> subprocess.Popen[bytes]:
@@ -110,7 +118,7 @@ def test_all_example_animations_have_the_same_pixels_and_statistics(tmp_path: Pa
     def both(name: str) -> tuple[tuple[Ran, dict], tuple[Ran, dict]]:
         return (
             animation(tmp_path / "plain", name, {}),
-            animation(tmp_path / "short", name, preload(str(library))),
+            animation(tmp_path / "short", name, preloaded()),
         )
 
     with ThreadPoolExecutor(6) as pool:
@@ -183,7 +191,9 @@ def test_an_empty_picture_takes_a_fraction_of_its_time(library: Path):
 
 
 @pytest.mark.parametrize("sandbox", ["required", "off"])
-def test_frames_are_rendered_with_it(storage: FolderStorage, library: Path, sandbox: SandboxMode):
+def test_frames_are_rendered_with_it_and_without_what_windows_need(
+    storage: FolderStorage, library: Path, sandbox: SandboxMode
+):
     unit = WorkUnit(RenderSettings("scene.pov", width=8, height=8))
     unit.add_inline_resource("scene.pov", ENDLESS)
     unit = unit.assigned(job_id="j", shared_prefix="", offload_prefix=layout.output("j"))
@@ -195,8 +205,11 @@ def test_frames_are_rendered_with_it(storage: FolderStorage, library: Path, sand
         try:
             while not rendering.done():
                 await asyncio.sleep(0.05)
-                if any("povraywaits.so" in maps for maps in maps_of_povrays()):
-                    return True
+                for maps in maps_of_povrays():
+                    if "povraywaits.so" in maps and "libpng" in maps:
+                        assert "povraywindow.so" in maps
+                        assert "libX11" not in maps
+                        return True
         finally:
             rendering.cancel()
             await asyncio.gather(rendering, return_exceptions=True)
@@ -237,3 +250,44 @@ def test_a_library_that_cannot_be_loaded_is_warned_of_and_left_out(
 def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, library: Path):
     monkeypatch.setenv(povray_waits.VARIABLE, "off")
     assert waits_library() is None
+    assert window_library(str(require_povray().path)) is None
+
+
+def test_a_window_that_is_asked_for_is_none_and_the_picture_is_there(tmp_path: Path):
+    (tmp_path / "scene.pov").write_text(LONG)
+    done = subprocess.run(
+        ["povray", "scene.pov", "+W8", "+H6", "+D"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **preloaded()},
+        capture_output=True,
+        check=True,
+    )
+    assert b"povstorm opens no windows" in done.stderr
+    assert len(pixels(tmp_path)) == 1
+
+
+def test_a_povray_that_needs_more_of_sdl_is_started_with_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    little = tmp_path / "little.so"
+    (tmp_path / "little.c").write_text("int SDL_Init(unsigned it) { return it ? -1 : 0; }\n")
+    name = "-Wl,-soname=libSDL-1.2.so.0"
+    command = ["tcc", "-shared", "-nostdlib", name, "-o", str(little), "little.c"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.setattr(povray_window, "_BUILT", little)
+    # Under another path, as what is known of a POV-Ray is kept by its path.
+    povray = tmp_path / "povray"
+    povray.symlink_to(require_povray().path)
+    assert window_library(str(povray)) == little
+
+    monkeypatch.setenv(POVRAY_VARIABLE, str(povray))
+
+    assert require_povray().window is None
+    assert require_povray().version.startswith("3.7")
+
+
+def test_a_script_that_starts_some_povray_starts_it_with_sdl(tmp_path: Path):
+    script = tmp_path / "povray"
+    script.write_text('#!/bin/sh\nexec povray "$@"\n')
+    script.chmod(0o755)
+    assert window_library(str(script)) is None
