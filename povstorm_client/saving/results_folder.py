@@ -83,7 +83,8 @@ class Rendering:
         parts = []
         if self.source != other.source:
             parts.append(_source_label(self.source, other.source))
-        if self.size != other.size:
+        # Sections are often called by their size.
+        if self.size != other.size and self.size not in parts:
             parts.append(self.size)
         if self.frames != other.frames:
             parts.append(_frames_label(self.frames))

@@ -30,6 +30,10 @@ OTHERS = {
         Rendering("/scenes/anim.ini[night and day]", (), "320x240", "1-48", "mp4"),
         "anim_render_night-and-day",
     ),
+    "size section": (
+        Rendering("/scenes/anim.ini[640x480]", (), "640x480", "1-48", "mp4"),
+        "anim_render_640x480",
+    ),
     "still": (Rendering("/scenes/anim.pov", (), "320x240", "1", ""), "anim_render_pov_1_images"),
     "folder": (Rendering("/other/anim.ini", (), "320x240", "1-48", "mp4"), "anim_render_other"),
     "video": (
