@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.counting_proxy import CountingProxy
 from povstorm_client import Cluster, Job, RenderSettings, WorkUnit
+from povstorm_client.launch import telling_time
 from tests.chaos.processes import processes_of
 from tests.e2e.google_cloud import RENDERER, google_cloud
 from tests.emulators.gcs.server import GcsServer
@@ -30,7 +31,7 @@ CONTAINER = (sys.executable, "-P", str(Path(__file__).with_name("instant_contain
 
 
 def main() -> None:
-    """Run jobs of the given sizes, and print the calls of each."""
+    """Run jobs of the given sizes, each once more as another job, and print the calls of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, nargs="+", default=[100, 1000])
     for frames in parser.parse_args().frames:
@@ -57,15 +58,16 @@ def _measure(frames: int) -> None:
             ):
                 os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{prefect.port}/api"
                 with google_cloud(folder, gcs, CONTAINER) as cloud:
-                    job = _job(Cluster.from_terraform_outputs(cloud.outputs), frames)
-                    started = time.monotonic()
-                    job.run(show_progress=False)
-                    seconds = time.monotonic() - started
-                    while processes_of(job.job_id):  # who tells Prefect of it goes on
-                        time.sleep(0.2)
+                    cluster = Cluster.from_terraform_outputs(cloud.outputs)
+                    seconds = _run(_job(cluster, frames))
                     runs = Counter(cloud.run.statistics()["calls"])
                     storage = Counter(cloud.storage.asked)
                     by_containers = Counter(cloud.storage.asked_by[RENDERER])
+                    prefect_calls = Counter(prefect.calls)
+                    os.environ[telling_time.VARIABLE] = telling_time.NEVER
+                    _run(_job(cluster, frames))
+                    del os.environ[telling_time.VARIABLE]
+                    of_cached = Counter(cloud.storage.asked) - storage
             time.sleep(5)  # events reach the database in batches
         finally:
             server.terminate()
@@ -74,15 +76,26 @@ def _measure(frames: int) -> None:
     print(f"\n{frames} frames in {seconds:.0f} s, client and flow together")
     _print("Google Cloud Storage", storage, frames)
     _print("of these by containers", by_containers, frames)
+    _print("of frames that another job takes over", of_cached, frames)
     _print("Cloud Run", runs, frames)
-    _print("Prefect", prefect.calls, frames)
+    _print("Prefect", prefect_calls, frames)
     _print("stored by Prefect", stored, frames)
-    calls = prefect.calls.total() / frames
+    calls = prefect_calls.total() / frames
     events = max(stored.total(), 1) / frames
     print(
         f"Prefect Cloud's smallest plan carries {PREFECT_CALLS_A_MINUTE / calls:.0f} frames a "
         f"minute by its calls, {PREFECT_EVENTS_A_MINUTE / events:.0f} by its logs and events"
     )
+
+
+def _run(job: Job) -> float:
+    """Run a job, and wait for all that goes on behind it; returns the seconds that it took."""
+    started = time.monotonic()
+    job.run(show_progress=False)
+    seconds = time.monotonic() - started
+    while processes_of(job.job_id):  # who tells Prefect of it goes on
+        time.sleep(0.2)
+    return seconds
 
 
 def _job(cluster: Cluster, frames: int) -> Job:

@@ -11,7 +11,15 @@ import json
 import logging
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -221,6 +229,19 @@ class FrameResults:
         result = self._parse_own(data, work_unit_id)
         return result if result.state == "rendered" else None
 
+    def rendered_as_listed(self, unit_ids: Collection[str]) -> list[FrameResult]:
+        """Those results of rendered frames, known by their ids only, that a listing tells.
+
+        A call for a thousand. None where they are so few that reading them costs less, and what
+        is not told or not readable is left out: rendered_by_id has that.
+        """
+        if len(unit_ids) < _READS_FOR_A_LISTING:
+            return []
+        listed = self.listed_of(unit_ids, contents=True)
+        told = ((each, listed[each].content) for each in unit_ids if each in listed)
+        found = (self._committed(data, each) for each, data in told if data is not None)
+        return [result for result in found if result is not None]
+
     def rendered(self, unit: WorkUnit) -> bool:
         """Whether a result commits this frame; for whoever may read what is there, not list."""
         key = self._key(unit.work_unit_id)
@@ -390,8 +411,7 @@ class FrameResults:
                 )
             if unit.link is not None:
                 self._storage.copy(left, layout.left(self._job_id, unit.work_unit_id))
-            if self._storage.stat(log) is not None:
-                self._storage.copy(log, layout.log(self._job_id, unit.work_unit_id))
+            self._copy_if_there(log, layout.log(self._job_id, unit.work_unit_id))
         except StorageError:
             # Of a job that is being deleted the manifest goes first.
             if self._storage.stat(layout.job_manifest(result.job_id)) is None:
@@ -399,6 +419,14 @@ class FrameResults:
             raise
         self.commit(adopted)
         return adopted
+
+    def _copy_if_there(self, source: str, target: str) -> None:
+        """Copy what hardly ever is missing, without a look at it before."""
+        try:
+            self._storage.copy(source, target)
+        except StorageError:
+            if self._storage.stat(source) is not None:
+                raise
 
     def keep_attempt(self, unit: WorkUnit, number: int, noticed: float) -> None:
         """Copy the result of an attempt that failed to where the next one does not replace it.

@@ -64,6 +64,11 @@ class FrameCache:
         # Of each animation that was listed; whoever asks for the first of its frames lists it.
         self._listed: dict[str, ListedFrames] = {}
         self._listing: dict[str, threading.Lock] = {}
+        # Of each job the units whose results lie where find has found entries, until one is read;
+        # and what a listing has then told of them.
+        self._found: dict[str, list[str]] = defaultdict(list)
+        self._telling: dict[str, threading.Lock] = {}
+        self._told: dict[Place, FrameResult] = {}
         self._written: dict[str, Place] = {}
         self._absent: set[str] = set()
         self._bunch: _Bunch | None = None
@@ -76,11 +81,21 @@ class FrameCache:
     def find(self, names: Collection[str]) -> set[str]:
         """Those of the names that there are entries for in a bucket, whatever those are worth.
 
-        A listing for each animation that they belong to.
+        A listing for each animation that they belong to. They are to be read: a job that has many
+        is asked for all of them, when the first is.
         """
+        listed = self._of_groups(names)
+        found = {name for name in names if name in listed[_group(name)].places}
+        for name in found:
+            newest = listed[_group(name)].places[name][-1]
+            if newest is not None:
+                self._found[newest.job_id].append(newest.work_unit_id)
+        return found
+
+    def _of_groups(self, names: Iterable[str]) -> dict[str, ListedFrames]:
+        """What there is of the animations that these frames belong to."""
         groups = sorted({_group(name) for name in names})
-        listed = dict(zip(groups, in_parallel(self._of_group, groups), strict=True))
-        return {name for name in names if name in listed[_group(name)].places}
+        return dict(zip(groups, in_parallel(self._of_group, groups), strict=True))
 
     def _of_group(self, group: str) -> ListedFrames:
         """What there is of an animation: listed by one thread, while others wait for it."""
@@ -131,7 +146,13 @@ class FrameCache:
 
     def _in_job(self, place: Place) -> FrameResult | None:
         """None if the job was deleted, or has rendered the frame anew."""
-        result = FrameResults(self.storage, place.job_id).rendered_by_id(place.work_unit_id)
+        with self._telling.setdefault(place.job_id, threading.Lock()):
+            results = FrameResults(self.storage, place.job_id)
+            for told in results.rendered_as_listed(self._found.pop(place.job_id, ())):
+                self._told[Place.of(told)] = told
+        if (result := self._told.pop(place, None)) is not None:
+            return result
+        result = results.rendered_by_id(place.work_unit_id)
         return result if result is not None and Place.of(result) == place else None
 
     def _in_job_if_readable(self, place: Place) -> FrameResult | None:
@@ -211,11 +232,11 @@ class FrameCache:
 
     def _missing(self, results: Mapping[str, FrameResult]) -> list[str]:
         if self._in_lists:
-            self.find(results)
+            listed = self._of_groups(results)
             return [
                 name
                 for name, result in results.items()
-                if self._of_group(_group(name)).lacks(name, Place.of(result))
+                if listed[_group(name)].lacks(name, Place.of(result))
             ]
         return [
             name

@@ -312,11 +312,12 @@ def test_containers_need_no_more_rights_than_to_read_their_inputs_and_create_the
 def test_each_frame_costs_only_the_calls_that_store_it_and_one_that_shows_it(tmp_path: Path):
     frames = 60
     with GcsServer() as gcs, google_cloud(tmp_path, gcs) as cloud:
-        job = make_job(
-            Cluster.from_terraform_outputs(cloud.outputs), frames, video=None, prefer="fastest"
-        )
+        cluster = Cluster.from_terraform_outputs(cloud.outputs)
+        job = make_job(cluster, frames, video=None, prefer="fastest")
         job.run(show_progress=False)
         asked = Counter(cloud.storage.asked)
+        make_job(cluster, frames, video=None, prefer="fastest").run(show_progress=False)
+        of_cached = Counter(cloud.storage.asked) - asked
         storage = job.cluster.storage
         (wave,) = storage.folders(f"{layout.job(job.job_id)}/waves")
         claims = list(storage.list(layout.wave_claims(layout.wave(job.job_id, wave))))
@@ -339,6 +340,15 @@ def test_each_frame_costs_only_the_calls_that_store_it_and_one_that_shows_it(tmp
                 "list jobs/results", "stat jobs/cancel.json"}  # fmt: skip
     left = {kind: count for kind, count in asked.items() if kind not in of_looks}
     assert max(left.values()) < frames / 2, left
+    assert sum(left.values()) < 2 * frames, left
+
+    # Those that another job takes over are told by a listing; their images are compared.
+    taken = ("stat jobs/output", "copy jobs/output", "copy jobs/logs", "insert jobs/results")
+    assert {kind: of_cached.pop(kind) for kind in taken} == dict.fromkeys(taken, frames)
+    assert of_cached.pop(f"insert {layout.RESULT_CACHE}") < frames
+    assert frames <= of_cached.pop("read jobs/output") < 1.5 * frames, "the previews"
+    assert of_cached.pop("list jobs/results") < frames / 2
+    left = {kind: count for kind, count in of_cached.items() if kind not in of_looks}
     assert sum(left.values()) < 2 * frames, left
 
 

@@ -308,6 +308,7 @@ def test_in_a_bucket_frames_that_end_together_have_one_list_and_no_entry_of_thei
     assert cache.find(results) == set(results)
     assert counted.calls == {"list": 1, "stat": 1}
     assert {name: cache.read(name) for name in results} == results
+    assert counted.calls == {"list": 1, "stat": 1, "page": 1}, "a listing tells what they are"
     stored = [entry.key for entry in gcs_storage.list(layout.RESULT_CACHE)]
     assert len(stored) == 2
     assert all(layout.is_own(key) for key in stored)
