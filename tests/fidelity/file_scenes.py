@@ -281,9 +281,14 @@ def _content(name: str, number: int) -> bytes:
 
 def outcome(scene: FileScene, top: Path, tracer: Tracer | None = None) -> str:
     """What came of it: one of ALL_RIGHT, else what went wrong, unsaid."""
+
+    def place(whose: str) -> Path:
+        """With a folder above it that is nobody else's: scenes write, and look, there too."""
+        return top / whose / "folder"
+
     with ThreadPoolExecutor(1) as beside:
-        theirs = beside.submit(_by_povray, scene, top / "theirs")
-        here = scene.write(top / "ours")
+        theirs = beside.submit(_by_povray, scene, place("theirs"))
+        here = scene.write(place("ours"))
         [path] = [word.removeprefix("+I") for word in scene.words if word.startswith("+I")]
         words = [word for word in scene.words if not word.startswith("+I")]
         try:
@@ -304,7 +309,7 @@ def outcome(scene: FileScene, top: Path, tracer: Tracer | None = None) -> str:
         return "equal"
     if any(words in warning for warning in loaded.warnings for words in _TOLD):
         return "told"
-    again = _by_povray(scene, top / "again")
+    again = _by_povray(scene, place("again"))
     if again is not None and not differences(ours, again):
         # POV-Ray's first answer was another than its second.
         return "equal"

@@ -525,7 +525,8 @@ def test_check_tells_every_frame_that_cannot_be_parsed(home: Path):
     write(home, "#if (mod(frame_number, 2) = 0) sphere { #end\n", {})
     done = povstorm(home, "check", "own.pov", *SIZE, "+KFF6")
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    # On a busy machine it says every ten seconds how many frames are parsed.
+    (line,) = (each for each in done.stderr.splitlines() if "frames are parsed" not in each)
     assert line.startswith("povstorm: frames 2, 4, 6 cannot be parsed: ")
-    assert str(home / "own.pov") in done.stderr
+    assert str(home / "own.pov") in line
     assert done.stdout == ""

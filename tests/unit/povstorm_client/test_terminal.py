@@ -133,6 +133,8 @@ def test_a_narrow_terminal_has_the_count_and_the_time_left_whole(
 
     line = plain(on_terminal(monkeypatch, show)).strip().splitlines()[-1]
     assert len(line) <= columns
+    # The bar's own seconds go on.
+    line = re.sub(r"\b\d:\d\d:\d\d\b", "0:00:00", line)
     assert " 8/24 " in f" {line}", line
     assert "about 10 s left" in line
     assert "…" not in line.replace("spin-of-the…", ""), line
