@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import secrets
@@ -28,7 +29,7 @@ from povstorm_client.errors import StorageError, VideoError
 from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.folder import FolderStorage
-from povstorm_client.storage.protocol import StoredObject
+from povstorm_client.storage.protocol import Storage, StoredObject
 from render_image.video.segments import (
     Encoding,
     FrameImage,
@@ -139,7 +140,7 @@ def cloud(
     server.set_knobs(**asdict(Knobs()))
 
 
-def stored_images(storage: FolderStorage) -> dict[int, FrameImage]:
+def stored_images(storage: Storage) -> dict[int, FrameImage]:
     keys = {frame: f"{layout.output(JOB)}/frame_{frame}.png" for frame in FRAMES}
     return {
         frame: FrameImage(frame, StoredImage(storage, key), crc32c_of(storage.read(key)))
@@ -147,17 +148,20 @@ def stored_images(storage: FolderStorage) -> dict[int, FrameImage]:
     }
 
 
-@pytest.fixture
-def images(storage: FolderStorage) -> dict[int, FrameImage]:
-    """Stored frames of something that moves."""
+def store_images(storage: Storage) -> dict[int, FrameImage]:
+    """Frames of something that moves."""
     for frame in FRAMES:
         image = Image.new("RGB", (96, 64), (0, 60, 9 * frame))
         ImageDraw.Draw(image).ellipse((4 * frame, 10, 4 * frame + 20, 40), fill=(250, 9 * frame, 0))
-        key = f"{layout.output(JOB)}/frame_{frame}.png"
-        with storage.path("here.png").open("wb") as file:
-            image.save(file, "PNG")
-        storage.write(key, storage.read("here.png"))
+        made = io.BytesIO()
+        image.save(made, "PNG")
+        storage.write(f"{layout.output(JOB)}/frame_{frame}.png", made.getvalue())
     return stored_images(storage)
+
+
+@pytest.fixture
+def images(storage: FolderStorage) -> dict[int, FrameImage]:
+    return store_images(storage)
 
 
 def fleet(max_usd: float | None = None) -> CloudRunFleet:
@@ -168,11 +172,12 @@ def fleet(max_usd: float | None = None) -> CloudRunFleet:
 
 @contextmanager
 def segment_waves(
-    storage: FolderStorage,
+    storage: Storage,
     ending: str = "mp4",
     *,
     frames: Sequence[int] = FRAMES,
     max_usd: float | None = None,
+    on: CloudRunFleet | None = None,
     retries: int = 2,
     pace: SegmentPace = HASTE,
     tell: Callable[[str], None] = print,
@@ -186,7 +191,7 @@ def segment_waves(
             plan_segments(frames),
             storage,
             JOB,
-            fleet(max_usd),
+            on or fleet(max_usd),
             Encoding.of(Path(f"video.{ending}"), FPS, "retry"),
             GoogleCloudRun,
             logging.getLogger("test"),
@@ -206,7 +211,7 @@ def told(waves: SegmentWaves, images: dict[int, FrameImage]) -> None:
 
 
 def video(
-    storage: FolderStorage,
+    storage: Storage,
     images: dict[int, FrameImage],
     waves: SegmentWaves | None = None,
     ending: str = "mp4",
@@ -588,6 +593,7 @@ import sys
 from pathlib import Path
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.folder import FolderStorage
+from povstorm_client.storage.protocol import Storage
 from render_image.video.segments import FrameImage, StoredImage
 from tests.integration.test_segment_waves import FRAMES, segment_waves, stored_images, told
 
