@@ -12,6 +12,7 @@ import psutil
 
 from povstorm_client.storage import layout
 from tests.chaos.client_program import ClientProgram
+from tests.chaos.gate import Gate, Holds
 from tests.chaos.plan import FRAMES, ChaosPlan, ServerFault
 from tests.chaos.processes import (
     frames_of,
@@ -31,6 +32,9 @@ _FLOW_ENDS_SECONDS = 40
 # For what a killed process has started to end with it.
 _CHILDREN_END_SECONDS = 20
 _FLOW = "flows.local_run"
+_CONTAINER = "render_image.entrypoint"
+# What the names of segments' waves begin with (layout.is_segment_wave).
+_SEGMENTS = "v"
 # So many frames are done before a flow's own server answers, or is killed.
 _FRAMES_WITHOUT = 4
 
@@ -65,24 +69,38 @@ class Injector:
                 "machine busy": int(plan.busy),
             }
         )
-        self._due: list[tuple[int, Callable[[list[ClientProgram]], bool]]] = [
-            (moment, action)
-            for moments, action in (
-                (plan.kill_povray, self._kill_povray),
-                (plan.kill_container, self._kill_container),
-                (plan.kill_flow, self._kill_flow),
-                (plan.kill_client, self._kill_client),
-                (plan.cancel, self._cancel),
-                (plan.fill_disk, self._fill_disk),
-                (plan.fail_calls, self._fail_calls),
-                ([FRAMES // 3] if plan.stop_prefect else [], self._stop_prefect),
-                ([FRAMES // 2] if plan.hold_prefect else [], self._hold_prefect),
+        self._due: list[tuple[str, int, Callable[[list[ClientProgram]], bool]]] = [
+            (name, moment, action)
+            for name, moments, action in (
+                ("kill_povray", plan.kill_povray, self._kill_povray),
+                ("kill_container", plan.kill_container, self._kill_container),
+                ("kill_flow", plan.kill_flow, self._kill_flow),
+                ("kill_client", plan.kill_client, self._kill_client),
+                ("cancel", plan.cancel, self._cancel),
+                ("fill_disk", plan.fill_disk, self._fill_disk),
+                ("fail_calls", plan.fail_calls, self._fail_calls),
+                ("stop_prefect", [FRAMES // 3] * bool(plan.stop_prefect), self._stop_prefect),
+                ("hold_prefect", [FRAMES // 2] * bool(plan.hold_prefect), self._hold_prefect),
+                # These have no moment but that what they break is there.
+                ("kill_started", [0] * plan.kill_started, self._kill_started),
+                ("kill_encoder", [0] * plan.kill_encoder, self._kill_encoder),
+                ("lose_segment", [0] * plan.lose_segment, self._lose_segment),
+                ("kill_encoding", [0] * plan.kill_encoding, self._kill_encoding),
+                ("kill_joining", [0] * plan.kill_joining, self._kill_joining),
             )
             for moment in moments
         ]
-        # With no moment but that a segment is there.
-        self._due += [(0, self._lose_segment)] * plan.lose_segment
-        self._due += [(0, self._kill_encoding)] * plan.kill_encoding
+        self._gate = Gate()
+        if world.cloud is not None:
+            world.cloud.storage.admit = self._gate.admit
+            for fault, holds in _held(job_id).items():
+                if fault in self.missed:
+                    self._gate.close(fault, holds)
+
+    @property
+    def missed(self) -> list[str]:
+        """The faults, by the plan's names, that have found nothing to break so far."""
+        return [name for name, _, _ in self._due]
 
     def inject(self, clients: list[ClientProgram]) -> None:
         """Inject one fault that is due; what finds nothing to break stays due."""
@@ -91,9 +109,10 @@ class Injector:
         if not self._due or time.monotonic() < self._not_before:
             return
         rendered = len(self._watcher.rendered())
-        for moment, action in self._due:
+        for name, moment, action in self._due:
             if rendered >= moment and action(clients):
-                self._due.remove((moment, action))
+                self._due.remove((name, moment, action))
+                self._gate.open(name)
                 self._not_before = time.monotonic() + _APART_SECONDS
                 return
 
@@ -134,7 +153,7 @@ class Injector:
         return True
 
     def _kill_container(self, _: list[ClientProgram]) -> bool:
-        containers = processes_with("render_image.entrypoint", self._job_id)
+        containers = processes_with(_CONTAINER, self._job_id)
         if not containers:
             return False
         victim = self._random.choice(containers)
@@ -142,7 +161,7 @@ class Injector:
             victim.suspend()
             own = frames_of(victim.children(recursive=True))
             self._kill(victim, "container killed")
-            elsewhere = self._rendering_after("render_image.entrypoint")
+            elsewhere = self._rendering_after(_CONTAINER)
             self._explain(self._unfinished() - (elsewhere - own))
         if self._plan.run_tasks_twice:
             # What it had not begun is rendered by its twin, and in another wave as well.
@@ -158,6 +177,19 @@ class Injector:
             self._rendering_after(_FLOW)
             self._explain(self._unfinished())
         return True
+
+    def _kill_started(self, clients: list[ClientProgram]) -> bool:
+        return bool(processes_with(_CONTAINER, self._job_id)) and self._kill_flow(clients)
+
+    def _kill_encoder(self, _: list[ClientProgram]) -> bool:
+        encoders = processes_with(_CONTAINER, layout.wave(self._job_id, _SEGMENTS))
+        if not encoders or not self._gate.is_waited_for("kill_encoder"):
+            return False
+        self._kill(self._random.choice(encoders), "container that encodes killed")
+        return True
+
+    def _kill_joining(self, clients: list[ClientProgram]) -> bool:
+        return self._gate.is_waited_for("kill_joining") and self._kill_flow(clients)
 
     def _lose_segment(self, _: list[ClientProgram]) -> bool:
         stored = self._stored_segments()
@@ -263,3 +295,24 @@ class Injector:
     def _unfinished(self) -> Set[int]:
         """Frames that were begun and have no result."""
         return set(self._watcher.renderings()) - self._watcher.rendered()
+
+
+def _held(job_id: str) -> dict[str, Holds]:
+    """Which calls to a bucket wait for the faults that are to come before them."""
+    results, segments = f"{layout.results(job_id)}/", f"{layout.segments(job_id)}/"
+    video = layout.video(job_id, "mp4")
+
+    def stores_result(kind: str, name: str) -> bool:
+        return kind == "insert" and name.startswith(results)
+
+    def stores_record(kind: str, name: str) -> bool:
+        return kind == "insert" and name.startswith(segments) and name.endswith(".json")
+
+    def joins(kind: str, name: str) -> bool:
+        return (kind, name) == ("compose", video)
+
+    return {
+        "kill_started": stores_result,
+        "kill_encoder": stores_record,
+        **dict.fromkeys(("lose_segment", "kill_encoding", "kill_joining"), joins),
+    }

@@ -13,6 +13,9 @@ ServerFault = Literal["never up", "late", "killed"]
 SERVER_FAULTS: tuple[ServerFault, ...] = ("never up", "late", "killed")
 
 FRAMES = 24
+# So many pixels of AV1 in 24 frames are reckoned to take a core more than 15 s, from which on
+# containers encode them (SegmentPace); of a picture without detail they take much less.
+_SMALL, _LARGE = (64, 48), (1300, 964)
 # The proxy's faults, with their probability for each call to the storage.
 STORAGE_FAULTS = {
     "unavailable": 0.04,
@@ -41,6 +44,9 @@ class ChaosPlan:
     own_servers: there is no Prefect server but what flows start, and these meet the faults in turn.
     lose_segment: something stored of a segment of the video is gone; kill_encoding: the
     orchestrator is killed. Both as soon as a segment is stored, before they are joined.
+    by_containers: the video takes so long that containers encode its segments. kill_encoder: one of
+    those is lost, before its first segment is stored. kill_joining: the orchestrator is killed when
+    it joins the segments; kill_started: when its first wave renders, and no frame has a result.
     busy: other processes leave the job a tenth of the machine.
     move_tasks: each is moved to another machine while it renders. small_quota: two tasks have room
     at once, and what finds none is refused.
@@ -69,6 +75,20 @@ class ChaosPlan:
     busy: bool = False
     move_tasks: bool = False
     small_quota: bool = False
+    by_containers: bool = False
+    kill_encoder: bool = False
+    kill_joining: bool = False
+    kill_started: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the images, in pixels: a video is encoded by containers if it has enough of them."""
+        return _LARGE if self.by_containers else _SMALL
+
+    @property
+    def codec(self) -> str | None:
+        """The video's; None is its format's own."""
+        return "av1" if self.by_containers else None
 
     def __str__(self) -> str:
         """The seed, and only what goes wrong."""
@@ -121,4 +141,8 @@ def draw_plan(seed: int, where: Where | None = None) -> ChaosPlan:
     if where == "cloud":
         faults |= {"move_tasks": maybe(0.3), "small_quota": maybe(0.3)}
     faults |= {"lose_segment": maybe(0.3), "kill_encoding": maybe(0.3)}
+    if where == "cloud":
+        faults |= {"kill_started": maybe(0.3), "kill_joining": maybe(0.3)}
+        by_containers = maybe(0.2)
+        faults |= {"by_containers": by_containers, "kill_encoder": by_containers and maybe(0.5)}
     return ChaosPlan(seed, where, **faults)

@@ -20,10 +20,11 @@ from tests.chaos.prefect_server import PrefectServer
 from tests.chaos.processes import processes_of, servers_of
 from tests.chaos.watcher import Watcher
 from tests.chaos.world import World, chaos_world
+from tests.e2e.google_cloud import RENDERER
 
 RUN_SECONDS = 300.0
-# On a busy machine.
-_SLOWER = 4
+# On a busy machine, and of large images.
+_BUSY_SLOWER, _LARGE_SLOWER = 4, 2
 # For Prefect to be told of all runs, one after the other where they start servers.
 _RECORDED_SECONDS = 900.0
 _RETRIES = 6
@@ -33,7 +34,10 @@ _MOST_STARTS = 6
 
 @dataclass
 class Report:
-    """What a run met, and what the audit says. faults: injected, by kind."""
+    """What a run met, and what the audit says.
+
+    faults: injected, by kind. missed: what the plan has and the run did not meet.
+    """
 
     plan: ChaosPlan
     faults: Counter[str] = field(default_factory=Counter)
@@ -42,6 +46,7 @@ class Report:
     retries: int = 0
     starts: int = 0
     seconds: float = 0.0
+    missed: list[str] = field(default_factory=list)
     audit: Audit | None = None
 
     def __str__(self) -> str:
@@ -53,6 +58,8 @@ class Report:
             f"{self.retries}, renderings {self.renderings} of {FRAMES} frames "
             f"({self.allowed} are explained); "
         )
+        if self.missed:
+            counts += f"not met: {', '.join(self.missed)}; "
         if self.audit is not None:
             counts += f"frames lost {self.audit.lost}, corrupt accepted {self.audit.corrupt}"
             counts += "".join(f"\n  VIOLATION {each}" for each in self.audit.violations)
@@ -61,12 +68,14 @@ class Report:
 
 def run(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Report:
     """Render the animation while the plan goes wrong. folder: an empty one, for all files."""
-    right = reference(FRAMES)
+    right = reference(FRAMES, plan.size)
     report = Report(plan)
     started = time.monotonic()
     with chaos_world(plan, folder, prefect) as world:
         name = f"chaos{secrets.token_hex(4)}"
-        job = make_job(world.cluster, name, FRAMES, folder, retries=_RETRIES)
+        job = make_job(
+            world.cluster, name, FRAMES, folder, plan.size, retries=_RETRIES, codec=plan.codec
+        )
         job.submit()
         with Watcher(name, job.job_id, world.direct) as watcher:
             injector = Injector(plan, world, job.job_id, watcher)
@@ -74,12 +83,13 @@ def run(plan: ChaosPlan, folder: Path, prefect: PrefectServer) -> Report:
         _until(lambda: not _running_executions(world, job), 30)
         # A process ends a moment after it was killed, and its children a moment after that; who
         # tells Prefect of the job goes on until that knows all, or does not answer for minutes.
-        recorded = _RECORDED_SECONDS * (_SLOWER if plan.busy else 1)
-        _until(lambda: not processes_of(job.job_id), recorded)
+        _until(lambda: not processes_of(job.job_id), _RECORDED_SECONDS * _slower(plan))
         _until(lambda: not servers_of(world.prefect_home), 15)
         allowed = {frame: injector.deliveries * (1 + injector.explained[frame]) for frame in right}
-        report.faults = injector.faults
+        report.faults, report.missed = injector.faults, injector.missed
         if world.cloud is not None:
+            stored = world.cloud.storage.asked_by[RENDERER]["insert jobs/segments"]
+            report.missed += ["by_containers"] * (plan.by_containers and not stored)
             injected = world.cloud.storage.injected
             report.faults.update({f"storage: {it}": n for it, n in injected.items()})
         report.renderings = watcher.renderings().total()
@@ -107,7 +117,7 @@ def _run_to_the_end(plan: ChaosPlan, world: World, job: Job, injector: Injector,
 
     clients = [start() for _ in range(1 + plan.twice)]
     starts = len(clients)
-    deadline = time.monotonic() + RUN_SECONDS * (_SLOWER if plan.busy else 1)
+    deadline = time.monotonic() + RUN_SECONDS * _slower(plan)
     try:
         while True:
             codes = [client.returncode for client in clients]
@@ -123,6 +133,11 @@ def _run_to_the_end(plan: ChaosPlan, world: World, job: Job, injector: Injector,
     finally:
         for client in clients:
             client.stop()
+
+
+def _slower(plan: ChaosPlan) -> int:
+    """How many times as long its run may take as another one."""
+    return (_BUSY_SLOWER if plan.busy else 1) * (_LARGE_SLOWER if plan.by_containers else 1)
 
 
 def _running_executions(world: World, job: Job) -> list[str]:

@@ -85,6 +85,9 @@ class GcsProxy:
         # What is said to who may not delete, and creates (ifGenerationMatch=0) what there is
         # already: Google documents neither answer as the first, so each comes in its turn.
         self.lost_create: Iterator[int] = itertools.cycle((403, 412))
+        # Asked of each call that is granted, by its kind and its object, before it is passed on; it
+        # may wait. False: the connection is reset instead.
+        self.admit: Callable[[str, str], bool] = lambda _kind, _name: True
         # How many seconds the server's clock is ahead of everybody else's.
         self.clock_skew = 0.0
         self.uploads: dict[str, _Upload] = {}
@@ -224,28 +227,36 @@ class _Handler(QuietHandler):
         if fault == "slow":
             time.sleep(proxy.faults.slow_seconds)
         try:
-            self._metadata = self._told_metadata(body) if is_upload else {}
-            self._count(self._kind(is_upload), self._kind_of_object(is_upload))
-            self._check_grants(is_upload)
-            if match:
-                self._check_preconditions(is_upload)
-                self._check_parts(body)
-            if is_upload:
-                self._check_simple_upload(body)
-            own = self._part_again(body) if is_upload else self._shown_policy()
-            if own is None:
-                status, headers, content = self._forward(body)
-                if is_upload:
-                    self._watch_resumable(body, status, headers)
-            else:
-                status, headers, content = own
+            answer = self._answer_to(body, is_upload)
         except _RefusalError as refusal:
             self._refuse(refusal.status, str(refusal), {})
             return
-        if fault == "reset after":
+        if answer is None or fault == "reset after":
             self._reset()
             return
-        self._answer(status, headers, content)
+        self._answer(*answer)
+
+    def _answer_to(self, body: bytes, is_upload: bool) -> tuple[int, dict[str, str], bytes] | None:
+        """What the call is answered, once it is done; None for one that is not admitted."""
+        proxy = self.server.proxy
+        self._metadata = self._told_metadata(body) if is_upload else {}
+        kind = self._kind(is_upload)
+        self._count(kind, self._kind_of_object(is_upload))
+        self._check_grants(is_upload)
+        if not proxy.admit(kind, self._upload_name() if is_upload else self._name):
+            return None
+        if _OBJECT.fullmatch(self._url.path):
+            self._check_preconditions(is_upload)
+            self._check_parts(body)
+        if is_upload:
+            self._check_simple_upload(body)
+        own = self._part_again(body) if is_upload else self._shown_policy()
+        if own is not None:
+            return own
+        status, headers, content = self._forward(body)
+        if is_upload:
+            self._watch_resumable(body, status, headers)
+        return status, headers, content
 
     @property
     def _token(self) -> str:
@@ -442,8 +453,8 @@ class _Handler(QuietHandler):
             return "other"
         if is_upload:
             return "insert" if "upload_id" not in self._query else "insert part"
-        if self._copies:
-            return "copy"
+        if self._copies or self._composes:
+            return "copy" if self._copies else "compose"
         if self.command == "GET":
             if not self._name:
                 return "list"
