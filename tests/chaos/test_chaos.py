@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.named_plans import NAMED
 from tests.chaos.plan import FRAMES, STORAGE_FAULTS, ChaosPlan, draw_plan
 from tests.chaos.prefect_server import PrefectServer
 from tests.chaos.run import run
@@ -37,6 +38,8 @@ PLANS = {
         refuse_runs=1,
         small_quota=True,
         skew=3600,
+        lose_segment=True,
+        kill_joining=True,
     ),
     "everything twice": ChaosPlan(
         3,
@@ -70,3 +73,11 @@ def test_a_seed_always_draws_the_same_faults_and_seeds_differ():
     assert plans == [draw_plan(seed) for seed in range(200)]
     assert len({str(plan).partition(":")[2] for plan in plans}) > 150
     assert {plan.where for plan in plans} == {"local", "cloud"}
+
+
+def test_each_fault_of_segments_and_of_a_started_wave_always_comes_on_google_cloud():
+    faults = ("kill_started", "kill_encoder", "lose_segment", "kill_encoding", "kill_joining")
+    assert [plan.where for plan in NAMED.values()] == ["cloud"] * len(faults)
+    for plan, fault in zip(NAMED.values(), faults, strict=True):
+        assert [each for each in faults if getattr(plan, each)] == [fault]
+        assert plan.by_containers == (fault != "kill_started")
