@@ -60,8 +60,8 @@ e2e: setup ## End-to-end tests only
 	@scripts/require_chromium
 	$(PYTEST) tests/e2e
 
-deep: setup ## Tests that have a longer form, in that
-	$(PYTEST) --deep tests/e2e/test_video_container.py
+deep: setup ## What is too long for `make test`: a job's end in the flow's image with 512 MiB
+	$(BIN)/pytest --deep -rP tests/deep
 
 chaos: setup ## Long chaos runs; ROUNDS=20 and SEED=1, or others
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20)
@@ -71,7 +71,7 @@ fidelity: setup ## Compare scenes drawn by chance with POV-Ray's own loop; EXAMP
 	$(BIN)/python -m tests.fidelity.file_scenes $(or $(EXAMPLES),2000)
 
 image: setup ## Build the render container's image (with Docker, or as root on Debian)
-	@scripts/build_render_image >/dev/null
+	@scripts/build_image render >/dev/null
 
 docs: setup ## The documents and the reference as a site in build/docs
 	$(BIN)/mkdocs build --strict --quiet

@@ -38,13 +38,13 @@ sphere { <sin(clock * 2 * pi), 0, 0>, 1 pigment { rgb <1, 0.4, 0.1> } finish { p
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--deep", action="store_true", help="tests that have a longer form take it")
+    parser.addoption("--deep", action="store_true", help="collect tests/deep too: `make deep`")
 
 
-@pytest.fixture(scope="session")
-def deep(pytestconfig: pytest.Config) -> bool:
-    """Whether a test takes its longer form."""
-    return bool(pytestconfig.getoption("deep"))
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave tests/deep to who asks for it."""
+    is_deep = collection_path == Path(__file__).with_name("deep")
+    return True if is_deep and not config.getoption("deep") else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

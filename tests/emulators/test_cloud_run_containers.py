@@ -22,10 +22,8 @@ import requests
 from tests.emulators.cloud_run.containers import ContainerEnd, ContainerSpec
 from tests.emulators.cloud_run.process_containers import ProcessContainers
 from tests.emulators.cloud_run.server import ROOT, CloudRunServer
-from tests.emulators.container.render_container import (
-    CannotRunContainersError,
-    build_render_container,
-)
+from tests.emulators.container.built_image import CannotRunContainersError
+from tests.emulators.container.render_container import build_render_container
 
 PYTHON = (sys.executable, "-c", "import sys; exec(sys.argv[1])")
 ULIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000")
