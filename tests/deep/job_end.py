@@ -2,7 +2,8 @@
 
 test_flow_image.py runs it in the flow's image: video, statistics and report, as the tasks' steps
 make them, of a job in the bucket whose frames show the images that are there. REQUEST is JSON
-(EndOfJob). It prints JSON: the video's facts, seconds, and the most memory of the container, MiB.
+(EndOfJob). It prints JSON: the video's facts, and of each step its seconds and the most memory that
+the container held, in MiB.
 """
 
 from __future__ import annotations
@@ -74,56 +75,51 @@ async def _end(bucket: str, job: EndOfJob) -> dict[str, object]:
         return rendered(unit, started=started, seconds=5.0, image=image, image_crc32c=crc32c)
 
     results = [result(number) for number in range(job.frames)]
-    seconds: dict[str, float] = {}
+    steps: dict[str, dict[str, float]] = {}
     video = None
     if job.video:
-        with _timed(seconds, "video"):
+        with _measured(steps, "video"):
             video = await make_video(storage, manifest, results, lambda _frames: None, {})
-    with _timed(seconds, "statistics"):
+    with _measured(steps, "statistics"):
         statistics = await make_statistics(
             storage, manifest, results, video=video, started=START, ended=START + job.frames
         )
-    with _timed(seconds, "report"):
+    with _measured(steps, "report"):
         run = JobRun(manifest, units, results, statistics, completed=True, message="")
         await make_report_page(storage, run)
-    return {"video": video, "seconds": seconds}
+    return {"video": video, "steps": steps}
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
-    begun = time.monotonic()
-    yield
-    seconds[what] = round(time.monotonic() - begun, 1)
+def _measured(steps: dict[str, dict[str, float]], what: str) -> Iterator[None]:
+    """Note how long the block takes, and the most memory that looks at it find."""
+    ended = threading.Event()
+    step = steps[what] = {"seconds": 0.0, "mib": 0.0}
 
-
-class _MostMemory:
-    """The most memory that the container held while the block ran, as far as looks tell, in MiB."""
-
-    def __enter__(self) -> _MostMemory:
-        self.mib = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _look(self) -> None:
+    def look() -> None:
         file, names = next((file, names) for file, names in _MEMORY.items() if file.exists())
-        while not self._ended.wait(_LOOK_SECONDS):
+        while True:
             told = dict(line.split() for line in file.read_text("ascii").splitlines())
-            self.mib = max(self.mib, sum(int(told[name]) for name in names) >> 20)
+            step["mib"] = max(step["mib"], sum(int(told[name]) for name in names) >> 20)
+            if ended.wait(_LOOK_SECONDS):
+                return
+
+    begun = time.monotonic()
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        looking.join()
+    step["seconds"] = round(time.monotonic() - begun, 1)
 
 
 def main(bucket: str, request: str) -> None:
     """As a flow that has imported Prefect and what it runs."""
     import flows.render_job  # noqa: F401 - for what it holds
 
-    with _MostMemory() as most:
-        told = asyncio.run(_end(bucket, EndOfJob(**json.loads(request))))
-    print(json.dumps({**told, "most_mib": most.mib}))
+    print(json.dumps(asyncio.run(_end(bucket, EndOfJob(**json.loads(request))))))
 
 
 def words_of(bucket: str, job: EndOfJob) -> list[str]:

