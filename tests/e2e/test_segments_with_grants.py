@@ -56,7 +56,7 @@ with segment_waves(storage, on=cluster.fleet(JobSettings())) as waves:
 @pytest.fixture
 def cloud(tmp_path: Path, gcs: GcsServer, lost) -> Iterator[GoogleCloud]:
     command = (sys.executable, "-P", "-c", LOST_BEFORE)
-    with google_cloud(tmp_path, gcs, command, {"LOST": str(tmp_path / "lost")}) as cloud:
+    with google_cloud(tmp_path, gcs, command, {"BESIDE": str(tmp_path)}) as cloud:
         yield cloud
 
 

@@ -53,12 +53,14 @@ HASTE = SegmentPace(poll=0.05, park_first=0.05, park_most=0.1, worth=0.0)
 SIZES = {"small": 512, "large": 2048}
 # A test's project, of the server that all of them share.
 PROJECT_VARIABLE = "SEGMENT_WAVES_PROJECT"
-# A container waits while there is a file "wait" beside its storage, in "lost". Then it takes a file
-# there that begins with what is to become of it: with this status it is lost, or "held" it waits
-# while there is a file "hold". It encodes if there is none, by the ffmpeg of "bin" if that has one.
+# A container waits while there is a file "wait" in "lost", which is beside its storage, or in the
+# folder BESIDE. Then it takes a file there that begins with what is to become of it: with this
+# status it is lost, or "held" it waits while there is a file "hold". It encodes if there is none,
+# by the ffmpeg of "bin" if that has one.
 LOST_BEFORE = """
 import os, pathlib, sys, time
-folder = pathlib.Path(sys.argv[1].removeprefix("file://").partition("/jobs/")[0]).parent
+storage = sys.argv[1].removeprefix("file://").partition("/jobs/")[0]
+folder = pathlib.Path(os.environ.get("BESIDE") or pathlib.Path(storage).parent)
 os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
 faults = folder / "lost"
 while (faults / "wait").exists():
