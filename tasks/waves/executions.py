@@ -96,19 +96,23 @@ class Executions:
         return next((image for image in images if image), "")
 
     async def start(
-        self, wave: _AnyWave, make_smaller: Callable[[], Awaitable[bool]] | None = None
+        self,
+        wave: _AnyWave,
+        make_smaller: Callable[[], Awaitable[bool]] | None = None,
+        is_too_late: Callable[[], bool] | None = None,
     ) -> None:
         """Start the execution of a stored wave; it has its name then.
 
         Cancelled meanwhile, it waits for an answer, and whoever ends the wave knows what to stop.
-        Google is asked again as long as the pace allows; then, or once it refuses, its error is
-        raised.
+        Google is asked again until that is too late, by default as long as the pace allows; then,
+        or once it refuses, its error is raised.
 
         make_smaller: where Google has no room for all tasks, takes some from the wave, stores what
         is left, and says whether it did.
         """
         clock = asyncio.get_running_loop().time
-        delay, began = self._pace.park_first, clock()
+        delay, limit = self._pace.park_first, clock() + self._pace.park_limit
+        is_too_late = is_too_late or (lambda: clock() >= limit)
         while wave.execution is None:
             try:
                 await self._ask(wave)
@@ -116,7 +120,7 @@ class Executions:
                 if error.kind == "unclear":
                     wave.execution = await self._find(wave, _LOOKS_FOR_LOST_SUBMIT)
                 if wave.execution is None:
-                    if error.kind == "refused" or clock() - began >= self._pace.park_limit:
+                    if error.kind == "refused" or is_too_late():
                         raise
                     if error.kind == "room" and make_smaller is not None and await make_smaller():
                         continue

@@ -217,7 +217,11 @@ class SegmentDispatcher:
         try:
             self._queue.clear_unfinished(wave.waiting.values())
             self._store(wave)
-            await self._start(executions, wave)
+            await executions.start(
+                wave,
+                lambda: self._make_smaller(executions, wave),
+                lambda: self._waited_long_for(wave),
+            )
         except PovstormError as error:
             if isinstance(error, CloudError) and error.kind == "unclear":
                 # It may have been started after all, and cost something.
@@ -232,15 +236,6 @@ class SegmentDispatcher:
 
     def _store(self, wave: SegmentWave) -> None:
         write_wave(self._storage, wave.prefix, wave.waiting_shares(self._encoding))
-
-    async def _start(self, executions: Executions, wave: SegmentWave) -> None:
-        """Start it; CloudError once Google refuses, or the video has waited for it too long."""
-        while wave.execution is None:
-            try:
-                await executions.start(wave, lambda: self._make_smaller(executions, wave))
-            except CloudError as error:
-                if error.kind == "refused" or self._waited_long_for(wave):
-                    raise
 
     async def _make_smaller(self, executions: Executions, wave: SegmentWave) -> bool:
         """Have half of a wave's tasks wait for room as a wave of their own, if that can help."""
