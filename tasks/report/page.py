@@ -298,6 +298,8 @@ def _seconds_lead(facts: ReportFacts) -> str:
         return ""
     if len(seconds) == 1:
         return f"{seconds[0]:.2f} s."
+    if len(seconds) < 10:
+        return f"From {seconds[0]:.2f} s to {seconds[-1]:.2f} s."
     slow = seconds[min(len(seconds) - 1, int(0.9 * len(seconds)))]
     return (
         f"Half of the frames took at most {statistics.median_low(seconds):.2f} s, nine of ten "

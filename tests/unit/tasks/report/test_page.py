@@ -94,6 +94,16 @@ def test_a_job_all_of_whose_frames_were_cached_has_a_report(storage: FolderStora
     assert "3 from the cache" in html
 
 
+def test_of_few_frames_no_part_of_ten_is_told(storage: FolderStorage):
+    lead = re.search(
+        r"Seconds a frame (.*?) rendered",
+        words_of(build_report(storage, local_run(storage, 3)).html),
+    )
+    assert lead is not None
+    assert re.fullmatch(r"From \d\.\d\d s to \d\.\d\d s\.", lead[1])
+    assert "nine of ten" in words_of(build_report(storage, local_run(storage, 10)).html)
+
+
 def test_only_a_job_with_a_video_speaks_of_one(storage: FolderStorage):
     run = local_run(storage, 5)
     words = words_of(build_report(storage, run).html)
