@@ -14,6 +14,7 @@ import typer
 
 from povstorm_client.commands.live import NoOpen, open_page
 from povstorm_client.commands.scene_options import (
+    Declare,
     Exposure,
     Fps,
     Frames,
@@ -45,6 +46,7 @@ def watch(
     frames: Frames = None,
     size: Size = None,
     include: Include = None,
+    declare: Declare = None,
     fps: Fps = _FPS,
     tone_map: ToneMapOption = _DEFAULTS.tone_map,
     exposure: Exposure = _DEFAULTS.exposure,
@@ -82,6 +84,7 @@ def watch(
             size=size,
             preview=True,
             include=include,
+            declare=declare,
             threads=None,
             warn=warn,
             sandbox=mode,

@@ -87,7 +87,7 @@
     note: (index) => {
       const isOwn = data.states[index] === "f" || (hasImage(index) && data.states[index] !== "o");
       const at = isOwn ? index : shownAt(index, false);
-      const words = [WORDS[data.states[index]], at >= 0 && at !== index ? `shown: ${frames[at]}` : ""];
+      const words = [given.variants[index], WORDS[data.states[index]], at >= 0 && at !== index ? `shown: ${frames[at]}` : ""];
       return words.filter(Boolean).join(", ");
     },
     ahead: (index) => {

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from povstorm_client.frames.ranges import first_and_last
+from povstorm_client.frames.variant_words import variant_words
 from povstorm_client.frames.work_unit import WorkUnit
 from povstorm_client.live.job_feed import JobFeed
 from povstorm_client.page.shared_parts import player_script, style
@@ -77,12 +78,14 @@ def html_page(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
     )
     settings = units[0].settings
+    variants = variant_words(units)
     scale = min(1.0, _WIDE / settings.width, _WIDE / settings.height)
     data: dict[str, Any] = {
         "version": povstorm_version(),
         "fps": rate,
         "runs": first_and_last([unit.frame for unit in units]),
         "clocks": [f"{unit.settings.clock_of(unit.frame):.5g}" for unit in units],
+        "variants": [variants[unit.settings.variant] for unit in units] if variants else [],
         "cached": words.cached,
         "unanswered": words.unanswered,
         "edition": edition,

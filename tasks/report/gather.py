@@ -16,6 +16,7 @@ from povstorm_client.cloud_run.stored_plan import StoredWave, read_plan
 from povstorm_client.errors import RecordError
 from povstorm_client.frames.ranges import frame_ranges
 from povstorm_client.frames.result import FrameResult
+from povstorm_client.frames.variant_words import variant_words
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.jobs.manifest import JobManifest
 from povstorm_client.jobs.own_loop import own_loop_waits
@@ -70,7 +71,7 @@ def _frames(run: JobRun) -> Iterable[FrameFacts]:
     results = {result.frame: result for result in run.results}
     settings = {unit.frame: unit.settings for unit in run.units}
     at = {frame: index for index, frame in enumerate(run.manifest.frames)}
-    variants = _variants(run)
+    variants = variant_words(run.units)
     for frame in run.manifest.frames:
         result = results.get(frame)
         common: dict[str, Any] = {
@@ -95,24 +96,6 @@ def _frames(run: JobRun) -> Iterable[FrameFacts]:
             error=result.error,
             log_tail=result.log_tail,
         )
-
-
-def _variants(run: JobRun) -> dict[str, str]:
-    """What is declared in each of a job's variants, and not in all of them."""
-    declared = {
-        unit.settings.variant: [
-            option for option in unit.settings.options if option.startswith("Declare=")
-        ]
-        for unit in run.units
-        if unit.settings.variant
-    }
-    common = set.intersection(*map(set, declared.values())) if len(declared) > 1 else set()
-    return {
-        variant: ", ".join(
-            option.removeprefix("Declare=") for option in options if option not in common
-        )
-        for variant, options in declared.items()
-    }
 
 
 def _failed_attempts(storage: Storage, job_id: str, notes: list[str]) -> list[FrameResult]:

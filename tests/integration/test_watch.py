@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -62,6 +63,17 @@ def test_a_save_draws_the_frames_that_it_changes_and_undoing_it_none(folder: Pat
         # All read the scene itself.
         save(folder / "own.pov", GREEN)
         scene.says("own.pov saved: 5 of 5 frames drawn")
+
+
+def test_a_scene_is_drawn_with_each_value_that_is_declared(folder: Path):
+    save(folder / "own.pov", RED + '#if (Size = 2) #include "late.inc" #end\n')
+    with watched(folder, *SMALL[:-1], "+KFF3", "--declare", "Size=1,2") as scene:
+        scene.says("opened: 6 of 6 frames drawn")
+        page = httpx.get(scene.url, timeout=PATIENCE).text
+        assert '"variants": ["Size=1", "Size=1", "Size=1", "Size=2",' in page
+        scene.says("6 frames run")
+        save(folder / "late.inc", "background { 0.7 }\n")
+        scene.says("late.inc saved: 3 of 6 frames drawn")
 
 
 def test_an_error_is_told_with_its_place_and_gone_with_the_next_good_save(folder: Path):
