@@ -8,11 +8,19 @@ from __future__ import annotations
 import os
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from povstorm_client.programs.control_groups import ROOT, cpu_quota, cpu_seconds, groups
+from povstorm_client.programs.control_groups import (
+    ROOT,
+    cpu_quota,
+    cpu_seconds,
+    groups,
+    lowered_seconds,
+)
 from povstorm_client.programs.cores import schedulable_cores
 
 
@@ -30,12 +38,14 @@ def host_name() -> str:
 class CpuUse:
     """The share that is used of the CPU time to be had, since the last look.
 
-    That of the cores that this process may be scheduled on, other programs' use included; but not
-    that of a lower priority, which gives way to POV-Ray (proc_stat(5), "nice"). Where a control
-    group has a quota, of what that leaves of the idle cores.
+    That of the cores that this process may be scheduled on, other programs' use included. What has
+    a lower priority gives way to POV-Ray, but only in its own control group: the kernel gives each
+    group its part, whatever is in it (sched(7)). Where the kernel does not tell a group's, all of
+    the machine's counts for it. A control group with a quota has what that leaves of idle cores.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
+        self._own, *_ = groups(root)
         quotas = ((group, cpu_quota(group)) for group in groups(root))
         self._quotas = {group: quota for group, quota in quotas if quota is not None}
         self._seen = self._look()
@@ -44,32 +54,42 @@ class CpuUse:
 
     def share(self) -> float:
         """0 (idle) to 1 (all of it used)."""
-        idle, cores = _idle_cores()
-        before = self._seen
-        self._seen = self._look()
-        elapsed = max(self._seen[0] - before[0], 1e-3)
+        before, self._seen = self._seen, self._look()
+        elapsed = max(self._seen.time - before.time, 1e-3)
+        cores = _cores()
+        idle = sum(core.idle + getattr(core, "iowait", 0.0) for core in cores) / 100
+        gives_way = sum(getattr(core, "nice", 0.0) for core in cores) / 100
+        if self._seen.lowered is not None and before.lowered is not None:
+            gives_way = min(gives_way, (self._seen.lowered - before.lowered) / elapsed)
+        idle += gives_way
         shares = []
-        for quota, used, used_before in zip(
-            self._quotas.values(), self._seen[1], before[1], strict=True
-        ):
-            busy = max(0.0, used - used_before) / elapsed
+        for group, quota in self._quotas.items():
+            busy = max(0.0, self._seen.used[group] - before.used[group]) / elapsed
             left = max(0.0, min(quota - busy, idle))
             shares.append(busy / (busy + left) if left else 1.0)
-        return max(shares, default=max(0.0, 1 - idle / cores))
+        return max(shares, default=max(0.0, 1 - idle / len(cores)))
 
-    def _look(self) -> tuple[float, list[float]]:
-        """The time, and the CPU seconds of each group with a quota."""
-        return time.monotonic(), [cpu_seconds(group) for group in self._quotas]
+    def _look(self) -> _Spent:
+        used = {group: cpu_seconds(group) - (lowered_seconds(group) or 0) for group in self._quotas}
+        return _Spent(time.monotonic(), lowered_seconds(self._own), used)
 
 
-def _idle_cores() -> tuple[float, int]:
-    """How many of the cores that this process may be scheduled on were idle, and how many it are.
+@dataclass(frozen=True)
+class _Spent:
+    """CPU seconds until a look, at this time.
 
-    Since the last call. What gives way to POV-Ray counts as idle.
+    lowered: of lower priority, in this process's control group; None where that is not told. used:
+    of all other, by group with a quota.
     """
+
+    time: float
+    lowered: float | None
+    used: dict[Path, float]
+
+
+def _cores() -> list[Any]:
+    """How the cores that this process may be scheduled on spent the time since the last call."""
     spent = psutil.cpu_times_percent(percpu=True)
     own = schedulable_cores()
     # Some machines, and containers, number other cores than they show: then all count.
-    chosen = [spent[core] for core in own] if own and max(own) < len(spent) else spent
-    given_way = (getattr(core, name, 0.0) for core in chosen for name in ("idle", "iowait", "nice"))
-    return sum(given_way) / 100, len(chosen)
+    return [spent[core] for core in own] if own and max(own) < len(spent) else spent

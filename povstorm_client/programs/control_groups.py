@@ -41,14 +41,17 @@ def cpu_quota(group: Path) -> float | None:
 
 
 def cpu_seconds(group: Path) -> float:
-    """The CPU time that a group has used, without that of lowered priority where it is told.
-
-    It is since Linux 6.13. What has a lower priority gives way within the group's quota too.
-    """
-    spent = _statistics(group / "cpu.stat")
-    if "usage_usec" in spent:
-        return (spent["usage_usec"] - spent.get("nice_usec", 0)) / 1e6
+    """The CPU time that a group has used."""
+    spent = _statistics(group / "cpu.stat").get("usage_usec")
+    if spent is not None:
+        return spent / 1e6
     return (_number(group / "cpuacct" / "cpuacct.usage") or 0) / 1e9
+
+
+def lowered_seconds(group: Path) -> float | None:
+    """Of that what was of lowered priority; None before Linux 6.13, which does not tell it."""
+    spent = _statistics(group / "cpu.stat").get("nice_usec")
+    return None if spent is None else spent / 1e6
 
 
 def memory_limit(group: Path) -> int | None:

@@ -21,7 +21,8 @@ def share_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A function: the share that CpuUse tells, of cores in these states, after ten seconds.
 
     own: the numbers of the cores that this process may be scheduled on, all by default. quota: the
-    control group's, if it has one; used: how many seconds of it were used.
+    control group's, if it has one; used: how many seconds the group has used; nice: of these, what
+    was of lowered priority, None where that is not told.
     """
 
     def share(
@@ -29,11 +30,11 @@ def share_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         own: set[int] | None = None,
         quota: str = "max",
         used: float = 0.0,
-        nice: float = 0.0,
+        nice: float | None = None,
     ) -> float:
         def spend(seconds: float, lowered: float) -> None:
-            text = f"usage_usec {seconds * 1e6:.0f}\nnice_usec {lowered * 1e6:.0f}\n"
-            (tmp_path / "cpu.stat").write_text(text)
+            told = "" if nice is None else f"nice_usec {lowered * 1e6:.0f}\n"
+            (tmp_path / "cpu.stat").write_text(f"usage_usec {seconds * 1e6:.0f}\n{told}")
 
         clock = iter([100.0, 110.0])
         monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
@@ -43,7 +44,7 @@ def share_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
         spend(1.0, 0.5)
         use = machine.CpuUse(tmp_path)
-        spend(1.0 + used, 0.5 + nice)
+        spend(1.0 + used, 0.5 + (nice or 0.0))
         return use.share()
 
     return share
@@ -51,6 +52,12 @@ def share_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_programs_that_give_way_to_povray_count_as_idle(share_of):
     assert share_of(HALF) == pytest.approx(0.5)
+    assert share_of(HALF, nice=3.5) == pytest.approx(0.5)
+
+
+def test_others_programs_of_lower_priority_do_not_give_way(share_of):
+    assert share_of(HALF, nice=0.0) == pytest.approx(0.85)
+    assert share_of(HALF, nice=1.0) == pytest.approx(0.75)
 
 
 def test_all_cores_count_alike(share_of):
@@ -71,7 +78,8 @@ def test_use_is_a_share_of_the_quota(share_of):
 
 
 def test_what_gives_way_within_a_quota_counts_as_not_used(share_of):
-    assert share_of(IDLE, quota="50000", used=4.0, nice=3.0) == pytest.approx(1.0 / (10 * 0.5))
+    assert share_of(HALF, quota="50000", used=4.0, nice=3.0) == pytest.approx(1.0 / (1.0 + 4.0))
+    assert share_of(HALF, quota="50000", used=4.0, nice=0.0) == pytest.approx(4.0 / (4.0 + 1.0))
 
 
 def test_of_a_quota_that_the_machine_has_no_time_for_nothing_is_left(share_of):
