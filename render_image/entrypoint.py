@@ -95,11 +95,13 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
         async def render(next_frame: Callable[[], Awaitable[WaveFrame | None]]) -> None:
             nonlocal unbroken
             while True:
-                async with gate.admission():
+                async with gate.admission() as povray_has_ended:
                     frame = await next_frame()
                     if frame is None:
                         return
-                    unbroken &= await _render_frame(frame, share, storage, povray, gate, log)
+                    unbroken &= await _render_frame(
+                        frame, share, storage, povray, gate, log, povray_has_ended
+                    )
 
         async def work(*, helps: bool) -> None:
             nonlocal unbroken
@@ -156,6 +158,7 @@ async def _render_frame(
     povray: PovRay,
     gate: ProcessGate,
     log: CloudLog,
+    povray_has_ended: Callable[[], None],
 ) -> bool:
     """Render one frame, unless that is done already; False if its outcome could not be stored."""
     unit = frame.unit
@@ -172,6 +175,7 @@ async def _render_frame(
             queued_since=frame.queued_since,
             timeout=share.frame_timeout,
             limits=Limits.in_container(share.stall_timeout),
+            on_ended=povray_has_ended,
             container_image=share.container_image,
         )
     except RenderError as error:

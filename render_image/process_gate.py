@@ -9,7 +9,7 @@ LocalRenderer uses it on this machine, the container's entrypoint on Cloud Run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from povstorm_client.frames.result import FrameResult
@@ -34,7 +34,8 @@ class ProcessGate:
         self._running = 0
         self._waiting = 0
         self._changed = asyncio.Condition()
-        self._measuring: asyncio.Task[None] | None = None
+        self._told = asyncio.Event()
+        self._at_work: list[asyncio.Task[None]] = []
 
     @property
     def most(self) -> int:
@@ -42,17 +43,21 @@ class ProcessGate:
         return self._limit.most
 
     async def __aenter__(self) -> ProcessGate:
-        self._measuring = asyncio.create_task(self._measure())
+        self._at_work = [asyncio.create_task(work) for work in (self._measure(), self._tell())]
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        if self._measuring is not None:
-            self._measuring.cancel()
-            await asyncio.gather(self._measuring, return_exceptions=True)
+        for task in self._at_work:
+            task.cancel()
+        await asyncio.gather(*self._at_work, return_exceptions=True)
 
     @asynccontextmanager
-    async def admission(self) -> AsyncIterator[None]:
-        """Wait until the limit, and the free memory, allow one more process."""
+    async def admission(self) -> AsyncIterator[Callable[[], None]]:
+        """Wait until the limit, and the free memory, allow one more process.
+
+        Whoever knows calls what this gives when the process has ended: another one can start while
+        what came of it is stored. Else that is at the end of the block.
+        """
         self._waiting += 1
         try:
             async with self._changed:
@@ -60,12 +65,19 @@ class ProcessGate:
                 self._running += 1
         finally:
             self._waiting -= 1
-        try:
-            yield
-        finally:
-            async with self._changed:
+        ended = False
+
+        def has_ended() -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
                 self._running -= 1
-                self._changed.notify()
+                self._told.set()
+
+        try:
+            yield has_ended
+        finally:
+            has_ended()
 
     def saw(self, result: FrameResult) -> None:
         """Take note of what a frame needed."""
@@ -83,5 +95,12 @@ class ProcessGate:
             busy = use.share()
             if self._waiting and self._running:
                 self._limit.adapt(self._running, busy)
+            self._told.set()
+
+    async def _tell(self) -> None:
+        """Have who waits look again, when a process has ended or the limit was measured."""
+        while True:
+            await self._told.wait()
+            self._told.clear()
             async with self._changed:
                 self._changed.notify_all()

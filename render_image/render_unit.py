@@ -55,6 +55,7 @@ async def render_unit(
     sandbox: SandboxMode = "auto",
     limits: Limits | None = None,
     on_parsed: Callable[[], None] | None = None,
+    on_ended: Callable[[], None] | None = None,
     container_image: str = "",
 ) -> FrameResult:
     """Render a frame and store its image, its log and, last, its FrameResult.
@@ -62,7 +63,8 @@ async def render_unit(
     attempt counts from 1; final_attempt: whether a failure is stored as "failed" rather than
     "retrying". queued_since: Unix seconds since when the frame has been waiting; timeout: seconds
     for POV-Ray. sandbox: whether it runs in bubblewrap; limits: what it may use (the defaults of
-    Limits if None). on_parsed: called when POV-Ray has parsed the scene and begins to render.
+    Limits if None). on_parsed: called when POV-Ray has parsed the scene and begins to render;
+    on_ended: when it has ended, before what came of it is stored.
     container_image: by which it is rendered, for the result.
 
     Raises RenderError, after storing the failed FrameResult, when POV-Ray fails, the image is
@@ -95,6 +97,7 @@ async def render_unit(
             sandbox=sandbox,
             limits=(limits or Limits()).for_image(unit.settings.width, unit.settings.height),
             on_parsed=on_parsed,
+            on_ended=on_ended,
         )
     except (RenderError, StorageError, ToolError):
         raise
@@ -118,6 +121,7 @@ async def _render(
     sandbox: SandboxMode,
     limits: Limits,
     on_parsed: Callable[[], None] | None,
+    on_ended: Callable[[], None] | None,
 ) -> FrameResult:
     bwrap = await asyncio.to_thread(open_sandbox, povray, sandbox)
     attempt = partial(
@@ -129,6 +133,7 @@ async def _render(
         final_attempt=final_attempt,
         limits=limits,
         on_parsed=on_parsed,
+        on_ended=on_ended,
     )
     if not unit.settings.motion_blur:
         rendered = await attempt(unit, unit.cmd, timeout=timeout)
@@ -159,6 +164,7 @@ async def _render_once(
     timeout: float | None,
     limits: Limits,
     on_parsed: Callable[[], None] | None,
+    on_ended: Callable[[], None] | None,
     exposure: Exposure | None = None,
     sub_frame: int = 0,
 ) -> FrameResult | None:
@@ -185,6 +191,8 @@ async def _render_once(
             system_calls=bwrap.system_calls if bwrap else b"",
             on_parsed=on_parsed,
         )
+        if on_ended is not None and sub_frame == 0:
+            on_ended()
         if not exited.problem:
             exited = replace(exited, problem=folder_problem(written_to, limits))
         # Decoding and storing take long enough to hold up the other frames of this event loop.

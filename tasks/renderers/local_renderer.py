@@ -56,7 +56,7 @@ class LocalRenderer:
     async def __aexit__(self, *exception: object) -> None:
         await self._entered_gate.aclose()
 
-    def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[None]:
+    def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[object]:
         """Wait until the limit, and the free memory, allow one more process."""
         return self._gate.admission()
 

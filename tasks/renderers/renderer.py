@@ -26,7 +26,7 @@ class Renderer(Protocol):
 
     async def __aexit__(self, *exception: object) -> None: ...
 
-    def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[None]:
+    def admission(self, unit: WorkUnit) -> AbstractAsyncContextManager[object]:
         """Wait here until this frame can be worked on: bounds the task runs in flight."""
 
     async def render(self, unit: WorkUnit, *, attempt: int, final_attempt: bool) -> FrameResult:
