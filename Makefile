@@ -85,6 +85,7 @@ bench: setup ## The benchmarks, side by side (minutes)
 	$(BIN)/python -m benchmarks.sandbox_cost
 	$(BIN)/python -m benchmarks.tracing
 	$(BIN)/python -m benchmarks.container_start
+	$(BIN)/python -m benchmarks.container_frames
 	$(BIN)/python -m benchmarks.cloud_run_waves
 	$(BIN)/python -m benchmarks.end_to_end --frames 1000
 	$(BIN)/python -m benchmarks.api_calls
