@@ -384,6 +384,7 @@ def _data(
         "frames": [frame.frame for frame in frames],
         "clocks": [float(f"{frame.clock:.5g}") for frame in frames],
         "at": [round(frame.at, 2) for frame in frames],
+        "variants": [frame.variant for frame in frames] if frames[0].variant else [],
         "states": "".join(_LETTERS[frame.state] for frame in frames),
         "seconds": [_short(frame.seconds) for frame in frames],
         "cpu": [_short(frame.cpu_seconds) for frame in frames],

@@ -61,7 +61,7 @@
     },
     imageOf,
     missing: (index) => `The images are not beside this file: ${imageOf(index)} is not there.`,
-    note: (index) => STATES[data.states[index]],
+    note: (index) => [data.variants[index], STATES[data.states[index]]].filter(Boolean).join(", "),
     ahead: () => {
       if (decoded.size < sources.size) for (const frame of sources.keys()) preview(frame);
     },

@@ -212,3 +212,4 @@ def test_a_jobs_variants_are_columns_of_the_contact_sheet_row_by_row(storage: Fo
     assert re.findall(r'class="variant">([^<]*)<', html) == ["N=3", "N=5", "N=8"]
     assert re.findall(r'class="number">(\d+)<', html) == ["11", "21", "31", "12", "22", "32"]
     assert "repeat(3, " in html
+    assert data_of(html)["variants"] == ["N=3", "N=3", "N=5", "N=5", "N=8", "N=8"]
