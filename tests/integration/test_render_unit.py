@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from povstorm_client import RenderError, WorkUnit
+from povstorm_client import RenderError, RenderSettings, WorkUnit
 from povstorm_client.frames.result import FrameResult
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.tools import PovRay, require_povray
@@ -63,6 +63,21 @@ def test_a_rendered_frame_is_stored_with_its_checksum_log_and_statistics(
     assert statistics.rays >= statistics.pixels
     assert statistics.peak_memory_bytes > 5_000_000
     assert 0 < statistics.cpu_seconds < statistics.wall_seconds * os.cpu_count()
+
+
+@pytest.mark.parametrize("sub_frames", [0, 2])
+def test_that_povray_has_ended_is_told_once_and_before_anything_is_stored(
+    storage: FolderStorage, sub_frames: int
+):
+    settings = RenderSettings("sphere.pov", 8, 6, final_frame=2, motion_blur=sub_frames)
+    unit = WorkUnit(settings, frame=1)
+    unit.add_inline_resource("sphere.pov", SPHERE)
+    unit = assigned(unit)
+    logs: list[bytes | None] = []
+
+    render(unit, storage, on_ended=lambda: logs.append(FrameResults(storage, JOB).log(unit)))
+
+    assert logs == [None]
 
 
 def test_what_a_scene_writes_to_output_is_kept(sphere_unit, storage: FolderStorage):
