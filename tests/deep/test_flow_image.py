@@ -46,7 +46,7 @@ def ended(gcs_server: GcsServer, gcs_storage: GcsStorage, flow_image: BuiltImage
             *words_of(gcs_storage.uri.removeprefix("gs://"), job),
             environment={"STORAGE_EMULATOR_HOST": gcs_server.url, "PYTHONPATH": "/checkout"},
             options=(
-                *(*LIMITS, "--tmpfs=/home/povstorm"),
+                *(*LIMITS, "--tmpfs=/home/povstorm:mode=1777"),
                 f"--volume={ROOT / 'tests'}:/checkout/tests:ro",
             ),
         )

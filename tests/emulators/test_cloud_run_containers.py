@@ -294,10 +294,12 @@ def execute(server: CloudRunServer, job: str, script: str, **overrides: Any) -> 
     """Run a script in a container to its end; its task."""
     body = {"overrides": {"containerOverrides": [{"args": [script]}], **overrides}}
     started = requests.post(f"{server.rest_url}/v2/{job}:run", json=body, timeout=30).json()
-    wait = requests.post(
-        f"{server.rest_url}/v2/{started['name']}:wait", json={"timeout": "60s"}, timeout=90
-    )
-    execution = wait.json()["metadata"]
+    operation = {"done": False}
+    while not operation.get("done"):
+        operation = requests.post(
+            f"{server.rest_url}/v2/{started['name']}:wait", json={"timeout": "60s"}, timeout=90
+        ).json()
+    execution = operation["metadata"]
     url = f"{server.rest_url}/v2/{execution['name']}/tasks"
     (task,) = requests.get(url, timeout=30).json()["tasks"]
     return task
