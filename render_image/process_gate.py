@@ -85,6 +85,9 @@ class ProcessGate:
             self._limit.saw_process(result.statistics.peak_memory_bytes)
 
     def _has_room(self) -> bool:
+        # All who wait look four times a second; what memory is left takes a dozen files to tell.
+        if 0 < self._running >= self._limit.processes:
+            return False
         return self._limit.allows(self._running, available_memory())
 
     async def _measure(self) -> None:
