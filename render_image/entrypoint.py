@@ -1,8 +1,8 @@
 """The render container's entrypoint: do this array task's share of a wave, and help others.
 
 Cloud Run starts it as ``python3 -m render_image.entrypoint WAVE_URI``, with the task's index in
-the environment. A share has frames to render, or segments of their video to encode. A failed frame
-is a result like any other; the exit status is that of the
+the environment. A share has frames to render, or segments of their video to encode, which it may be
+given while it runs. A failed frame is a result like any other; the exit status is that of the
 container: 0 when all of the share was tried, 1 when the container could not do its work, 77 when
 the storage does not let it, 137 when ffmpeg had too little memory, 143 when it was told to stop.
 """
@@ -14,11 +14,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from povstorm_client.cloud_run.api import NOT_LET_IN, OUT_OF_MEMORY
 from povstorm_client.cloud_run.frame_memory import frames_with_room
-from povstorm_client.cloud_run.wave_share import WaveFrame, WaveShare, open_wave, read_share
+from povstorm_client.cloud_run.wave_share import (
+    SegmentWork,
+    WaveFrame,
+    WaveShare,
+    open_wave,
+    read_share,
+)
 from povstorm_client.errors import AccessError, PovstormError, RenderError, VideoError
 from povstorm_client.jobs.frame_results import FrameResults
 from povstorm_client.programs.cores import whole_cores
@@ -82,9 +88,9 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
     asking = asyncio.create_task(asyncio.to_thread(require_povray))
     storage, wave = open_wave(wave_uri)
     share = await asyncio.to_thread(read_share, storage, wave, task_index)
-    if share.segments:
+    if share.segments or share.patience is not None:
         await asking
-        return await _encode_segments(share, storage, layout.job_of_wave(wave), log)
+        return await _encode_segments(share, storage, wave, task_index, log)
     frames = FrameQueue(storage, wave, task_index, share, again=_is_another_attempt())
     povray = await asking
     unbroken = True
@@ -127,15 +133,20 @@ async def _render_share(wave_uri: str, task_index: int, log: CloudLog) -> int:
     return 0 if unbroken else _BROKEN
 
 
-async def _encode_segments(share: WaveShare, storage: Storage, job_id: str, log: CloudLog) -> int:
+async def _encode_segments(
+    share: WaveShare, storage: Storage, wave: str, task_index: int, log: CloudLog
+) -> int:
     # Here: no container that renders pays for the import.
-    from render_image.video.encode_share import encode_share
+    from render_image.video.encode_share import encode_share, given_segments
 
     stopped = threading.Event()
+    segments: Iterable[SegmentWork] = share.segments
+    if share.patience is not None:
+        segments = given_segments(storage, wave, task_index, share.patience, stopped)
 
     def encode() -> int:
         status = 0
-        for outcome in encode_share(share.segments, storage, job_id, stopped):
+        for outcome in encode_share(segments, storage, layout.job_of_wave(wave), stopped):
             if isinstance(outcome, Exception):
                 killed = isinstance(outcome, VideoError) and outcome.out_of_memory
                 status = OUT_OF_MEMORY if killed else status or _BROKEN

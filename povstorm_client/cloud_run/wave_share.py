@@ -64,7 +64,9 @@ class WaveShare:
 
     frame_timeout: for all of a frame; stall_timeout: without a further pixel. frame_bytes: memory
     that a frame is expected to hold; 0 where nothing is known. container_image: by which the frames
-    are rendered, which a container does not know by itself.
+    are rendered, which a container does not know by itself. patience: of a task that is given its
+    segments while it runs (given_segments.py), the seconds for which it waits for each; None for a
+    task that has all it will have.
     """
 
     frames: tuple[WaveFrame, ...]
@@ -73,6 +75,7 @@ class WaveShare:
     segments: tuple[SegmentWork, ...] = ()
     frame_bytes: int = 0
     container_image: str = ""
+    patience: float | None = None
 
     @classmethod
     def of_job(
@@ -101,6 +104,7 @@ class WaveShare:
             "frames": [{**vars(frame), "unit": frame.unit.to_json()} for frame in self.frames],
             "segments": [asdict(segment) for segment in self.segments],
             "container_image": self.container_image,
+            "patience": self.patience,
         }
 
 
@@ -120,6 +124,7 @@ class _StoredShare:
     segments: tuple[SegmentWork, ...] = ()
     frame_bytes: Sum = 0
     container_image: str = ""
+    patience: Limit | None = None
 
 
 def write_wave(storage: Storage, wave: str, shares: Sequence[WaveShare]) -> None:
@@ -174,10 +179,8 @@ def read_share(storage: Storage, wave: str, task_index: int) -> WaveShare:
         )
         for frame in frames:
             check_belongs(frame.unit, layout.job_of_wave(wave))
-        output = f"{layout.output(layout.job_of_wave(wave))}/"
-        for image in (image for segment in stored.segments for image in segment.images):
-            if not image.key.startswith(output):
-                raise InputError(f"the image {image.key} is none of its job")
+        for segment in stored.segments:
+            check_images(segment, wave)
     return WaveShare(
         frames,
         stored.frame_timeout,
@@ -185,4 +188,13 @@ def read_share(storage: Storage, wave: str, task_index: int) -> WaveShare:
         stored.segments,
         stored.frame_bytes,
         stored.container_image,
+        stored.patience,
     )
+
+
+def check_images(segment: SegmentWork, wave: str) -> None:
+    """Raise InputError unless all images of a segment are of the wave's job."""
+    output = f"{layout.output(layout.job_of_wave(wave))}/"
+    for image in segment.images:
+        if not image.key.startswith(output):
+            raise InputError(f"the image {image.key} is none of its job")

@@ -247,6 +247,21 @@ def wave_claim(wave: str, work_unit_id: str) -> str:
     return f"{wave_claims(wave)}/{work_unit_id}.json"
 
 
+def wave_gifts(wave: str) -> str:
+    """The prefix of what is given to the tasks of a wave that was started ahead of its segments."""
+    return f"{wave}/given"
+
+
+def wave_gift(wave: str, task_index: int, number: int) -> str:
+    """What a task of such a wave has to encode next; number counts from 0."""
+    return f"{wave_gifts(wave)}/{task_index:05d}-{number:05d}.json"
+
+
+def task_of_gift(key: str) -> int:
+    """The index of the task that something was given to; ValueError if the key does not tell."""
+    return int(key.rpartition("/")[2].partition("-")[0])
+
+
 def job_of_key(key: str) -> str:
     """The id of the job that a key below ``jobs/`` belongs to."""
     return key.removeprefix(f"{JOBS}/").partition("/")[0]

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+from povstorm_client.cloud_run.given_segments import look_for
 from povstorm_client.cloud_run.wave_share import SegmentWork
 from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from render_image.video.segments import Encoding, FrameImage, Segment, StoredImage, encode_segment
 from render_image.video.stored_segments import SegmentStore
 
+# Between looks for the next segment: each is a call to the storage.
+LOOK_SECONDS = 1.0
+
+
+def given_segments(
+    storage: Storage, wave: str, task: int, patience: float, stopped: threading.Event
+) -> Iterator[SegmentWork]:
+    """The segments that a task is given while it runs, each as soon as it is there.
+
+    They end when it is told that nothing more will come, when nothing has come for so many seconds,
+    and when ``stopped`` is set. StorageError, or RecordError for what is not readable.
+    """
+    for number in itertools.count():
+        deadline = time.monotonic() + patience
+        while (gift := look_for(storage, wave, task, number)) == "not yet":
+            if time.monotonic() >= deadline or stopped.wait(LOOK_SECONDS):
+                return
+        if gift.segment is None:
+            return
+        yield gift.segment
+
 
 def encode_share(
-    segments: tuple[SegmentWork, ...], storage: Storage, job_id: str, stopped: threading.Event
+    segments: Iterable[SegmentWork], storage: Storage, job_id: str, stopped: threading.Event
 ) -> Iterator[Segment | Exception]:
     """Encode and store segments; gives each, or why it could not be made: the others go on.
 

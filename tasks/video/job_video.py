@@ -71,6 +71,8 @@ class VideoAhead:
                 self._segments.stop()
         elif result.image_crc32c:
             image = stored_image(self._storage, result)
+            if isinstance(self._segments, SegmentWaves) and not result.cache_hit:
+                self._segments.frame_took(max(0.0, result.ended - result.started))
             self._segments.frame_is_final(
                 result.frame, FrameImage(result.frame, image, result.image_crc32c)
             )
@@ -136,6 +138,7 @@ def _segments(
         if manifest.cloud_run is not None:
             return SegmentWaves(
                 plan,
+                pixels,
                 storage,
                 manifest.job_id,
                 manifest.cloud_run,

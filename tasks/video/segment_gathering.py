@@ -26,6 +26,20 @@ class SegmentGathering:
         """How many the video has."""
         return len(self._plan)
 
+    @property
+    def incomplete(self) -> list[int]:
+        """The frames of each segment that waits for one: how many, the missing ones included."""
+        return [
+            len(frames)
+            for frames, missing in zip(self._plan, self._waiting_for, strict=True)
+            if missing
+        ]
+
+    @property
+    def missing(self) -> int:
+        """How many frames are not final."""
+        return sum(map(len, self._waiting_for))
+
     def frame_is_final(
         self, frame: int, image: FrameImage | None
     ) -> tuple[int, tuple[FrameImage, ...]] | None:

@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 
 from povstorm_client.cloud_run.api import EMULATOR_VARIABLE, GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
-from povstorm_client.cloud_run.stored_plan import read_plan, spent_usd
+from povstorm_client.cloud_run.stored_plan import StoredWave, read_plan, reserve, spent_usd
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.errors import StorageError, VideoError
 from povstorm_client.storage import layout
@@ -50,6 +50,8 @@ FRAMES = range(1, 21)
 PLAN = plan_segments(FRAMES)
 FPS = Fraction(24)
 HASTE = SegmentPace(poll=0.05, park_first=0.05, park_most=0.1, worth=0.0)
+# However little is left, containers are started ahead of it.
+AHEAD = replace(HASTE, worth_ahead=0.0)
 SIZES = {"small": 512, "large": 2048}
 # A test's project, of the server that all of them share.
 PROJECT_VARIABLE = "SEGMENT_WAVES_PROJECT"
@@ -191,6 +193,7 @@ def segment_waves(
             patch.setattr(segment_planner, "cost_of", lambda *_: (190, 1e-3))
         waves = SegmentWaves(
             plan_segments(frames),
+            96 * 64,
             storage,
             JOB,
             on or fleet(max_usd),
@@ -274,9 +277,9 @@ def test_a_damaged_image_leaves_the_video_to_the_flow_which_names_it(
     caplog: pytest.LogCaptureFixture,
 ):
     storage.write(f"{layout.output(JOB)}/frame_1.png", b"no image")
-    with segment_waves(storage) as waves:
+    with segment_waves(storage, retries=0) as waves:
         told(waves, images)
-        assert not any(encoded_there(waves))
+        assert encoded_there(waves) == [False, True]
         with pytest.raises(VideoError, match="frame 1 is not"):
             video(storage, images, waves)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -658,3 +661,179 @@ def test_a_cancelled_run_stops_what_it_has_started(
             time.sleep(0.05)
     (execution,) = api.executions(path)
     assert execution.completed is not None
+
+
+def rendering(storage: FolderStorage) -> None:
+    """Have frames being rendered by four tasks."""
+    wave = StoredWave(
+        wave="w0001-test",
+        render_job="small",
+        tasks=4,
+        frames=len(FRAMES),
+        submitted=time.time(),
+        completed=None,
+        failed_tasks=0,
+        predicted_seconds=0.0,
+        predicted_usd=0.0,
+        billed_usd=None,
+    )
+    assert reserve(storage, JOB, wave, None) is None
+
+
+def told_soon(
+    waves: SegmentWaves, images: dict[int, FrameImage], *later: int
+) -> dict[int, FrameImage]:
+    """Tell of all frames but these, which will soon be there."""
+    waves.frame_took(1.0)
+    told(waves, {frame: image for frame, image in images.items() if frame not in later})
+    return {frame: images[frame] for frame in later}
+
+
+def started() -> str:
+    """The name of the first execution, once any of its tasks is at work, or was."""
+    api, path = GoogleCloudRun(), fleet().job_path(fleet().jobs[0])
+    while not (begun := [each.name for each in api.executions(path) if each.has_begun]):
+        time.sleep(0.05)
+    return begun[0]
+
+
+def segment_waves_planned(storage: FolderStorage) -> list[StoredWave]:
+    plan = read_plan(storage, JOB)
+    assert plan is not None
+    return [wave for wave in plan.waves if wave.segments]
+
+
+@pytest.mark.parametrize("fate", ["", "delivered twice", "lost"])
+def test_containers_that_were_started_ahead_encode_what_comes_then(
+    fate: str, cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage], lost
+):
+    here = video(storage, images)
+    rendering(storage)
+    cloud.set_knobs(run_tasks_twice=fate == "delivered twice")
+    lost(*[1] * (fate == "lost"))
+    with segment_waves(storage, pace=AHEAD) as waves:
+        last = told_soon(waves, images, 1, 20)
+        started()
+        told(waves, last)
+        assert encoded_there(waves) == [True, True]
+        assert video(storage, images, waves) == here
+
+    ahead, *others = segment_waves_planned(storage)
+    # What they may wait is in it.
+    assert ahead.predicted_usd > ahead.tasks * 70 * 1.8e-5
+    assert ahead.billed_usd
+    # What the lost one was given just then is encoded by another.
+    assert len(others) <= (fate == "lost")
+
+
+def test_containers_that_wait_in_vain_end_by_themselves_and_others_encode(
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
+):
+    here = video(storage, images)
+    rendering(storage)
+    with segment_waves(storage, pace=replace(AHEAD, patience=0.1)) as waves:
+        last = told_soon(waves, images, 1, 20)
+        name = started()
+        while (ended := GoogleCloudRun().execution(name)).completed is None:
+            time.sleep(0.05)
+        assert (ended.succeeded, ended.failed, ended.cancelled) == (2, 0, 0)
+        told(waves, last)
+        assert encoded_there(waves) == [True, True]
+        assert video(storage, images, waves) == here
+
+    ahead, others = segment_waves_planned(storage)
+    assert ahead.billed_usd
+    assert others.segments == 2
+
+
+def test_containers_are_told_when_nothing_more_will_come(
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
+):
+    rendering(storage)
+    with segment_waves(storage, pace=AHEAD) as waves:
+        told_soon(waves, images, 1, 20)
+        name = started()
+        # As when a frame has failed.
+        assert waves.stop() == {}
+        while (ended := GoogleCloudRun().execution(name)).completed is None:
+            time.sleep(0.05)
+    assert (ended.succeeded, ended.failed, ended.cancelled) == (2, 0, 0)
+
+
+def test_containers_wait_for_nothing_that_would_cost_too_much(
+    cloud: Cloud,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level(logging.INFO)
+    rendering(storage)
+    # Two tasks for a minute each, and not for what they might wait.
+    with segment_waves(storage, pace=AHEAD, max_usd=0.0025) as waves:
+        last = told_soon(waves, images, 20)
+        while "no containers wait" not in caplog.text:
+            time.sleep(0.05)
+        told(waves, last)
+        assert encoded_there(waves) == [True, True]
+        video(storage, images, waves)
+    assert 0 < spent_usd(storage, JOB) <= 0.0025
+
+
+def test_what_finds_no_room_ahead_is_started_as_any_other(
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
+):
+    here = video(storage, images)
+    rendering(storage)
+    cloud.set_knobs(vcpu_quota=0.5, quota_refuses="not all fit")
+    with segment_waves(storage, pace=AHEAD) as waves:
+        last = told_soon(waves, images, 20)
+        while cloud.calls("jobs.run") < 2:
+            time.sleep(0.05)
+        told(waves, last)
+        cloud.set_knobs(vcpu_quota=20.0)
+        assert encoded_there(waves) == [True, True]
+        assert video(storage, images, waves) == here
+
+
+KILLED_AHEAD = (
+    KILLED.replace(
+        """    told(waves, stored_images(storage))
+    print(len(waves.stop()), flush=True)
+""",
+        """    told_soon(waves, stored_images(storage), 1, 20)
+    print("told", flush=True)
+""",
+    )
+    .replace("segment_waves(storage)", "segment_waves(storage, pace=AHEAD)")
+    .replace(
+        "import FRAMES, segment_waves, stored_images, told",
+        "import AHEAD, segment_waves, stored_images, told_soon",
+    )
+)
+
+
+def test_the_next_run_gives_the_containers_of_a_killed_one_what_they_wait_for(
+    cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
+):
+    here = video(storage, images)
+    rendering(storage)
+    killed = subprocess.Popen(
+        [sys.executable, "-c", KILLED_AHEAD, str(storage.root)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+    )
+    name = started()
+    killed.kill()
+    killed.communicate()
+    planned = segment_waves_planned(storage)
+
+    with segment_waves(storage) as waves:
+        told(waves, images)
+        assert encoded_there(waves) == [True, True]
+        assert video(storage, images, waves) == here
+
+    executions = GoogleCloudRun().executions(fleet().job_path(fleet().jobs[0]))
+    assert [execution.name for execution in executions] == [name]
+    # It is the killed run's, whose word on its cost stands.
+    assert segment_waves_planned(storage) == planned
+    assert spent_usd(storage, JOB) == planned[0].predicted_usd

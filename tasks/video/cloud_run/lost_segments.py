@@ -15,6 +15,7 @@ from tasks.waves.lost_container import what_happened
 class LostSegments:
     """refused: of containers that were not let in; again, given_up: of those that were lost.
 
+    unseen: given to a container that had waited long enough, and ended in order, in that moment.
     reason: how one of the latter ended, in words.
     """
 
@@ -22,6 +23,7 @@ class LostSegments:
     again: tuple[WaitingSegment, ...]
     given_up: tuple[WaitingSegment, ...]
     reason: str
+    unseen: tuple[WaitingSegment, ...] = ()
 
     @classmethod
     def of(
@@ -35,13 +37,14 @@ class LostSegments:
     ) -> LostSegments:
         """Those that wait for a task of the wave that has ended, each as its next attempt.
 
-        states: of its tasks. attempts: how many a segment has; one that was refused was not tried.
+        states: of its tasks. attempts: how many a segment has; one that was refused, or not seen,
+        was not tried.
         None is given up for want of memory before it had the most that there is. is_over: whether
         all tasks have ended, also those of which nothing is known.
         """
         tasks = {task.index: task for task in states}
         memory_mib = fleet.jobs[wave.size].memory_mib
-        refused, again, given_up, reason = [], [], [], ""
+        refused, again, given_up, unseen, reason = [], [], [], [], ""
         for name, segment in wave.waiting.items():
             index = wave.task_of(name)
             task = tasks.get(index)
@@ -49,6 +52,9 @@ class LostSegments:
                 continue
             if task is not None and task.not_let_in:
                 refused.append(segment)
+                continue
+            if wave.patience is not None and task is not None and task.outcome == "succeeded":
+                unseen.append(segment)
                 continue
             reason = f"their container {wave.host(index)} {what_happened(task, memory_mib)}"
             size, attempt = segment.size, segment.attempt + 1
@@ -58,9 +64,10 @@ class LostSegments:
                 again.append(replace(segment, attempt=attempt, size=size))
             else:
                 given_up.append(segment)
-        return cls(tuple(refused), tuple(again), tuple(given_up), reason)
+        return cls(tuple(refused), tuple(again), tuple(given_up), reason, tuple(unseen))
 
     @property
     def names(self) -> list[str]:
         """Of all of them."""
-        return [segment.name for segment in (*self.refused, *self.again, *self.given_up)]
+        found = (*self.refused, *self.unseen, *self.again, *self.given_up)
+        return [segment.name for segment in found]

@@ -22,9 +22,11 @@ from povstorm_client.errors import CloudError, PovstormError, VideoError
 from povstorm_client.quantities import duration, usd
 from povstorm_client.run_logger import RunLogger
 from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
 from render_image.video.segments import Encoding
 from tasks.video.cloud_run.lost_segments import LostSegments
+from tasks.video.cloud_run.rendering_rest import RenderingRest
 from tasks.video.cloud_run.segment_planner import Place, SegmentPlanner
 from tasks.video.cloud_run.segment_queue import SegmentQueue
 from tasks.video.cloud_run.segment_wave import (
@@ -32,6 +34,7 @@ from tasks.video.cloud_run.segment_wave import (
     WaitingSegment,
     read_left_wave,
 )
+from tasks.video.cloud_run.start_ahead import StartAhead
 from tasks.waves.bucket_access import NOT_LET_IN, BucketAccess
 from tasks.waves.cancel_note import is_cancelled
 from tasks.waves.executions import ExecutionPace, Executions, waits_to_begin
@@ -44,6 +47,9 @@ _PROBED = 4
 class SegmentPace(ExecutionPace):
     """In seconds; worth: what is encoded here in this time is not worth starting containers for.
 
+    worth_ahead: the same of containers that are started ahead of it, as they are up when it comes;
+    patience: for how long they wait for each segment.
+
     A wave is given up that is at work for longer than it should be by late_factor, and late; and
     one for which there is no room within park_limit, once the video waits for nothing else.
     """
@@ -55,6 +61,8 @@ class SegmentPace(ExecutionPace):
     unbegun: float = 60.0
     finish: float = 10.0
     worth: float = 15.0
+    worth_ahead: float = 5.0
+    patience: float = 60.0
     late: float = 300.0
     late_factor: float = 10.0
 
@@ -62,13 +70,16 @@ class SegmentPace(ExecutionPace):
 class SegmentDispatcher:
     """api is called once, by another thread, for a video that is worth it.
 
-    retries: how often a lost segment is tried again. logger is told what is not encoded there, and
-    tell what the video waits for, in a line, "" for nothing any more.
+    rest: told of frames as they come. pixels: of each image of the video. retries: how often a lost
+    segment is tried again. logger is told what is not encoded there, and tell what the video waits
+    for, in a line, "" for nothing any more.
     """
 
     def __init__(
         self,
         queue: SegmentQueue,
+        rest: RenderingRest,
+        pixels: int,
         storage: Storage,
         job_id: str,
         fleet: CloudRunFleet,
@@ -96,7 +107,8 @@ class SegmentDispatcher:
         self._planner = SegmentPlanner(
             fleet, encoding.ending, queue.segments, pace.worth, encoding.options
         )
-        self._pixels = 0
+        self._pixels = pixels
+        self._ahead = StartAhead(rest, queue, storage, job_id, fleet)
         self._access = BucketAccess(pace.grants)
         self._executions: Executions | None = None
         # On their way: those that are being launched, and those whose execution has not ended.
@@ -117,37 +129,116 @@ class SegmentDispatcher:
     async def start_due(self) -> None:
         """Start waves of what has gathered, once there is enough or nothing more to come.
 
-        Raises CloudError once no container was let in often enough.
+        And one ahead of the last segments, which is given what comes. Raises CloudError once no
+        container was let in often enough.
         """
-        is_all = self._queue.is_stopped
+        if self._is_ahead_due():
+            await self._start_ahead()
+        await self._drop_what_starts_too_late()
+        if await self._give_what_is_there() or self._is_for_those_ahead():
+            return
+        is_all = self._queue.all_came
         due = self._queue.pending()
         place = self._place(due, is_all=is_all)
         if place == "nowhere yet" or (place == "containers" and await self._is_held_back()):
             return
-        due = [segment for segment in due if not self._queue.find(segment)]
+        due = self._not_stored(due)
         place = self._place(due, is_all=is_all)
         if place == "here":
             self._give_up(due, VideoError("that is soon done"))
         if place != "containers":
             return
         executions = await self._opened()
+        if any(wave.open for wave in self._waves):
+            return  # containers of an earlier run wait for these: at the next look
         left = {segment.name for segment in self.waiting()}
         due = [segment for segment in due if segment.name not in left]
         if self._access.is_in_doubt:
             due = due[:_PROBED]
-        pixels = self._pixels_of(due)
-        for size, segments in self._planner.by_size(due, pixels).items():
-            plan = self._planner.plan(segments, pixels, size)
+        for size, segments in self._planner.by_size(due, self._pixels).items():
+            plan = self._planner.plan(segments, self._pixels, size)
             self._start_wave(executions, segments, plan, size)
 
     def _place(self, segments: Sequence[WaitingSegment], *, is_all: bool) -> Place:
-        return self._planner.place(segments, self._pixels_of(segments), is_all=is_all)
+        return self._planner.place(segments, self._pixels, is_all=is_all)
 
-    def _pixels_of(self, segments: Sequence[WaitingSegment]) -> int:
-        """Of each image of the video; one is read for it, once."""
-        if self._pixels == 0 and segments:
-            self._pixels = segments[0].pixels()
-        return self._pixels
+    def _not_stored(self, segments: Sequence[WaitingSegment]) -> list[WaitingSegment]:
+        """Those of these that are not stored; of the others that is the end."""
+        found = in_parallel(self._queue.find, segments)
+        return [each for each, is_there in zip(segments, found, strict=True) if not is_there]
+
+    def _is_ahead_due(self) -> bool:
+        return self._is_worth_ahead() and self._ahead.is_due(_now())
+
+    def _is_for_those_ahead(self) -> bool:
+        """Whether what waits is to wait for containers that are soon started ahead of the rest."""
+        return self._is_worth_ahead() and self._ahead.is_near(_now())
+
+    def _is_worth_ahead(self) -> bool:
+        frames = sum(self._queue.left())
+        return self._planner.seconds(frames, self._pixels) >= self._pace.worth_ahead
+
+    async def _start_ahead(self) -> None:
+        """Start containers for what is left, which wait for it."""
+        if await self._is_held_back():
+            return
+        self._ahead.give_up()
+        self._not_stored(self._queue.pending())
+        executions = await self._opened()
+        if any(wave.open for wave in self._waves):
+            return  # an earlier run of the job has started some
+        plan, size = self._planner.plan_ahead(self._queue.left(), self._pixels, self._pace.patience)
+        wave = self._planned([[] for _ in range(plan.tasks)], plan, size)
+        wave.patience = self._pace.patience
+        wave.open = dict.fromkeys(range(plan.tasks), 0)
+        spent = self._reserve(wave)
+        if spent is None:
+            self._begin_launch(executions, wave)
+        else:
+            self._log.info(
+                "no containers wait for the last segments: they may cost %s, after %s",
+                usd(plan.usd),
+                usd(spent),
+            )
+
+    async def _drop_what_starts_too_late(self) -> None:
+        """Start what is left as any other, if containers ahead of it have found no room so far."""
+        late = [
+            (launch, wave)
+            for launch, wave in self._launches.items()
+            if wave.open and self._queue.all_came and not launch.done()
+        ]
+        for launch, wave in late:
+            launch.cancel()
+            await asyncio.wait({launch})
+            del self._launches[launch]
+            if wave.execution is None and self._executions is not None:
+                # It may have been started by a call that had no answer.
+                await self._executions.stop(wave)
+                self._waves.remove(wave)
+                if wave.execution is None:
+                    self._costs_nothing(wave)
+
+    async def _give_what_is_there(self) -> bool:
+        """Give waiting containers what they wait for; whether whatever comes is for them."""
+        is_all = self._queue.all_came
+        for wave in self._waves:
+            if not wave.open:
+                continue
+            if wave.execution is None:
+                return True  # in a moment
+            known = {segment.name for segment in self.waiting()}
+            due = [
+                segment
+                for segment in self._queue.pending()
+                if segment.size <= wave.size and segment.name not in known
+            ]
+            if due := self._not_stored(due):
+                self._queue.clear_unfinished(due)
+                self._queue.take(wave.give(self._storage, due, self._encoding))
+            if is_all:
+                wave.end_tasks(self._storage)
+        return False
 
     async def _is_held_back(self) -> bool:
         """Whether no wave is to start now: the job is to stop, or the bucket lets nobody in.
@@ -181,9 +272,22 @@ class SegmentDispatcher:
     def _start_wave(
         self, executions: Executions, segments: list[WaitingSegment], plan: WavePlan, size: int
     ) -> None:
-        wave_id = self._next_id()
         shares = [segments[task :: plan.tasks] for task in range(plan.tasks)]
-        wave = SegmentWave(
+        wave = self._planned(shares, plan, size)
+        spent = self._reserve(wave)
+        if spent is not None:
+            words = f"containers for them would cost {usd(plan.usd)}, after {usd(spent)}"
+            most = f"and the most is ${self._fleet.max_usd:g}"
+            self._give_up(segments, CloudError(f"{words}, {most}", "refused"))
+            return
+        self._queue.take(segments)
+        self._begin_launch(executions, wave)
+
+    def _planned(
+        self, shares: list[list[WaitingSegment]], plan: WavePlan, size: int
+    ) -> SegmentWave:
+        wave_id = self._next_id()
+        return SegmentWave(
             wave_id,
             layout.wave(self._job_id, wave_id),
             [[segment.name for segment in share] for share in shares],
@@ -191,18 +295,19 @@ class SegmentDispatcher:
             submitted=time.time(),
             launched=_now(),
             plan=plan,
-            waiting={segment.name: replace(segment, size=size) for segment in segments},
+            waiting={
+                segment.name: replace(segment, size=size) for share in shares for segment in share
+            },
         )
-        record, most = wave.record(), self._fleet.max_usd
+
+    def _reserve(self, wave: SegmentWave) -> float | None:
+        """Write it down before it costs anything; what others cost, if with it that is too much.
+
+        Whoever starts another wave, or goes on with the job, counts it.
+        """
+        record = wave.record()
         assert record is not None, "it has a plan"  # noqa: S101 - a mistake of ours
-        # Before it costs anything: whoever starts another wave, or goes on with the job, counts it.
-        spent = reserve(self._storage, self._job_id, record, most)
-        if spent is not None:
-            words = f"containers for them would cost {usd(plan.usd)}, after {usd(spent)}"
-            self._give_up(segments, CloudError(f"{words}, and the most is ${most:g}", "refused"))
-            return
-        self._queue.take(segments)
-        self._begin_launch(executions, wave)
+        return reserve(self._storage, self._job_id, record, self._fleet.max_usd)
 
     def _next_id(self) -> str:
         return f"v{next(self._numbers):04d}-{self._run_id}"
@@ -231,8 +336,10 @@ class SegmentDispatcher:
             self._waves.remove(wave)
             self._give_up(list(wave.waiting.values()), error)
         else:
-            segments, name = sum(map(len, wave.shares)), wave.wave_id
-            self._log.info("wave %s: %d segments of the video, %s", name, segments, wave.plan)
+            words = f"{sum(map(len, wave.shares))} segments of the video"
+            if wave.patience is not None:
+                words = "ahead of the video's last segments"
+            self._log.info("wave %s: %s, %s", wave.wave_id, words, wave.plan)
 
     def _store(self, wave: SegmentWave) -> None:
         write_wave(self._storage, wave.prefix, wave.waiting_shares(self._encoding))
@@ -241,6 +348,12 @@ class SegmentDispatcher:
         """Have half of a wave's tasks wait for room as a wave of their own, if that can help."""
         if not wave.can_be_split(self._waves):
             return False
+        if wave.patience is not None:
+            # Fewer tasks are given all that comes.
+            wave.halve()
+            self._store(wave)
+            self._write_down(wave)
+            return True
         wave_id = self._next_id()
         rest = wave.split(wave_id, layout.wave(self._job_id, wave_id))
         self._store(wave)
@@ -317,10 +430,16 @@ class SegmentDispatcher:
         segments = layout.segments(self._job_id)
         there = {entry.key for entry in self._storage.list(segments)}
         for wave in self._waves:
-            for name, segment in list(wave.waiting.items()):
-                key = layout.segment_record(segments, name)
-                if key in there and self._queue.find(segment):
-                    del wave.waiting[name]
+            stored = [
+                segment
+                for name, segment in wave.waiting.items()
+                if layout.segment_record(segments, name) in there
+            ]
+            for segment, is_whole in zip(
+                stored, in_parallel(self._queue.find, stored), strict=True
+            ):
+                if is_whole:
+                    del wave.waiting[segment.name]
                     self._access.granted()
 
     async def _follow(self, executions: Executions, wave: SegmentWave) -> None:
@@ -329,6 +448,8 @@ class SegmentDispatcher:
         if state is None:
             return
         is_over, lost = state.completed is not None, state.failed + state.cancelled
+        if wave.patience is not None:
+            lost += state.succeeded  # may have waited in vain for what it was given just then
         if is_over or lost > wave.lost_tasks:
             if wave.waiting and await self._is_to_stop():
                 return
@@ -336,18 +457,18 @@ class SegmentDispatcher:
             await self._settle(executions, wave, is_over=is_over)
         if is_over:
             self._waves.remove(wave)
-        elif not wave.waiting:
+        elif not wave.waiting and not wave.open:
             # What it took is known when it has ended.
             wave.stored = wave.stored or _now()
             if _now() - wave.stored > self._pace.finish:
                 self._waves.remove(wave)
                 await executions.stop(wave)
         # While Google has no room for a task, nothing is late, and nothing is billed.
-        elif wave.begun is not None:
+        elif wave.begun is not None and wave.waiting:
             expected = wave.plan.seconds if wave.plan else 0.0
             if _now() - wave.begun > self._late(expected):
                 await executions.cancel(wave)
-        elif self._waited_long_for(wave):
+        elif wave.begun is None and self._waited_long_for(wave):
             await self._give_up_waiting(executions, wave)
 
     async def _give_up_waiting(self, executions: Executions, wave: SegmentWave) -> None:
@@ -368,16 +489,21 @@ class SegmentDispatcher:
         states = await executions.tasks(wave)
         # Again: a task may have stored its last segment since they were listed, and ended.
         self._collect()
+        ended = {state.index for state in states if state.has_ended}
+        for index in list(wave.open):
+            if is_over or index in ended:
+                del wave.open[index]
         found = LostSegments.of(wave, states, self._fleet, self._attempts, is_over=is_over)
         for name in found.names:
             del wave.waiting[name]
         if is_over and wave.plan is not None:
             wave.billed_usd = billed_usd(states, wave.plan.job)
             self._write_down(wave)
-        if found.refused:
+        if any(state.not_let_in for state in states):
+            # Also of those that were given nothing yet.
             self._access.refused(wave.launched, _now())
             self._log.warning("%d segments of the video wait: %s", len(found.refused), NOT_LET_IN)
-        self._queue.again([*found.refused, *found.again])
+        self._queue.again([*found.unseen, *found.refused, *found.again])
         self._give_up(found.given_up, VideoError(found.reason))
         if found.again:
             words = "%d segments of the video are tried again: %s"

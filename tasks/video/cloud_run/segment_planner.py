@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
+from povstorm_client.cloud_run.prices_and_limits import LEAST_BILLED_SECONDS, STARTUP_SECONDS
+from povstorm_client.cloud_run.prices_and_limits import usd as price
 from povstorm_client.cloud_run.wave_plan import WavePlan, plan_wave
 from povstorm_client.frames.video_options import VideoOptions
 from render_image.video.video_formats import cost_of
@@ -16,6 +19,10 @@ from tasks.video.cloud_run.segment_wave import WaitingSegment
 _CONTAINER_MIB = 256
 # Before all frames are there, segments wait for so many others: a share of all, and at least a few.
 _GATHERED_SHARE, _GATHERED_LEAST = 4, 8
+
+# A wave that is started ahead is for what is left when the last frame is there, which people wait
+# for: how many segments each of its tasks is to encode then, where that is not to be cheapest.
+_AHEAD_PER_TASK = {"fastest": 1, "balanced": 2}
 
 # Here: by the flow, when all frames are there.
 Place = Literal["containers", "here", "nowhere yet"]
@@ -52,7 +59,7 @@ class SegmentPlanner:
         if _retries(segments):
             return "containers"
         frames = sum(len(segment.images) for segment in segments)
-        is_worth_it = pixels * self._seconds_per_pixel * frames >= self._worth
+        is_worth_it = self.seconds(frames, pixels) >= self._worth
         if is_all:
             return "containers" if is_worth_it else "here"
         is_enough = is_worth_it and len(segments) >= self._gathered
@@ -75,9 +82,32 @@ class SegmentPlanner:
 
     def plan(self, segments: Sequence[WaitingSegment], pixels: int, size: int) -> WavePlan:
         """Over how many tasks of a render job the segments are spread."""
-        seconds = pixels * self._seconds_per_pixel * max(len(each.images) for each in segments)
+        seconds = self.seconds(max(len(each.images) for each in segments), pixels)
         job = self._fleet.jobs[size]
         return plan_wave(len(segments), seconds, job=job, prefer=self._fleet.prefer)
+
+    def seconds(self, frames: int, pixels: int) -> float:
+        """What encoding so many frames takes one vCPU."""
+        return pixels * self._seconds_per_pixel * frames
+
+    def plan_ahead(
+        self, lengths: Sequence[int], pixels: int, patience: float
+    ) -> tuple[WavePlan, int]:
+        """Tasks that are started ahead of segments of so many frames, and their render job.
+
+        patience: for how long they may wait, which is counted in, as it costs as much.
+        """
+        size = self._least_size(pixels)
+        job = self._fleet.jobs[size]
+        seconds = self.seconds(max(lengths), pixels)
+        # Of one task, within what is billed for it anyway: no others are cheaper.
+        full = max(1, int((LEAST_BILLED_SECONDS - STARTUP_SECONDS) / seconds))
+        per_task = min(full, _AHEAD_PER_TASK.get(self._fleet.prefer, full))
+        tasks = min(math.ceil(len(lengths) / per_task), job.parallelism)
+        at_work = STARTUP_SECONDS + patience + math.ceil(len(lengths) / tasks) * seconds
+        billed = tasks * max(LEAST_BILLED_SECONDS, at_work)
+        cost = price(billed, vcpus=job.vcpus, memory_mib=job.memory_mib)
+        return WavePlan(job, len(lengths), tasks, at_work, cost), size
 
 
 def _retries(segments: Sequence[WaitingSegment]) -> bool:

@@ -65,6 +65,24 @@ class SegmentQueue:
             return self._stopped and all(future.done() for future in self._ready.values())
 
     @property
+    def all_came(self) -> bool:
+        """Whether no further segment will come, as all frames are final or none is told of."""
+        with self._changing:
+            return self._stopped or not self._gathering.missing
+
+    @property
+    def missing(self) -> int:
+        """How many frames are not final."""
+        with self._changing:
+            return self._gathering.missing
+
+    def left(self) -> list[int]:
+        """The frames of each segment that is in no wave: how many, the missing ones included."""
+        with self._changing:
+            pending = [len(segment.images) for segment in self._pending.values()]
+            return [*pending, *self._gathering.incomplete]
+
+    @property
     def segments(self) -> int:
         """How many the video has."""
         return self._gathering.segments

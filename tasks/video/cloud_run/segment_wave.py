@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+from povstorm_client.cloud_run.given_segments import Gift, give, look_for, read_given
 from povstorm_client.cloud_run.wave_share import (
     SegmentImage,
     SegmentWork,
@@ -14,8 +16,8 @@ from povstorm_client.cloud_run.wave_share import (
 )
 from povstorm_client.errors import VideoError
 from povstorm_client.storage import layout
+from povstorm_client.storage.parallel import in_parallel
 from povstorm_client.storage.protocol import Storage
-from render_image.image_check import inspect_image
 from render_image.video.segments import Encoding, FrameImage, StoredImage, segment_name
 from tasks.waves.wave import Wave
 
@@ -36,18 +38,6 @@ class WaitingSegment:
         """Of these images, none of which is known to have transparency: the first one decides."""
         return cls(segment_name(images, encoding, has_alpha=False), images, size=size)
 
-    def pixels(self) -> int:
-        """Of its first image, which is read for it; all of a video have as many.
-
-        Raises VideoError for one that is gone or damaged, and StorageError.
-        """
-        first = self.images[0]
-        try:
-            facts = inspect_image(first.picture.read_bytes())
-        except (OSError, ValueError) as error:
-            raise VideoError(f"frame {first.frame} is not a whole image: {error}") from error
-        return facts.width * facts.height
-
     def work(self, encoding: Encoding) -> SegmentWork:
         """What a container is told of it; VideoError for an image that is not in the storage."""
         images = tuple(
@@ -64,9 +54,16 @@ class WaitingSegment:
 
 @dataclass(eq=False)
 class SegmentWave(Wave[WaitingSegment]):
-    """A wave of segments; stored: since when none waits, in seconds of the event loop's clock."""
+    """A wave of segments; stored: since when none waits, in seconds of the event loop's clock.
+
+    patience: of one that was started ahead, whose tasks are given segments while they run, the
+    seconds for which each waits for the next. open: of its tasks that may be given more, the number
+    of what each is given next.
+    """
 
     stored: float | None = None
+    patience: float | None = None
+    open: dict[int, int] = field(default_factory=dict)
 
     def task_of(self, name: str) -> int:
         """The index of the task that encodes the segment of this name."""
@@ -81,22 +78,104 @@ class SegmentWave(Wave[WaitingSegment]):
                 segments=tuple(
                     self.waiting[name].work(encoding) for name in share if name in self.waiting
                 ),
+                patience=self.patience,
             )
             for share in self.shares
         ]
+
+    def halve(self) -> None:
+        """Do without the later half of its tasks, none of which was given anything yet."""
+        self.shares = self.shares[: self.tasks // 2]
+        self.open = dict.fromkeys(range(self.tasks), 0)
+        if self.plan is not None:
+            self.plan = self.plan.part(self.plan.frames, self.tasks)
+
+    def give(
+        self, storage: Storage, segments: Sequence[WaitingSegment], encoding: Encoding
+    ) -> list[WaitingSegment]:
+        """Have the open tasks that have the least to do encode these; returns those that are given.
+
+        None are once no task is open any more.
+        """
+        given = []
+        left = list(segments)
+        while left and self.open:
+            load = {task: len(self._left(task)) for task in self.open}
+            tasks = []
+            for _ in left:
+                tasks.append(min(load, key=lambda task: (load[task], task)))
+                load[tasks[-1]] += 1
+            gifts = [Gift(segment.work(encoding)) for segment in left]
+            taken = self._gave(storage, list(zip(tasks, gifts, strict=True)))
+            for segment, task, is_given in zip(left, tasks, taken, strict=True):
+                if is_given:
+                    self._note_given(segment, task)
+                    given.append(segment)
+            left = [each for each, is_given in zip(left, taken, strict=True) if not is_given]
+        return given
+
+    def end_tasks(self, storage: Storage) -> None:
+        """Tell all open tasks that nothing more will come."""
+        while self.open:
+            tasks = list(self.open)
+            for task, is_told in zip(
+                tasks, self._gave(storage, [(task, Gift(None)) for task in tasks]), strict=True
+            ):
+                if is_told:
+                    self.open.pop(task, None)
+
+    def _gave(self, storage: Storage, gifts: Sequence[tuple[int, Gift]]) -> list[bool]:
+        """Give tasks these, in their order; False for what another run of the job was faster with.
+
+        What that has given is counted, so that the next try is behind it.
+        """
+        places = []
+        for task, gift in gifts:
+            places.append((task, self.open[task], gift))
+            self.open[task] += 1
+
+        def write(place: tuple[int, int, Gift]) -> bool:
+            return give(storage, self.prefix, *place)
+
+        written = list(in_parallel(write, places))
+        for (task, number, _), is_given in zip(places, written, strict=True):
+            if not is_given and look_for(storage, self.prefix, task, number) == Gift(None):
+                self.open.pop(task, None)
+        return written
+
+    def _note_given(self, segment: WaitingSegment, task: int) -> None:
+        for share in self.shares:
+            if segment.name in share:
+                share.remove(segment.name)  # of a task that has not encoded it
+        self.shares[task].append(segment.name)
+        self.waiting[segment.name] = replace(segment, size=self.size)
+
+    def _left(self, task: int) -> list[str]:
+        return [name for name in self.shares[task] if name in self.waiting]
 
 
 def read_left_wave(
     storage: Storage, job_id: str, encoding: Encoding, wave_id: str, size: int
 ) -> SegmentWave:
-    """A wave that an earlier run of the job has stored; RecordError if it is not readable."""
+    """A wave that an earlier run of the job has stored; RecordError if it is not readable.
+
+    Of one that was started ahead, those tasks are open that were not told that nothing will come.
+    """
     prefix = layout.wave(job_id, wave_id)
+    stored = [read_share(storage, prefix, task) for task in range(len(read_index(storage, prefix)))]
+    works = [list(share.segments) for share in stored]
+    patience = next((share.patience for share in stored), None)
+    open_tasks: dict[int, int] = {}
+    if patience is not None:
+        given = read_given(storage, prefix)
+        for task, segments in enumerate(works):
+            gifts = [gift.segment for gift in given.get(task, [])]
+            segments += [segment for segment in gifts if segment is not None]
+            if None not in gifts:
+                open_tasks[task] = len(gifts)
     shares = [
-        [
-            WaitingSegment.of(_stored_images(storage, work), encoding, size)
-            for work in read_share(storage, prefix, task).segments
-        ]
-        for task in range(len(read_index(storage, prefix)))
+        [WaitingSegment.of(_stored_images(storage, work), encoding, size) for work in segments]
+        for segments in works
     ]
     return SegmentWave(
         wave_id,
@@ -106,6 +185,8 @@ def read_left_wave(
         submitted=time.time(),
         launched=0.0,
         waiting={segment.name: segment for share in shares for segment in share},
+        patience=patience,
+        open=open_tasks,
     )
 
 

@@ -19,6 +19,7 @@ from povstorm_client.storage import layout
 from povstorm_client.storage.protocol import Storage
 from render_image.video.segments import Encoding, FrameImage
 from render_image.video.stored_segments import SegmentStore
+from tasks.video.cloud_run.rendering_rest import RenderingRest
 from tasks.video.cloud_run.segment_dispatcher import (
     SegmentDispatcher,
     SegmentPace,
@@ -38,6 +39,7 @@ class SegmentWaves:
     def __init__(
         self,
         plan: Sequence[tuple[int, ...]],
+        pixels: int,
         storage: Storage,
         job_id: str,
         fleet: CloudRunFleet,
@@ -53,8 +55,11 @@ class SegmentWaves:
         self._pace = pace or SegmentPace()
         store = SegmentStore(storage, layout.segments(job_id))
         self._queue = SegmentQueue(plan, store, encoding)
+        self._rest = RenderingRest()
         self._dispatcher = SegmentDispatcher(
             self._queue,
+            self._rest,
+            pixels,
             storage,
             job_id,
             fleet,
@@ -77,6 +82,10 @@ class SegmentWaves:
     def frame_is_final(self, frame: int, image: FrameImage | None) -> None:
         """Take this for the frame's image, for good; None: it has none, since it failed."""
         self._queue.frame_is_final(frame, image)
+
+    def frame_took(self, seconds: float) -> None:
+        """A frame was rendered in so many: of how long the others will take it tells something."""
+        self._rest.frame_took(seconds, self._loop.time())
 
     def stop(self) -> ReadySegments:
         """No further frame is told of; returns the segments that are encoded, or will be."""

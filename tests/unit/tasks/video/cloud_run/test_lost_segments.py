@@ -85,3 +85,14 @@ def test_what_was_not_let_in_was_no_attempt():
 
     assert attempts(found.refused) == dict.fromkeys("abc", (ATTEMPTS, 0))
     assert (found.again, found.given_up, found.reason) == ((), (), "")
+
+
+def test_what_a_task_was_given_when_it_had_waited_long_enough_was_no_attempt():
+    given = wave(attempt=ATTEMPTS)
+    given.patience = 60.0
+    found = lost(given, task(0, 0, "succeeded"), task(1, 0, "running"), is_over=False)
+
+    assert attempts(found.unseen) == dict.fromkeys("ab", (ATTEMPTS, 0))
+    assert found.names == ["a", "b"]
+    # Of a task that had all from its start it is a loss.
+    assert lost(wave(), task(0, 0, "succeeded"), task(1, 0, "running"), is_over=False).unseen == ()

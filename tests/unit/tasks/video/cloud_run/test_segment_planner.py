@@ -68,6 +68,23 @@ def test_of_a_long_video_containers_encode_all_but_what_is_soon_done(length: int
         assert left * pixels * 8e-8 < 15.0
 
 
+@pytest.mark.parametrize(("prefer", "tasks"), [("fastest", 39), ("balanced", 20), ("cheapest", 4)])
+def test_ahead_of_the_last_segments_as_many_tasks_are_started_as_is_preferred(
+    prefer: str, tasks: int
+):
+    planner = SegmentPlanner(replace(FLEET, lean=prefer), "mp4", segments=39, worth=15.0)
+    plan, size = planner.plan_ahead([27] * 39, FULL_HD, patience=60.0)
+    assert (plan.frames, plan.tasks, size) == (39, tasks, 1)
+    # Each may wait for all of it.
+    assert plan.usd >= tasks * 70 * (1.8e-5 + 2 * 2e-6)
+
+
+def test_ahead_are_no_more_tasks_than_may_run_at_once(planner: SegmentPlanner):
+    plan, _ = planner.plan_ahead([27] * 400, FULL_HD, patience=60.0)
+    assert plan.tasks == 40
+    assert plan.seconds >= 70 + 10 * 27 * FULL_HD * 8e-8
+
+
 def test_webm_takes_longer(planner: SegmentPlanner):
     webm = SegmentPlanner(FLEET, "webm", segments=40, worth=15.0)
     assert webm.place(segments(1), FULL_HD // 10, is_all=True) == "containers"
