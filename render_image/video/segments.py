@@ -44,9 +44,9 @@ _FORMAT = 1
 # Each segment begins with a picture that is as large as a dozen others: longer ones make smaller
 # files, shorter ones leave less to do when the last frame is there. x264's own are 250 at most.
 MOST_FRAMES = 120
-# So large pictures have shorter ones, of about so many CPU seconds, down to a second of a film:
-# with fewer frames each the file would be larger by more than the tail is shorter.
-_SECONDS, _LEAST_FRAMES = 4.5, 24
+# So large pictures have shorter ones, of about so many CPU seconds, but no shorter ones than by
+# which the file of an ordinary animation is a seventh larger (docs/performance.md).
+_SECONDS, _LEAST_FRAMES = 8.0, 40
 # So the last ones are shorter and shorter: each has this share of what is left, or all of a few.
 _SHARE = Fraction(2, 3)
 _FEW_FRAMES = 8

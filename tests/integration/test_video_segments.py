@@ -326,10 +326,10 @@ def test_closing_it_ends_ffmpeg_and_leaves_no_file(tmp_path: Path, monkeypatch: 
 
 def test_large_images_have_the_same_shorter_segments_ahead_and_in_the_end(tmp_path: Path):
     # Grey, of which only encoding would take long.
-    frames, size = range(1, 46), (1920, 1080)
+    frames, size = range(1, 76), (1920, 1080)
     paths = {frame: tmp_path / f"{frame}.png" for frame in frames}
     for frame, path in paths.items():
-        Image.new("L", size, 4 * frame).save(path, compress_level=1)
+        Image.new("L", size, 3 * frame).save(path, compress_level=1)
     images = {frame: FrameImage(frame, path, crc32c(path)) for frame, path in paths.items()}
     encoding = Encoding.of(Path("video.mp4"), Fraction(24), "retry")
     plan = plan_segments(frames, most_frames(size[0] * size[1], encoding))

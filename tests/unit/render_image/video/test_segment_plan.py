@@ -23,7 +23,7 @@ def test_every_frame_is_in_one_segment_in_order(frames: list[int]):
     assert all(plan)
 
 
-@given(FRAMES, st.integers(24, MOST_FRAMES))
+@given(FRAMES, st.integers(40, MOST_FRAMES))
 def test_no_segment_is_longer_than_the_one_before_it_or_than_allowed(frames: list[int], most: int):
     lengths = [len(segment) for segment in plan_segments(frames, most)]
 
@@ -46,11 +46,11 @@ def test_a_long_video_has_few_segments_more_than_the_longest_ones_would_make(cou
     [
         ((320, 180), None, 120),
         ((640, 360), None, 120),
-        ((1280, 720), None, 61),
-        ((1920, 1080), None, 27),
-        ((3840, 2160), None, 24),
-        ((640, 360), "av1", 39),
-        ((1920, 1080), "h265", 24),
+        ((1280, 720), None, 108),
+        ((1920, 1080), None, 48),
+        ((3840, 2160), None, 40),
+        ((640, 360), "av1", 69),
+        ((1920, 1080), "h265", 40),
     ],
 )
 def test_the_more_a_frame_takes_the_shorter_the_segments(
