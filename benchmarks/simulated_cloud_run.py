@@ -21,6 +21,7 @@ from povstorm_client.cloud_run.wave_share import WaveFrame, read_share
 from povstorm_client.errors import CloudError, StorageError
 from povstorm_client.frames.result import FrameResult, FrameStatistics
 from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.storage import layout
 from povstorm_client.storage.checksum import crc32c_of
 from povstorm_client.storage.protocol import PAGE_OBJECTS, Storage, StoredObject
 from render_image.frame_queue import FrameQueue
@@ -286,6 +287,10 @@ class SimulatedCloudRun:
         """Its tasks go on; who stops an execution waits for none of them."""
         self.calls += 1
 
+    async def encode(self, wave: str, task: int) -> None:
+        """Encode what a task of a wave of segments has to."""
+        raise NotImplementedError
+
     def _completed(self, execution: _Execution) -> float | None:
         times = [task.completed for task in execution.tasks]
         return max(time for time in times if time) if all(times) else None
@@ -296,6 +301,10 @@ class SimulatedCloudRun:
             task.started = loop.time()
             await asyncio.sleep(self._startup * self._random.uniform(0.8, 1.2))
             wave = execution.wave_uri.removeprefix(f"{self._storage.uri}/")
+            if layout.is_segment_wave(wave.rpartition("/")[2]):
+                await self.encode(wave, task.index)
+                task.completed = loop.time()
+                return
             share = read_share(self._storage, wave, task.index)
             frames = FrameQueue(self._storage, wave, task.index, share)
             while frame := await frames.next_own() or await frames.next_of_others():
