@@ -34,6 +34,7 @@ class Limits:
     memory_bytes: POV-Ray's data (heap, stacks, maps; not its program text and libraries), by
     default most of the machine's.
     stall_seconds: time in which not one more pixel was rendered; parsing is one such time.
+    hang_seconds: time in which all of POV-Ray's threads wait for each other.
     file_bytes: one file; output_bytes and files: all files that a frame leaves together.
     log_bytes: POV-Ray's printed output. threads: POV-Ray has some for itself beside those that it
     renders with. For larger images, for_image raises all bytes but memory's.
@@ -41,6 +42,7 @@ class Limits:
 
     memory_bytes: int | None = field(default_factory=most_memory)
     stall_seconds: float | None = STALL_SECONDS
+    hang_seconds: float = 120.0
     file_bytes: int = 1 * _GIB
     output_bytes: int = 2 * _GIB
     files: int = 10_000

@@ -57,7 +57,7 @@ def ran_out_of_memory(exited: ProcessExit) -> bool:
 
     It takes the largest process, which POV-Ray is; nobody but render_image kills it otherwise.
     """
-    stopped_here = exited.timed_out or exited.problem
+    stopped_here = exited.timed_out or exited.hung or exited.problem
     return exited.returncode == -signal.SIGKILL and not stopped_here
 
 
@@ -68,13 +68,7 @@ def raise_for_exit(
 
     timeout: seconds that it had; folder: its current directory.
     """
-    if exited.timed_out:
-        raise RenderError(
-            f"POV-Ray was stopped after {timeout:g} s: raise the job's frame_timeout",
-            retryable=True,
-        )
-    if exited.problem:
-        raise RenderError(f"POV-Ray was stopped: {exited.problem}", retryable=False)
+    _raise_if_stopped(exited, timeout, limits)
     if exited.returncode == 0:
         return
     line = povray_output.failure_line(log)
@@ -112,6 +106,22 @@ def raise_for_exit(
     elif exited.returncode < 0:
         line = f"POV-Ray was killed by signal {-exited.returncode}"
     raise RenderError((line or f"POV-Ray exited with {exited.returncode}") + hint, retryable=True)
+
+
+def _raise_if_stopped(exited: ProcessExit, timeout: float | None, limits: Limits) -> None:
+    if exited.timed_out:
+        raise RenderError(
+            f"POV-Ray was stopped after {timeout:g} s: raise the job's frame_timeout",
+            retryable=True,
+        )
+    if exited.hung:
+        raise RenderError(
+            f"POV-Ray hung: for {limits.hang_seconds:g} s its threads waited for each other alone, "
+            "which POV-Ray 3.7 comes to now and then where it cannot write",
+            retryable=True,
+        )
+    if exited.problem:
+        raise RenderError(f"POV-Ray was stopped: {exited.problem}", retryable=False)
 
 
 def _folder_problem(line: str, folder: Path) -> str:

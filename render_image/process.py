@@ -35,8 +35,9 @@ class ProcessExit:
     """How a process ended.
 
     returncode: as in subprocess (negative: killed by that signal); cpu_seconds: user and system;
-    peak_memory_bytes: largest resident set; timed_out: stopped because its time was over;
-    problem: why it was stopped for going beyond its limits, "" if it was not.
+    peak_memory_bytes: largest resident set; timed_out: stopped because its time was over; hung:
+    stopped because all of its threads waited for each other; problem: why it was stopped for going
+    beyond its limits, "" if it was not.
     """
 
     returncode: int
@@ -45,6 +46,7 @@ class ProcessExit:
     peak_memory_bytes: int
     timed_out: bool
     problem: str = ""
+    hung: bool = False
 
 
 async def run_process(
@@ -155,6 +157,7 @@ async def _run(
         peak_memory_bytes=watch.peak_bytes(usage.ru_maxrss),
         timed_out=watch.timed_out,
         problem=problem,
+        hung=watch.hung,
     )
 
 

@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 from povstorm_client.quantities import memory_size
 from render_image.frame_limits import Limits
+from render_image.standstill import Standstill
 from render_image.untrusted_files import UntrustedFileError, open_folder, walk
 
 # A high-water mark never falls, so only a peak within the last interval can be missed; POV-Ray
@@ -47,7 +48,8 @@ class Watch:
 
     process: tells the process's id once it is known. timeout: seconds for all of it. log: where its
     output goes; folders: those that it may write to. on_parsed: called once, when it has begun to
-    render. timed_out: whether it is to be stopped because its time is over.
+    render. timed_out, hung: whether it is to be stopped because its time is over, or as all of its
+    threads wait for each other.
     """
 
     def __init__(
@@ -70,10 +72,12 @@ class Watch:
         self._progress = b""
         self._progress_time = time.monotonic()
         self._deadline = None if timeout is None else self._progress_time + timeout
+        self._standstill = None if limits is None else Standstill(limits.hang_seconds)
         self.timed_out = False
+        self.hung = False
 
     async def run(self) -> str:
-        """Look again and again; returns why the process has to be stopped, "" for its time."""
+        """Look again and again; returns why it has to be stopped, "" for its time or as it hung."""
         samples = 0
         while True:
             await self._sleep(_PARSED_SECONDS if self._on_parsed else _SAMPLE_SECONDS)
@@ -83,8 +87,12 @@ class Watch:
             if self._deadline is not None and time.monotonic() > self._deadline:
                 self.timed_out = True
                 return ""
-            if self._limits is None:
+            if self._limits is None or self._standstill is None:
                 continue
+            pid = self._process()
+            if pid is not None and self._standstill.look(pid):
+                self.hung = True
+                return ""
             problem = (
                 self._memory_problem(self._limits)
                 or self._thread_problem(self._limits)
