@@ -19,7 +19,7 @@ class FrameCounter:
     """Counts the frames of what it is given, piece by piece, during a block.
 
     program: ffprobe. packets: by packets, which costs almost nothing and is as good where each is
-    known to be one frame; otherwise by decoding them. ending: the video's, such as ``mp4``.
+    known to be one frame; otherwise by decoding them.
     """
 
     def __init__(
@@ -28,16 +28,12 @@ class FrameCounter:
         cancelled: Cancellation,
         *,
         packets: bool = False,
-        ending: str = "",
         low_priority: bool = False,
     ) -> None:
         self._count = "packets" if packets else "frames"
-        # ffprobe 6.0 goes back to a GIF's beginning when it has read all of it, for which a pipe
-        # keeps 32 KiB only; the cache is a file in /tmp that has no name.
-        source = "cache:pipe:0" if ending == "gif" else "pipe:0"
         self._command = [
             *(program, "-v", "error", "-threads", "1", f"-count_{self._count}"),
-            *("-select_streams", "v:0", "-show_streams", "-of", "json", source),
+            *("-select_streams", "v:0", "-show_streams", "-of", "json", "pipe:0"),
         ]
         self._cancelled = cancelled
         self._low_priority = low_priority

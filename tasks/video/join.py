@@ -26,6 +26,7 @@ from povstorm_client.storage import layout
 from render_image.video import ffmpeg_process
 from render_image.video.ffmpeg_process import Cancellation
 from render_image.video.frame_counter import FrameCounter
+from render_image.video.gif_counter import GifCounter
 from render_image.video.mp4_index import file_head
 from render_image.video.probe import CountedVideo, read_stream
 from render_image.video.segments import Encoding, check_count
@@ -285,17 +286,14 @@ def one_pass(
     for command in before:
         ffmpeg_process.run(command, contents=contents(), cancelled=cancelled, folder=folder)
     writer = store.writer(_new_name("body"))
-    counter = FrameCounter(encoding.ffprobe, cancelled, ending=encoding.ending)
+    counter = GifCounter()
 
     def take(piece: bytes) -> None:
         counter.add(piece)
         writer.add(piece)
 
-    with counter:
-        ffmpeg_process.run(
-            last, contents=contents(), on_data=take, cancelled=cancelled, folder=folder
-        )
-        counted = counter.end()
+    ffmpeg_process.run(last, contents=contents(), on_data=take, cancelled=cancelled, folder=folder)
+    counted = counter.end()
     parts = writer.end()
     store_last(lambda: store.storage.join(key, [part.key for part in parts]))
     return VideoInfo.of(
