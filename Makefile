@@ -19,7 +19,7 @@ setup: $(STAMP) ## Virtual environment, pinned dependencies, POV-Ray, ffmpeg
 	@scripts/require_povray
 	@scripts/require_ffmpeg $(VENV)
 
-$(STAMP): pyproject.toml setup.py povstorm_client/programs/povray_waits.c povstorm_client/programs/povray_window.c render_image/povray_files.c constraints.txt scripts/make_venv
+$(STAMP): pyproject.toml setup.py povstorm_client/programs/povray_waits.c povstorm_client/programs/povray_window.c povstorm_client/programs/plain_stack.py render_image/povray_files.c constraints.txt scripts/make_venv
 	@scripts/make_venv $(VENV)
 	@touch $@
 

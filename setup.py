@@ -7,6 +7,7 @@ compiler is no error.
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ SOURCES = {
 }
 # The name under which a program that is linked with SDL asks the loader for it.
 NAMES = {PROGRAMS / "libpovraywindow.so": "libSDL-1.2.so.0"}
+# By its path, as nothing is installed yet.
+with_plain_stack = runpy.run_path(str(PROGRAMS / "plain_stack.py"))["with_plain_stack"]
 
 
 def compiler() -> str | None:
@@ -65,6 +68,7 @@ class BuildWithLibrary(build_py):
             self.warn(f"there will be no {target.name}: {error}")
             partial.unlink(missing_ok=True)
         else:
+            partial.write_bytes(with_plain_stack(partial.read_bytes()))
             partial.replace(target)
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from povstorm_client import RenderSettings, WorkUnit
 from povstorm_client.programs import povray_waits, povray_window
 from povstorm_client.programs.measure_waits import measure_waits
+from povstorm_client.programs.plain_stack import with_plain_stack
 from povstorm_client.programs.povray_waits import preload, waits_library
 from povstorm_client.programs.povray_window import window_library
 from povstorm_client.programs.sandbox_mode import SandboxMode
@@ -226,6 +227,39 @@ def maps_of_povrays() -> Iterator[str]:
                 yield Path(f"/proc/{process.pid}/maps").read_text()
         except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             continue
+
+
+def test_nothing_is_executable_that_can_be_written_to(tmp_path: Path):
+    assert "wx" not in maps_with(tmp_path, preloaded())
+
+
+@pytest.mark.parametrize("compiler", ["cc", "tcc"])
+def test_nor_is_it_with_a_library_of_any_compiler(tmp_path: Path, compiler: str):
+    built = tmp_path / "libpovraywaits.so"
+    source = povray_waits._BUILT.with_name("povray_waits.c")
+    command = [compiler, "-shared", "-fPIC", "-nostdlib", "-o", str(built), str(source)]
+    subprocess.run(command, check=True)
+    built.write_bytes(with_plain_stack(built.read_bytes()))
+
+    maps = maps_with(tmp_path, preload(str(built)))
+
+    assert str(built) in maps
+    assert "wx" not in maps
+
+
+def maps_with(folder: Path, variables: dict[str, str]) -> str:
+    """What a POV-Ray that parses has in its memory, started with these variables."""
+    (folder / "endless.pov").write_text(ENDLESS)
+    process = start(folder, variables, "endless.pov", "+W8", "+H8")
+    try:
+        # The parser is a thread of its own, after those of the front end.
+        while len(list(Path(f"/proc/{process.pid}/task").iterdir())) < 4:
+            assert process.poll() is None
+            time.sleep(0.01)
+        return Path(f"/proc/{process.pid}/maps").read_text()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_without_a_built_library_frames_are_rendered_as_they_are(
