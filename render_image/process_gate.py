@@ -32,6 +32,8 @@ class ProcessGate:
         sleeps = waits_library() is None
         self._limit = limit or ProcessLimit(whole_cores(), sleeps=sleeps, at_most=at_most)
         self._running = 0
+        # Those too whose process has ended, and that hold memory until they are stored.
+        self._in_work = 0
         self._waiting = 0
         self._changed = asyncio.Condition()
         self._told = asyncio.Event()
@@ -63,6 +65,7 @@ class ProcessGate:
             async with self._changed:
                 await self._changed.wait_for(self._has_room)
                 self._running += 1
+                self._in_work += 1
         finally:
             self._waiting -= 1
         ended = False
@@ -78,6 +81,8 @@ class ProcessGate:
             yield has_ended
         finally:
             has_ended()
+            self._in_work -= 1
+            self._told.set()
 
     def saw(self, result: FrameResult) -> None:
         """Take note of what a frame needed."""
@@ -88,7 +93,7 @@ class ProcessGate:
         # All who wait look four times a second; what memory is left takes a dozen files to tell.
         if 0 < self._running >= self._limit.processes:
             return False
-        return self._limit.allows(self._running, available_memory())
+        return self._limit.allows(self._running, available_memory(), in_work=self._in_work)
 
     async def _measure(self) -> None:
         """Adapt the limit to the CPU use, as long as frames are waiting."""

@@ -65,9 +65,12 @@ class ProcessLimit:
         """Take note of the peak memory of a process that ended."""
         self._peak_bytes = max(self._peak_bytes, peak_bytes)
 
-    def allows(self, running: int, available_bytes: int) -> bool:
-        """Whether one more process may start; one always may, or nothing would ever end."""
-        if running == 0:
+    def allows(self, running: int, available_bytes: int, *, in_work: int = 0) -> bool:
+        """Whether one more process may start; one always may, or nothing would ever end.
+
+        in_work: frames that hold memory, those that are being stored among them; they end anyway.
+        """
+        if not (running or in_work):
             return True
         fits = available_bytes - _RESERVED_BYTES >= self._peak_bytes
         return running < self.processes and fits

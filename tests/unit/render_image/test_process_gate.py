@@ -49,6 +49,22 @@ def test_none_starts_before_that():
     in_gate(scene)
 
 
+def test_none_starts_without_memory_before_what_came_of_another_is_stored(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(process_gate, "available_memory", lambda: 2**20)
+
+    async def scene(gate: ProcessGate) -> None:
+        async with gate.admission() as has_ended:
+            next_one = asyncio.create_task(pass_through(gate))
+            has_ended()
+            await a_few_turns()
+            assert not next_one.done()
+        await next_one
+
+    in_gate(scene)
+
+
 def test_who_is_told_of_an_end_twice_counts_it_once():
     async def scene(gate: ProcessGate) -> None:
         async with gate.admission() as has_ended:
