@@ -42,6 +42,7 @@ class CpuUse:
     a lower priority gives way to POV-Ray, but only in its own control group: the kernel gives each
     group its part, whatever is in it (sched(7)). Where the kernel does not tell a group's, all of
     the machine's counts for it. A control group with a quota has what that leaves of idle cores.
+    To a POV-Ray that is of lower priority itself, as this process is, nothing gives way.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
@@ -59,7 +60,9 @@ class CpuUse:
         cores = _cores()
         idle = sum(core.idle + getattr(core, "iowait", 0.0) for core in cores) / 100
         gives_way = sum(getattr(core, "nice", 0.0) for core in cores) / 100
-        if self._seen.lowered is not None and before.lowered is not None:
+        if _is_lowered():
+            gives_way = 0.0
+        elif self._seen.lowered is not None and before.lowered is not None:
             gives_way = min(gives_way, (self._seen.lowered - before.lowered) / elapsed)
         idle += gives_way
         shares = []
@@ -70,8 +73,16 @@ class CpuUse:
         return max(shares, default=max(0.0, 1 - idle / len(cores)))
 
     def _look(self) -> _Spent:
-        used = {group: cpu_seconds(group) - (lowered_seconds(group) or 0) for group in self._quotas}
+        used = {
+            group: cpu_seconds(group) - (0 if _is_lowered() else lowered_seconds(group) or 0)
+            for group in self._quotas
+        }
         return _Spent(time.monotonic(), lowered_seconds(self._own), used)
+
+
+def _is_lowered() -> bool:
+    """Whether what this process starts is counted with all else that is of lower priority."""
+    return os.getpriority(os.PRIO_PROCESS, 0) > 0
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def share_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     own: the numbers of the cores that this process may be scheduled on, all by default. quota: the
     control group's, if it has one; used: how many seconds the group has used; nice: of these, what
-    was of lowered priority, None where that is not told.
+    was of lowered priority, None where that is not told. niceness: of this process.
     """
 
     def share(
@@ -31,6 +31,7 @@ def share_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         quota: str = "max",
         used: float = 0.0,
         nice: float | None = None,
+        niceness: int = 0,
     ) -> float:
         def spend(seconds: float, lowered: float) -> None:
             told = "" if nice is None else f"nice_usec {lowered * 1e6:.0f}\n"
@@ -41,6 +42,7 @@ def share_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(psutil, "cpu_times_percent", lambda percpu: list(cores))
         chosen = set(range(len(cores))) if own is None else own
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: chosen, raising=False)
+        monkeypatch.setattr(os, "getpriority", lambda *_: niceness)
         (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
         spend(1.0, 0.5)
         use = machine.CpuUse(tmp_path)
@@ -58,6 +60,14 @@ def test_programs_that_give_way_to_povray_count_as_idle(share_of):
 def test_others_programs_of_lower_priority_do_not_give_way(share_of):
     assert share_of(HALF, nice=0.0) == pytest.approx(0.85)
     assert share_of(HALF, nice=1.0) == pytest.approx(0.75)
+
+
+def test_nothing_gives_way_to_a_povray_of_lower_priority(share_of):
+    assert share_of(HALF, niceness=10) == pytest.approx(0.85)
+    assert share_of(HALF, nice=3.5, niceness=10) == pytest.approx(0.85)
+    # A tenth and a twentieth of the core are idle, and four tenths were used, of a half.
+    quota = share_of(HALF, quota="50000", used=4.0, nice=3.0, niceness=10)
+    assert quota == pytest.approx(0.4 / (0.4 + 0.1))
 
 
 def test_all_cores_count_alike(share_of):
