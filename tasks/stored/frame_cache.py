@@ -187,8 +187,12 @@ class FrameCache:
         self._absent.discard(name)
 
     def _write_entry(self, name: str, result: FrameResult) -> None:
-        if result.cache_hit and self._is_another_jobs(name, result):
-            name = layout.taken_over(name)
+        taken_over = layout.taken_over(name)
+        if not result.cache_hit:
+            # Rendered although it was found there: its image is gone, or another.
+            self.storage.remove(layout.cached_frame(taken_over))
+        elif self._is_another_jobs(name, result):
+            name = taken_over
         record = cached_frame_record(result, name, self._prefect_version)
         self.storage.write(layout.cached_frame(name), record)
 

@@ -13,7 +13,7 @@ import pytest
 from povstorm_client import WorkUnit
 from povstorm_client.cleaning.job_deletion import delete_job
 from povstorm_client.frames.result import FrameResult
-from povstorm_client.jobs.frame_results import FrameResults
+from povstorm_client.jobs.frame_results import FrameResults, Warn
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from povstorm_client.storage.protocol import Storage
@@ -35,9 +35,9 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return request.getfixturevalue("gcs_storage")
 
 
-async def begin(storage: Storage, units: list[WorkUnit]) -> Counter[int]:
+async def begin(storage: Storage, units: list[WorkUnit], warn: Warn = pytest.fail) -> Counter[int]:
     """Do what a run of a job does with its frames; returns those that it has rendered."""
-    renderer, cache = StoringRenderer(storage), FrameCache(storage, pytest.fail)
+    renderer, cache = StoringRenderer(storage), FrameCache(storage, warn)
     stored = (await asyncio.to_thread(find_stored_results, storage, units)).rendered
     cache.complete({cache_key(u, renderer.version): stored[u.work_unit_id] for u in units
                     if u.work_unit_id in stored})  # fmt: skip
@@ -46,11 +46,11 @@ async def begin(storage: Storage, units: list[WorkUnit]) -> Counter[int]:
         renderer=renderer,
         storage=storage,
         stored=stored,
-        run=PlainRuns(renderer, storage, stored, 0, Journal(None), pytest.fail, cache),
+        run=PlainRuns(renderer, storage, stored, 0, Journal(None), warn, cache),
         cache=cache,
         progress=JobProgress(storage, units[0].job_id, len(units)),
         logger=LOG,
-        warn=pytest.fail,
+        warn=warn,
     )
     await cache.flush()
     assert [result.frame for result in results] == [unit.frame for unit in units]
@@ -58,10 +58,12 @@ async def begin(storage: Storage, units: list[WorkUnit]) -> Counter[int]:
     return renderer.attempts
 
 
-def run(storage: Storage, job: str, frames: Iterable[int] = FRAMES) -> Counter[int]:
+def run(
+    storage: Storage, job: str, frames: Iterable[int] = FRAMES, warn: Warn = pytest.fail
+) -> Counter[int]:
     units = make_frames(job, frames)
     submit(storage, units)
-    return asyncio.run(begin(storage, units))
+    return asyncio.run(begin(storage, units, warn))
 
 
 def entries(storage: Storage) -> list[str]:
@@ -200,3 +202,16 @@ def test_a_damaged_entry_of_the_last_job_hides_no_others(damage: bytes, tmp_path
     assert result.job_id == "a"
     (line,) = told
     assert line.endswith("another job's is looked for")
+
+
+def test_an_image_that_is_damaged_where_it_was_taken_over_is_rendered_again_once(storage: Storage):
+    run(storage, "a")
+    run(storage, "b")
+    image = FrameResults(storage, "b").all()[1].image
+    storage.write(f"{layout.output('b')}/{image}", b"another image")
+
+    told: list[str] = []
+
+    assert sorted(run(storage, "c", warn=told.append)) == [2]
+    assert told
+    assert not run(storage, "d")
