@@ -31,6 +31,7 @@ from render_image.workspace import Workspace
 _WORKSPACE = "/workspace"
 _HOME = "/home/povray"
 _TEMPORARY = "/tmp"  # noqa: S108 - the sandbox's own; POV-Ray 3.7 has the name built in
+_OWN_PLACES = (_WORKSPACE, _HOME, _TEMPORARY)
 _LIBRARIES = "/lib"
 # The kernel's overflow user, who owns nothing.
 _NOBODY = "65534"
@@ -124,21 +125,25 @@ class Sandbox:
             filtering = ("--seccomp", str(program)) if program is not None else ()
             loaded = preload(*self.view.libraries).items()
             setting = [word for pair in loaded for word in ("--setenv", *pair)]
-            command = [*self._before, *filtering, *setting, "--", str(povray.path), "--version"]
+            # What a frame has of its own there hides what the machine has below these.
+            hidden = [word for place in _OWN_PLACES for word in ("--tmpfs", place)]
+            asked = [str(povray.path), "--version"]
+            command = [*self._before, *hidden, *filtering, *setting, "--", *asked]
             return probe(command, program)
 
 
 def open_sandbox(povray: PovRay, mode: SandboxMode) -> Sandbox | None:
-    """The sandbox for this POV-Ray, or None: because it is off, or, with a warning, can't be had.
+    """The sandbox for this POV-Ray; None where it is off, or, with a warning, bubblewrap not there.
 
-    Raises ToolError if it can't be had and mode is "required".
+    Raises ToolError if it can't be had and mode is "required", and where bubblewrap works and this
+    POV-Ray does not run in it: nobody was told that its scenes run uncontained.
     """
     if mode == "off":
         return None
     # Frames that begin together ask together: one tries, and warns, for all.
     with _TRYING:
         sandbox, problem = _open(povray)
-    if problem and mode == "required":
+    if problem and (mode == "required" or not bubblewrap_problem()):
         raise ToolError(f"scenes cannot be contained: {problem}")
     return sandbox
 
@@ -157,9 +162,12 @@ def _open(povray: PovRay) -> tuple[Sandbox | None, str]:
                         "no filter of system calls is to be had here: see docs/security.md"
                     )
                 return sandbox, ""
-    problem = bubblewrap_problem() or f"{povray.path} does not run in bubblewrap ({problem})"
-    logging.getLogger(__name__).warning("scenes run uncontained: %s", problem)
-    return None, problem
+    if lacking := bubblewrap_problem():
+        logging.getLogger(__name__).warning("scenes run uncontained: %s", lacking)
+    return None, lacking or (
+        f"{povray.path} does not run in bubblewrap ({problem}): give one that does, or, for scenes "
+        'that you trust, --no-sandbox (sandbox="off")'
+    )
 
 
 def povray_folders() -> frozenset[Path]:

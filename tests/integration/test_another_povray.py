@@ -6,15 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from povstorm_client import InputError, ToolError
 from povstorm_client.programs import tools
+from povstorm_client.programs.bubblewrap import bubblewrap_problem
+from povstorm_client.programs.sandbox_mode import SandboxMode
 from povstorm_client.programs.tools import POVRAY_VARIABLE, choose_povray, require_povray
 from povstorm_client.scene.load_scene import load_scene
 from povstorm_client.storage.folder import FolderStorage
+from render_image.sandbox import open_sandbox
 from tests.fidelity import compare
 from tests.fidelity.compare import by_povray, by_povstorm, differences
 
@@ -106,6 +110,29 @@ def test_what_is_no_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     other.chmod(0o755)
     with pytest.raises(ToolError, match="does not tell its version"):
         choose_povray(other)
+
+
+@pytest.mark.skipif(bool(bubblewrap_problem()), reason="bubblewrap does not work here")
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_one_that_no_sandbox_can_run_renders_nothing_uncontained_unless_asked_to(
+    mode: SandboxMode, newer: Path
+):
+    povray = choose_povray(newer)
+    with pytest.raises(ToolError, match=r"does not run in bubblewrap .*--no-sandbox"):
+        open_sandbox(povray, mode)
+    assert open_sandbox(povray, "off") is None
+
+
+@pytest.mark.skipif(bool(bubblewrap_problem()), reason="bubblewrap does not work here")
+def test_one_that_lies_where_a_frame_has_its_own_folder_is_told_before_frames_fail(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv(POVRAY_VARIABLE, "")
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        program = Path(shutil.copy(require_povray().path, Path(name) / "povray"))
+        povray = choose_povray(program)
+        with pytest.raises(ToolError, match="does not run in bubblewrap"):
+            open_sandbox(povray, "auto")
 
 
 def test_the_command_takes_the_path(newer: Path, home: Path, tmp_path: Path):
