@@ -9,6 +9,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from povstorm_client.cloud_run.api import EMULATOR_VARIABLE, GoogleCloudRun
+from povstorm_client.cloud_run.api import EMULATOR_VARIABLE, ExecutionState, GoogleCloudRun
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.stored_plan import StoredWave, read_plan, reserve, spent_usd
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
@@ -793,6 +794,41 @@ def test_what_finds_no_room_ahead_is_started_as_any_other(
         cloud.set_knobs(vcpu_quota=20.0)
         assert encoded_there(waves) == [True, True]
         assert video(storage, images, waves) == here
+
+
+def test_what_a_killed_run_encodes_goes_on_if_the_last_frame_comes_as_containers_are_started_ahead(
+    cloud: Cloud,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    rendering(storage)
+    (tmp_path / "lost" / "wait").touch()
+    killed = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(storage.root)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+    )
+    name = started()
+    killed.kill()
+    killed.communicate()
+    last = {20: images[20]}
+    executions, listed = GoogleCloudRun.executions, threading.Event()
+
+    def executions_meanwhile(api: GoogleCloudRun, job: str) -> list[ExecutionState]:
+        told(waves, last)
+        listed.set()
+        return executions(api, job)
+
+    monkeypatch.setattr(GoogleCloudRun, "executions", executions_meanwhile)
+    with segment_waves(storage, pace=AHEAD) as waves:
+        told_soon(waves, images, *last)
+        assert listed.wait(120)
+        (tmp_path / "lost" / "wait").unlink()
+        assert encoded_there(waves) == [True, True]
+    (execution,) = GoogleCloudRun().executions(fleet().job_path(fleet().jobs[0]))
+    assert (execution.name, execution.cancelled) == (name, 0)
 
 
 KILLED_AHEAD = (

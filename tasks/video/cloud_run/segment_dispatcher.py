@@ -187,7 +187,9 @@ class SegmentDispatcher:
         executions = await self._opened()
         if any(wave.open for wave in self._waves):
             return  # an earlier run of the job has started some
-        plan, size = self._planner.plan_ahead(self._queue.left(), self._pixels, self._pace.patience)
+        if not (left := self._queue.left()):
+            return  # an earlier run of the job has all of them encoded
+        plan, size = self._planner.plan_ahead(left, self._pixels, self._pace.patience)
         wave = self._planned([[] for _ in range(plan.tasks)], plan, size)
         wave.patience = self._pace.patience
         wave.open = dict.fromkeys(range(plan.tasks), 0)
