@@ -227,12 +227,14 @@ async def _segments_of(
     """As given_segments does it; a thread for each of a thousand containers would be too many."""
     for work in share.segments:
         yield work
+    left = share.patience or 0.0
     for number in itertools.count() if share.patience is not None else ():
-        deadline = time.monotonic() + (share.patience or 0.0)
+        began = time.monotonic()
         while (gift := await asyncio.to_thread(look_for, storage, wave, task, number)) == "not yet":
-            if time.monotonic() >= deadline:
+            if time.monotonic() - began >= left:
                 return
             await asyncio.sleep(LOOK_SECONDS)
+        left -= time.monotonic() - began
         if gift.segment is None:
             return
         yield gift.segment

@@ -84,8 +84,7 @@ class Containers(SimulatedCloudRun):
         for work in share.segments:
             await self._encode(work)
         number, clock = 0, asyncio.get_running_loop().time
-        patience = share.patience or 0.0
-        deadline = clock() + patience
+        deadline = clock() + (share.patience or 0.0)
         while clock() < deadline:
             gift = look_for(self._storage, wave, task, number)
             if gift == "not yet":
@@ -93,8 +92,9 @@ class Containers(SimulatedCloudRun):
                 continue
             if gift.segment is None:
                 return
+            began = clock()
             await self._encode(gift.segment)
-            number, deadline = number + 1, clock() + patience
+            number, deadline = number + 1, deadline + clock() - began
 
     async def _encode(self, work: SegmentWork) -> None:
         width, height = self._film.size

@@ -65,7 +65,7 @@ class WaveShare:
     frame_timeout: for all of a frame; stall_timeout: without a further pixel. frame_bytes: memory
     that a frame is expected to hold; 0 where nothing is known. container_image: by which the frames
     are rendered, which a container does not know by itself. patience: of a task that is given its
-    segments while it runs (given_segments.py), the seconds for which it waits for each; None for a
+    segments while it runs (given_segments.py), the seconds for which it waits in all; None for a
     task that has all it will have.
     """
 

@@ -25,14 +25,16 @@ def given_segments(
 ) -> Iterator[SegmentWork]:
     """The segments that a task is given while it runs, each as soon as it is there.
 
-    They end when it is told that nothing more will come, when nothing has come for so many seconds,
-    and when ``stopped`` is set. StorageError, or RecordError for what is not readable.
+    They end when it is told that nothing more will come, when it has waited for so many seconds in
+    all, which are what its cost has room for, and when ``stopped`` is set. StorageError, or
+    RecordError for what is not readable.
     """
     for number in itertools.count():
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         while (gift := look_for(storage, wave, task, number)) == "not yet":
-            if time.monotonic() >= deadline or stopped.wait(LOOK_SECONDS):
+            if time.monotonic() - began >= patience or stopped.wait(LOOK_SECONDS):
                 return
+        patience -= time.monotonic() - began
         if gift.segment is None:
             return
         yield gift.segment

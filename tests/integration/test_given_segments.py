@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -19,6 +21,7 @@ from povstorm_client.cloud_run.wave_share import SegmentImage, SegmentWork, Wave
 from povstorm_client.storage import layout
 from povstorm_client.storage.bucket import GcsStorage
 from povstorm_client.storage.checksum import crc32c_of
+from render_image.video import encode_share
 from tests.emulators.gcs.proxy import GcsProxy
 from tests.emulators.gcs.server import GcsServer
 from tests.emulators.iam.policy import Grant
@@ -117,6 +120,26 @@ def test_it_ends_well_when_nothing_comes(bucket: Bucket):
     with bucket.container() as container:
         assert ended(container) == []
     assert 1 <= bucket.looked() <= 4
+
+
+def test_what_it_waits_for_one_it_does_not_wait_for_the_next(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock, stopped = SimpleNamespace(now=0.0), threading.Event()
+    monkeypatch.setattr(encode_share, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def wait(seconds: float) -> bool:
+        clock.now += seconds
+        if clock.now == 40.0:
+            give(bucket.storage, WAVE, 0, 0, Gift(work(bucket.storage, tmp_path, 1)))
+        return False
+
+    monkeypatch.setattr(stopped, "wait", wait)
+    segments = encode_share.given_segments(bucket.storage, WAVE, 0, 60.0, stopped)
+    assert next(segments).images[0].frame == 1
+    clock.now += 100.0  # in which it is encoded
+    assert list(segments) == []
+    assert clock.now == 160.0
 
 
 def test_it_takes_no_image_of_another_job(bucket: Bucket, tmp_path: Path):

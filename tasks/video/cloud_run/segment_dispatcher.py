@@ -48,7 +48,7 @@ class SegmentPace(ExecutionPace):
     """In seconds; worth: what is encoded here in this time is not worth starting containers for.
 
     worth_ahead: the same of containers that are started ahead of it, as they are up when it comes;
-    patience: for how long they wait for each segment.
+    patience: for how long each of them waits in all.
 
     A wave is given up that is at work for longer than it should be by late_factor, and late; and
     one for which there is no room within park_limit, once the video waits for nothing else.

@@ -57,7 +57,7 @@ class SegmentWave(Wave[WaitingSegment]):
     """A wave of segments; stored: since when none waits, in seconds of the event loop's clock.
 
     patience: of one that was started ahead, whose tasks are given segments while they run, the
-    seconds for which each waits for the next. open: of its tasks that may be given more, the number
+    seconds for which each waits in all. open: of its tasks that may be given more, the number
     of what each is given next.
     """
 
