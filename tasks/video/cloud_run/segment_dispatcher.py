@@ -27,7 +27,7 @@ from povstorm_client.storage.protocol import Storage
 from render_image.video.segments import Encoding
 from tasks.video.cloud_run.lost_segments import LostSegments
 from tasks.video.cloud_run.rendering_rest import RenderingRest
-from tasks.video.cloud_run.segment_planner import Place, SegmentPlanner
+from tasks.video.cloud_run.segment_planner import Place, SegmentPlanner, fewer_ahead
 from tasks.video.cloud_run.segment_queue import SegmentQueue
 from tasks.video.cloud_run.segment_wave import (
     SegmentWave,
@@ -193,6 +193,7 @@ class SegmentDispatcher:
         wave = self._planned([[] for _ in range(plan.tasks)], plan, size)
         wave.patience = self._pace.patience
         wave.open = dict.fromkeys(range(plan.tasks), 0)
+        wave.most_each = plan.frames_per_task
         spent = self._reserve(wave)
         if spent is None:
             self._begin_launch(executions, wave)
@@ -237,7 +238,10 @@ class SegmentDispatcher:
             ]
             if due := self._not_stored(due):
                 self._queue.clear_unfinished(due)
-                self._queue.take(wave.give(self._storage, due, self._encoding))
+                # If few tasks have found room, or waited until now: others encode the rest sooner.
+                is_little = self._place(due, is_all=True) == "here"
+                most = None if is_all and is_little else wave.most_each
+                self._queue.take(wave.give(self._storage, due, self._encoding, most))
             if is_all:
                 wave.end_tasks(self._storage)
         return False
@@ -350,9 +354,9 @@ class SegmentDispatcher:
         """Have half of a wave's tasks wait for room as a wave of their own, if that can help."""
         if not wave.can_be_split(self._waves):
             return False
-        if wave.patience is not None:
+        if wave.patience is not None and wave.plan is not None:
             # Fewer tasks are given all that comes.
-            wave.halve()
+            wave.shrink(fewer_ahead(wave.plan, wave.tasks // 2, wave.patience))
             self._store(wave)
             self._write_down(wave)
             return True

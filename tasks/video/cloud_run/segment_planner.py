@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.prices_and_limits import LEAST_BILLED_SECONDS, STARTUP_SECONDS
 from povstorm_client.cloud_run.prices_and_limits import usd as price
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.cloud_run.wave_plan import WavePlan, plan_wave
 from povstorm_client.frames.video_options import VideoOptions
 from render_image.video.video_formats import cost_of
@@ -104,10 +106,24 @@ class SegmentPlanner:
         full = max(1, int((LEAST_BILLED_SECONDS - STARTUP_SECONDS) / seconds))
         per_task = min(full, _AHEAD_PER_TASK.get(self._fleet.prefer, full))
         tasks = min(math.ceil(len(lengths) / per_task), job.parallelism)
-        at_work = STARTUP_SECONDS + patience + math.ceil(len(lengths) / tasks) * seconds
-        billed = tasks * max(LEAST_BILLED_SECONDS, at_work)
-        cost = price(billed, vcpus=job.vcpus, memory_mib=job.memory_mib)
-        return WavePlan(job, len(lengths), tasks, at_work, cost), size
+        return _ahead(job, len(lengths), tasks, seconds, patience), size
+
+
+def fewer_ahead(plan: WavePlan, tasks: int, patience: float) -> WavePlan:
+    """The same segments as of such a plan, by fewer tasks, of which each has more to do."""
+    encoding = plan.seconds - STARTUP_SECONDS - patience
+    fewer = _ahead(plan.job, plan.frames, tasks, encoding / plan.frames_per_task, patience)
+    # Where all are as full as the fullest it may seem more, which it is not.
+    return replace(fewer, usd=min(fewer.usd, plan.usd))
+
+
+def _ahead(
+    job: CloudRunJob, segments: int, tasks: int, seconds: float, patience: float
+) -> WavePlan:
+    at_work = STARTUP_SECONDS + patience + math.ceil(segments / tasks) * seconds
+    billed = tasks * max(LEAST_BILLED_SECONDS, at_work)
+    cost = price(billed, vcpus=job.vcpus, memory_mib=job.memory_mib)
+    return WavePlan(job, segments, tasks, at_work, cost)
 
 
 def _retries(segments: Sequence[WaitingSegment]) -> bool:

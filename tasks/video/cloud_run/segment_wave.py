@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from povstorm_client.cloud_run.given_segments import Gift, give, look_for, read_given
+from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.cloud_run.wave_share import (
     SegmentImage,
     SegmentWork,
@@ -58,12 +59,14 @@ class SegmentWave(Wave[WaitingSegment]):
 
     patience: of one that was started ahead, whose tasks are given segments while they run, the
     seconds for which each waits in all. open: of its tasks that may be given more, the number
-    of what each is given next.
+    of what each is given next. most_each: how many segments each was started for; None where that
+    is not known.
     """
 
     stored: float | None = None
     patience: float | None = None
     open: dict[int, int] = field(default_factory=dict)
+    most_each: int | None = None
 
     def task_of(self, name: str) -> int:
         """The index of the task that encodes the segment of this name."""
@@ -83,35 +86,45 @@ class SegmentWave(Wave[WaitingSegment]):
             for share in self.shares
         ]
 
-    def halve(self) -> None:
-        """Do without the later half of its tasks, none of which was given anything yet."""
-        self.shares = self.shares[: self.tasks // 2]
+    def shrink(self, plan: WavePlan) -> None:
+        """Do without the last tasks, none of which was given anything yet; plan: of the others."""
+        self.plan = plan
+        self.shares = self.shares[: plan.tasks]
         self.open = dict.fromkeys(range(self.tasks), 0)
-        if self.plan is not None:
-            self.plan = self.plan.part(self.plan.frames, self.tasks)
 
     def give(
-        self, storage: Storage, segments: Sequence[WaitingSegment], encoding: Encoding
+        self,
+        storage: Storage,
+        segments: Sequence[WaitingSegment],
+        encoding: Encoding,
+        most: int | None = None,
     ) -> list[WaitingSegment]:
         """Have the open tasks that have the least to do encode these; returns those that are given.
 
-        None are once no task is open any more.
+        None are once no task is open any more, or each has so many to encode.
         """
         given = []
         left = list(segments)
         while left and self.open:
             load = {task: len(self._left(task)) for task in self.open}
-            tasks = []
+            tasks: list[int] = []
             for _ in left:
-                tasks.append(min(load, key=lambda task: (load[task], task)))
-                load[tasks[-1]] += 1
-            gifts = [Gift(segment.work(encoding)) for segment in left]
+                task = min(load, key=lambda task: (load[task], task))
+                if most is not None and load[task] >= most:
+                    break
+                tasks.append(task)
+                load[task] += 1
+            if not tasks:
+                break
+            offered, left = left[: len(tasks)], left[len(tasks) :]
+            gifts = [Gift(segment.work(encoding)) for segment in offered]
             taken = self._gave(storage, list(zip(tasks, gifts, strict=True)))
-            for segment, task, is_given in zip(left, tasks, taken, strict=True):
+            for segment, task, is_given in zip(offered, tasks, taken, strict=True):
                 if is_given:
                     self._note_given(segment, task)
                     given.append(segment)
-            left = [each for each, is_given in zip(left, taken, strict=True) if not is_given]
+                else:
+                    left.append(segment)
         return given
 
     def end_tasks(self, storage: Storage) -> None:

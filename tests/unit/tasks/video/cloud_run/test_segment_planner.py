@@ -11,7 +11,7 @@ from povstorm_client.cloud_run.fleet import CloudRunFleet
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.frames.video_options import VideoOptions
 from render_image.video.segments import FrameImage
-from tasks.video.cloud_run.segment_planner import SegmentPlanner
+from tasks.video.cloud_run.segment_planner import SegmentPlanner, fewer_ahead
 from tasks.video.cloud_run.segment_wave import WaitingSegment
 
 SIZES = (512, 2048)
@@ -83,6 +83,19 @@ def test_ahead_are_no_more_tasks_than_may_run_at_once(planner: SegmentPlanner):
     plan, _ = planner.plan_ahead([27] * 400, FULL_HD, patience=60.0)
     assert plan.tasks == 40
     assert plan.seconds >= 70 + 10 * 27 * FULL_HD * 8e-8
+
+
+@pytest.mark.parametrize("pixels", [FULL_HD, 100 * FULL_HD])
+def test_what_fewer_tasks_than_planned_cost_is_what_they_encode_then(
+    planner: SegmentPlanner, pixels: int
+):
+    plan, _ = planner.plan_ahead([27] * 9, pixels, patience=60.0)
+    each = 27 * pixels * 8e-8
+    for tasks in (4, 2, 1):
+        before, plan = plan, fewer_ahead(plan, tasks, 60.0)
+        assert (plan.frames, plan.tasks) == (9, tasks)
+        assert plan.seconds >= 70 + 9 / tasks * each
+        assert (tasks * 70 + 9 * each) * (1.8e-5 + 2 * 2e-6) <= plan.usd <= before.usd
 
 
 def test_webm_takes_longer(planner: SegmentPlanner):

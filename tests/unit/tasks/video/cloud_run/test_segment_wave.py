@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from povstorm_client.cloud_run.given_segments import Gift, look_for, read_given
+from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
+from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.cloud_run.wave_share import write_wave
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
@@ -51,6 +53,16 @@ def test_who_has_the_least_to_do_is_given_the_next(storage: FolderStorage):
     assert wave.give(storage, [segment(storage, 4)], ENCODING) == []
 
 
+def test_no_task_is_given_more_than_it_was_started_for(storage: FolderStorage):
+    wave = opened(storage)
+    segments = [segment(storage, number) for number in range(5)]
+    assert wave.give(storage, segments, ENCODING, most=2) == segments[:4]
+    assert wave.give(storage, segments[4:], ENCODING, most=2) == []
+    del wave.waiting[segments[1].name]
+    assert wave.give(storage, segments[4:], ENCODING, most=2) == segments[4:]
+    assert given(storage, wave) == {0: [0, 2], 1: [1, 3, 4]}
+
+
 def test_a_segment_is_with_the_task_that_was_given_it_last(storage: FolderStorage):
     wave = opened(storage)
     again = segment(storage, 0)
@@ -85,9 +97,9 @@ def test_two_runs_at_once_take_nothing_from_each_other(storage: FolderStorage):
     assert one.open == {}
 
 
-def test_with_half_of_its_tasks_it_costs_half(storage: FolderStorage):
+def test_with_fewer_tasks_none_is_open_but_those(storage: FolderStorage):
     wave = opened(storage, tasks=5)
-    wave.halve()
+    wave.shrink(WavePlan(CloudRunJob("small", 1, 512, 4, 0, 600), 5, 2, 90.0, 0.01))
     assert (wave.tasks, wave.open) == (2, {0: 0, 1: 0})
 
 
