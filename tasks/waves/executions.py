@@ -119,6 +119,7 @@ class Executions:
             except CloudError as error:
                 if error.kind == "unclear":
                     wave.execution = await self._find(wave, _LOOKS_FOR_LOST_SUBMIT)
+                    wave.is_unanswered = False
                 if wave.execution is None:
                     if error.kind == "refused" or is_too_late():
                         raise
@@ -140,14 +141,21 @@ class Executions:
         asking = asyncio.ensure_future(
             asyncio.to_thread(self._api.run, job_path, wave_uri=uri, tasks=wave.tasks)
         )
+        wave.is_unanswered = True
         try:
             wave.execution = await asyncio.shield(asking)
         except asyncio.CancelledError:
             # What was asked for cannot be taken back: its answer says what to stop.
             await asyncio.wait({asking})
-            if asking.exception() is None:
+            error = asking.exception()
+            if error is None:
                 wave.execution = asking.result()
+            wave.is_unanswered = isinstance(error, CloudError) and error.kind == "unclear"
             raise
+        except CloudError as error:
+            wave.is_unanswered = error.kind == "unclear"
+            raise
+        wave.is_unanswered = False
         wave.submitted = time.time()
         wave.launched = asyncio.get_running_loop().time()
 
@@ -207,7 +215,8 @@ class Executions:
     async def stop(self, wave: _AnyWave) -> None:
         """Cancel a wave's execution, also one whose start has not been answered; raises nothing."""
         try:
-            wave.execution = wave.execution or await self._find(wave, 1)
+            looks = _LOOKS_FOR_LOST_SUBMIT if wave.is_unanswered else 1
+            wave.execution = wave.execution or await self._find(wave, looks)
             if wave.execution is not None:
                 await self.cancel(wave)
                 self._log.info("stopped %s", wave.execution)

@@ -22,7 +22,8 @@ class Wave(Generic[_Waiting]):
     its segments; waiting: those that have no result yet, by the same. size: index of the render job
     in the fleet. submitted: Unix seconds; launched: the same on the event loop's clock; begun:
     likewise, once a task was seen at work. plan: None for a wave that another run of the job
-    started. execution: its name at Google, None until it is known to be started. waits_for: a line
+    started. execution: its name at Google, None until it is known to be started. is_unanswered:
+    whether it was asked for, and nothing tells whether it is started. waits_for: a line
     for people while none of its tasks is at work. state: of the execution, at the last look.
     lost_tasks: how many tasks had failed or were cancelled when it was last asked which.
     billed_usd: what the tasks took, None before they have ended.
@@ -37,6 +38,7 @@ class Wave(Generic[_Waiting]):
     begun: float | None = None
     plan: WavePlan | None = None
     execution: str | None = None
+    is_unanswered: bool = False
     waits_for: str = ""
     state: ExecutionState | None = None
     lost_tasks: int = 0

@@ -796,6 +796,38 @@ def test_what_finds_no_room_ahead_is_started_as_any_other(
         assert video(storage, images, waves) == here
 
 
+def test_what_may_have_been_started_ahead_is_counted(
+    cloud: Cloud,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    rendering(storage)
+    cloud.set_knobs(lose_answers=1)
+    executions, looked_again = GoogleCloudRun.executions, threading.Event()
+    looks = 0
+
+    def none_listed_yet(api: GoogleCloudRun, job: str) -> list[ExecutionState]:
+        nonlocal looks
+        if not cloud.calls("jobs.run"):
+            return executions(api, job)
+        looks += 1
+        if looks == 1:
+            told(waves, {20: images[20]})
+            assert looked_again.wait(120)
+        looked_again.set()
+        return []
+
+    monkeypatch.setattr(GoogleCloudRun, "executions", none_listed_yet)
+    with segment_waves(storage, pace=AHEAD) as waves:
+        told_soon(waves, images, 20)
+        assert looked_again.wait(120)
+        assert encoded_there(waves) == [True, True]
+    ahead, others = segment_waves_planned(storage)
+    assert others.billed_usd
+    assert spent_usd(storage, JOB) == ahead.predicted_usd + others.billed_usd
+
+
 def test_what_a_killed_run_encodes_goes_on_if_the_last_frame_comes_as_containers_are_started_ahead(
     cloud: Cloud,
     storage: FolderStorage,

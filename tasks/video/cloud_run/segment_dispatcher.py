@@ -219,7 +219,7 @@ class SegmentDispatcher:
                 # It may have been started by a call that had no answer.
                 await self._executions.stop(wave)
                 self._waves.remove(wave)
-                if wave.execution is None:
+                if wave.execution is None and not wave.is_unanswered:
                     self._costs_nothing(wave)
 
     async def _give_what_is_there(self) -> bool:
