@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -140,17 +141,23 @@ class SegmentWave(Wave[WaitingSegment]):
     def _gave(self, storage: Storage, gifts: Sequence[tuple[int, Gift]]) -> list[bool]:
         """Give tasks these, in their order; False for what another run of the job was faster with.
 
-        What that has given is counted, so that the next try is behind it.
+        What that has given is counted, so that the next try is behind it. A task is given one after
+        another: killed in between, none is missing before what it has, for which it would wait.
         """
-        places = []
+        places: list[tuple[int, int, Gift]] = []
+        of_task: dict[int, list[int]] = defaultdict(list)
         for task, gift in gifts:
+            of_task[task].append(len(places))
             places.append((task, self.open[task], gift))
             self.open[task] += 1
+        written = [False] * len(places)
 
-        def write(place: tuple[int, int, Gift]) -> bool:
-            return give(storage, self.prefix, *place)
+        def write(indices: list[int]) -> None:
+            for index in indices:
+                written[index] = give(storage, self.prefix, *places[index])
 
-        written = list(in_parallel(write, places))
+        for _ in in_parallel(write, of_task.values()):
+            pass
         for (task, number, _), is_given in zip(places, written, strict=True):
             if not is_given and look_for(storage, self.prefix, task, number) == Gift(None):
                 self.open.pop(task, None)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import pytest
+
 from povstorm_client.cloud_run.given_segments import Gift, look_for, read_given
 from povstorm_client.cloud_run.terraform_outputs import CloudRunJob
 from povstorm_client.cloud_run.wave_plan import WavePlan
 from povstorm_client.cloud_run.wave_share import write_wave
+from povstorm_client.errors import StorageError
 from povstorm_client.storage import layout
 from povstorm_client.storage.folder import FolderStorage
 from render_image.video.segments import Encoding, FrameImage, StoredImage
@@ -84,6 +87,24 @@ def test_a_further_run_goes_on_where_the_one_before_was_killed(storage: FolderSt
     assert sorted(wave.waiting) == sorted(before.waiting)
     wave.give(storage, [segment(storage, 2)], ENCODING)
     assert given(storage, wave) == {0: [0, 2], 1: [1], 2: [None]}
+
+
+def test_none_is_missing_before_what_a_task_has(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+):
+    wave = opened(storage, tasks=1)
+    create = FolderStorage.create
+
+    def fail_at_the_second(storage: FolderStorage, key: str, data: bytes) -> bool:
+        if key == layout.wave_gift(wave.prefix, 0, 1):
+            raise StorageError("killed here")
+        return create(storage, key, data)
+
+    monkeypatch.setattr(FolderStorage, "create", fail_at_the_second)
+    with pytest.raises(StorageError):
+        wave.give(storage, [segment(storage, number) for number in range(4)], ENCODING)
+    assert given(storage, wave) == {0: [0]}
+    assert read_left_wave(storage, JOB, ENCODING, WAVE, 0).open == {0: 1}
 
 
 def test_two_runs_at_once_take_nothing_from_each_other(storage: FolderStorage):
