@@ -148,8 +148,9 @@ class SegmentDispatcher:
             self._give_up(due, VideoError("that is soon done"))
         if place != "containers":
             return
+        is_first = self._executions is None
         executions = await self._opened()
-        if any(wave.open for wave in self._waves):
+        if is_first and any(wave.open for wave in self._waves):
             return  # containers of an earlier run wait for these: at the next look
         left = {segment.name for segment in self.waiting()}
         due = [segment for segment in due if segment.name not in left]
