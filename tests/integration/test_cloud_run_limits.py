@@ -231,6 +231,7 @@ def test_containers_for_the_video_that_are_let_in_late_cost_no_attempt(cloud: Go
     told: list[str] = []
     waves = SegmentWaves(
         [(1, 2)],
+        96 * 64,
         storage,
         JOB,
         FLEET,
