@@ -47,7 +47,7 @@ class Standstill:
             self._looks.clear()
             return False
         # Sleeping (S) is waiting for a thread; D is for a disk, R at work, T stopped: proc(5).
-        at_work = any(state != "S" for state, _ in threads)
+        at_work = any(state != b"S" for state, _ in threads)
         self._looks.append(_Look(now, sum(cpu for _, cpu in threads), at_work))
         first, last = self._looks[0], self._looks[-1]
         return (
@@ -57,13 +57,13 @@ class Standstill:
         )
 
 
-def _threads(pid: int) -> list[tuple[str, float]]:
+def _threads(pid: int) -> list[tuple[bytes, float]]:
     """State and CPU seconds of each thread; nothing where that cannot be read."""
     found = []
     with suppress(OSError):
         for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
             with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
                 # The name, in brackets, may be anything.
-                state, *fields = stat.read_text().rpartition(")")[2].split()
+                state, *fields = stat.read_bytes().rpartition(b")")[2].split()
                 found.append((state, (int(fields[10]) + int(fields[11])) / _TICKS_A_SECOND))
     return found
