@@ -780,6 +780,28 @@ def test_containers_wait_for_nothing_that_would_cost_too_much(
     assert 0 < spent_usd(storage, JOB) <= 0.0025
 
 
+def test_what_has_the_video_only_sooner_leaves_money_to_frames_that_are_tried_again(
+    cloud: Cloud,
+    storage: FolderStorage,
+    images: dict[int, FrameImage],
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level(logging.INFO)
+    rendering(storage)
+    with segment_waves(storage, pace=AHEAD) as waves:
+        told_soon(waves, images, 1, 20)
+        started()
+    (ahead,) = segment_waves_planned(storage)
+    storage.remove(layout.plan(JOB))
+
+    rendering(storage)
+    with segment_waves(storage, pace=AHEAD, max_usd=1.05 * ahead.predicted_usd) as waves:
+        told_soon(waves, images, 1, 20)
+        while "no containers wait" not in caplog.text:
+            time.sleep(0.05)
+    assert segment_waves_planned(storage) == []
+
+
 def test_what_finds_no_room_ahead_is_started_as_any_other(
     cloud: Cloud, storage: FolderStorage, images: dict[int, FrameImage]
 ):

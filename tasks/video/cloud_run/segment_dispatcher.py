@@ -42,6 +42,9 @@ from tasks.waves.executions import ExecutionPace, Executions, waits_to_begin
 # So many segments find out whether the bucket lets containers in, once one was not.
 _PROBED = 4
 
+# Of what the job may cost: who tries frames again comes before what has the video only sooner.
+_LEFT_TO_FRAMES = 0.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentPace(ExecutionPace):
@@ -195,7 +198,7 @@ class SegmentDispatcher:
         wave.patience = self._pace.patience
         wave.open = dict.fromkeys(range(plan.tasks), 0)
         wave.most_each = plan.frames_per_task
-        spent = self._reserve(wave)
+        spent = self._reserve(wave, left_over=_LEFT_TO_FRAMES)
         if spent is None:
             self._begin_launch(executions, wave)
         else:
@@ -307,14 +310,17 @@ class SegmentDispatcher:
             },
         )
 
-    def _reserve(self, wave: SegmentWave) -> float | None:
+    def _reserve(self, wave: SegmentWave, left_over: float = 0.0) -> float | None:
         """Write it down before it costs anything; what others cost, if with it that is too much.
 
-        Whoever starts another wave, or goes on with the job, counts it.
+        Whoever starts another wave, or goes on with the job, counts it. left_over: the share of
+        what the job may cost that is then still to be there.
         """
         record = wave.record()
         assert record is not None, "it has a plan"  # noqa: S101 - a mistake of ours
-        return reserve(self._storage, self._job_id, record, self._fleet.max_usd)
+        most = self._fleet.max_usd
+        left = None if most is None else most * (1.0 - left_over)
+        return reserve(self._storage, self._job_id, record, left)
 
     def _next_id(self) -> str:
         return f"v{next(self._numbers):04d}-{self._run_id}"
