@@ -14,7 +14,8 @@ from typing import Literal, cast, get_args
 from povstorm_client.errors import InputError, ToolError
 from povstorm_client.programs.bubblewrap import bubblewrap_problem
 
-# "auto": behind bubblewrap where that works, else with a warning; "required": an error instead of
+# "auto": behind bubblewrap where that works, else with a warning (it is an error where bubblewrap
+# works and the POV-Ray does not run in it); "required": an error instead of
 # the warning; "off": never.
 SandboxMode = Literal["auto", "required", "off"]
 
